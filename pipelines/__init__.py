@@ -1,0 +1,1 @@
+"""pipelines: moves candidates through ten stages, from web archives to shards."""

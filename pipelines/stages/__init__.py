@@ -1,0 +1,1 @@
+"""The ten stages, one verb a file."""

@@ -1,0 +1,199 @@
+"""Every table that crosses a stage: one Arrow schema each, non-null unless it says why, units in metadata."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from wit.errors import ContractError
+
+
+def _column(name: str, kind: pa.DataType, about: str, *, nullable: bool = False, unit: str = "") -> pa.Field:
+    metadata = {"about": about} | ({"unit": unit} if unit else {})
+    return pa.field(name, kind, nullable=nullable, metadata=metadata)
+
+
+_KEY = _column("key", pa.string(), "sample key: 128 bits of SHA-256 over URL, NUL, caption, as 32 hex digits")
+_BUCKET = _column("bucket", pa.int32(), "range of the key space; the part that holds the row")
+_RANK = _column("rank", pa.int64(), "salted uniform rank of the key, in [0, 2^63)")
+
+INPUTS = pa.schema(
+    [
+        _column("kind", pa.string(), "which source reads it: wat, warc, table"),
+        _column("url", pa.string(), "where it lies"),
+        _column("start", pa.int64(), "first row of a table's slice; 0 for archives", unit="rows"),
+        _column("stop", pa.int64(), "end of a table's slice; null: to the end", nullable=True, unit="rows"),
+    ]
+)
+
+_CANDIDATE = [
+    _KEY,
+    _BUCKET,
+    _RANK,
+    _column("url", pa.string(), "absolute http(s) URL of the image"),
+    _column("caption", pa.string(), "text beside the image, entities decoded, white space folded"),
+    _column("page_url", pa.string(), "page that shows the image; null when the source does not say", nullable=True),
+    _column("archive", pa.string(), "file name of the archive or table it came from"),
+    _column("offset", pa.int64(), "where in it: byte offset of the record, or row number of a table"),
+    _column("attribute", pa.string(), "which text it was: img@alt, figcaption, a table's column, ..."),
+]
+
+CANDIDATES = pa.schema(_CANDIDATE)
+"""Occurrences of (image URL, caption), as `extract` finds them."""
+
+PAIRS = pa.schema([*_CANDIDATE, _column("num_occurrences", pa.int64(), "occurrences merged into this pair")])
+"""Distinct (image URL, caption); the provenance is that of the first occurrence by archive, offset, attribute."""
+
+MATCHED = pa.schema(
+    [*PAIRS, _column("query_ids", pa.list_(pa.field("element", pa.int32(), nullable=False)), "queries it matches, ascending")]
+)
+"""Pairs that match at least one query."""
+
+MATCHES = pa.schema(
+    [
+        _KEY,
+        _BUCKET,
+        _RANK,
+        _column("query_id", pa.int32(), "the query that matches"),
+        _column("query_bucket", pa.int32(), "query_id modulo the number of buckets"),
+        _column("position", pa.int32(), "index of the match's first token in the normalised caption", unit="tokens"),
+    ]
+)
+"""One row for each (pair, query) that match; the first position where they match several times."""
+
+IMAGES = pa.schema(
+    [
+        _KEY,
+        _BUCKET,
+        _RANK,
+        _column("blob", pa.string(), "tar that holds the stored image, relative to the run"),
+        _column("offset", pa.int64(), "where its bytes begin in the blob", unit="bytes"),
+        _column("length", pa.int64(), "size of the stored image", unit="bytes"),
+        _column("format", pa.string(), "format of the stored image: jpeg, png, webp, gif"),
+        _column("sha256", pa.string(), "SHA-256 of the stored image, hex"),
+        _column("width", pa.int32(), "width as stored, orientation applied", unit="px"),
+        _column("height", pa.int32(), "height as stored, orientation applied", unit="px"),
+        _column("original_format", pa.string(), "format of the body, judged by its content"),
+        _column("original_sha256", pa.string(), "SHA-256 of the body, hex"),
+        _column("original_length", pa.int64(), "size of the body", unit="bytes"),
+        _column("original_width", pa.int32(), "width before resizing, orientation applied", unit="px"),
+        _column("original_height", pa.int32(), "height before resizing, orientation applied", unit="px"),
+        _column("num_frames", pa.int32(), "frames of the body; more than 1: animated", unit="frames"),
+        _column("entropy", pa.float64(), "Shannon entropy of the stored image's 256-level grey histogram", unit="bits"),
+        _column("final_url", pa.string(), "URL that answered, after redirects"),
+    ]
+)
+"""Fetched images: facts here, bytes in the blob."""
+
+FINGERPRINTS = pa.schema(
+    [
+        _KEY,
+        _BUCKET,
+        _RANK,
+        _column("num_pixels", pa.int64(), "width x height of the original", unit="px"),
+        _column("phash", pa.int64(), "64-bit perceptual hash, as a signed integer"),
+    ]
+)
+
+EDGES = pa.schema(
+    [
+        _column("key_a", pa.string(), "the lower key of two near-duplicates"),
+        _column("key_b", pa.string(), "the higher key"),
+        _column("distance", pa.int32(), "Hamming distance of their hashes", unit="bits"),
+    ]
+)
+
+CLUSTERS = pa.schema(
+    [
+        _KEY,
+        _BUCKET,
+        _column("cluster", pa.string(), "lowest key of the cluster"),
+        _column("cluster_bucket", pa.int32(), "bucket of that key"),
+    ]
+)
+
+REJECTS = pa.schema(
+    [
+        _KEY,
+        _BUCKET,
+        _column("stage", pa.string(), "stage that rejected it"),
+        _column("reason", pa.string(), "one of the stage's documented reasons"),
+        _column("detail", pa.string(), "what was found: 'HTTP 404', the surviving key, ...", nullable=True),
+        _column("url", pa.string(), "image URL, where no earlier table holds it (extract only)", nullable=True),
+        _column("caption", pa.string(), "caption, likewise", nullable=True),
+    ]
+)
+"""One row for each candidate that is not a sample, with one reason."""
+
+QUERIES = pa.schema(
+    [
+        _column("query_id", pa.int32(), "position in the list, from 0"),
+        _column("term", pa.string(), "the term in normal form (wit.text.normalise), unique"),
+        _column("sources", pa.list_(pa.field("element", pa.string(), nullable=False)), "every source that holds it: word, bigram, title, synset"),
+        _column("word_count", pa.int64(), "occurrences as a word; null if not a word source", nullable=True),
+        _column("bigram_count", pa.int64(), "occurrences as a bigram", nullable=True),
+        _column("pmi", pa.float64(), "pointwise mutual information of the bigram", nullable=True, unit="bits"),
+        _column("title", pa.string(), "the article's title as Wikipedia writes it", nullable=True),
+        _column("views", pa.int64(), "page views summed over the files given", nullable=True),
+        _column("synsets", pa.list_(pa.field("element", pa.string(), nullable=False)), "WordNet synsets: n02084071, ...", nullable=True),
+    ]
+)
+
+SHARD_INDEX = pa.schema(
+    [
+        _KEY,
+        _column("shard", pa.string(), "file name of the tar"),
+        _column("image_member", pa.string(), "name of the image member"),
+        _column("image_offset", pa.int64(), "where the image's bytes begin in the tar", unit="bytes"),
+        _column("image_length", pa.int64(), "size of the image", unit="bytes"),
+        _column("text_offset", pa.int64(), "where the caption's bytes begin", unit="bytes"),
+        _column("text_length", pa.int64(), "size of the caption", unit="bytes"),
+        _column("json_offset", pa.int64(), "where the metadata's bytes begin", unit="bytes"),
+        _column("json_length", pa.int64(), "size of the metadata", unit="bytes"),
+        _column("sha256", pa.string(), "SHA-256 of the image, hex"),
+        _column("width", pa.int32(), "width of the image", unit="px"),
+        _column("height", pa.int32(), "height of the image", unit="px"),
+        _column("caption", pa.string(), "the caption"),
+        _column("query_ids", pa.list_(pa.field("element", pa.int32(), nullable=False)), "queries it matches, ascending"),
+        _column("url", pa.string(), "image URL"),
+        _column("page_url", pa.string(), "page that shows it; null when the source does not say", nullable=True),
+        _column("archive", pa.string(), "archive or table it came from"),
+        _column("record_offset", pa.int64(), "where in it"),
+        _column("attribute", pa.string(), "which text it was"),
+    ]
+)
+"""One row a sample, beside each shard, in the shard's order."""
+
+TABLES: dict[str, pa.Schema] = {
+    "inputs": INPUTS,
+    "candidates": CANDIDATES,
+    "pairs": PAIRS,
+    "matched": MATCHED,
+    "matches": MATCHES,
+    "images": IMAGES,
+    "fingerprints": FINGERPRINTS,
+    "edges": EDGES,
+    "clusters": CLUSTERS,
+    "rejects": REJECTS,
+    "queries": QUERIES,
+    "shard_index": SHARD_INDEX,
+}
+
+
+def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Return `table` with exactly the columns, order, types and metadata of `schema`.
+
+    Integers are cast safely (an overflow is an error). Raises ContractError for a missing or extra column, a
+    value that does not fit, or a null where the schema has none.
+    """
+    missing = set(schema.names) - set(table.column_names)
+    extra = set(table.column_names) - set(schema.names)
+    if missing or extra:
+        raise ContractError(f"expected columns {schema.names}; missing {sorted(missing)}, unexpected {sorted(extra)}")
+    for field in schema:
+        nulls = table.column(field.name).null_count
+        if nulls and not field.nullable:
+            raise ContractError(f"column {field.name!r} has {nulls} nulls, and its schema allows none")
+    try:
+        return table.select(schema.names).cast(schema)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as error:
+        raise ContractError(f"table does not fit its schema: {error}") from error

@@ -1,0 +1,314 @@
+"""Where bytes come from and go to: local paths and any URL that fsspec knows.
+
+Publishing is atomic: bytes are written under a temporary name in the same folder, synced, then renamed, so a
+final name never holds half a file, whenever the process dies. Temporary names begin with `.tmp-`.
+"""
+
+from __future__ import annotations
+
+import errno
+import glob as globbing
+import io
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from wit.errors import InputError, OutputError, UserError
+
+TEMPORARY_PREFIX = ".tmp-"
+
+_SCHEME = re.compile(r"^[a-z][a-z0-9+.-]+://")
+_BRACES = re.compile(r"\{([^{}]*)\}")
+_RANGE = re.compile(r"^(\d+)\.\.(\d+)$")
+
+
+def is_remote(url: str) -> bool:
+    """Return whether `url` has a scheme other than file://."""
+    return bool(_SCHEME.match(url)) and not url.startswith("file://")
+
+
+def local_path(url: str) -> str:
+    """Return `url` without a leading file://."""
+    return url.removeprefix("file://")
+
+
+def join(folder: str, *names: str) -> str:
+    """Join a folder (path or URL) and names with single slashes."""
+    return "/".join([folder.rstrip("/") or "/", *(name.strip("/") for name in names)]).replace("///", "/", 1)
+
+
+def base_name(url: str) -> str:
+    """Return the last component of a path or URL, without query or fragment."""
+    bare = re.split(r"[?#]", url, maxsplit=1)[0] if is_remote(url) else url
+    return bare.rstrip("/").rsplit("/", 1)[-1]
+
+
+def _filesystem(url: str) -> tuple[Any, str]:
+    import fsspec
+
+    try:
+        fs, path = fsspec.core.url_to_fs(url)
+    except (ImportError, ValueError) as error:
+        raise InputError(f"{url}: no file system for this URL ({error})") from error
+    return fs, path
+
+
+def expand_braces(pattern: str) -> list[str]:
+    """Return what a shell would: `a{0..2}` gives a0, a1, a2; `{00..10}` keeps the width; `{x,y}` alternates."""
+    match = _BRACES.search(pattern)
+    if not match:
+        return [pattern]
+    inside, head, tail = match.group(1), pattern[: match.start()], pattern[match.end() :]
+    numbers = _RANGE.match(inside)
+    if numbers:
+        low, high = numbers.groups()
+        width = len(low) if len(low) == len(high) or low.startswith("0") else 0
+        choices = [str(number).zfill(width) for number in range(int(low), int(high) + 1)]
+    elif "," in inside:
+        choices = inside.split(",")
+    else:
+        return [pattern]
+    return [expanded for choice in choices for expanded in expand_braces(head + choice + tail)]
+
+
+def expand(pattern: str) -> list[str]:
+    """Return the files that a path, URL, brace or glob pattern names, sorted within each glob.
+
+    Raises InputError when a path does not exist or a glob finds nothing.
+    """
+    found: list[str] = []
+    for one in expand_braces(pattern):
+        if not is_remote(one):
+            path = os.path.expanduser(local_path(one))
+            names = sorted(globbing.glob(path, recursive=True)) if globbing.has_magic(path) else [path]
+            if not names or not os.path.exists(names[0]):
+                raise InputError(f"{one}: expected a file here, found nothing")
+            found += names
+        elif any(sign in one for sign in "*["):  # '?' begins a query in a URL
+            fs, path = _filesystem(one)
+            names = sorted(fs.glob(path))
+            if not names:
+                raise InputError(f"{one}: expected files to match, found none")
+            found += [fs.unstrip_protocol(name) for name in names]
+        else:
+            found.append(one)
+    return found
+
+
+def exists(url: str) -> bool:
+    """Return whether a file or folder is there."""
+    if not is_remote(url):
+        return os.path.exists(local_path(url))
+    fs, path = _filesystem(url)
+    return bool(fs.exists(path))
+
+
+def size(url: str) -> int:
+    """Return the size of a file in bytes."""
+    if not is_remote(url):
+        return os.path.getsize(local_path(url))
+    fs, path = _filesystem(url)
+    return int(fs.size(path))
+
+
+def list_names(folder: str) -> list[str]:
+    """Return the sorted names in a folder, temporary ones left out; empty when there is no such folder."""
+    if not is_remote(folder):
+        path = local_path(folder)
+        names = os.listdir(path) if os.path.isdir(path) else []
+    else:
+        fs, path = _filesystem(folder)
+        names = [entry.rstrip("/").rsplit("/", 1)[-1] for entry in fs.ls(path, detail=False)] if fs.exists(path) else []
+    return sorted(name for name in names if not name.startswith(TEMPORARY_PREFIX))
+
+
+def open_input(url: str) -> IO[bytes]:
+    """Open a file for reading bytes; raises InputError when it is missing or unreadable."""
+    try:
+        if not is_remote(url):
+            return open(local_path(url), "rb")
+        fs, path = _filesystem(url)
+        opened: IO[bytes] = fs.open(path, "rb")
+    except IsADirectoryError as error:
+        raise InputError(f"{url}: expected a file, found a folder") from error
+    except FileNotFoundError as error:
+        raise InputError(f"{url}: expected a file here, found nothing") from error
+    except OSError as error:
+        raise InputError(f"{url}: cannot be read: {error.strerror or error}") from error
+    return opened
+
+
+def read_bytes(url: str) -> bytes:
+    """Return the whole of a file."""
+    with open_input(url) as file:
+        return file.read()
+
+
+def read_range(url: str, offset: int, length: int) -> bytes:
+    """Return `length` bytes of a file from `offset`; raises InputError when the file is shorter."""
+    with open_input(url) as file:
+        file.seek(offset)
+        data = file.read(length)
+    if len(data) != length:
+        raise InputError(f"{url}: expected {length} bytes at {offset}, found {len(data)}")
+    return data
+
+
+def output_error(url: str, error: OSError) -> UserError:
+    """Return the OutputError that tells a user what an OSError on writing means."""
+    hints = {
+        errno.ENOSPC: "no space left on the device; free some and run the same command again",
+        errno.EDQUOT: "the disk quota is used up; free some space and run the same command again",
+        errno.EACCES: "permission denied; choose a folder that you may write to",
+        errno.EPERM: "permission denied; choose a folder that you may write to",
+        errno.EROFS: "the file system is read-only; choose another folder",
+        errno.ENOTDIR: "a part of this path is a file, not a folder",
+        errno.EEXIST: "a file stands where a folder is needed",
+    }
+    return OutputError(f"{url}: cannot be written: {hints.get(error.errno or 0, error.strerror or str(error))}")
+
+
+def make_folder(url: str) -> None:
+    """Make a local folder and its parents (object stores need none); raises OutputError."""
+    if is_remote(url):
+        return
+    try:
+        os.makedirs(local_path(url), exist_ok=True)
+    except OSError as error:
+        raise output_error(url, error) from error
+
+
+class Draft:
+    """A file on its way to its final name: write to `file`, then `publish()`; or `discard()`.
+
+    A local draft lies beside its target; a remote one in the system's temporary folder until it is uploaded.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        if is_remote(url):
+            import tempfile
+
+            self._path = os.path.join(tempfile.gettempdir(), f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}")
+        else:
+            folder, name = os.path.split(local_path(url))
+            make_folder(folder or ".")
+            self._path = os.path.join(folder, f"{TEMPORARY_PREFIX}{name}-{os.getpid()}-{uuid.uuid4().hex[:8]}")
+        try:
+            self.file: IO[bytes] = open(self._path, "w+b")  # noqa: SIM115
+        except OSError as error:
+            raise output_error(url, error) from error
+
+    def publish(self) -> None:
+        """Sync the file and give it its final name, replacing what is there."""
+        try:
+            self.file.flush()
+            os.fsync(self.file.fileno())
+            self.file.close()
+            if is_remote(self.url):
+                fs, path = _filesystem(self.url)
+                fs.put_file(self._path, path)
+                os.unlink(self._path)
+                return
+            os.replace(self._path, local_path(self.url))
+            _sync_folder(os.path.dirname(local_path(self.url)) or ".")
+        except OSError as error:
+            self.discard()
+            raise output_error(self.url, error) from error
+
+    def discard(self) -> None:
+        """Remove what was written; harmless after publish."""
+        try:
+            self.file.close()
+        except OSError:
+            pass  # a full disk fails the flush inside close; the file goes anyway
+        Path(self._path).unlink(missing_ok=True)
+
+
+def _sync_folder(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def publish(url: str) -> Iterator[IO[bytes]]:
+    """Open a file that gets its final name when the block ends, and vanishes when the block raises."""
+    draft = Draft(url)
+    try:
+        yield draft.file
+    except OSError as error:
+        draft.discard()
+        raise output_error(url, error) from error
+    except BaseException:
+        draft.discard()
+        raise
+    draft.publish()
+
+
+def publish_bytes(url: str, data: bytes) -> None:
+    """Write a whole file atomically."""
+    with publish(url) as file:
+        file.write(data)
+
+
+def publish_text(url: str, text: str) -> None:
+    """Write a whole UTF-8 text file atomically."""
+    publish_bytes(url, text.encode())
+
+
+def remove(url: str) -> None:
+    """Remove a file or a folder with all it holds; nothing there is fine."""
+    if is_remote(url):
+        fs, path = _filesystem(url)
+        if fs.exists(path):
+            fs.rm(path, recursive=True)
+        return
+    path = local_path(url)
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path)
+    else:
+        Path(path).unlink(missing_ok=True)
+
+
+def remove_temporaries(folder: str) -> int:
+    """Remove what dead writers left anywhere under a local folder; return how many files."""
+    if is_remote(folder):
+        return 0
+    count = 0
+    for parent, _, names in os.walk(local_path(folder)):
+        for name in names:
+            if name.startswith(TEMPORARY_PREFIX):
+                Path(parent, name).unlink(missing_ok=True)
+                count += 1
+    return count
+
+
+def write_parquet(url: str, table: Any) -> None:
+    """Publish an Arrow table as Parquet: zstd, 64 Ki rows a group, the same bytes for the same rows."""
+    import pyarrow.parquet as pq
+
+    with publish(url) as file:
+        pq.write_table(table, file, compression="zstd", row_group_size=ROW_GROUP_ROWS)
+
+
+def read_parquet(url: str) -> Any:
+    """Return a Parquet file as an Arrow table; raises InputError when it is not one."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with open_input(url) as file:
+        try:
+            return pq.read_table(io.BytesIO(file.read()) if is_remote(url) else file)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise InputError(f"{url}: not a readable Parquet file: {error}") from error
+
+
+ROW_GROUP_ROWS = 65_536
