@@ -44,7 +44,12 @@ class MemoryPart:
             file.close()
 
 
-def run_map(stage: MapStage, rows: pa.Table | Iterable[dict[str, object]], part: MemoryPart | None = None, batch_rows: int = 1000) -> dict[str, pa.Table]:
+def run_map(
+    stage: MapStage,
+    rows: pa.Table | Iterable[dict[str, object]],
+    part: MemoryPart | None = None,
+    batch_rows: int = 1000,
+) -> dict[str, pa.Table]:
     """Return every table a map stage writes for one part, each checked against its schema."""
     table = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(list(rows), schema=stage.reads)
     part = part or MemoryPart()
@@ -53,7 +58,9 @@ def run_map(stage: MapStage, rows: pa.Table | Iterable[dict[str, object]], part:
         written[name].append(batch)
     part.close()
     return {
-        name: conform(pa.Table.from_batches(batches) if batches else stage.writes[name].empty_table(), stage.writes[name])
+        name: conform(
+            pa.Table.from_batches(batches) if batches else stage.writes[name].empty_table(), stage.writes[name]
+        )
         for name, batches in written.items()
     }
 
@@ -70,5 +77,3 @@ def run_sql(stage: SqlStage, **tables: pa.Table) -> pa.Table:
     sql = string.Template(stage.sql).substitute(stage.parameters)
     result = connection.sql(sql).to_arrow_table().select(stage.writes.names)
     return conform(result.sort_by([(name, "ascending") for name in (stage.bucket, *stage.sort_by)]), stage.writes)
-
-

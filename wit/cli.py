@@ -28,7 +28,13 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 """Name: (module:attribute, one line for `wit --help`)."""
 
-EXTRAS = {"torch": "train", "tokenizers": "train", "safetensors": "train", "pyspark": "spark", "img2dataset": "img2dataset"}
+EXTRAS = {
+    "torch": "train",
+    "tokenizers": "train",
+    "safetensors": "train",
+    "pyspark": "spark",
+    "img2dataset": "img2dataset",
+}
 """Which extra brings a package that the core does without."""
 
 
@@ -49,13 +55,19 @@ class LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, about) for name, (_, about) in COMMANDS.items()])
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             raise UserError(f"expected a command ({', '.join(COMMANDS)}), found {args[0]!r}; see wit --help")
         return super().resolve_command(ctx, args)
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]}, epilog="Example: wit sample sample --pairs 1000")
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Example: wit sample sample --pairs 1000",
+)
 @click.version_option(__version__, prog_name="wit")
 def wit() -> None:
     """The open reproduction of WebImageText: from a query list to shards and a trained CLIP."""

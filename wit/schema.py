@@ -44,7 +44,12 @@ PAIRS = pa.schema([*_CANDIDATE, _column("num_occurrences", pa.int64(), "occurren
 """Distinct (image URL, caption); the provenance is that of the first occurrence by archive, offset, attribute."""
 
 MATCHED = pa.schema(
-    [*PAIRS, _column("query_ids", pa.list_(pa.field("element", pa.int32(), nullable=False)), "queries it matches, ascending")]
+    [
+        *PAIRS,
+        _column(
+            "query_ids", pa.list_(pa.field("element", pa.int32(), nullable=False)), "queries it matches, ascending"
+        ),
+    ]
 )
 """Pairs that match at least one query."""
 
@@ -128,13 +133,22 @@ QUERIES = pa.schema(
     [
         _column("query_id", pa.int32(), "position in the list, from 0"),
         _column("term", pa.string(), "the term in normal form (wit.text.normalise), unique"),
-        _column("sources", pa.list_(pa.field("element", pa.string(), nullable=False)), "every source that holds it: word, bigram, title, synset"),
+        _column(
+            "sources",
+            pa.list_(pa.field("element", pa.string(), nullable=False)),
+            "every source that holds it: word, bigram, title, synset",
+        ),
         _column("word_count", pa.int64(), "occurrences as a word; null if not a word source", nullable=True),
         _column("bigram_count", pa.int64(), "occurrences as a bigram", nullable=True),
         _column("pmi", pa.float64(), "pointwise mutual information of the bigram", nullable=True, unit="bits"),
         _column("title", pa.string(), "the article's title as Wikipedia writes it", nullable=True),
         _column("views", pa.int64(), "page views summed over the files given", nullable=True),
-        _column("synsets", pa.list_(pa.field("element", pa.string(), nullable=False)), "WordNet synsets: n02084071, ...", nullable=True),
+        _column(
+            "synsets",
+            pa.list_(pa.field("element", pa.string(), nullable=False)),
+            "WordNet synsets: n02084071, ...",
+            nullable=True,
+        ),
     ]
 )
 
@@ -153,7 +167,9 @@ SHARD_INDEX = pa.schema(
         _column("width", pa.int32(), "width of the image", unit="px"),
         _column("height", pa.int32(), "height of the image", unit="px"),
         _column("caption", pa.string(), "the caption"),
-        _column("query_ids", pa.list_(pa.field("element", pa.int32(), nullable=False)), "queries it matches, ascending"),
+        _column(
+            "query_ids", pa.list_(pa.field("element", pa.int32(), nullable=False)), "queries it matches, ascending"
+        ),
         _column("url", pa.string(), "image URL"),
         _column("page_url", pa.string(), "page that shows it; null when the source does not say", nullable=True),
         _column("archive", pa.string(), "archive or table it came from"),

@@ -14,13 +14,14 @@ import re
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
 from wit.errors import InputError, OutputError, UserError
 
 TEMPORARY_PREFIX = ".tmp-"
+ROW_GROUP_ROWS = 65_536  # rows of a Parquet row group: about 20 MB of captions and URLs
 
 _SCHEME = re.compile(r"^[a-z][a-z0-9+.-]+://")
 _BRACES = re.compile(r"\{([^{}]*)\}")
@@ -223,10 +224,8 @@ class Draft:
 
     def discard(self) -> None:
         """Remove what was written; harmless after publish."""
-        try:
+        with suppress(OSError):  # a full disk fails the flush inside close; the file goes anyway
             self.file.close()
-        except OSError:
-            pass  # a full disk fails the flush inside close; the file goes anyway
         Path(self._path).unlink(missing_ok=True)
 
 
@@ -309,6 +308,3 @@ def read_parquet(url: str) -> Any:
             return pq.read_table(io.BytesIO(file.read()) if is_remote(url) else file)
         except (pa.ArrowInvalid, OSError) as error:
             raise InputError(f"{url}: not a readable Parquet file: {error}") from error
-
-
-ROW_GROUP_ROWS = 65_536

@@ -12,7 +12,14 @@ from wit.stage import Step
 class RunSettings:
     """What all stages share (recipe section `[run]`)."""
 
-    num_buckets: int = field(default=16, metadata={"min": 1, "max": 65_536, "help": "parts into which the key space is cut; bounds the memory of one part"})
+    num_buckets: int = field(
+        default=16,
+        metadata={
+            "min": 1,
+            "max": 65_536,
+            "help": "parts into which the key space is cut; bounds the memory of one part",
+        },
+    )
     salt: str = field(default="wit", metadata={"help": "salt of the uniform rank: another salt draws another sample"})
 
 
