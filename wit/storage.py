@@ -277,17 +277,14 @@ def remove(url: str) -> None:
         Path(path).unlink(missing_ok=True)
 
 
-def remove_temporaries(folder: str) -> int:
-    """Remove what dead writers left anywhere under a local folder; return how many files."""
+def remove_temporaries(folder: str) -> None:
+    """Remove the files and folders that dead writers left anywhere under a local folder."""
     if is_remote(folder):
-        return 0
-    count = 0
-    for parent, _, names in os.walk(local_path(folder)):
-        for name in names:
-            if name.startswith(TEMPORARY_PREFIX):
-                Path(parent, name).unlink(missing_ok=True)
-                count += 1
-    return count
+        return
+    for parent, folders, names in os.walk(local_path(folder)):
+        for name in [name for name in (*folders, *names) if name.startswith(TEMPORARY_PREFIX)]:
+            remove(os.path.join(parent, name))
+        folders[:] = [name for name in folders if not name.startswith(TEMPORARY_PREFIX)]
 
 
 def write_parquet(url: str, table: Any) -> None:

@@ -1,0 +1,138 @@
+"""The ledger: each candidate ends in exactly one place, and the sums agree."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from wit.errors import ContractError
+from wit.storage import exists, join, list_names, open_input
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What one stage did with the candidates that reached it."""
+
+    stage: str
+    num_in: int
+    num_merged: int
+    """Occurrences of a pair that is already there (extract only)."""
+    num_out: int
+    rejects: dict[str, int]
+    """Candidates by reason, most frequent first."""
+
+    def check(self) -> None:
+        """Raise ContractError unless what came in is what went out, was merged, or was rejected."""
+        num_rejected = sum(self.rejects.values())
+        if self.num_in != self.num_out + self.num_merged + num_rejected:
+            raise ContractError(
+                f"{self.stage}: the ledger does not add up: {self.num_in} in, "
+                f"{self.num_out} out + {self.num_merged} merged + {num_rejected} rejected"
+            )
+
+    def as_manifest(self) -> dict[str, Any]:
+        """Return the entry as plain values."""
+        return {
+            "num_in": self.num_in,
+            "num_merged": self.num_merged,
+            "num_out": self.num_out,
+            "rejects": dict(sorted(self.rejects.items())),
+        }
+
+
+def from_manifest(stage: str, values: dict[str, Any]) -> Entry:
+    """Return the entry that a stage's manifest holds."""
+    return Entry(stage, values["num_in"], values["num_merged"], values["num_out"], _by_count(values["rejects"]))
+
+
+def measure(root: str, stage: str, previous: Entry | None) -> Entry:
+    """Count what a finished stage wrote. Extract counts occurrences; the later stages distinct pairs."""
+    rejects = count_reasons(root, stage)
+    if previous is None:
+        num_found = count_rows(root, "extract/found/kept")
+        num_out = count_rows(root, "extract/pairs")
+        entry = Entry(stage, num_found + sum(rejects.values()), num_found - num_out, num_out, rejects)
+    else:
+        entry = Entry(stage, previous.num_out, 0, count_rows(root, f"{stage}/kept"), rejects)
+    entry.check()
+    return entry
+
+
+def parts(root: str, table: str) -> list[str]:
+    """Return the URLs of the Parquet parts of a table."""
+    folder = join(root, table)
+    return [join(folder, name) for name in list_names(folder) if name.endswith(".parquet")]
+
+
+def count_rows(root: str, table: str) -> int:
+    """Return the rows of a table, from the footers of its parts."""
+    total = 0
+    for url in parts(root, table):
+        with open_input(url) as file:
+            total += pq.ParquetFile(file).metadata.num_rows
+    return total
+
+
+def count_reasons(root: str, stage: str) -> dict[str, int]:
+    """Return how many candidates a stage rejected, by reason, most frequent first."""
+    counts: Counter[str] = Counter()
+    for url in parts(root, f"rejects/{stage}"):
+        with open_input(url) as file:
+            for batch in pq.ParquetFile(file).iter_batches(columns=["reason"]):
+                for item in batch.column("reason").value_counts().to_pylist():
+                    counts[item["values"]] += item["counts"]
+    return _by_count(counts)
+
+
+def _by_count(counts: dict[str, int]) -> dict[str, int]:
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def tables(root: str) -> Iterator[tuple[str, str]]:
+    """Yield (name for SQL, folder) of every table of a run; `extract/pairs` is called `extract_pairs`.
+
+    The main table of a stage also goes by the stage's name.
+    """
+    if not exists(root):
+        return
+    for stage in list_names(root):
+        for table in list_names(join(root, stage)):
+            folder = f"{stage}/{table}"
+            names = [folder.replace("/", "_"), *([stage] if table == "kept" else [])]
+            if parts(root, folder):
+                yield from ((name, folder) for name in names)
+            elif parts(root, f"{folder}/kept"):
+                yield f"{names[0]}_kept", f"{folder}/kept"
+        if stage == "shards" and parts(root, stage):
+            yield "shards", "shards"
+
+
+WIDTH = 40
+
+
+def funnel(entries: list[Entry]) -> str:
+    """Return the run as a funnel in plain text: a line a stage, a line a reason."""
+    if not entries:
+        return "nothing finished yet"
+    lines = [f"{'':24}{'occurrences':>12}", _line("found", entries[0].num_in, entries[0].num_in)]
+    for entry in entries:
+        lines += [f"    - {reason:<28}{count:>12,}" for reason, count in entry.rejects.items()]
+        if entry.num_merged:
+            lines.append(f"    - {'merged (same URL, caption)':<28}{entry.num_merged:>12,}")
+        lines.append(_line(entry.stage, entry.num_out, entries[0].num_in))
+    first, last = entries[0], entries[-1]
+    rejected = sum(sum(entry.rejects.values()) for entry in entries)
+    lines.append(
+        f"{first.num_in:,} = {last.num_out:,} left + {first.num_merged:,} merged + {rejected:,} rejected: "
+        "the ledger adds up"
+    )
+    return "\n".join(lines)
+
+
+def _line(name: str, count: int, of: int) -> str:
+    share = count / of if of else 0.0
+    return f"{name:<24}{count:>12,}  {'█' * round(share * WIDTH):<{WIDTH}} {share:6.1%}"

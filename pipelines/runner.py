@@ -1,0 +1,226 @@
+"""One run: what it was made from, what is still missing, and the ledger at the end of each stage."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, cast
+
+from pipelines.executors import Executor
+from pipelines.executors.parts import part_name, parts_of, write_rows
+from pipelines.ledger import Entry, from_manifest, measure
+from pipelines.recipes import STAGES, Recipe
+from pipelines.stages.verb import Verb
+from wit import manifest
+from wit.errors import OutputError, UserError
+from wit.progress import progress
+from wit.recipe import dumps, identity
+from wit.shards import write_manifest
+from wit.stage import PlanStage, SqlStage, Step
+from wit.storage import (
+    exists,
+    is_remote,
+    join,
+    list_names,
+    local_path,
+    make_folder,
+    output_error,
+    publish_text,
+    remove,
+    remove_temporaries,
+)
+
+IDENTITY = "run.json"
+LOCK = ".lock"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user asks of a run."""
+
+    recipe: Recipe
+    root: str
+    first: str = STAGES[0]
+    """Stage from which everything is made anew."""
+    redo: bool = False
+    """Whether `first` was asked for: without it, what is finished stays."""
+    last: str = STAGES[-1]
+
+
+def run(request: Request, open_executor: Callable[[], Executor], say: Callable[[str], None]) -> list[Entry]:
+    """Bring a run directory to the end of `request.last`; return its ledger.
+
+    Raises MismatchError when the directory was made from another recipe, input or code, OutputError when it is not a
+    run or cannot be written, and whatever a stage raises.
+    """
+    make_folder(request.root)
+    with _locked(request.root):
+        _claim(request)
+        remove_temporaries(request.root)
+        return _run_stages(request, open_executor, say)
+
+
+def read_ledger(root: str) -> list[Entry]:
+    """Return the ledger of the stages that are finished, in order; raises UserError when there is no run."""
+    if not exists(join(root, IDENTITY)):
+        raise UserError(f"{root}: expected a run directory (with {IDENTITY}), found none; make one with: wit run")
+    return [
+        from_manifest(stage, manifest.read(path)["ledger"])
+        for stage in STAGES
+        for path in [_manifest_path(root, stage)]
+        if exists(path)
+    ]
+
+
+def _manifest_path(root: str, stage: str) -> str:
+    return join(root, stage, "manifest.json")
+
+
+@contextmanager
+def _locked(root: str) -> Iterator[None]:
+    """Hold the run for this process; a killed process lets go of it by dying."""
+    if is_remote(root):
+        yield
+        return
+    path = join(local_path(root), LOCK)
+    try:
+        descriptor = os.open(path, os.O_CREAT | os.O_RDWR)
+    except OSError as error:
+        raise output_error(root, error) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
+        raise OutputError(f"{root}: another wit run is at work in this folder; wait for it or stop it") from error
+    finally:
+        os.close(descriptor)
+
+
+def _identity(recipe: Recipe) -> dict[str, Any]:
+    """Return what decides a run's bytes: recipe, inputs and code."""
+    inputs = {verb.name: manifest.fingerprint_inputs(verb.inputs()) for verb in recipe.verbs()}
+    values = identity(recipe)
+    return {
+        "recipe": json.loads(json.dumps(values)),
+        "inputs": {stage: files for stage, files in inputs.items() if files},
+        "code": {"wit and pipelines": manifest.fingerprint_code("wit", "pipelines")},
+    }
+
+
+def _claim(request: Request) -> None:
+    """Make the directory this run's own, or check that it already is; drop what is to be made anew."""
+    root, now = request.root, _identity(request.recipe)
+    path = join(root, IDENTITY)
+    if exists(path):
+        before = manifest.read(path)
+        if request.redo:
+            before = _without_stages(before, now, _from(request.first))
+        remedy = "choose another --out, or redo what depends on it with --from STAGE"
+        manifest.require_same(root, before, now, remedy)
+    elif any(name != LOCK for name in list_names(root)):
+        raise OutputError(f"{root}: expected a new folder or a wit run, found other files; choose another --out")
+    if request.redo:
+        _drop(root, _from(request.first))
+    manifest.write(path, now)
+    publish_text(join(root, "recipe.toml"), dumps(request.recipe))
+
+
+def _from(stage: str) -> tuple[str, ...]:
+    return STAGES[STAGES.index(stage) :]
+
+
+def _without_stages(before: dict[str, Any], now: dict[str, Any], redone: tuple[str, ...]) -> dict[str, Any]:
+    """Return `before` with what concerns the stages to be redone taken from `now`."""
+    free = {*redone, *({"run"} if STAGES[0] in redone else ())}
+    merged = dict(before, code=now["code"])
+    for part in ("recipe", "inputs"):
+        kept = {name: value for name, value in before[part].items() if name not in free}
+        merged[part] = kept | {name: value for name, value in now[part].items() if name in free}
+    return merged
+
+
+def _drop(root: str, stages: tuple[str, ...]) -> None:
+    for stage in stages:
+        remove(_manifest_path(root, stage))  # first, so that a kill on the way leaves the stage unfinished
+        remove(join(root, stage))
+        remove(join(root, "rejects", stage))
+    remove(join(root, "shards"))
+
+
+def _run_stages(request: Request, open_executor: Callable[[], Executor], say: Callable[[str], None]) -> list[Entry]:
+    executor: Executor | None = None
+    entries: list[Entry] = []
+    try:
+        for verb in request.recipe.verbs():
+            path = _manifest_path(request.root, verb.name)
+            if exists(path):
+                entries.append(from_manifest(verb.name, manifest.read(path)["ledger"]))
+            else:
+                executor = executor or open_executor()
+                entries.append(_run_stage(request, verb, executor, entries[-1] if entries else None, say))
+            if verb.name == request.last:
+                break
+    finally:
+        if executor is not None:
+            executor.close()
+    return entries
+
+
+def _run_stage(
+    request: Request, verb: Verb, executor: Executor, previous: Entry | None, say: Callable[[str], None]
+) -> Entry:
+    started = time.monotonic()
+    for step in verb.steps(request.recipe.run):
+        _run_step(request, verb.name, step, executor)
+    if verb.name == STAGES[-1]:
+        write_manifest(join(request.root, "shards"))
+    entry = measure(request.root, verb.name, previous)
+    seconds = time.monotonic() - started
+    say(f"{verb.name}: {entry.num_in:,} in, {entry.num_out:,} out, {seconds:.1f} s")
+    _log(request.root, {"stage": verb.name, "seconds": round(seconds, 3), **entry.as_manifest()})
+    manifest.write(_manifest_path(request.root, verb.name), {"stage": verb.name, "ledger": entry.as_manifest()})
+    return entry
+
+
+def _run_step(request: Request, stage: str, step: Step, executor: Executor) -> None:
+    root = request.root
+    if isinstance(step.stage, SqlStage):
+        with progress(f"{stage}: {step.target}", request.recipe.run.num_buckets) as advance:
+            executor.sql(step, advance)
+    elif not step.sources:
+        _run_plan(root, step)
+    else:
+        (source,) = step.sources.values()
+        with progress(f"{stage}: {step.target}", len(parts_of(root, source))) as advance:
+            executor.map(step, advance)
+
+
+def _run_plan(root: str, step: Step) -> None:
+    """Write a plan's parts; `plan.json`, published last, says that all are there."""
+    marker = join(root, step.target, "plan.json")
+    if exists(marker):
+        return
+    stage = cast(PlanStage, step.stage)
+    count = 0
+    for count, table in enumerate(stage(root), 1):
+        write_rows(join(root, step.target, part_name(count - 1)), stage.writes, table.to_batches())
+    manifest.write(marker, {"num_parts": count})
+
+
+def _log(root: str, line: dict[str, Any]) -> None:
+    """Append to the run's log, which alone of all files may differ between two equal runs."""
+    if not is_remote(root):
+        with open(join(local_path(root), "log.jsonl"), "a") as file:
+            file.write(json.dumps(line, sort_keys=True) + "\n")
+
+
+def check_stage(name: str) -> str:
+    """Return `name` if it is a stage; raises UserError that lists them."""
+    if name not in STAGES:
+        raise UserError(f"expected a stage ({', '.join(STAGES)}), found {name!r}")
+    return name
