@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from wit.errors import ContractError
-from wit.storage import exists, join, list_names, open_input
+from wit.storage import join, list_names, local_path, open_input
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,9 @@ def measure(root: str, stage: str, previous: Entry | None) -> Entry:
     return entry
 
 
+WIDTH = 40  # columns of the funnel's longest bar
+
+
 def parts(root: str, table: str) -> list[str]:
     """Return the URLs of the Parquet parts of a table."""
     folder = join(root, table)
@@ -92,26 +95,39 @@ def _by_count(counts: dict[str, int]) -> dict[str, int]:
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
-def tables(root: str) -> Iterator[tuple[str, str]]:
-    """Yield (name for SQL, folder) of every table of a run; `extract/pairs` is called `extract_pairs`.
+def open_tables(root: str) -> Any:
+    """Return a DuckDB connection with a view for each table of a run.
 
-    The main table of a stage also goes by the stage's name.
+    `match/matches` is called match_matches; a stage's main table goes by the stage's name; `rejects` holds those of
+    all stages, and `shards` the shards' index.
     """
-    if not exists(root):
-        return
+    import duckdb
+
+    connection = duckdb.connect()
+    views = dict(_tables(root))
+    for name in sorted(views):
+        files = ", ".join("'" + local_path(url).replace("'", "''") + "'" for url in views[name])
+        connection.sql(f"select * from read_parquet([{files}])").create_view(name)
+    return connection
+
+
+def _tables(root: str) -> Iterator[tuple[str, list[str]]]:
+    """Yield (name for SQL, URLs of the parts) of every table."""
+    all_rejects = []
     for stage in list_names(root):
+        if stage == "shards" and parts(root, stage):
+            yield stage, parts(root, stage)
         for table in list_names(join(root, stage)):
             folder = f"{stage}/{table}"
-            names = [folder.replace("/", "_"), *([stage] if table == "kept" else [])]
-            if parts(root, folder):
-                yield from ((name, folder) for name in names)
+            found = parts(root, folder)
+            if stage == "rejects":
+                all_rejects += found
+            elif found:
+                yield (stage if table == "kept" else f"{stage}_{table}"), found
             elif parts(root, f"{folder}/kept"):
-                yield f"{names[0]}_kept", f"{folder}/kept"
-        if stage == "shards" and parts(root, stage):
-            yield "shards", "shards"
-
-
-WIDTH = 40
+                yield f"{stage}_{table}", parts(root, f"{folder}/kept")
+    if all_rejects:
+        yield "rejects", all_rejects
 
 
 def funnel(entries: list[Entry]) -> str:

@@ -1,0 +1,116 @@
+"""The commands of the chain: thin; the work is in the runner, the ledger and the stages."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+EXECUTORS = ("local", "spark")
+
+
+@click.command(
+    epilog="Example: wit run tiny --out runs/tiny --set 'extract.warc=data/sample/archives/*.warc.gz' --processes 2"
+)
+@click.argument("recipe")
+@click.option("--out", required=True, metavar="RUN", help="The run's directory: new, or one to go on with.")
+@click.option("--set", "overrides", multiple=True, metavar="STAGE.FIELD=VALUE", help="Change one value of the recipe.")
+@click.option("--from", "first", metavar="STAGE", help="Make this stage and all later ones anew.")
+@click.option("--until", "last", metavar="STAGE", help="Stop after this stage.")
+@click.option("--executor", type=click.Choice(EXECUTORS), default="local", show_default=True)
+@click.option("--processes", type=click.IntRange(1, 1024), help="Worker processes.  [default: one a core]")
+@click.option("--memory-mb", type=click.IntRange(512), default=4096, show_default=True, help="Memory for SQL, in all.")
+@click.option("--spark-master", default="local[2,4]", show_default=True, help="As spark-submit takes it.")
+def run(
+    recipe: str,
+    out: str,
+    overrides: tuple[str, ...],
+    first: str | None,
+    last: str | None,
+    executor: str,
+    processes: int | None,
+    memory_mb: int,
+    spark_master: str,
+) -> None:
+    """Run RECIPE (a TOML file, or the name of one that ships with wit) from archives to shards.
+
+    Stop it or kill it at any time: the same command goes on where it stopped, and the bytes are the same.
+    """
+    from pipelines.executors import Executor
+    from pipelines.ledger import funnel
+    from pipelines.recipes import STAGES, Recipe, recipe_path
+    from pipelines.runner import Request, check_stage
+    from pipelines.runner import run as run_recipe
+    from wit.recipe import load
+
+    loaded = load(recipe_path(recipe), Recipe, overrides)
+    request = Request(
+        loaded,
+        out,
+        first=check_stage(first) if first else STAGES[0],
+        redo=first is not None,
+        last=check_stage(last) if last else STAGES[-1],
+    )
+
+    def open_executor() -> Executor:
+        if executor == "spark":
+            from pipelines.executors.spark import SparkExecutor
+
+            return SparkExecutor(out, loaded.run.num_buckets, spark_master)
+        from pipelines.executors.local import LocalExecutor
+
+        return LocalExecutor(out, loaded.run.num_buckets, processes or os.cpu_count() or 1, memory_mb)
+
+    entries = run_recipe(request, open_executor, lambda line: click.echo(line, err=True))
+    click.echo(funnel(entries))
+
+
+@click.command(epilog="Example: wit status runs/tiny")
+@click.argument("run")
+def status(run: str) -> None:
+    """Show what became of every candidate of RUN, stage by stage, with the reasons."""
+    from pipelines.ledger import funnel
+    from pipelines.recipes import STAGES
+    from pipelines.runner import read_ledger
+
+    entries = read_ledger(run)
+    click.echo(funnel(entries))
+    if len(entries) < len(STAGES):
+        click.echo(f"not finished: {', '.join(STAGES[len(entries) :])}; go on with the same wit run command")
+
+
+@click.command(
+    epilog='Example: wit sql runs/tiny "select stage, reason, count(*) from rejects group by all order by 3"'
+)
+@click.argument("run")
+@click.argument("query")
+@click.option("--csv", is_flag=True, help="Write CSV instead of a table.")
+def sql(run: str, query: str, csv: bool) -> None:
+    """Ask RUN's tables a question in DuckDB's SQL; `show tables` lists them."""
+    import duckdb
+
+    from pipelines.ledger import open_tables
+    from pipelines.runner import read_ledger
+    from wit.errors import UserError
+
+    read_ledger(run)
+    connection = open_tables(run)
+    try:
+        relation = connection.sql(query)
+        if relation is None:
+            return
+        if csv:
+            _write_csv(relation.columns, relation.fetchall())
+        else:
+            click.echo(str(relation).rstrip())
+    except duckdb.Error as error:
+        raise UserError(f"the query failed: {str(error).splitlines()[0]}") from error
+
+
+def _write_csv(columns: list[str], rows: list[tuple[object, ...]]) -> None:
+    import csv
+
+    writer = csv.writer(sys.stdout)
+    writer.writerow(columns)
+    writer.writerows(rows)
