@@ -113,8 +113,68 @@ CLUSTERS = pa.schema(
         _BUCKET,
         _column("cluster", pa.string(), "lowest key of the cluster"),
         _column("cluster_bucket", pa.int32(), "bucket of that key"),
+        _RANK,
+        _column("num_pixels", pa.int64(), "width x height of the original", unit="px"),
     ]
 )
+"""Members of the clusters of near-duplicates; an image without near-duplicates has no row."""
+
+DUPLICATES = pa.schema(
+    [
+        _KEY,
+        _BUCKET,
+        _column("cluster_bucket", pa.int32(), "bucket of the cluster's lowest key"),
+        _column("survivor", pa.string(), "key of the image that stays for the cluster"),
+    ]
+)
+"""Members of clusters that do not survive."""
+
+SLICES = pa.schema(
+    [
+        _column("part", pa.string(), "a Parquet part, relative to the run"),
+        _column("start", pa.int64(), "first row of the slice", unit="rows"),
+        _column("stop", pa.int64(), "end of the slice", unit="rows"),
+    ]
+)
+"""Rows of other tables that one task works through, in order."""
+
+EVALUATION_INPUTS = pa.schema(
+    [
+        _column("set", pa.string(), "name of the evaluation set"),
+        _column("kind", pa.string(), "image: one file; tar: a WebDataset tar"),
+        _column("item", pa.string(), "name of the image in its set; for a tar, what stands before its members' names"),
+        _column("url", pa.string(), "where it lies"),
+    ]
+)
+
+REFERENCES = pa.schema(
+    [
+        _column("set", pa.string(), "name of the evaluation set"),
+        _column("item", pa.string(), "name of the image in its set"),
+        _column("phash", pa.int64(), "64-bit perceptual hash, as a signed integer"),
+    ]
+)
+"""Fingerprints of evaluation images."""
+
+UNREADABLE = pa.schema(
+    [
+        _column("set", pa.string(), "name of the evaluation set"),
+        _column("item", pa.string(), "name of the image in its set"),
+        _column("detail", pa.string(), "why it could not be decoded"),
+    ]
+)
+"""Evaluation images that could not be compared."""
+
+OVERLAPS = pa.schema(
+    [
+        _column("set", pa.string(), "name of the evaluation set"),
+        _column("item", pa.string(), "name of the image in its set"),
+        _KEY,
+        _column("shard", pa.string(), "file name of the tar that holds the sample"),
+        _column("distance", pa.int32(), "Hamming distance of their hashes", unit="bits"),
+    ]
+)
+"""Pairs of an evaluation image and a training sample that show the same picture."""
 
 REJECTS = pa.schema(
     [
@@ -128,6 +188,22 @@ REJECTS = pa.schema(
     ]
 )
 """One row for each candidate that is not a sample, with one reason."""
+
+SAMPLES = pa.schema(
+    [
+        *IMAGES,
+        _column("url", pa.string(), "image URL"),
+        _column("caption", pa.string(), "the caption"),
+        _column("page_url", pa.string(), "page that shows it; null when the source does not say", nullable=True),
+        _column("archive", pa.string(), "archive or table it came from"),
+        _column("record_offset", pa.int64(), "where in it"),
+        _column("attribute", pa.string(), "which text it was"),
+        _column("query_ids", pa.list_(pa.field("element", pa.int32(), nullable=False)), "queries it matches, ascending"),
+    ]
+)
+"""All that a shard says of a sample, and where the bytes of its image lie."""
+
+PACKED = pa.schema([_KEY, _column("shard", pa.string(), "file name of the tar that holds the sample")])
 
 QUERIES = pa.schema(
     [
@@ -189,6 +265,14 @@ TABLES: dict[str, pa.Schema] = {
     "fingerprints": FINGERPRINTS,
     "edges": EDGES,
     "clusters": CLUSTERS,
+    "duplicates": DUPLICATES,
+    "slices": SLICES,
+    "evaluation_inputs": EVALUATION_INPUTS,
+    "references": REFERENCES,
+    "unreadable": UNREADABLE,
+    "overlaps": OVERLAPS,
+    "samples": SAMPLES,
+    "packed": PACKED,
     "rejects": REJECTS,
     "queries": QUERIES,
     "shard_index": SHARD_INDEX,

@@ -1,0 +1,169 @@
+"""Shards: plain WebDataset tars with a Parquet index beside each, and a manifest of them all.
+
+A sample is three members that share a stem, its key: `KEY.jpg` (or .png, .webp, .gif), `KEY.json` (metadata),
+`KEY.txt` (the caption). Members are sorted by name and every header is the same plain ustar (mtime 0, no owner), so
+the same samples give the same bytes. The index says where each member's bytes lie, which makes reading exact and
+resumable without walking the tar.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from typing import IO, Any
+
+import orjson
+import pyarrow as pa
+
+from wit import manifest, tar
+from wit.errors import InputError
+from wit.schema import SHARD_INDEX, conform
+from wit.storage import join, list_names, open_input, publish, read_parquet, size, write_parquet
+
+SCHEMA_VERSION = 1
+MANIFEST = "manifest.json"
+
+SUFFIXES = {"jpeg": "jpg", "png": "png", "webp": "webp", "gif": "gif"}
+"""Suffix of the image member, by format of the stored image."""
+
+METADATA = (
+    "key", "url", "final_url", "page_url", "archive", "record_offset", "attribute", "caption", "query_ids",
+    "width", "height", "original_width", "original_height", "sha256", "original_sha256", "original_length",
+)  # fmt: skip
+"""Columns of `wit.schema.SAMPLES` that a sample's JSON member holds."""
+
+_INDEX_BATCH_ROWS = 1_000
+_HASH_BYTES = 1 << 20
+
+Row = Mapping[str, Any]
+"""A row of `wit.schema.SAMPLES`."""
+
+
+def shard_name(number: int) -> str:
+    """Return the file name of a shard: five digits, more where they are needed."""
+    return f"{number:05d}.tar"
+
+
+def index_name(shard: str) -> str:
+    """Return the file name (or URL) of the index of a shard."""
+    return shard.removesuffix(".tar") + ".parquet"
+
+
+def write_shard(folder: str, number: int, samples: Iterable[tuple[Row, bytes]]) -> int:
+    """Write one shard and its index into `folder`; return the number of samples.
+
+    `samples` are (row of SAMPLES, bytes of the image) in key order. Both files are published when they are whole, the
+    index last. One image is in memory at a time, and the index (about 1 kB a sample).
+    """
+    name = shard_name(number)
+    with publish(join(folder, name)) as file:
+        index = pa.Table.from_batches(_write_samples(file, name, iter(samples)), SHARD_INDEX)
+        file.write(tar.END)
+    write_parquet(join(folder, index_name(name)), index)
+    return int(index.num_rows)
+
+
+def _write_samples(file: IO[bytes], shard: str, samples: Iterator[tuple[Row, bytes]]) -> Iterator[pa.RecordBatch]:
+    while rows := [_write_sample(file, shard, row, image) for row, image in islice(samples, _INDEX_BATCH_ROWS)]:
+        yield pa.RecordBatch.from_pylist(rows, schema=SHARD_INDEX)
+
+
+def _write_sample(file: IO[bytes], shard: str, row: Row, image: bytes) -> dict[str, Any]:
+    """Append the members of a sample; return its row of the index."""
+    key = row["key"]
+    image_member = f"{key}.{SUFFIXES[row['format']]}"
+    contents = {
+        image_member: image,
+        f"{key}.json": orjson.dumps({name: row[name] for name in METADATA}, option=orjson.OPT_SORT_KEYS),
+        f"{key}.txt": row["caption"].encode(),
+    }
+    offsets: dict[str, int] = {}
+    for name in sorted(contents):
+        data = contents[name]
+        file.write(tar.header(name, len(data)))
+        offsets[name] = file.tell()
+        file.write(data)
+        file.write(tar.padding(len(data)))
+    placed: dict[str, str | int] = {"shard": shard, "image_member": image_member}
+    for part, name in (("image", image_member), ("text", f"{key}.txt"), ("json", f"{key}.json")):
+        placed |= {f"{part}_offset": offsets[name], f"{part}_length": len(contents[name])}
+    return {name: placed[name] if name in placed else row[name] for name in SHARD_INDEX.names}
+
+
+def read_index(shard: str) -> pa.Table:
+    """Return the index of a shard (URL of the tar) as SHARD_INDEX; InputError or ContractError when it is not one."""
+    return conform(read_parquet(index_name(shard)), SHARD_INDEX)
+
+
+def list_shards(folder: str) -> list[str]:
+    """Return the URLs of the shards in a folder, in order."""
+    return [join(folder, name) for name in list_names(folder) if name.endswith(".tar")]
+
+
+def read_samples(shard: str) -> Iterator[dict[str, tuple[str, bytes]]]:
+    """Yield the samples of any WebDataset tar: {suffix: (name of the member, bytes)}, adjacent members by stem.
+
+    Needs no index. One sample is in memory at a time. Raises InputError where the tar is broken.
+    """
+    with open_input(shard) as file:
+        stem: str | None = None
+        sample: dict[str, tuple[str, bytes]] = {}
+        for member in tar.members(file, shard):
+            folder, slash, base = member.name.rpartition("/")
+            first, _, suffix = base.partition(".")
+            if f"{folder}{slash}{first}" != stem:
+                if sample:
+                    yield sample
+                stem, sample = f"{folder}{slash}{first}", {}
+            sample[suffix.lower()] = (member.name, _member_bytes(file, member, shard))
+        if sample:
+            yield sample
+
+
+def _member_bytes(file: IO[bytes], member: tar.Member, url: str) -> bytes:
+    file.seek(member.offset)
+    data = file.read(member.length)
+    if len(data) != member.length:
+        raise InputError(f"{url}: the tar breaks off inside {member.name!r}; fetch or make it again")
+    return data
+
+
+def fingerprint(url: str) -> dict[str, Any]:
+    """Return the size in bytes and the SHA-256 (hex) of a whole file."""
+    digest = hashlib.sha256()
+    with open_input(url) as file:
+        while block := file.read(_HASH_BYTES):
+            digest.update(block)
+    return {"bytes": size(url), "sha256": digest.hexdigest()}
+
+
+def write_manifest(folder: str) -> dict[str, Any]:
+    """Hash every shard and index of a folder, and publish `manifest.json`; return what it says.
+
+    A function of the files alone: no clock, no host. Raises InputError when a shard has no index.
+    """
+    shards, indexes = [], []
+    for url in list_shards(folder):
+        name = url.rsplit("/", 1)[-1]
+        num_samples = _num_rows(index_name(url))
+        shards.append({"name": name, "num_samples": num_samples, **fingerprint(url)})
+        indexes.append({"name": index_name(name), **fingerprint(index_name(url))})
+    described = {
+        "schema_version": SCHEMA_VERSION,
+        "num_samples": sum(shard["num_samples"] for shard in shards),
+        "shards": shards,
+        "indexes": indexes,
+    }
+    manifest.write(join(folder, MANIFEST), described)
+    return described
+
+
+def _num_rows(url: str) -> int:
+    import pyarrow.parquet as pq
+
+    with open_input(url) as file:
+        try:
+            return int(pq.read_metadata(file).num_rows)
+        except pa.ArrowInvalid as error:
+            raise InputError(f"{url}: not a readable Parquet file: {error}") from error

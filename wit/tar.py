@@ -1,0 +1,117 @@
+"""Tar archives: plain ustar written, and the members of any common tar found without trusting them.
+
+No path is ever taken from a member: a name is a label, never a place on a disk.
+"""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import IO
+
+from wit.errors import InputError
+
+BLOCK = 512
+END = bytes(2 * BLOCK)  # POSIX: an archive ends with two blocks of zeros
+MAX_NAME_BYTES = 1 << 16  # of an extended header; real ones hold a name and a time
+
+_FILES = b"0\0007"
+_LONG_NAME, _PAX, _PAX_GLOBAL = b"L", b"x", b"g"
+
+
+@dataclass(frozen=True)
+class Member:
+    """A regular file in an archive."""
+
+    name: str
+    offset: int
+    """Where its bytes begin."""
+    length: int
+    header: bytes
+    """Its header block."""
+
+
+def header(name: str, length: int) -> bytes:
+    """Return the plain ustar header block of a regular file: mode 0644, mtime 0, uid and gid 0, no owner names."""
+    member = tarfile.TarInfo(name)
+    member.size = length
+    return member.tobuf(tarfile.USTAR_FORMAT, "ascii", "strict")
+
+
+def padding(length: int) -> bytes:
+    """Return the zeros that fill a member up to a whole block."""
+    return bytes(-length % BLOCK)
+
+
+def members(file: IO[bytes], url: str) -> Iterator[Member]:
+    """Yield the regular files of an uncompressed tar in order; links, folders and devices are passed over.
+
+    Long names of GNU and pax archives are read. The file may be read elsewhere between members. Raises InputError
+    when the archive breaks off or a header is not one; `url` names it in the message.
+    """
+    position, long_name = 0, ""
+    while True:
+        block = _read(file, position, BLOCK, url)
+        if not any(block):
+            return
+        length = _length(block, position, url)
+        kind, data = block[156:157], position + BLOCK
+        if kind in (_LONG_NAME, _PAX):
+            long_name = _long_name(kind, _read(file, data, min(length, MAX_NAME_BYTES + 1), url), url) or long_name
+        elif kind in _FILES:
+            yield Member(long_name or _name(block), data, length, block)
+        if kind not in (_LONG_NAME, _PAX, _PAX_GLOBAL):
+            long_name = ""
+        position = data + length + len(padding(length))
+
+
+def _read(file: IO[bytes], position: int, length: int, url: str) -> bytes:
+    file.seek(position)
+    data = file.read(length)
+    if len(data) < length:
+        raise InputError(f"{url}: the tar breaks off at byte {position + len(data)}; fetch or make it again")
+    return data
+
+
+def _length(block: bytes, position: int, url: str) -> int:
+    """Return the size of the member, after the header's checksum has been checked."""
+    try:
+        stated = int(block[148:156].strip(b" \0"), 8)
+        size_field = block[124:136]
+        if size_field[0] & 0x80:  # GNU: base 256 above 8 GiB
+            length = int.from_bytes(size_field[1:], "big")
+        else:
+            length = int(size_field.strip(b" \0") or b"0", 8)
+    except ValueError as error:
+        raise InputError(f"{url}: expected a tar header at byte {position}, found something else") from error
+    if stated != sum(block[:148]) + 8 * ord(" ") + sum(block[156:]):
+        raise InputError(f"{url}: the checksum of the tar header at byte {position} is wrong")
+    return length
+
+
+def _text(field: bytes) -> str:
+    return field.partition(b"\0")[0].decode("utf-8", "backslashreplace")
+
+
+def _name(block: bytes) -> str:
+    prefix = _text(block[345:500]) if block[257:263] == b"ustar\0" else ""
+    return f"{prefix}/{_text(block[:100])}" if prefix else _text(block[:100])
+
+
+def _long_name(kind: bytes, data: bytes, url: str) -> str:
+    """Return the name that an extended header gives to the next member; empty when it gives none."""
+    if len(data) > MAX_NAME_BYTES:
+        raise InputError(f"{url}: an extended tar header is larger than {MAX_NAME_BYTES} bytes")
+    if kind == _LONG_NAME:
+        return _text(data)
+    name = ""
+    while data:  # records of "LENGTH key=value\n"
+        number, _, _ = data.partition(b" ")
+        if not number.isdigit() or not 0 < int(number) <= len(data):
+            raise InputError(f"{url}: a pax header is malformed")
+        record, data = data[: int(number)], data[int(number) :]
+        key, _, value = record[len(number) + 1 : -1].partition(b"=")
+        if key == b"path":
+            name = _text(value)
+    return name
