@@ -1,0 +1,83 @@
+# wit: two commands do all the set-up on a fresh machine: `make queries shards` and `make test`.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+WIT := $(VENV)/bin/wit
+PIP := $(VENV)/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt
+SOURCES := wit queries pipelines trainer tests benchmarks
+
+PAIRS ?= 4000
+SEED ?= 0
+SAMPLE := data/sample
+QUERIES := data/queries
+RUN := runs/tiny
+MODEL := runs/model
+
+.PHONY: help install install-train install-dev sample queries shards train test lint format docs bench clean
+
+help: ## Show what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# Each stamp says which extras are installed; a change of the pins installs anew.
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.core: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) --editable .
+	touch $@
+
+$(VENV)/.train: $(VENV)/.core
+	$(PIP) --editable '.[train]'
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.core
+	$(PIP) --editable '.[dev,spark,train]'
+	touch $@ $(VENV)/.train
+
+install: $(VENV)/.core ## Install wit without torch and Spark
+install-train: $(VENV)/.train ## Install what training needs
+install-dev: $(VENV)/.dev ## Install everything that the tests need
+
+sample: $(VENV)/.core ## Write the miniature web (PAIRS=4000 SEED=0)
+	$(WIT) sample $(SAMPLE) --pairs $(PAIRS) --seed $(SEED)
+
+queries: sample ## Build the query list of the miniature Wikipedia
+	$(WIT) queries build --dump $(SAMPLE)/wiki/samplewiki-pages-articles-multistream.xml.bz2 \
+	  --pageviews '$(SAMPLE)/pageviews/*.gz' --wordnet $(SAMPLE)/wordnet/dict \
+	  --min-word-count 100 --min-bigram-count 20 --min-pmi 6 --min-views 70 --out $(QUERIES)
+
+shards: queries ## Crawl the miniature web into shards, and check every candidate against the truth
+	$(WIT) sample serve $(SAMPLE) -- $(WIT) run tiny --out $(RUN) --set fetch.connect_to={address}
+	$(WIT) shards verify $(RUN)/shards
+	$(WIT) sample check $(SAMPLE) $(RUN)
+
+train: shards $(VENV)/.train ## Train a small CLIP on the shards, and evaluate it on held-out classes
+	$(WIT) train tiny --shards '$(RUN)/shards/*.tar' --out $(MODEL)
+	$(WIT) evaluate $(MODEL) --data $(SAMPLE)/eval/heldout
+
+test: $(VENV)/.dev ## Run the tests
+	$(VENV)/bin/python -m pytest
+
+lint: $(VENV)/.dev ## Check style, types, import rules and generated pages
+	$(VENV)/bin/ruff check $(SOURCES)
+	$(VENV)/bin/ruff format --check $(SOURCES)
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+	$(VENV)/bin/python -m docs.generate --check
+
+format: $(VENV)/.dev ## Format the code
+	$(VENV)/bin/ruff check --fix $(SOURCES)
+	$(VENV)/bin/ruff format $(SOURCES)
+
+docs: $(VENV)/.dev ## Write the reference pages from the code
+	$(VENV)/bin/python -m docs.generate
+
+soak: $(VENV)/.dev ## Kill a run at 30 random moments, restart it, and compare the bytes
+	$(VENV)/bin/python -m benchmarks.kill_soak
+
+clean: ## Remove what was made, the environment included
+	rm -rf $(VENV) data runs build dist *.egg-info

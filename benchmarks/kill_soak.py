@@ -1,0 +1,154 @@
+"""Kills a run at random moments, restarts it each time, and compares every byte with an undisturbed run's.
+
+    python -m benchmarks.kill_soak [--kills 30] [--pairs 1000] [--seed 0] [--folder FOLDER]
+
+Each kill is SIGKILL to the run's parent or to one of its workers, at a random moment. After each: no process of the
+run may be left, and no file under a final name may differ from the undisturbed run's. The last restart must finish with the
+same bytes. Exits 1 at the first breach.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+import psutil
+
+VOLATILE = {"log.jsonl", ".lock"}
+WIT = (sys.executable, "-m", "wit")
+
+
+def main() -> None:
+    """Run the soak and print what was seen."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=30)
+    parser.add_argument("--pairs", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--folder", type=Path, default=None)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        soak(options.folder or Path(scratch), options.kills, options.pairs, options.seed)
+
+
+def soak(folder: Path, num_kills: int, pairs: int, seed: int) -> Counter[str]:
+    """Make a sample and its queries under `folder`, then run, kill, restart and compare; returns the kills by kind."""
+    sample, queries = prepare(folder, pairs)
+    from wit.sample.server import serving
+
+    with serving(str(sample)) as address:
+        command = run_command(sample, queries, address)
+        started = time.monotonic()
+        subprocess.run([*command, "--out", str(folder / "undisturbed")], check=True, capture_output=True)
+        length_s = time.monotonic() - started
+        print(f"undisturbed run: {length_s:.1f} s")
+        kills = _kill_until_done(command, folder, num_kills, length_s, random.Random(seed))
+    print(f"{sum(kills.values())} kills survived: {dict(sorted(kills.items()))}; all bytes equal")
+    return kills
+
+
+def prepare(folder: Path, pairs: int) -> tuple[Path, Path]:
+    """Write the sample and its query list; return their folders."""
+    sample, queries = folder / "sample", folder / "queries"
+    subprocess.run([*WIT, "sample", str(sample), "--pairs", str(pairs)], check=True, capture_output=True)
+    build = ["queries", "build", "--dump", f"{sample}/wiki/samplewiki-pages-articles-multistream.xml.bz2"]
+    build += ["--pageviews", f"{sample}/pageviews/*.gz", "--wordnet", f"{sample}/wordnet/dict"]
+    build += ["--min-word-count", "100", "--min-bigram-count", "20", "--min-pmi", "6", "--min-views", "70"]
+    subprocess.run([*WIT, *build, "--out", str(queries)], check=True, capture_output=True)
+    return sample, queries
+
+
+def run_command(sample: Path, queries: Path, address: str) -> list[str]:
+    """Return the `wit run` of the tiny recipe over a sample, without --out."""
+    overrides = {
+        "extract.warc": f"{sample}/archives/*.warc.gz",
+        "match.queries": f"{queries}/queries.parquet",
+        "overlap.sets": f"shapes-test={sample}/eval/shapes-test",
+        "fetch.connect_to": address,
+    }
+    sets = [word for name, value in overrides.items() for word in ("--set", f"{name}={value}")]
+    return [*WIT, "run", "tiny", "--processes", "2", *sets]
+
+
+def _kill_until_done(
+    command: list[str], folder: Path, num_kills: int, length_s: float, chance: random.Random
+) -> Counter[str]:
+    """Kill `num_kills` times; a run that finishes before its kill is removed and begun again."""
+    kills: Counter[str] = Counter()
+    target = folder / "killed"
+    undisturbed = hash_files(folder / "undisturbed")
+    while sum(kills.values()) < num_kills:
+        process = _start([*command, "--out", str(target)])
+        kind = _kill_at(process, chance.uniform(0.3, length_s * 0.5), chance)
+        if kind == "worker":
+            assert process.wait(timeout=length_s * 10 + 60) == 0, process.stderr.read() if process.stderr else ""
+        process.wait()
+        _check(target, undisturbed, process)
+        kills[kind] += kind != "finished"
+        if kind != "parent":
+            assert hash_files(target) == undisturbed, "the finished run differs"
+            subprocess.run(["rm", "-rf", str(target)], check=True)
+        print(f"{sum(kills.values())}/{num_kills}: {kind}", flush=True)
+    subprocess.run([*command, "--out", str(target)], check=True, capture_output=True)
+    assert hash_files(target) == undisturbed, "the finished run differs"
+    return +kills
+
+
+def _start(command: list[str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+
+def _kill_at(process: subprocess.Popen[str], seconds: float, chance: random.Random) -> str:
+    """Kill the parent or a worker after a while; return which, or `finished` when the run was quicker."""
+    try:
+        process.wait(timeout=seconds)
+        assert process.returncode == 0, process.stderr.read() if process.stderr else ""
+        return "finished"
+    except subprocess.TimeoutExpired:
+        pass
+    workers = _workers(process.pid)
+    if workers and chance.random() < 0.5:
+        chance.choice(workers).kill()
+        return "worker"
+    process.kill()
+    _, alive = psutil.wait_procs(workers, timeout=15)
+    assert not alive, f"orphans: {alive}"
+    return "parent"
+
+
+def _workers(pid: int) -> list[psutil.Process]:
+    try:
+        children = psutil.Process(pid).children(recursive=True)
+        return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _check(target: Path, undisturbed: dict[str, str], process: subprocess.Popen[str]) -> None:
+    """Every file under a final name is whole: equal to the undisturbed run's."""
+    for name, digest in hash_files(target).items():
+        assert undisturbed.get(name) == digest, f"{name} is not what the undisturbed run has"
+
+
+def hash_files(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of each file under its final name, by path below the folder."""
+    import hashlib
+
+    found = {}
+    for parent, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".tmp-")]
+        for name in names:
+            if name not in VOLATILE and not name.startswith(".tmp-"):
+                path = Path(parent, name)
+                found[str(path.relative_to(folder))] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return found
+
+
+if __name__ == "__main__":
+    main()
