@@ -1,0 +1,141 @@
+"""What an image file holds beside its pixels: found, and taken out without touching the pixels.
+
+Privacy is the default: EXIF (position, serial numbers, a thumbnail of the uncropped picture), XMP, IPTC, comments and
+whatever is appended after the image's end go. What a decoder needs to show the right colours stays.
+
+Structures: JPEG, ITU-T T.81 annex B; PNG, W3C PNG 3rd edition; WebP, RFC 9649; orientation, Exif 3.0 tag 0x0112.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterator
+
+_JPEG_PARAMETERLESS = {0x01, *range(0xD0, 0xD9)}
+_JPEG_SOS, _JPEG_EOI = 0xDA, 0xD9
+_JPEG_ENDS_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # in a scan FF 00 is a byte, FF D0-D7 a restart, FF FF a fill
+
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_PNG_KEEPS = {b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"cHRM", b"gAMA", b"iCCP", b"sBIT", b"sRGB", b"cICP", b"pHYs"}
+
+_WEBP_KEEPS = {b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ICCP"}
+_WEBP_METADATA_FLAGS = 0x08 | 0x04  # EXIF, XMP in the first byte of VP8X
+
+_EXIF_MARK = b"Exif\0\0"
+_ORIENTATION = 0x0112
+
+
+def _jpeg_segments(body: bytes) -> Iterator[tuple[int, int, int]]:
+    """Yield (marker, start, end) of each segment, the scan's data included with its SOS; stops at EOI or the end."""
+    at = 2
+    while at + 4 <= len(body) and body[at] == 0xFF:
+        marker = body[at + 1]
+        if marker == 0xFF:  # a fill byte
+            at += 1
+            continue
+        if marker == _JPEG_EOI:
+            break
+        end = at + 2 if marker in _JPEG_PARAMETERLESS else at + 2 + int.from_bytes(body[at + 2 : at + 4], "big")
+        if marker == _JPEG_SOS:
+            found = _JPEG_ENDS_SCAN.search(body, end)
+            end = found.start() if found else len(body)
+        yield marker, at, min(end, len(body))
+        at = end
+
+
+def count_jpeg_scans(body: bytes) -> int:
+    """Return the number of scans of a JPEG; each costs a decoder a pass over the whole image."""
+    return sum(1 for marker, _, _ in _jpeg_segments(body) if marker == _JPEG_SOS)
+
+
+def _strip_jpeg(body: bytes) -> bytes:
+    kept = [body[:2]]
+    for marker, start, end in _jpeg_segments(body):
+        name = body[start + 4 : start + 16]
+        is_application = 0xE0 <= marker <= 0xEF
+        shows_colour = marker in (0xE0, 0xEE) or (marker == 0xE2 and name.startswith(b"ICC_PROFILE\0"))
+        if marker != 0xFE and (not is_application or shows_colour):  # JFIF, Adobe's colour transform, ICC; no comments
+            kept.append(body[start:end])
+    return b"".join([*kept, b"\xff\xd9"])
+
+
+def _png_chunks(body: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Yield (type, start, end) of each chunk; stops after IEND or where the file breaks off."""
+    at, name = len(_PNG_SIGNATURE), b""
+    while at + 12 <= len(body) and name != b"IEND":
+        name = body[at + 4 : at + 8]
+        end = at + 12 + int.from_bytes(body[at : at + 4], "big")
+        yield name, at, min(end, len(body))
+        at = end
+
+
+def _strip_png(body: bytes) -> bytes:
+    return _PNG_SIGNATURE + b"".join(body[start:end] for name, start, end in _png_chunks(body) if name in _PNG_KEEPS)
+
+
+def _webp_chunks(body: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Yield (FourCC, start, end) of each chunk, padding included, within the length that the header states."""
+    at, stop = 12, min(len(body), 8 + int.from_bytes(body[4:8], "little"))
+    while at + 8 <= stop:
+        length = int.from_bytes(body[at + 4 : at + 8], "little")
+        end = at + 8 + length + length % 2
+        yield body[at : at + 4], at, min(end, stop)
+        at = end
+
+
+def _strip_webp(body: bytes) -> bytes:
+    kept = []
+    for name, start, end in _webp_chunks(body):
+        chunk = bytearray(body[start:end])
+        if name == b"VP8X" and len(chunk) > 8:
+            chunk[8] &= ~_WEBP_METADATA_FLAGS & 0xFF
+        if name in _WEBP_KEEPS:
+            kept.append(bytes(chunk))
+    inside = b"WEBP" + b"".join(kept)
+    return b"RIFF" + struct.pack("<I", len(inside)) + inside
+
+
+_STRIP = {"jpeg": _strip_jpeg, "png": _strip_png, "webp": _strip_webp}
+
+
+def strip_metadata(body: bytes, image_format: str) -> bytes:
+    """Return a JPEG, PNG or WebP without EXIF, XMP, IPTC, comments and trailing bytes; its pixels are the same.
+
+    A file that holds none of them comes back byte for byte.
+    """
+    return _STRIP[image_format](body)
+
+
+def _exif(body: bytes, image_format: str) -> bytes:
+    """Return the EXIF block (a TIFF file) of an image, or nothing."""
+    if image_format == "jpeg":
+        for marker, start, end in _jpeg_segments(body):
+            if marker == 0xE1 and body[start + 4 : start + 10] == _EXIF_MARK:
+                return body[start + 10 : end]
+    elif image_format == "png":
+        for name, start, end in _png_chunks(body):
+            if name == b"eXIf":
+                return body[start + 8 : end - 4]
+    elif image_format == "webp":
+        for name, start, end in _webp_chunks(body):
+            if name == b"EXIF":
+                return body[start + 8 : end].removeprefix(_EXIF_MARK)
+    return b""
+
+
+def orientation(body: bytes, image_format: str) -> int:
+    """Return the EXIF orientation, 1 to 8, of a JPEG, PNG or WebP; 1 (upright) when it says none, or nonsense."""
+    exif = _exif(body, image_format)
+    order = {b"II": "<", b"MM": ">"}.get(exif[:2])
+    if order is None or len(exif) < 8:
+        return 1
+    (directory,) = struct.unpack_from(f"{order}I", exif, 4)
+    if directory + 2 > len(exif):
+        return 1
+    (num_entries,) = struct.unpack_from(f"{order}H", exif, directory)
+    for at in range(directory + 2, min(directory + 2 + 12 * num_entries, len(exif) - 11), 12):
+        tag, kind, _, value = struct.unpack_from(f"{order}HHIH", exif, at)
+        if tag == _ORIENTATION:
+            return value if kind == 3 and 1 <= value <= 8 else 1  # kind 3: an unsigned 16-bit integer
+    return 1
