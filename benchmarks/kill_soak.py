@@ -3,8 +3,8 @@
     python -m benchmarks.kill_soak [--kills 30] [--pairs 1000] [--seed 0] [--folder FOLDER]
 
 Each kill is SIGKILL to the run's parent or to one of its workers, at a random moment. After each: no process of the
-run may be left, and no file under a final name may differ from the undisturbed run's. The last restart must finish with the
-same bytes. Exits 1 at the first breach.
+run may be left, and no file under a final name may differ from the undisturbed run's. The last restart must finish with
+the same bytes. Exits 1 at the first breach.
 """
 
 from __future__ import annotations

@@ -159,7 +159,7 @@ def _check_range(
 ) -> None:
     low, high, choices = metadata.get("min"), metadata.get("max"), metadata.get("choices")
     for value in values:
-        if low is not None and value < low:
+        if low is not None and not value >= low:  # also catches nan
             raise RecipeError(f"{origin.where(keys)}: {name}: expected at least {low}, found {value}")
         if high is not None and not value <= high:
             raise RecipeError(f"{origin.where(keys)}: {name}: expected at most {high}, found {value}")

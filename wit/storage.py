@@ -40,7 +40,7 @@ def local_path(url: str) -> str:
 
 def join(folder: str, *names: str) -> str:
     """Join a folder (path or URL) and names with single slashes."""
-    return "/".join([folder.rstrip("/") or "/", *(name.strip("/") for name in names)]).replace("///", "/", 1)
+    return folder.rstrip("/") + "/" + "/".join(name.strip("/") for name in names)
 
 
 def base_name(url: str) -> str:

@@ -1,0 +1,109 @@
+"""Atomic publishing, and the names that users write."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from wit import storage
+from wit.errors import InputError, OutputError
+
+
+def test_publish_is_all_or_nothing(tmp_path: Path) -> None:
+    """A block that raises leaves neither the file nor a temporary; the old content stays."""
+    target = tmp_path / "a" / "b.txt"
+    storage.publish_text(str(target), "old")
+
+    def break_off() -> None:
+        with storage.publish(str(target)) as file:
+            file.write(b"half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        break_off()
+    assert target.read_text() == "old"
+    assert os.listdir(target.parent) == ["b.txt"]
+
+
+def test_nothing_has_the_final_name_before_publish(tmp_path: Path) -> None:
+    """While the file is being written its final name does not exist."""
+    draft = storage.Draft(str(tmp_path / "x"))
+    draft.file.write(b"1")
+    assert storage.list_names(str(tmp_path)) == []
+    draft.publish()
+    assert storage.list_names(str(tmp_path)) == ["x"]
+
+
+def test_a_full_disk_is_one_clear_line(tmp_path: Path) -> None:
+    """ENOSPC becomes an OutputError that says so, and the draft is gone."""
+    with pytest.raises(OutputError, match="no space left"), storage.publish(str(tmp_path / "x")):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_file_where_a_folder_is_needed(tmp_path: Path) -> None:
+    """A path through a file is refused with the path and the reason."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="file"):
+        storage.publish_text(str(tmp_path / "file" / "x"), "")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "names"),
+    [
+        ("a", ["a"]),
+        ("{0..2}.tar", ["0.tar", "1.tar", "2.tar"]),
+        ("{08..11}", ["08", "09", "10", "11"]),
+        ("{8..11}", ["8", "9", "10", "11"]),
+        ("{x,y}{0..1}", ["x0", "x1", "y0", "y1"]),
+        ("{single}", ["{single}"]),
+    ],
+)
+def test_braces_expand_as_in_a_shell(pattern: str, names: list[str]) -> None:
+    """Ranges keep their width, lists alternate, the rest is left as it is."""
+    assert storage.expand_braces(pattern) == names
+
+
+def test_expand_sorts_globs_and_refuses_what_is_not_there(tmp_path: Path) -> None:
+    """A glob gives its files in order; a pattern that finds nothing is an error that names it."""
+    for name in ("b.gz", "a.gz"):
+        (tmp_path / name).write_text("")
+    assert [Path(url).name for url in storage.expand(f"{tmp_path}/*.gz")] == ["a.gz", "b.gz"]
+    with pytest.raises(InputError, match=r"none\.gz"):
+        storage.expand(f"{tmp_path}/none.gz")
+    with pytest.raises(InputError, match="found nothing"):
+        storage.expand(f"{tmp_path}/*.xz")
+
+
+def test_remote_urls_go_through_fsspec() -> None:
+    """The same calls work on a URL: published whole, listed, read by range, removed."""
+    url = "memory://storage-test/folder/file"
+    storage.publish_bytes(url, b"0123456789")
+    assert storage.exists(url)
+    assert storage.list_names("memory://storage-test/folder") == ["file"]
+    assert storage.read_range(url, 3, 4) == b"3456"
+    with pytest.raises(InputError, match="expected 4 bytes at 8"):
+        storage.read_range(url, 8, 4)
+    storage.remove("memory://storage-test")
+    assert not storage.exists(url)
+
+
+def test_leftovers_of_dead_writers_go(tmp_path: Path) -> None:
+    """Temporary files and folders vanish at any depth; nothing else does."""
+    (tmp_path / "a" / ".tmp-spill-1").mkdir(parents=True)
+    (tmp_path / "a" / ".tmp-spill-1" / "x").write_text("")
+    (tmp_path / "a" / ".tmp-part").write_text("")
+    (tmp_path / "a" / "part").write_text("")
+    storage.remove_temporaries(str(tmp_path))
+    assert [str(path.relative_to(tmp_path)) for path in sorted(tmp_path.rglob("*"))] == ["a", "a/part"]
+
+
+def test_join_and_base_name() -> None:
+    """Slashes are single, and a URL's query is no part of its name."""
+    assert storage.join("s3://bucket/a/", "b", "c") == "s3://bucket/a/b/c"
+    assert storage.join("/", "a") == "/a"
+    assert storage.base_name("https://h/x/y.tar?sig=1/2") == "y.tar"
+    assert storage.base_name("/x/y?.tar") == "y?.tar"
