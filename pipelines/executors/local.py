@@ -7,17 +7,18 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
+from functools import lru_cache, partial
 from typing import cast
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from pipelines.executors import Advance
 from pipelines.executors.parts import bind, is_done, part_name, parts_of, run_map_part, write_rows
 from pipelines.executors.pool import Pool, Task
 from wit.errors import StageError
 from wit.stage import SqlStage, Step, View
-from wit.storage import TEMPORARY_PREFIX, is_remote, join, local_path
+from wit.storage import TEMPORARY_PREFIX, is_remote, join, local_path, open_input
 
 SQL_BATCH_ROWS = 65_536
 
@@ -81,17 +82,38 @@ def select(
     )
     with connection:
         for name, view in stage.reads.items():
-            connection.sql(_scan(parts_of(root, sources[name]), view, bucket)).create_view(name)
+            connection.sql(_scan(tuple(parts_of(root, sources[name])), view, bucket)).create_view(name)
         columns = ", ".join(stage.writes.names)
         order = ", ".join(stage.sort_by)
         statement = f"select {columns} from ({bind(stage)}) where {stage.bucket} = {bucket} order by {order}"
         yield from connection.sql(statement).to_arrow_reader(SQL_BATCH_ROWS)
 
 
-def _scan(files: list[str], view: View, bucket: int) -> str:
+def _scan(files: tuple[str, ...], view: View, bucket: int) -> str:
+    """Return SQL that reads a view's rows of one bucket, from the parts that can hold any."""
+    where = ""
+    if view.bucket:
+        where = f" where {view.bucket} = {bucket}"
+        ranges = _bucket_ranges(files, view.bucket)
+        files = tuple(file for file in files if ranges[file][0] <= bucket <= ranges[file][1]) or files[:1]
     names = ", ".join("'" + local_path(file).replace("'", "''") + "'" for file in files)
-    where = f" where {view.bucket} = {bucket}" if view.bucket else ""
     return f"select {', '.join(view.schema.names)} from read_parquet([{names}]){where}"
+
+
+@lru_cache(maxsize=64)
+def _bucket_ranges(files: tuple[str, ...], column: str) -> dict[str, tuple[int, int]]:
+    """Return the lowest and highest bucket in each part, from its footer; (0, -1) for a part without rows.
+
+    Most tables are cut by the bucket they are asked for, so that a bucket is one part. Footers are read once a process.
+    """
+    ranges = {}
+    for file in files:
+        with open_input(file) as opened:
+            metadata = pq.ParquetFile(opened).metadata
+        place = metadata.schema.names.index(column)
+        groups = [metadata.row_group(group).column(place).statistics for group in range(metadata.num_row_groups)]
+        ranges[file] = (min((g.min for g in groups), default=0), max((g.max for g in groups), default=-1))
+    return ranges
 
 
 @contextmanager
