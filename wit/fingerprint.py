@@ -6,25 +6,29 @@ The hash is `imagehash.phash`: grey, 32 x 32 (Lanczos), 2-D DCT-II, the 8 x 8 lo
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import io
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
+import imagehash
+import numpy as np
+from PIL import Image
 
 NUM_BITS = 64
 
 
-def phash(image: Image) -> int:
+def phash(image: Image.Image) -> int:
     """Return the perceptual hash of an image as an unsigned 64-bit integer.
 
     Bit for bit `imagehash.phash(image)` with its defaults (hash_size 8, highfreq_factor 4); its first bit, that of
     the lowest frequency, is the most significant, so the integer in hex is what imagehash prints.
     """
-    import imagehash
-    import numpy as np
-
     bits = imagehash.phash(image).hash
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
+
+
+def phash_stored(body: bytes) -> int:
+    """Return the perceptual hash of a stored image, `wit.image.prepare`'s body: trusted bytes, upright, RGB or grey."""
+    with Image.open(io.BytesIO(body)) as image:
+        return phash(image)
 
 
 def to_signed(fingerprint: int) -> int:

@@ -198,7 +198,9 @@ SAMPLES = pa.schema(
         _column("archive", pa.string(), "archive or table it came from"),
         _column("record_offset", pa.int64(), "where in it"),
         _column("attribute", pa.string(), "which text it was"),
-        _column("query_ids", pa.list_(pa.field("element", pa.int32(), nullable=False)), "queries it matches, ascending"),
+        _column(
+            "query_ids", pa.list_(pa.field("element", pa.int32(), nullable=False)), "queries it matches, ascending"
+        ),
     ]
 )
 """All that a shard says of a sample, and where the bytes of its image lie."""

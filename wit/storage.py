@@ -160,6 +160,38 @@ def read_range(url: str, offset: int, length: int) -> bytes:
     return data
 
 
+class BlobReader:
+    """Reads ranges of files under a root. The last file stays open: rows sorted by blob open each blob once."""
+
+    def __init__(self, root: str) -> None:
+        self._root = root
+        self._name = ""
+        self._file: IO[bytes] | None = None
+
+    def read(self, name: str, offset: int, length: int) -> bytes:
+        """Return `length` bytes of a file (relative to the root) from `offset`; InputError when it is shorter."""
+        if self._file is None or name != self._name:
+            self.close()
+            self._file, self._name = open_input(join(self._root, name)), name
+        self._file.seek(offset)
+        data = self._file.read(length)
+        if len(data) != length:
+            raise InputError(f"{join(self._root, name)}: expected {length} bytes at {offset}, found {len(data)}")
+        return data
+
+    def close(self) -> None:
+        """Close the file that is open, if any."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def __enter__(self) -> BlobReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
 def output_error(url: str, error: OSError) -> UserError:
     """Return the OutputError that tells a user what an OSError on writing means."""
     hints = {

@@ -1,0 +1,49 @@
+"""fingerprint: a perceptual hash of each image that is left, by which dedup and overlap know near-copies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import pyarrow as pa
+
+from pipelines.stages.verb import RunSettings
+from wit.fingerprint import phash_stored, to_signed
+from wit.schema import FINGERPRINTS, IMAGES
+from wit.stage import KEPT, Output, Part, Step
+from wit.storage import BlobReader
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """Adds the 64-bit pHash of the stored image; rejects nothing."""
+
+    name: ClassVar[str] = "fingerprint"
+    reasons: ClassVar[dict[str, str]] = {}
+    reads: ClassVar[pa.Schema] = IMAGES
+    writes: ClassVar[Mapping[str, pa.Schema]] = {KEPT: FINGERPRINTS}
+
+    def __call__(self, batches: Iterator[pa.RecordBatch], part: Part) -> Iterator[Output]:
+        """Yield one row of FINGERPRINTS for each image."""
+        with BlobReader(part.root) as blobs:
+            for batch in batches:
+                rows = [
+                    {
+                        "key": row["key"],
+                        "bucket": row["bucket"],
+                        "rank": row["rank"],
+                        "num_pixels": row["original_width"] * row["original_height"],
+                        "phash": to_signed(phash_stored(blobs.read(row["blob"], row["offset"], row["length"]))),
+                    }
+                    for row in batch.to_pylist()
+                ]
+                yield KEPT, pa.RecordBatch.from_pylist(rows, schema=FINGERPRINTS)
+
+    def steps(self, run: RunSettings) -> tuple[Step, ...]:
+        """One map step over the images that passed the filter."""
+        return (Step(self, {"images": "filter_image/kept"}, self.name),)
+
+    def inputs(self) -> tuple[str, ...]:
+        """Nothing outside the run."""
+        return ()

@@ -1,0 +1,63 @@
+"""The plan that hands rows of a table, in order, to tasks of a chosen size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from wit.schema import SLICES
+from wit.storage import join, list_names, open_input
+
+
+@dataclass(frozen=True)
+class SliceTable:
+    """Cuts a table into tasks of `num_rows` rows, across the borders of its parts; only footers are read."""
+
+    name: ClassVar[str] = "slice"
+    writes: ClassVar[pa.Schema] = SLICES
+
+    table: str
+    """Folder of the table, relative to the run."""
+    num_rows: int | None
+    """Rows of a task; the last has what is left. None: one task with all rows."""
+
+    def __call__(self, root: str) -> Iterator[pa.Table]:
+        """Yield the slices of each task. A table without rows gives one task without slices if all rows go to one."""
+        task: list[dict[str, object]] = []
+        free = self.num_rows
+        for part, num_rows in self._parts(root):
+            start = 0
+            while start < num_rows:
+                stop = num_rows if free is None else min(start + free, num_rows)
+                task.append({"part": part, "start": start, "stop": stop})
+                free = None if free is None else free - (stop - start)
+                start = stop
+                if free == 0:
+                    yield pa.Table.from_pylist(task, schema=SLICES)
+                    task, free = [], self.num_rows
+        if task or self.num_rows is None:
+            yield pa.Table.from_pylist(task, schema=SLICES)
+
+    def _parts(self, root: str) -> Iterator[tuple[str, int]]:
+        for name in list_names(join(root, self.table)):
+            if name.endswith(".parquet"):
+                part = join(self.table, name)
+                with open_input(join(root, part)) as file:
+                    yield part, int(pq.read_metadata(file).num_rows)
+
+
+def read_slice(root: str, part: str, start: int, stop: int, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    """Yield rows `start` to `stop` of a Parquet part, in order, some columns of them; one row group at a time."""
+    with open_input(join(root, part)) as file:
+        position = 0
+        for batch in pq.ParquetFile(file).iter_batches(columns=columns):
+            first, last = max(start - position, 0), min(stop - position, batch.num_rows)
+            if first < last:
+                yield batch.slice(first, last - first)
+            position += batch.num_rows
+            if position >= stop:
+                return
