@@ -1,13 +1,13 @@
-"""What the queries are built from, in miniature: an encyclopedia's dump, its page views, a WordNet; and the right answer.
+"""What queries are built from, in miniature: an encyclopedia's dump, its page views, a WordNet; and the right answer.
 
 The answer is counted from the prose and the plan, never from the files, by the plainest code there is. Its rules:
 
-- words: tokens of `wit.text.tokens`, the possessive "'s" left out, seen at least `MIN_WORD_COUNT` times in the articles (pages
-  of namespace 0 that are no redirects); by count, then term;
+- words: tokens of `wit.text.tokens`, the possessive "'s" left out, seen at least `MIN_WORD_COUNT` times in the articles
+  (pages of namespace 0 that are no redirects); by count, then term;
 - bigrams: two words that are adjacent tokens of one line, at least `MIN_BIGRAM_COUNT` times, with a pointwise mutual
   information of at least `MIN_PMI` bits; by PMI, then term;
-- titles: articles of the dump with at least `MIN_VIEWS` views on `en` and `en.m`, redirects followed to their end; without
-  " (disambiguator)"; by views, then term; of two articles with one term the more viewed;
+- titles: articles of the dump with at least `MIN_VIEWS` views on `en` and `en.m`, redirects followed to their end;
+  without " (disambiguator)"; by views, then term; of two articles with one term the more viewed;
 - synsets: the first lemma of each synset, without its adjective marker; noun, verb, adj, adv, by offset.
 """
 
@@ -118,7 +118,7 @@ def expected_queries(
 
 
 def write_encyclopedia(folder: str, seed: int) -> list[str]:
-    """Write wiki/, pageviews/, wordnet/dict/ and queries_truth.parquet under `folder`; the same bytes for the same seed.
+    """Write wiki/, pageviews/, wordnet/dict/ and queries_truth.parquet under `folder`, the same bytes for a seed.
 
     Returns the expected terms (normal forms) in the order of the list.
     """

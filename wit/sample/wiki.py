@@ -1,8 +1,8 @@
 """The miniature encyclopedia as Wikipedia publishes its own: export-0.11 XML, bz2 multistream, and its index.
 
-The first stream holds the opening tag and the site's information, each further one a hundred pages, the last the closing
-tag. A line of the index is `offset:page id:title`: where in the file the page's stream begins, and the title as escaped in
-the XML.
+The first stream holds the opening tag and the site's information, each further one a hundred pages, the last the
+closing tag. A line of the index is `offset:page id:title`: where in the file the page's stream begins, and the title as
+escaped in the XML.
 """
 
 from __future__ import annotations
@@ -115,11 +115,13 @@ def _page_element(page: Page, page_id: int) -> str:
     redirect = f"    <redirect title={quoteattr(page.redirect)} />\n" if page.redirect else ""
     contributor = f"<ip>192.0.2.{page_id % 250}</ip>" if page_id % 5 == 0 else "<username>Amberlin</username><id>7</id>"
     return (
-        f"  <page>\n    <title>{_escape_title(page.title)}</title>\n    <ns>{page.namespace}</ns>\n    <id>{page_id}</id>\n{redirect}"
+        f"  <page>\n    <title>{_escape_title(page.title)}</title>\n    <ns>{page.namespace}</ns>\n"
+        f"    <id>{page_id}</id>\n{redirect}"
         f"    <revision>\n      <id>{page_id + 900_000}</id>\n      <parentid>{page_id + 800_000}</parentid>\n"
         f"      <timestamp>2024-01-{page_id % 28 + 1:02d}T12:00:00Z</timestamp>\n"
         f"      <contributor>{contributor}</contributor>\n      <comment>copy-edit of an [[orchard]]</comment>\n"
-        f"      <origin>{page_id + 900_000}</origin>\n      <model>{page.model}</model>\n      <format>text/x-wiki</format>\n"
+        f"      <origin>{page_id + 900_000}</origin>\n      <model>{page.model}</model>\n"
+        f"      <format>text/x-wiki</format>\n"
         f"{_text_element(page)}    </revision>\n  </page>\n"
     )
 

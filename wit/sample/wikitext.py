@@ -2,12 +2,12 @@
 
 The rules by which the prose is what remains:
 
-- Vanish with all they hold: templates `{{...}}` (nested), tables `{|...|}` (nested), `<ref>...</ref>` and
-  `<ref/>`, files and images (`[[File:...]]`, captions too), categories, interlanguage links, comments (one that is never
-  closed runs to the end of the page), and the tags math, gallery, references, syntaxhighlight, source, timeline, style,
+- Vanish with all they hold: templates `{{...}}` (nested), tables `{|...|}` (nested), `<ref>...</ref>` and `<ref/>`,
+  files and images (`[[File:...]]`, captions too), categories, interlanguage links, comments (one that is never closed
+  runs to the end of the page), and the tags math, gallery, references, syntaxhighlight, source, timeline, style,
   script. What vanishes inside a line does not break the line, even when it holds line breaks itself.
-- Vanish as tags, their content stays: every other HTML tag. Content of `<nowiki>` stays as it is written. A vanished tag
-  or comment separates no words; `<br>` stands only at the end of a line.
+- Vanish as tags, their content stays: every other HTML tag. Content of `<nowiki>` stays as it is written. A vanished
+  tag or comment separates no words; `<br>` stands only at the end of a line.
 - `[[a]]` gives a, `[[a|b]]` gives b, `[[a]]s` gives as, `[[:Category:a|b]]` gives b; `[url text]` gives text and
   `[url]` nothing; apostrophe markup vanishes; entities are decoded after everything else.
 - Headings, items of lists and paragraphs are lines of prose; no paragraph holds a single line break.
@@ -89,15 +89,13 @@ _VANISHING: tuple[Make, ...] = (
 )
 
 _BLOCKS: tuple[Make, ...] = (
-    lambda rng: (
-        f"{{{{Infobox settlement\n| name = {canary(rng)}\n| image = Anvil.jpg\n| area = {{{{convert|3|km2|velvet}}}}\n}}}}"
-    ),
+    lambda rng: f"{{{{Infobox settlement\n| name = {canary(rng)}\n| area = {{{{convert|3|km2|velvet}}}}\n}}}}",
     lambda rng: f"{{{{main|{canary(rng)}}}}}",
     lambda rng: f'{{| class="wikitable"\n|+ {canary(rng)}\n! Velvet !! Anvil\n|-\n| orchard || {{{{n|velvet}}}}\n|}}',
     lambda rng: f"{{|\n| {canary(rng)}\n{{| class=x\n| [[velvet]] || anvil\n|}}\n|-\n| {canary(rng)}\n|}}",
     lambda rng: f":{{|\n|-\n| style=velvet | {canary(rng)}<ref>anvil</ref>\n|}}",
     lambda rng: (
-        f"[[File:Orchard.jpg|thumb|left|200px|alt=velvet|A [[orchard|velvet]] by [http://example.org anvil] {canary(rng)}]]"
+        f"[[File:Orchard.jpg|thumb|left|alt=velvet|A [[orchard|velvet]] by [http://example.org anvil] {canary(rng)}]]"
     ),
     lambda rng: f"[[Image:Velvet.png|frame|{canary(rng)} {{{{circa|1900}}}}]]",
     lambda rng: f"<gallery mode=packed>\nFile:Anvil.jpg|{canary(rng)} [[velvet]]\nVelvet.jpg|anvil\n</gallery>",

@@ -1,7 +1,7 @@
 """A small WordNet in the files of the real one: data.* and index.* as wndb(5WN) defines them.
 
-A line of data.*: `offset lex_filenum ss_type w_cnt word lex_id ... p_cnt pointer... [frames] | gloss`, where a pointer is
-`symbol offset pos source/target`. The offset is the byte where the line begins. A line of index.*: `lemma pos
+A line of data.*: `offset lex_filenum ss_type w_cnt word lex_id ... p_cnt pointer... [frames] | gloss`, where a pointer
+is `symbol offset pos source/target`. The offset is the byte where the line begins. A line of index.*: `lemma pos
 synset_cnt p_cnt symbol... sense_cnt tagsense_cnt offset...`, sorted by lemma. Every file opens with 29 lines of licence
 that begin with two spaces.
 """
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from wit.sample.lexicon import COLOURS, SHAPES, TEXTURES
-from wit.sample.prose import ADVERBS, NOUNS, VERBS
+from wit.sample.vocabulary import ADVERBS, NOUNS, VERBS
 from wit.storage import join, publish_bytes
 
 FILES = {"n": "noun", "v": "verb", "a": "adj", "r": "adv"}
@@ -23,9 +23,7 @@ FILES = {"n": "noun", "v": "verb", "a": "adj", "r": "adv"}
 _LICENCE = "".join(
     f"  {number} {text}  \n"
     for number, text in enumerate(
-        [
-            "This lexical database is part of the miniature world that wit sample writes.  It is no WordNet, only laid out as one."
-        ]
+        ["This lexical database is part of the miniature world of wit sample.  It is no WordNet, only laid out as one."]
         + ["It may be used, copied, changed and passed on for any purpose, without fee and without any warranty."] * 28,
         start=1,
     )
@@ -114,7 +112,7 @@ def _groups(pos: str, rng: random.Random) -> list[tuple[str, ...]]:
         ),
         "r": (_ADVERB_GROUPS, (*ADVERBS, "skyward", "aslant", "clockwise", "anticlockwise", "upwards", "inwards")),
     }[pos]
-    groups = [*planted, *((word,) for word in ordinary)]
+    groups: list[tuple[str, ...]] = [*planted, *((word,) for word in ordinary)]
     rng.shuffle(groups)
     return groups
 
@@ -159,15 +157,15 @@ def make_synsets(seed: int) -> dict[str, list[Synset]]:
 def _data_line(synset: Synset, offset: int, offsets: dict[str, list[int]]) -> str:
     words = " ".join(f"{word} {number % 16:x}" for number, word in enumerate(synset.words))
     pointers = "".join(
-        f" {pointer.symbol} {offsets[pointer.pos][pointer.target]:08d} {pointer.pos} {pointer.source_word:02x}{pointer.target_word:02x}"
-        for pointer in synset.pointers
+        f" {to.symbol} {offsets[to.pos][to.target]:08d} {to.pos} {to.source_word:02x}{to.target_word:02x}"
+        for to in synset.pointers
     )
     frames = f" 02 + {len(synset.gloss) % _NUM_FRAMES + 1:02d} 00 + 08 01" if synset.pos == "v" else ""
     ss_type = "s" if synset.satellite else synset.pos
     lex_filenum = {"n": 3, "v": 29, "a": 0, "r": 2}[synset.pos]
     return (
-        f"{offset:08d} {lex_filenum:02d} {ss_type} {len(synset.words):02x} {words} {len(synset.pointers):03d}{pointers}{frames}"
-        f" | {synset.gloss}  \n"
+        f"{offset:08d} {lex_filenum:02d} {ss_type} {len(synset.words):02x} {words}"
+        f" {len(synset.pointers):03d}{pointers}{frames} | {synset.gloss}  \n"
     )
 
 
