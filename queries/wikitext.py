@@ -1,0 +1,350 @@
+"""Wikitext to prose: what a reader of the article would read as sentences, one line a paragraph.
+
+Removed with their content: comments, templates, tables, references, files, categories, interlanguage links,
+formulas, galleries, code and the other extension tags of `OPAQUE_TAGS`. Other HTML tags go and their content
+stays; block tags end a line. `[[a|b]]` gives b, `[[a]]` gives a, letters around a link join it; `[url text]` gives
+text, bare URLs go; apostrophe markup goes by MediaWiki's own rule for unbalanced runs; entities are decoded last.
+Headings, list items and paragraphs are each one line; source lines that follow each other without a blank one are
+one paragraph, as they are for MediaWiki.
+
+Malformed markup costs no more than good markup: each pass walks the text once, every regular expression is
+possessive or bounded, and an opener without its closer goes alone: what follows it is kept.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+OPAQUE_TAGS = (
+    "ce", "categorytree", "chem", "gallery", "graph", "hiero", "imagemap", "includeonly", "inputbox", "mapframe",
+    "maplink", "math", "ref", "references", "score", "script", "source", "style", "syntaxhighlight", "templatedata",
+    "templatestyles", "timeline",
+)  # fmt: skip
+"""Tags that vanish with their content."""
+
+LITERAL_TAGS = ("nowiki", "pre")
+"""Tags whose content is text, whatever markup it seems to hold."""
+
+_BLOCK = "blockquote center dd div dl dt h1 h2 h3 h4 h5 h6 hr li ol p poem table tbody td th thead tr ul"
+BLOCK_TAGS = frozenset(_BLOCK.split())
+"""Tags that end a line of prose."""
+
+SPACE_TAGS = frozenset(("br", "wbr"))
+
+_INLINE = """
+    abbr b bdi bdo big blink caption cite code col colgroup data del dfn em font i ins kbd mark meta noinclude
+    onlyinclude q rb rp rt rtc ruby s samp section small span strike strong sub sup time translate tt u var""".split()
+)  # fmt: skip
+
+_LANGUAGES = """
+    aa ab ace ady af ak als alt am ami an ang ann anp ar arc ary arz as ast atj av avk awa ay az azb ba ban bar
+    bat-smg bbc bcl bdr be be-tarask be-x-old bew bg bh bi bjn blk bm bn bo bpy br bs btm bug bxr ca cbk-zam cdo ce
+    ceb ch chr chy ckb co cr crh cs csb cu cv cy da dag de dga din diq dsb dtp dty dv dz ee el eml en eo es et eu
+    ext fa fat ff fi fiu-vro fj fo fon fr frp frr fur fy ga gag gan gcr gd gl glk gn gom gor got gpe gsw gu guc gur
+    guw gv ha hak haw he hi hif hr hsb ht hu hy hyw ia iba id ie ig igl ik ilo inh io is it iu ja jam jbo jv ka kaa
+    kab kbd kbp kcg kg kge ki kk kl km kn knc ko koi krc ks ksh ku kus kv kw ky la lad lb lbe lez lfn lg li lij lld
+    lmo ln lo lt ltg lv mad mai map-bms mdf mg mhr mi min mk ml mn mni mnw mr mrj ms mt mwl my myv mzn nah nap nds
+    nds-nl ne new nia nl nn no nov nqo nr nrm nso nup nv ny oc olo om or os pa pag pam pap pcd pcm pdc pfl pi pih pl
+    pms pnb pnt ps pt pwn qu rm rmy rn ro roa-rup roa-tara rsk ru rue rw sa sah sat sc scn sco sd se sg sh shi shn
+    si simple sk skr sl sm smn sn so sq sr srn ss st stq su sv sw syl szl szy ta tay tcy tdd te tet tg th ti tk tl
+    tly tn to tpi tr trv ts tt tum tw ty tyv udm ug uk ur uz ve vec vep vi vls vo wa war wo wuu xal xh xmf yi yo za
+    zea zgh zh zh-classical zh-min-nan zh-yue zu
+"""
+LANGUAGES = frozenset(_LANGUAGES.split())
+"""Prefixes of interlanguage links: the codes of Wikipedia's editions."""
+
+_STRIPPED = "\0"  # marks text that later passes must not read; XML cannot hold it
+
+
+@dataclass(frozen=True)
+class LinkRules:
+    """Which link prefixes vanish with the link: names of namespaces, lower case, with spaces."""
+
+    vanishing: frozenset[str] = frozenset(("file", "image", "category"))
+    interlanguage: frozenset[str] = LANGUAGES
+
+
+def prose(wikitext: str, rules: LinkRules | None = None) -> list[str]:
+    """Return the lines of prose of a page's wikitext; none is blank. Takes time linear in the text."""
+    text, literals = _strip_tags(wikitext.replace(_STRIPPED, ""))
+    text = _resolve_links(_cut_templates(text), rules or LinkRules())
+    return list(_lines(_drop_html(text), literals))
+
+
+# Tags whose content is not wikitext.
+
+_NAMES = (*OPAQUE_TAGS, *LITERAL_TAGS)
+_OPENER = re.compile(rf"<(?:!--|({'|'.join(_NAMES)})(?=[\s/>])[^<>]*+>)", re.IGNORECASE)
+_CLOSERS = {name: re.compile(rf"</{name}\s*+>", re.IGNORECASE) for name in _NAMES}
+_LITERAL = re.compile(rf"{_STRIPPED}(\d+){_STRIPPED}")
+
+
+def _strip_tags(text: str) -> tuple[str, list[str]]:
+    """Return the text without comments and opaque tags, and with a mark for each literal, whose texts follow."""
+    kept: list[str] = []
+    literals: list[str] = []
+    unclosed: set[str] = set()  # tags that close nowhere from here on: never sought twice
+    position = 0
+    while opener := _OPENER.search(text, position):
+        kept.append(text[position : opener.start()])
+        position = opener.end()
+        name = (opener.group(1) or "").lower()
+        if not name:
+            end = text.find("-->", position)
+            position = len(text) if end < 0 else end + 3
+        elif not opener.group().endswith("/>") and name not in unclosed:
+            closer = _CLOSERS[name].search(text, position)
+            if closer is None:
+                unclosed.add(name)
+                continue
+            if name in LITERAL_TAGS:
+                kept.append(f"{_STRIPPED}{len(literals)}{_STRIPPED}")
+                literals.append(text[position : closer.start()])
+            position = closer.end()
+    kept.append(text[position:])
+    return "".join(kept), literals
+
+
+# Templates and tables.
+
+_BRACES = re.compile(r"(?m:^[ \t:*#;]*+\{\|)|(?m:^[ \t]*+\|\}++)|\{\{++|\}\}++")
+
+
+@dataclass
+class _Open:
+    """An opener that waits for its closer."""
+
+    start: int
+    braces: int  # how many `{` are left of a template's run; 0 for a table
+
+
+@dataclass
+class _Nesting:
+    """Matches braces and table marks in one walk; collects the outermost spans to cut."""
+
+    waiting: list[_Open] = field(default_factory=list)
+    templates: int = 0
+    spans: list[tuple[int, int]] = field(default_factory=list)
+
+    @property
+    def tables(self) -> int:
+        return len(self.waiting) - self.templates
+
+    def open(self, start: int, braces: int) -> None:
+        self.waiting.append(_Open(start, braces))
+        self.templates += braces > 0
+
+    def _pop(self) -> _Open:
+        opener = self.waiting.pop()
+        self.templates -= opener.braces > 0
+        return opener
+
+    def _cut(self, start: int, end: int) -> None:
+        while self.spans and self.spans[-1][0] >= start:
+            self.spans.pop()
+        self.spans.append((start, end))
+
+    def close_table(self, end: int) -> None:
+        """Close the innermost table, giving up templates left open in it."""
+        while self.waiting[-1].braces:
+            self._pop()
+        self._cut(self._pop().start, end)
+
+    def close_braces(self, start: int, count: int) -> None:
+        """Close templates (2 braces) and parameters (3) with a run of `}`, giving up tables left open in them."""
+        while count >= 2 and self.templates:
+            while not self.waiting[-1].braces:
+                self._pop()
+            opener = self.waiting[-1]
+            used = min(count, opener.braces, 3)
+            start, count = start + used, count - used
+            opener.braces -= used
+            self._cut(opener.start + opener.braces, start)
+            if opener.braces < 2:  # a single brace is left over: text
+                self.waiting.pop()
+                self.templates -= 1
+
+
+def _cut_templates(text: str) -> str:
+    """Return the text without templates, parameters and tables; of a template left open only its braces go."""
+    nesting = _Nesting()
+    for match in _BRACES.finditer(text):
+        mark, end = match.group(), match.end()
+        if mark.startswith("{{"):
+            nesting.open(match.start(), len(mark))
+        elif mark.endswith("{|"):
+            nesting.open(end - 2, 0)
+        elif mark.startswith("}}"):
+            nesting.close_braces(match.start(), len(mark))
+        else:
+            braces = mark.count("}")
+            in_table = bool(nesting.waiting) and not nesting.waiting[-1].braces
+            if nesting.tables and (in_table or braces == 1):
+                nesting.close_table(end - braces + 1)
+                braces -= 1
+            nesting.close_braces(end - braces, braces)
+    unclosed = [(opener.start, opener.start + opener.braces) for opener in nesting.waiting]
+    return _without(text, sorted(nesting.spans + unclosed))
+
+
+def _without(text: str, spans: list[tuple[int, int]]) -> str:
+    if not spans:
+        return text
+    kept: list[str] = []
+    position = 0
+    for start, end in spans:
+        kept.append(text[position:start])
+        position = end
+    kept.append(text[position:])
+    return "".join(kept)
+
+
+# Links.
+
+_REST = r"[^\s\[\]<>\"\0]++"
+_SCHEME = r"(?:(?:https?|ftps?|gopher|ircs?|sftp|ssh|svn|git|telnet|nntp|worldwind)://|mailto:|news:|magnet:|tel:)"
+_LINK_MARK = re.compile(rf"\[\[|\]\]|\[(?:{_SCHEME}|//){_REST}[ \t]*+|\]|\b{_SCHEME}{_REST}", re.IGNORECASE)
+
+
+@dataclass
+class _Link:
+    """A `[[` that waits for its `]]`; its text is `pieces[first_piece:]`."""
+
+    start: int
+    first_piece: int
+    holds_link: bool = False
+    open_urls: int = 0
+
+
+def _resolve_links(text: str, rules: LinkRules) -> str:
+    """Return the text with each link replaced by what a reader sees of it."""
+    pieces: list[str] = []
+    stack: list[_Link] = [_Link(0, 0)]  # the page itself, then the links that are open
+    position = 0
+    for match in _LINK_MARK.finditer(text):
+        pieces.append(text[position : match.start()])
+        mark, position = match.group(), match.end()
+        if mark == "[[":
+            stack.append(_Link(position, len(pieces)))
+        elif mark == "]]":
+            if len(stack) > 1:
+                _close_link(text, pieces, stack, rules)
+        elif mark == "]":
+            if stack[-1].open_urls:
+                stack[-1].open_urls -= 1
+            else:
+                pieces.append(mark)
+        elif mark[0] == "[":
+            stack[-1].open_urls += 1
+    pieces.append(text[position:])
+    return "".join(pieces)
+
+
+def _close_link(text: str, pieces: list[str], stack: list[_Link], rules: LinkRules) -> None:
+    link = stack.pop()
+    prefix = _PREFIX.match(text, link.start)
+    name = prefix.group(1).strip().replace("_", " ").lower() if prefix else ""
+    if name in rules.vanishing or name in rules.interlanguage:
+        del pieces[link.first_piece :]
+    elif not link.holds_link:  # a link that holds links is text to MediaWiki: only its brackets go
+        target, _, label = "".join(pieces[link.first_piece :]).partition("|")
+        pieces[link.first_piece :] = [label or target.strip().removeprefix(":")]
+    stack[-1].holds_link = True
+
+
+_PREFIX = re.compile(r"\s*+([^\[\]|:{}<>\n]{1,60}):")
+
+
+# HTML, apostrophes, entities, lines.
+
+_TAG = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9]*+)(?=[\s/>])[^<>]*+>")
+_QUOTES = re.compile(r"''++")
+_ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
+_MAGIC_WORD = re.compile(r"__[A-Z]{3,30}__")
+
+
+def _drop_html(text: str) -> str:
+    if "<" not in text:
+        return text
+
+    def shown(match: re.Match[str]) -> str:
+        name = match.group(2).lower()
+        if name in BLOCK_TAGS:
+            return "\n"
+        if name in SPACE_TAGS:
+            return " "
+        return "" if name in INLINE_TAGS or name in _CLOSERS else match.group()
+
+    return _TAG.sub(shown, text)
+
+
+def _lines(text: str, literals: list[str]) -> Iterator[str]:
+    paragraph: list[str] = []
+    for source in text.split("\n"):
+        line = source.strip()
+        if "''" in line:
+            line = _drop_quotes(line)
+        alone = _without_mark(line)
+        if line and alone is None:
+            paragraph.append(line)
+            continue
+        yield from _finished(" ".join(paragraph), literals)
+        yield from _finished(alone or "", literals)
+        paragraph = []
+    yield from _finished(" ".join(paragraph), literals)
+
+
+def _without_mark(line: str) -> str | None:
+    """Return the text of a list item or heading, "" for a rule or a row of a broken table, None for other lines."""
+    if line.startswith(("*", "#", ":", ";")):
+        return line.lstrip("*#:; ")
+    if line.startswith(("{|", "|", "----")):
+        return ""
+    if len(line) > 2 and line[0] == line[-1] == "=":
+        return line.strip("=")
+    return None
+
+
+def _finished(line: str, literals: list[str]) -> Iterator[str]:
+    """Yield a line with its literals put back and entities decoded; several when a literal holds line ends."""
+    if "__" in line:
+        line = _MAGIC_WORD.sub("", line)
+    if _STRIPPED in line:
+        line = _LITERAL.sub(lambda match: literals[int(match.group(1))], line)
+    if "&" in line:
+        line = _ENTITY.sub(lambda match: html.unescape(match.group()), line)
+    yield from filter(None, map(str.strip, line.split("\n")))
+
+
+def _drop_quotes(line: str) -> str:
+    """Return the line without bold and italic marks, by the rule of MediaWiki's `doQuotes`.
+
+    A run of 2 is italic, 3 bold, 5 both; of 4 the first is an apostrophe, as are all above 5. When a line has an
+    odd number of both, one bold mark is an apostrophe and an italic mark: the first after a one-letter word, else
+    after a longer word, else after a space.
+    """
+    runs = [(match.start(), match.end()) for match in _QUOTES.finditer(line)]
+    lengths = [end - start for start, end in runs]
+    literal = [length - 5 if length > 5 else int(length == 4) for length in lengths]
+    marks = [length - kept for length, kept in zip(lengths, literal, strict=True)]
+    if sum(mark != 3 for mark in marks) % 2 and sum(mark != 2 for mark in marks) % 2:
+        bold = [index for index, mark in enumerate(marks) if mark == 3]
+        if bold:
+            literal[min(bold, key=lambda index: _apostrophe_order(line, runs[index][0] + literal[index]))] += 1
+    kept: list[str] = []
+    position = 0
+    for (start, end), count in zip(runs, literal, strict=True):
+        kept += (line[position:start], "'" * count)
+        position = end
+    kept.append(line[position:])
+    return "".join(kept)
+
+
+def _apostrophe_order(line: str, start: int) -> int:
+    """Rank a bold mark as an apostrophe: 0 after a one-letter word, 1 after a longer one, 2 after a space."""
+    if start == 0 or line[start - 1] == " ":
+        return 2
+    return 0 if start > 1 and line[start - 2] == " " else 1
