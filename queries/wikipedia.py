@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import IO
+from typing import IO, Any
 from xml.parsers import expat
 
 from queries.wikitext import LinkRules
@@ -24,7 +24,7 @@ MAX_PAGE_BYTES = 64 << 20  # MediaWiki stops a page at 2 MiB; beyond this the fi
 CHUNK_BYTES = 1 << 20
 HEADER_BYTES = 1 << 20  # <siteinfo> of the largest wikis takes 10 KiB
 
-_DECOMPRESSORS: dict[bytes, Callable[[IO[bytes]], IO[bytes]]] = {
+_DECOMPRESSORS: dict[bytes, Callable[[IO[bytes]], Any]] = {
     b"BZh": bz2.BZ2File,
     b"\x1f\x8b": lambda raw: gzip.GzipFile(fileobj=raw),
 }
@@ -129,10 +129,10 @@ class Dump:
                 raise InputError(
                     f"{self.url}: expected pages of 2 MiB at most, found no </page> in {len(pending):,} bytes"
                 )
-        pages, end, rest = pending.rpartition(b"</page>")
-        if end:
-            yield self._counted(pages + end)
-        if b"</mediawiki>" not in rest:
+        last, mark, tail = pending.rpartition(b"</page>")
+        if mark:
+            yield self._counted(last + mark)
+        if b"</mediawiki>" not in tail:
             raise InputError(
                 f"{self.url}: breaks off after {self.num_pages:,} whole pages, no </mediawiki>; fetch the file again"
             )
@@ -173,7 +173,8 @@ def decompressed(raw: IO[bytes]) -> IO[bytes]:
     raw.seek(0)
     for signature, opener in _DECOMPRESSORS.items():
         if magic.startswith(signature):
-            return opener(raw)
+            content: IO[bytes] = opener(raw)
+            return content
     return raw
 
 

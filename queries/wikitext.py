@@ -36,8 +36,9 @@ SPACE_TAGS = frozenset(("br", "wbr"))
 
 _INLINE = """
     abbr b bdi bdo big blink caption cite code col colgroup data del dfn em font i ins kbd mark meta noinclude
-    onlyinclude q rb rp rt rtc ruby s samp section small span strike strong sub sup time translate tt u var""".split()
-)  # fmt: skip
+    onlyinclude q rb rp rt rtc ruby s samp section small span strike strong sub sup time translate tt u var
+"""
+INLINE_TAGS = frozenset(_INLINE.split())
 
 _LANGUAGES = """
     aa ab ace ady af ak als alt am ami an ang ann anp ar arc ary arz as ast atj av avk awa ay az azb ba ban bar
