@@ -116,17 +116,9 @@ def read_samples(shard: str) -> Iterator[dict[str, tuple[str, bytes]]]:
                 if sample:
                     yield sample
                 stem, sample = f"{folder}{slash}{first}", {}
-            sample[suffix.lower()] = (member.name, _member_bytes(file, member, shard))
+            sample[suffix.lower()] = (member.name, tar.read_member(file, member, shard))
         if sample:
             yield sample
-
-
-def _member_bytes(file: IO[bytes], member: tar.Member, url: str) -> bytes:
-    file.seek(member.offset)
-    data = file.read(member.length)
-    if len(data) != member.length:
-        raise InputError(f"{url}: the tar breaks off inside {member.name!r}; fetch or make it again")
-    return data
 
 
 def fingerprint(url: str) -> dict[str, Any]:

@@ -66,6 +66,11 @@ def members(file: IO[bytes], url: str) -> Iterator[Member]:
         position = data + length + len(padding(length))
 
 
+def read_member(file: IO[bytes], member: Member, url: str) -> bytes:
+    """Return the bytes of a member; raises InputError when the archive breaks off inside it."""
+    return _read(file, member.offset, member.length, url)
+
+
 def _read(file: IO[bytes], position: int, length: int, url: str) -> bytes:
     file.seek(position)
     data = file.read(length)
