@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
+import imagehash
 import numpy as np
 from PIL import Image
 
@@ -33,29 +34,48 @@ class Picture:
     variant: str = ""
     """progressive, grey, orientation (JPEG); palette, rgba, grey16 (PNG); a fault: one of FAULTS; or empty."""
     quality: int = 88
-    drawn: tuple[int, int] | None = None
-    """Of an edited copy: width and height of the original, from which it is resized."""
+    copy_of: Picture | None = None
+    """Of an edited copy: the original, which is resized and encoded anew."""
 
 
 def encode(picture: Picture) -> bytes:
     """Return the bytes of a picture."""
     if picture.variant in FAULTS:
         return FAULTS[picture.variant](picture)
-    return _WRITERS[picture.format](_pixels(picture), picture)
+    if picture.copy_of is not None:
+        return _edited_copy(picture, picture.copy_of)
+    return _WRITERS[picture.format](draw(picture.scene, picture.width, picture.height), picture)
 
 
-def pixels(picture: Picture) -> Image.Image:
-    """Return what a decoder of `encode(picture)` sees."""
-    return Image.open(io.BytesIO(encode(picture)))
+def perceptual_hash(body: bytes) -> int:
+    """Return the 64-bit perceptual hash of an encoded picture, by the library that defines it."""
+    with Image.open(io.BytesIO(body)) as image:
+        return int(str(imagehash.phash(image)), 16)
 
 
-def _pixels(picture: Picture) -> Image.Image:
-    if picture.drawn is None:
-        return draw(picture.scene, picture.width, picture.height)
-    original = draw(picture.scene, *picture.drawn)
-    if picture.drawn == (picture.width, picture.height):
-        return original
-    return original.resize((picture.width, picture.height), Image.Resampling.LANCZOS)
+_EDITS = (
+    (Image.Resampling.LANCZOS, 0), (Image.Resampling.LANCZOS, 90), (Image.Resampling.BICUBIC, 95), (Image.Resampling.BOX, 98),
+    (Image.Resampling.LANCZOS, 98), (Image.Resampling.HAMMING, 98),
+)
+"""Ways to resize, with a least quality of encoding: each gentler than the one before."""
+
+EDIT_BITS = 2
+"""Bits by which the hash of an edited copy may differ from its original's."""
+
+
+def _edited_copy(picture: Picture, original: Picture) -> bytes:
+    """Return the first edit that stays within EDIT_BITS of the original, or else the nearest."""
+    body = encode(original)
+    wanted = perceptual_hash(body)
+    found: list[tuple[int, bytes]] = []
+    for resampling, quality in _EDITS:
+        with Image.open(io.BytesIO(body)) as image:
+            resized = image.convert("RGB").resize((picture.width, picture.height), resampling)
+        edited = _WRITERS[picture.format](resized, replace(picture, quality=max(picture.quality, quality)))
+        found.append(((perceptual_hash(edited) ^ wanted).bit_count(), edited))
+        if found[-1][0] <= EDIT_BITS:
+            break
+    return min(found, key=lambda each: each[0])[1]
 
 
 def _save(image: Image.Image, kind: str, **options: object) -> bytes:
@@ -123,7 +143,7 @@ def _animated(picture: Picture) -> bytes:
 
 def _corrupt(picture: Picture) -> bytes:
     """Return a body whose header is sound and whose pixels break off: what a broken upload leaves behind."""
-    whole = _WRITERS[picture.format](_pixels(picture), picture)
+    whole = _WRITERS[picture.format](draw(picture.scene, picture.width, picture.height), picture)
     return whole[: len(whole) * 2 // 5]
 
 

@@ -19,7 +19,9 @@ PLANTED_BLOCKS = 20
 STORED_PX = 256
 """Pictures that have copies are no larger, so that no resizing comes between them."""
 
-_STATIC = "http://{host}/static/blank.gif"
+BLANK_URL = "http://{host}/static/blank.gif"
+BLANK_PICTURE = Picture(random_scene("blank"), 1, 1, "gif", "blank")
+"""What lazy pages show until the picture has come; every host serves it."""
 
 
 class Draftsman:
@@ -156,9 +158,7 @@ def _lazy_behind_data(draftsman: Draftsman, index: int, form: str, candidate: Ca
 
 
 def _lazy_behind_blank(draftsman: Draftsman, index: int, form: str, candidate: Candidate, picture: Picture) -> Pair:
-    url = _STATIC.format(host=draftsman.rng("static", index).choice(HOSTS))
-    blank = Picture(random_scene("blank"), 1, 1, "gif", "blank")
-    draftsman.serve(url, blank)
+    url = BLANK_URL.format(host=draftsman.page_host)
     seen = Candidate(url, candidate.caption, image_reason="too_small", shows="blank", num_pixels=1)
     return Pair(index, GOOD, form, candidate, seen, small_url=url)
 
@@ -363,7 +363,7 @@ def edited(picture: Picture, rng: Random) -> Picture:
     scale = rng.uniform(0.6, 1.0)
     width, height = round(picture.width * scale), round(picture.height * scale)
     kind, quality = rng.choice((("jpeg", 70), ("jpeg", 85), ("png", 88), ("webp", 85)))
-    return replace(picture, width=width, height=height, format=kind, quality=quality, drawn=(picture.width, picture.height))
+    return replace(picture, width=width, height=height, format=kind, quality=quality, copy_of=picture)
 
 
 def _second_caption(draftsman: Draftsman, index: int, page: list[Pair]) -> Pair:

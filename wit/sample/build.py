@@ -1,0 +1,206 @@
+"""Writes the miniature web to a folder: encyclopedia, web, archives, table, evaluation sets, truth.
+
+Blocks of the plan are drawn in worker processes and joined in their order, so the bytes do not depend on how many
+processes there are, and memory does not grow with the number of pairs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from itertools import islice
+from multiprocessing import get_context
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from wit.errors import MismatchError, OutputError, WorkerDied
+from wit.progress import progress
+from wit.sample.archives import WarcWriter
+from wit.sample.encyclopedia import TRUTH as QUERIES_TRUTH
+from wit.sample.encyclopedia import write_encyclopedia
+from wit.sample.evaluation import write_evaluation_sets
+from wit.sample.model import BLOCK_PAIRS, Block
+from wit.sample.pages import Rendered, render
+from wit.sample.plan import num_blocks, plan_block
+from wit.sample.truth import SALT, SOURCES, TRUTH, VIEWS, Census, Judge, Matched, candidates, matched, truth_table
+from wit.sample.web import Answer, WebWriter, block_answers, common_answers
+from wit.storage import ROW_GROUP_ROWS, join, local_path, make_folder, publish, publish_text, read_parquet, remove
+
+VERSION = 1
+SETTINGS = "sample.json"
+_UNFINISHED = "sample.unfinished.json"
+_PARTS = ("wiki", "pageviews", "wordnet", QUERIES_TRUTH, "web", "archives", "tables", "eval", "truth.parquet")
+_MIN_CAP = 10
+
+URL_TABLE = pa.schema([pa.field("URL", pa.string(), nullable=False), pa.field("TEXT", pa.string(), nullable=False)])
+
+
+@dataclass(frozen=True)
+class SampleSettings:
+    """What a sample was made from, and the settings of a run that its truth assumes (`sample.json`)."""
+
+    seed: int
+    pairs: int
+    cap: int
+    version: int = VERSION
+    salt: str = SALT
+    min_side_px: int = 32
+    max_side_px: int = 256
+    max_aspect: float = 3.0
+    radius_bits: int = 3
+    languages: tuple[str, ...] = ("en",)
+
+
+def default_settings(num_pairs: int, seed: int) -> SampleSettings:
+    """Return the settings of a sample: a cap of 5 % of its pairs rejects about one candidate in ten."""
+    return SampleSettings(seed, num_pairs, max(_MIN_CAP, num_pairs // 20))
+
+
+def write_sample(folder: str, num_pairs: int, seed: int, num_processes: int) -> bool:
+    """Write the miniature web; return False when the same one is there already.
+
+    Raises MismatchError when another sample is there, OutputError when something else is.
+    """
+    settings = default_settings(num_pairs, seed)
+    document = json.dumps(asdict(settings), indent=2) + "\n"
+    if _claim(folder, document):
+        return False
+    terms = write_encyclopedia(folder, seed)
+    censuses = _write_blocks(folder, settings, num_processes)
+    _write_truth(folder, settings, terms, censuses)
+    write_evaluation_sets(join(folder, "eval"), seed, num_pairs)
+    publish_text(join(folder, SETTINGS), document)
+    remove(join(folder, _UNFINISHED))
+    return True
+
+
+def _claim(folder: str, document: str) -> bool:
+    """Return whether `folder` holds this very sample; else make it ready to be written."""
+    make_folder(folder)
+    names = set(os.listdir(local_path(folder)))
+    if SETTINGS in names:
+        with open(join(folder, SETTINGS), encoding="utf-8") as file:
+            found = file.read()
+        if found == document:
+            return True
+        wanted, present = (" ".join(text.split()) for text in (document, found))
+        raise MismatchError(f"{folder}: expected no sample or one made from {wanted}, found one made from {present}; choose another folder")
+    if names and _UNFINISHED not in names:
+        raise OutputError(f"{folder}: expected an empty folder, found {sorted(names)[0]!r} in it, which is not of a sample; choose another folder")
+    for name in _PARTS:
+        remove(join(folder, name))
+    publish_text(join(folder, _UNFINISHED), document)
+    return False
+
+
+# --- blocks ---
+
+
+@dataclass(frozen=True)
+class _BlockOutput:
+    answers: list[Answer]
+    table: pa.Table
+    matched: dict[str, Matched]
+
+
+@lru_cache(maxsize=1)
+def _terms(folder: str) -> dict[str, int]:
+    terms: list[str] = read_parquet(join(folder, QUERIES_TRUTH))["term"].to_pylist()
+    return {term: index for index, term in enumerate(terms)}
+
+
+def _longest(terms: dict[str, int]) -> int:
+    return max(term.count(" ") for term in terms) + 1
+
+
+def _write_block(folder: str, seed: int, index: int, num_pairs: int) -> _BlockOutput:
+    """Write the archives of a block; return what goes into files that all blocks share."""
+    block = plan_block(seed, index, num_pairs)
+    rendered = [render(page) for page in block.pages]
+    answers = block_answers(block, rendered)
+    _write_archives(join(folder, "archives"), block, rendered, answers)
+    terms = _terms(folder)
+    census = {view: matched(block, view, terms, _longest(terms)) for view in VIEWS}
+    return _BlockOutput(answers, _url_rows(block), census)
+
+
+def _write_archives(folder: str, block: Block, rendered: list[Rendered], answers: list[Answer]) -> None:
+    name = f"sample-{block.index:05d}"
+    archived = {candidate.url for candidate in candidates(block, "warc").values() if candidate.archived}
+    with publish(join(folder, f"{name}.warc.gz")) as warc, publish(join(folder, f"{name}.warc.wat.gz")) as wat:
+        writer = WarcWriter(warc, wat, name)
+        for page, each in zip(block.pages, rendered, strict=True):
+            writer.page(page.url, each)
+        for answer in answers:
+            if answer.url in archived:
+                writer.image(answer.url, answer.headers, answer.body)
+
+
+def _url_rows(block: Block) -> pa.Table:
+    shown = [pair.warc for page in block.pages for pair in (*page.pairs, *page.repeats)]
+    return pa.table({"URL": [each.url for each in shown], "TEXT": [each.caption for each in shown]}, schema=URL_TABLE)
+
+
+def _write_blocks(folder: str, settings: SampleSettings, num_processes: int) -> dict[str, Census]:
+    """Draw and write all blocks; return the census of each view."""
+    censuses = {view: Census(settings.cap) for view in VIEWS}
+    blocks = num_blocks(settings.pairs)
+    with (
+        progress("sample", settings.pairs, "pairs") as advance,
+        WebWriter(join(folder, "web")) as web,
+        publish(join(folder, "tables", "urls.parquet")) as file,
+        pq.ParquetWriter(file, URL_TABLE, compression="zstd") as table,
+    ):
+        web.add(common_answers())
+        jobs = ((_write_block, folder, settings.seed, index, settings.pairs) for index in range(blocks))
+        for output in _in_order(jobs, min(num_processes, blocks)):
+            web.add(output.answers)
+            table.write_table(output.table)
+            for view, census in censuses.items():
+                census.add(output.matched[view])
+            advance(min(BLOCK_PAIRS, settings.pairs))
+    return censuses
+
+
+def _in_order(jobs: Iterator[tuple[Callable[..., Any], Any, Any, Any, Any]], num_processes: int) -> Iterator[Any]:
+    """Yield the results of jobs in their order; at most two jobs a process are under way or waiting."""
+    if num_processes <= 1:
+        yield from (function(*arguments) for function, *arguments in jobs)
+        return
+    # "spawn": a forked child of a process with Arrow's threads may hang
+    with ProcessPoolExecutor(num_processes, mp_context=get_context("spawn")) as pool:
+        waiting: list[Future[Any]] = [pool.submit(*job) for job in islice(jobs, 2 * num_processes)]
+        try:
+            while waiting:
+                yield waiting.pop(0).result()
+                waiting.extend(pool.submit(*job) for job in islice(jobs, 1))
+        except BrokenProcessPool as error:
+            raise WorkerDied("a process that draws the sample died (out of memory?); run the same command again") from error
+
+
+# --- truth ---
+
+
+def _write_truth(folder: str, settings: SampleSettings, terms: list[str], censuses: dict[str, Census]) -> None:
+    ids = {term: index for index, term in enumerate(terms)}
+    judge = Judge(ids, _longest(ids), {view: census.last_kept() for view, census in censuses.items()})
+    waiting: list[pa.Table] = []
+    with publish(join(folder, "truth.parquet")) as file, pq.ParquetWriter(file, TRUTH, compression="zstd") as writer:
+        with progress("truth", num_blocks(settings.pairs), "blocks") as advance:
+            for index in range(num_blocks(settings.pairs)):
+                block = plan_block(settings.seed, index, settings.pairs)
+                rows = ((source, *fate) for source in SOURCES for fate in judge.fates(block, source))
+                waiting.append(truth_table(rows))
+                if sum(table.num_rows for table in waiting) >= ROW_GROUP_ROWS:
+                    writer.write_table(pa.concat_tables(waiting))
+                    waiting = []
+                advance(1)
+        if waiting:
+            writer.write_table(pa.concat_tables(waiting))
