@@ -1,0 +1,118 @@
+"""`wit train` and `wit evaluate`. Torch and the rest are imported when a command runs, not for --help."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING
+
+import click
+
+from wit.errors import UserError
+
+if TYPE_CHECKING:
+    from trainer.evaluation.zero_shot import ZeroShotResult
+
+_DEVICE = click.option("--device", default="auto", show_default=True, help="cpu, cuda, or auto: a GPU if there is one.")
+
+
+def _device(name: str) -> str:
+    """Return the torch device that a user names; raises UserError when it is not there."""
+    import torch
+
+    if name not in ("auto", "cpu", "cuda"):
+        raise UserError(f"--device: expected cpu, cuda or auto, found {name!r}")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device cuda: expected a GPU that PyTorch can use, found none; use --device cpu")
+    return name if name != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _recipe_path(name: str) -> str:
+    """Return the recipe file that a path or the name of a recipe in the package means."""
+    from importlib import resources
+
+    bundled = resources.files("trainer") / "recipes" / f"{name}.toml"
+    return str(bundled) if bundled.is_file() else name
+
+
+@click.command(epilog="Example: wit train tiny --shards 'runs/tiny/shards/*.tar' --out runs/tiny-clip")
+@click.argument("recipe")
+@click.option(
+    "--shards", required=True, help="Tars, their indexes beside them: a folder, a path, a brace or glob pattern."
+)
+@click.option("--out", required=True, help="Folder of the run; the same command again goes on where it stopped.")
+@click.option("--set", "overrides", multiple=True, metavar="SECTION.KEY=VALUE", help="Change a value of the recipe.")
+@_DEVICE
+@click.pass_context
+def train(ctx: click.Context, recipe: str, shards: str, out: str, overrides: tuple[str, ...], device: str) -> None:
+    """Train CLIP on shards, as RECIPE (a TOML file, or the name of one in trainer/recipes) says."""
+    from trainer.loop import train as run_training
+    from trainer.recipe import load_recipe
+    from wit.storage import is_remote, local_path
+
+    if is_remote(out):
+        raise UserError(f"--out {out}: expected a local folder, found a URL")
+    result = run_training(load_recipe(_recipe_path(recipe), overrides), shards, local_path(out), _device(device))
+    replaced = f"; {result.num_replaced} samples replaced, see log.jsonl" if result.num_replaced else ""
+    click.echo(f"{result.checkpoint}: step {result.step} of {result.num_steps}{replaced}")
+    if result.stopped_by is not None and result.step < result.num_steps:
+        click.echo(f"stopped by {signal.Signals(result.stopped_by).name}; the same command goes on from here", err=True)
+        ctx.exit(128 + result.stopped_by)
+
+
+@click.command(epilog="Example: wit evaluate runs/tiny-clip --data data/sample/eval/heldout --templates sample")
+@click.argument("checkpoint")
+@click.option("--data", required=True, help="A folder with a folder of images for each class, named as the class.")
+@click.option(
+    "--templates", default="photo", show_default=True, help="photo, sample, or a file with a {label} prompt a line."
+)
+@click.option("--out", help="Folder for predictions.parquet and result.json.")
+@_DEVICE
+def evaluate(checkpoint: str, data: str, templates: str, out: str | None, device: str) -> None:
+    """Report a CHECKPOINT's zero-shot accuracy (a checkpoint's folder, or a run: its newest) beside chance."""
+    import torch
+
+    from trainer.checkpoint import find, load_model
+    from trainer.evaluation.templates import read_templates
+    from trainer.evaluation.zero_shot import evaluate_zero_shot, read_image_folder
+    from wit.storage import make_folder
+
+    images, prompts = read_image_folder(data), read_templates(templates)
+    if out:
+        make_folder(out)
+    model, tokenizer = load_model(find(checkpoint))
+    chosen = torch.device(_device(device))
+    result = evaluate_zero_shot(model.to(chosen), tokenizer, images, prompts, chosen)
+    _print_result(result)
+    if out:
+        _write_result(out, result)
+
+
+def _print_result(result: ZeroShotResult) -> None:
+    low, high = result.interval
+    counts, correct = result.count_by_class(), result.correct_by_class()
+    width = max(map(len, result.classes))
+    for name in result.classes:
+        click.echo(f"  {name:<{width}}  {correct[name]:>5}/{counts[name]:<5} {correct[name] / counts[name]:7.1%}")
+    click.echo(
+        f"zero-shot accuracy {result.accuracy:.1%} ({result.num_correct}/{result.num_images}; 95 % interval "
+        f"{low:.1%} to {high:.1%}); chance {result.chance:.1%} ({len(result.classes)} classes): "
+        f"{result.accuracy / result.chance:.1f}x chance"
+    )
+
+
+def _write_result(out: str, result: ZeroShotResult) -> None:
+    from wit import manifest
+    from wit.storage import join, write_parquet
+
+    low, high = result.interval
+    write_parquet(join(out, "predictions.parquet"), result.predictions)
+    facts = {
+        "accuracy": result.accuracy,
+        "interval": {"low": low, "high": high, "confidence": 0.95},
+        "chance": result.chance,
+        "num_images": result.num_images,
+        "num_classes": len(result.classes),
+        "correct_by_class": result.correct_by_class(),
+        "images_by_class": result.count_by_class(),
+    }
+    manifest.write(join(out, "result.json"), facts)

@@ -1,0 +1,147 @@
+"""Where every training sample lies: the Parquet indexes beside the shards, as columns of numbers in memory.
+
+Bytes and captions stay in the tars; a sample is read by offset when its turn comes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from wit.errors import InputError
+from wit.schema import SHARD_INDEX
+from wit.storage import exists, expand, is_remote, local_path, read_parquet, read_range
+
+_HASHED_COLUMNS = ("key", "image_offset", "image_length", "text_offset", "text_length", "sha256")
+
+
+@dataclass(frozen=True)
+class Index:
+    """Element i of each array is sample i, in the order of the shards and of the samples within them."""
+
+    shards: tuple[str, ...]
+    """Paths or URLs of the tars."""
+    keys: NDArray[np.bytes_]
+    shard: NDArray[np.int32]
+    image_offset: NDArray[np.int64]
+    image_length: NDArray[np.int64]
+    text_offset: NDArray[np.int64]
+    text_length: NDArray[np.int64]
+    hash: str
+    """SHA-256 over what the samples are and where they lie; the folder that holds the shards does not count."""
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def key(self, sample: int) -> str:
+        """Return the key of a sample."""
+        return str(self.keys[sample].decode())
+
+
+def index_url(shard: str) -> str:
+    """Return where the index of a shard lies: NAME.tar has NAME.parquet beside it."""
+    return f"{shard.removesuffix('.tar')}.parquet"
+
+
+def _index_tables(shards: list[str]) -> Iterator[pa.Table]:
+    for shard in shards:
+        url = index_url(shard)
+        if not exists(url):
+            raise InputError(f"{url}: expected the index of {shard} beside it, found nothing; write it with the shards")
+        table = read_parquet(url)
+        missing = set(SHARD_INDEX.names) - set(table.column_names)
+        if missing:
+            raise InputError(f"{url}: expected a shard index, found a table without {', '.join(sorted(missing))}")
+        yield table
+
+
+def find_shards(pattern: str) -> list[str]:
+    """Return the tars that a path, URL, brace or glob pattern names, or that lie in a folder it names.
+
+    Raises InputError when there are none, or when one is named twice.
+    """
+    found = [
+        shard
+        for path in expand(pattern)
+        for shard in (expand(f"{path.rstrip('/')}/*.tar") if os.path.isdir(local_path(path)) else [path])
+        if shard.endswith(".tar")
+    ]
+    if not found:
+        raise InputError(f"{pattern}: expected shards (*.tar), found none")
+    shard, times = Counter(found).most_common(1)[0]
+    if times > 1:
+        raise InputError(f"{pattern}: expected each shard once, found {shard} {times} times")
+    return found
+
+
+def read_index(pattern: str) -> Index:
+    """Return the index of every shard that `pattern` names; raises InputError when there is none, or no sample."""
+    shards = find_shards(pattern)
+    digest = hashlib.sha256()
+    columns: dict[str, list[NDArray[np.int64]]] = {name: [] for name in _HASHED_COLUMNS[1:5]}
+    keys, shard_numbers = [], []
+    for number, table in enumerate(_index_tables(shards)):
+        digest.update(f"{os.path.basename(shards[number])}\0{len(table)}\0".encode())
+        for name in _HASHED_COLUMNS:
+            values = table[name].to_numpy() if name in columns else np.array(table[name].to_pylist(), dtype="S")
+            digest.update(np.ascontiguousarray(values).tobytes())
+            if name in columns:
+                columns[name].append(values)
+            elif name == "key":
+                keys.append(values)
+        shard_numbers.append(np.full(len(table), number, np.int32))
+    if not sum(map(len, keys)):
+        raise InputError(f"{pattern}: expected samples, found {len(shards)} shards that hold none")
+    return Index(
+        shards=tuple(shards),
+        keys=np.concatenate(keys),
+        shard=np.concatenate(shard_numbers),
+        **{name: np.concatenate(parts).astype(np.int64) for name, parts in columns.items()},
+        hash=digest.hexdigest(),
+    )
+
+
+def read_captions(index: Index) -> Iterator[str]:
+    """Yield the caption of every sample, from the indexes, in order."""
+    for shard in index.shards:
+        yield from read_parquet(index_url(shard))["caption"].to_pylist()
+
+
+def read_sample(index: Index, sample: int) -> tuple[bytes, str]:
+    """Return the image's bytes and the caption of a sample, read by offset from its tar.
+
+    Raises InputError when the tar is missing, or shorter than its index says.
+    """
+    shard = index.shards[index.shard[sample]]
+    ranges = [
+        (int(index.image_offset[sample]), int(index.image_length[sample])),
+        (int(index.text_offset[sample]), int(index.text_length[sample])),
+    ]
+    if is_remote(shard):
+        image, text = (read_range(shard, offset, length) for offset, length in ranges)
+    else:
+        image, text = _pread(local_path(shard), ranges)
+    return image, text.decode("utf-8", "replace")
+
+
+def _pread(path: str, ranges: list[tuple[int, int]]) -> list[bytes]:
+    """Return byte ranges of a local file; a descriptor of its own, so threads and thousands of shards do not meet."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    try:
+        found = [os.pread(descriptor, length, offset) for offset, length in ranges]
+    finally:
+        os.close(descriptor)
+    for data, (offset, length) in zip(found, ranges, strict=True):
+        if len(data) != length:
+            raise InputError(f"{path}: expected {length} bytes at {offset}, found {len(data)}")
+    return found

@@ -1,0 +1,123 @@
+"""What a training run works with, made anew or restored, and the folder it belongs to.
+
+OUT/run.json      what the run is made from; another recipe or other shards under the same OUT are refused
+    recipe.toml   the recipe with every value written out
+    log.jsonl     numbers of the training, and each sample that was replaced (log.py)
+    checkpoints/  (checkpoint.py)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from trainer import checkpoint
+from trainer.checkpoint import TrainState
+from trainer.data import Loader, LoaderOptions, LoaderState
+from trainer.index import Index, read_captions
+from trainer.models.clip import Clip, build_clip
+from trainer.models.config import ClipConfig, model_config
+from trainer.optim import build_optimiser
+from trainer.recipe import TrainRecipe
+from trainer.tokenizer import ClipTokenizer, read_merges, train_merges
+from wit import manifest
+from wit.errors import MismatchError
+from wit.recipe import dumps, identity
+from wit.storage import exists, join, list_names, publish_text, remove_temporaries
+
+
+@dataclass
+class Session:
+    """A run in memory; `state` moves on with each step."""
+
+    recipe: TrainRecipe
+    out: str
+    device: torch.device
+    tokenizer: ClipTokenizer
+    config: ClipConfig
+    model: Clip
+    optimiser: torch.optim.Optimizer
+    loader: Loader
+    state: TrainState
+    saved_step: int
+    """Step of the newest checkpoint; -1 before the first."""
+
+    @property
+    def num_steps(self) -> int:
+        """Steps of the whole run."""
+        return self.recipe.run.epochs * self.loader.batches_per_epoch
+
+    def save(self) -> None:
+        """Write a checkpoint of the present step, unless there is one, and remove those that are not to be kept."""
+        if self.saved_step == self.state.step:
+            return
+        checkpoint.save(self.out, self.model, self.config, self.optimiser, self.tokenizer, self.state)
+        checkpoint.keep_newest(self.out, self.recipe.run.keep_checkpoints)
+        self.saved_step = self.state.step
+
+
+def open_session(recipe: TrainRecipe, index: Index, out: str, device: torch.device) -> Session:
+    """Return a new session, or the one that the newest checkpoint under `out` holds.
+
+    Raises MismatchError when `out` was made from another recipe or other shards, or holds something else.
+    """
+    resumed = _check_folder(recipe, index, out)
+    tokenizer = checkpoint.load_tokenizer(resumed) if resumed else _build_tokenizer(recipe, index)
+    config = model_config(recipe.model.name, tokenizer.vocabulary_size)
+    model = build_clip(config, recipe.run.seed).to(device)
+    optimiser = build_optimiser(model, recipe.optimiser)
+    state = TrainState(0, LoaderState(0, 0, recipe.run.seed, recipe.data.batch_size, index.hash))
+    if resumed:
+        state = checkpoint.restore(resumed, model, optimiser)
+    loader = _build_loader(recipe, index, tokenizer, config, state.loader)
+    _claim_folder(recipe, index, out)
+    saved_step = state.step if resumed else -1
+    return Session(recipe, out, device, tokenizer, config, model, optimiser, loader, state, saved_step)
+
+
+def _build_tokenizer(recipe: TrainRecipe, index: Index) -> ClipTokenizer:
+    if recipe.tokenizer.merges:
+        return ClipTokenizer(read_merges(recipe.tokenizer.merges))
+    return ClipTokenizer(train_merges(read_captions(index), recipe.tokenizer.vocabulary_size))
+
+
+def _build_loader(
+    recipe: TrainRecipe, index: Index, tokenizer: ClipTokenizer, config: ClipConfig, state: LoaderState
+) -> Loader:
+    def tokenize(captions: Sequence[str]) -> NDArray[np.int64]:
+        return tokenizer(captions, config.text.context_length)
+
+    options = LoaderOptions(
+        image_px=config.vision.image_px,
+        decode=recipe.data.decode,
+        num_threads=recipe.data.num_threads,
+        prefetch_batches=recipe.data.prefetch_batches,
+        cache_bytes=recipe.data.cache_mb << 20,
+    )
+    return Loader(index, tokenize, state, options)
+
+
+def _facts(recipe: TrainRecipe, index: Index) -> dict[str, object]:
+    return {"recipe": identity(recipe), "shards": {"index_hash": index.hash, "num_samples": len(index)}}
+
+
+def _check_folder(recipe: TrainRecipe, index: Index, out: str) -> str | None:
+    """Return the checkpoint to go on from, if any."""
+    run = join(out, "run.json")
+    if exists(run):
+        remedy = "train with what it was made from, or choose another --out"
+        manifest.require_same(out, manifest.read(run), _facts(recipe, index), remedy)
+        return checkpoint.newest(out)
+    if list_names(out):
+        raise MismatchError(f"{out}: expected a new folder or a training run, found other files; choose another --out")
+    return None
+
+
+def _claim_folder(recipe: TrainRecipe, index: Index, out: str) -> None:
+    remove_temporaries(out)
+    publish_text(join(out, "recipe.toml"), dumps(recipe))
+    manifest.write(join(out, "run.json"), _facts(recipe, index))
