@@ -65,6 +65,29 @@ MATCHES = pa.schema(
 )
 """One row for each (pair, query) that match; the first position where they match several times."""
 
+BODIES = pa.schema(
+    [
+        _column("url", pa.string(), "URL of the body, without fragment"),
+        _column("archive", pa.string(), "the archive that holds it: path or URL"),
+        _column("record_offset", pa.int64(), "where its record begins in the archive", unit="bytes"),
+        _column("digest", pa.string(), "payload digest as the archive states it; empty when it states none"),
+        _column("is_revisit", pa.int32(), "1: the record says only that the body is that of an earlier one with its digest"),
+    ]
+)
+"""What archives hold: one row a response or revisit record."""
+
+LOCATED = pa.schema(
+    [
+        _KEY,
+        _BUCKET,
+        _RANK,
+        _column("url", pa.string(), "image URL"),
+        _column("archive", pa.string(), "the archive that holds its body; null: none does", nullable=True),
+        _column("record_offset", pa.int64(), "where the record begins in it", unit="bytes", nullable=True),
+    ]
+)
+"""Pairs with the place of their bodies."""
+
 IMAGES = pa.schema(
     [
         _KEY,
@@ -257,12 +280,25 @@ SHARD_INDEX = pa.schema(
 )
 """One row a sample, beside each shard, in the shard's order."""
 
+PREDICTIONS = pa.schema(
+    [
+        _column("path", pa.string(), "image file, relative to the evaluation set"),
+        _column("label", pa.string(), "its class"),
+        _column("prediction", pa.string(), "the class that the model finds likeliest"),
+        _column("probability", pa.float64(), "the model's probability of that class"),
+        _column("label_probability", pa.float64(), "the model's probability of the image's own class"),
+    ]
+)
+"""What a checkpoint says of each image of an evaluation set, in the set's order."""
+
 TABLES: dict[str, pa.Schema] = {
     "inputs": INPUTS,
     "candidates": CANDIDATES,
     "pairs": PAIRS,
     "matched": MATCHED,
     "matches": MATCHES,
+    "bodies": BODIES,
+    "located": LOCATED,
     "images": IMAGES,
     "fingerprints": FINGERPRINTS,
     "edges": EDGES,
@@ -278,6 +314,7 @@ TABLES: dict[str, pa.Schema] = {
     "rejects": REJECTS,
     "queries": QUERIES,
     "shard_index": SHARD_INDEX,
+    "predictions": PREDICTIONS,
 }
 
 
