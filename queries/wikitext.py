@@ -70,8 +70,8 @@ class LinkRules:
 
 def prose(wikitext: str, rules: LinkRules | None = None) -> list[str]:
     """Return the lines of prose of a page's wikitext; none is blank. Takes time linear in the text."""
-    text, literals = _strip_tags(wikitext.replace(_STRIPPED, ""))
-    text = _resolve_links(_cut_templates(text), rules or LinkRules())
+    text, literals = _strip_tags("\n" + wikitext.replace(_STRIPPED, ""))
+    text = _drop_urls(_resolve_links(_cut_templates(text), rules or LinkRules()))
     return list(_lines(_drop_html(text), literals))
 
 
@@ -111,7 +111,7 @@ def _strip_tags(text: str) -> tuple[str, list[str]]:
 
 # Templates and tables.
 
-_BRACES = re.compile(r"(?m:^[ \t:*#;]*+\{\|)|(?m:^[ \t]*+\|\}++)|\{\{++|\}\}++")
+_BRACES = re.compile(r"\{\{++|\}\}++|\n[ \t:*#;]*+\{\||\n[ \t]*+\|\}++")  # a literal first byte: 4 times as fast as ^
 
 
 @dataclass
@@ -170,7 +170,10 @@ class _Nesting:
 
 
 def _cut_templates(text: str) -> str:
-    """Return the text without templates, parameters and tables; of a template left open only its braces go."""
+    """Return the text without templates, parameters and tables; of a template left open only its braces go.
+
+    A table's marks count at the start of a line only; the text must begin with a line end.
+    """
     nesting = _Nesting()
     for match in _BRACES.finditer(text):
         mark, end = match.group(), match.end()
@@ -205,9 +208,15 @@ def _without(text: str, spans: list[tuple[int, int]]) -> str:
 
 # Links.
 
-_REST = r"[^\s\[\]<>\"\0]++"
-_SCHEME = r"(?:(?:https?|ftps?|gopher|ircs?|sftp|ssh|svn|git|telnet|nntp|worldwind)://|mailto:|news:|magnet:|tel:)"
-_LINK_MARK = re.compile(rf"\[\[|\]\]|\[(?:{_SCHEME}|//){_REST}[ \t]*+|\]|\b{_SCHEME}{_REST}", re.IGNORECASE)
+_PLAIN_LINK = re.compile(
+    r"\[\[(?:[^\[\]|:]++\|([^\[\]|]++)|([^\[\]|:]++))\]\]"
+)  # nothing nested, no prefix: nearly all
+_SCHEMES = ("http", "https", "ftp", "ftps", "gopher", "irc", "ircs", "sftp", "ssh", "svn", "git", "telnet", "nntp")
+_LONGEST_SCHEME = max(map(len, _SCHEMES))
+_LINK_MARK = re.compile(
+    rf"\[\[|\]\]|\[(?:(?i:(?:{'|'.join(_SCHEMES)})://|mailto:|news:|tel:)|//)[^\s\[\]<>\"\0]++[ \t]*+|\]"
+)
+_URL_REST = re.compile(r"[^\s\[\]<>\"\0]*+")
 
 
 @dataclass
@@ -222,6 +231,7 @@ class _Link:
 
 def _resolve_links(text: str, rules: LinkRules) -> str:
     """Return the text with each link replaced by what a reader sees of it."""
+    text = _PLAIN_LINK.sub(lambda match: match[1] or match[2], text)
     pieces: list[str] = []
     stack: list[_Link] = [_Link(0, 0)]  # the page itself, then the links that are open
     position = 0
@@ -257,6 +267,28 @@ def _close_link(text: str, pieces: list[str], stack: list[_Link], rules: LinkRul
 
 
 _PREFIX = re.compile(r"\s*+([^\[\]|:{}<>\n]{1,60}):")
+
+
+def _drop_urls(text: str) -> str:
+    """Return the text without bare URLs."""
+    kept: list[str] = []
+    position, mark = 0, text.find("://")
+    while mark >= 0:
+        start = mark
+        while start > position and mark - start <= _LONGEST_SCHEME and text[start - 1].isalpha():
+            start -= 1
+        if text[start:mark].lower() in _SCHEMES:
+            kept.append(text[position:start])
+            position = _match_end(_URL_REST, text, mark)
+        mark = text.find("://", max(mark + 3, position))
+    kept.append(text[position:])
+    return "".join(kept)
+
+
+def _match_end(pattern: re.Pattern[str], text: str, start: int) -> int:
+    found = pattern.match(text, start)
+    assert found is not None
+    return found.end()
 
 
 # HTML, apostrophes, entities, lines.
