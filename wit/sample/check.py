@@ -1,0 +1,99 @@
+"""Compares what became of each candidate in a run with what must become of it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import pyarrow.compute as pc
+
+from wit.errors import InputError
+from wit.sample.build import SETTINGS
+from wit.storage import join, list_names, open_input, read_parquet
+
+Fate = tuple[str, str | None]
+"""Stage and reason; ("pack", None): it is a sample."""
+
+PACKED: Fate = ("pack", None)
+NOWHERE: Fate = ("nowhere", None)
+
+
+@dataclass
+class Comparison:
+    """Counts by (stage, reason), and every candidate whose fates differ."""
+
+    expected: Counter[Fate] = field(default_factory=Counter)
+    found: Counter[Fate] = field(default_factory=Counter)
+    differences: list[str] = field(default_factory=list)
+    """One line each, by key."""
+
+
+def read_settings(folder: str) -> dict[str, object]:
+    """Return sample.json of a sample; raises InputError when `folder` holds no finished sample."""
+    with open_input(join(folder, SETTINGS)) as file:
+        try:
+            settings: dict[str, object] = json.load(file)
+        except ValueError as error:
+            raise InputError(f"{join(folder, SETTINGS)}: expected JSON as wit sample writes it, found {error}") from error
+    return settings
+
+
+def compare(folder: str, run: str, source: str) -> Comparison:
+    """Compare the run in `run` with the truth of the sample in `folder` about one of its sources.
+
+    Raises InputError when either is not there, or the truth knows nothing of the source.
+    """
+    read_settings(folder)
+    expected, names = _truth(join(folder, "truth.parquet"), source)
+    comparison = Comparison(expected=Counter(expected.values()))
+    found: dict[str, Fate] = {}
+    for key, fate in _fates(run):
+        comparison.found[fate] += 1
+        if key in found:
+            comparison.differences.append(f"{key}: twice in the run, as {_said(found[key])} and as {_said(fate)}")
+        found[key] = fate
+    for key in sorted(expected.keys() | found.keys()):
+        must, did = expected.get(key, NOWHERE), found.get(key, NOWHERE)
+        if must != did:
+            comparison.differences.append(f"{key}: expected {_said(must)}, found {_said(did)} {names.get(key, '')}".rstrip())
+    return comparison
+
+
+def _truth(path: str, source: str) -> tuple[dict[str, Fate], dict[str, str]]:
+    table = read_parquet(path)
+    rows = table.filter(pc.equal(table["source"], source)).to_pylist()
+    if not rows:
+        raise InputError(f"{path}: expected a source of {sorted(set(table['source'].to_pylist()))}, found {source!r}")
+    fates: dict[str, Fate] = {row["key"]: (row["stage"], row["reason"]) for row in rows}
+    return fates, {row["key"]: f"({row['url']!r}, {row['caption']!r})" for row in rows}
+
+
+def _fates(run: str) -> Iterator[tuple[str, Fate]]:
+    """Yield (key, fate) of every row of the run's rejects and of its shards' indexes."""
+    rejects, shards = join(run, "rejects"), join(run, "shards")
+    if not list_names(rejects) or not list_names(shards):
+        raise InputError(f"{run}: expected a finished run, with folders rejects and shards, found none; run wit run first")
+    for path in (join(rejects, stage, name) for stage in list_names(rejects) for name in _tables(join(rejects, stage))):
+        table = read_parquet(path).select(["key", "stage", "reason"])
+        yield from ((row["key"], (row["stage"], row["reason"])) for row in table.to_pylist())
+    for name in _tables(shards):
+        yield from ((key, PACKED) for key in read_parquet(join(shards, name))["key"].to_pylist())
+
+
+def _tables(folder: str) -> list[str]:
+    return [name for name in list_names(folder) if name.endswith(".parquet")]
+
+
+def _said(fate: Fate) -> str:
+    stage, reason = fate
+    return f"{stage}/{reason}" if reason else ("a sample in a shard" if fate == PACKED else stage)
+
+
+def table_lines(comparison: Comparison) -> Iterator[str]:
+    """Yield the counts as lines of text: stage/reason, expected, found."""
+    yield f"{'what became of it':<36}{'expected':>10}{'found':>10}"
+    for fate in sorted(comparison.expected.keys() | comparison.found.keys(), key=_said):
+        must, did = comparison.expected[fate], comparison.found[fate]
+        yield f"{_said(fate):<36}{must:>10,}{did:>10,}{'' if must == did else '  <--'}"
