@@ -30,7 +30,15 @@ TOO_MANY_PIXELS = "too_many_pixels"
 
 MAX_JPEG_SCANS = 100  # a progressive encoder writes about 10; a thousand scans of a large image cost minutes
 
-_PILLOW_NAMES = {"jpeg": ["JPEG"], "png": ["PNG"], "gif": ["GIF"], "webp": ["WEBP"], "bmp": ["BMP"], "tiff": ["TIFF"], "avif": ["AVIF"]}
+_PILLOW_NAMES = {
+    "jpeg": ["JPEG"],
+    "png": ["PNG"],
+    "gif": ["GIF"],
+    "webp": ["WEBP"],
+    "bmp": ["BMP"],
+    "tiff": ["TIFF"],
+    "avif": ["AVIF"],
+}
 _KEEPABLE = {"jpeg", "png", "webp"}
 _GREY_MODES = {"1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N"}
 _TRANSPOSES = {
@@ -42,9 +50,10 @@ _TRANSPOSES = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_DECODER_ERRORS = (  # a decoder fed hostile bytes fails in any of these ways; each was seen on a fuzzer's file
-    OSError, SyntaxError, ValueError, TypeError, AttributeError, ArithmeticError, LookupError, RuntimeError, MemoryError,
-    struct.error, zlib.error, Image.DecompressionBombError,
+# A decoder fed hostile bytes fails in any of these ways.
+_DECODER_ERRORS = (
+    OSError, SyntaxError, ValueError, TypeError, AttributeError, ArithmeticError, LookupError, RuntimeError,
+    MemoryError, struct.error, zlib.error, Image.DecompressionBombError,
 )  # fmt: skip
 
 
@@ -160,8 +169,9 @@ def fitted_size(width: int, height: int, max_side_px: int) -> tuple[int, int]:
     longer = max(width, height)
     if longer <= max_side_px:
         return width, height
-    # round half up in integers: the same on every machine
-    return (max(1, (2 * width * max_side_px + longer) // (2 * longer)), max(1, (2 * height * max_side_px + longer) // (2 * longer)))
+    fitted = ((2 * side * max_side_px + longer) // (2 * longer) for side in (width, height))  # half up, in integers
+    fitted_width, fitted_height = (max(1, side) for side in fitted)
+    return fitted_width, fitted_height
 
 
 def _to_8_bit(image: Image.Image) -> Image.Image:
@@ -280,7 +290,8 @@ def prepare(body: bytes, limits: Limits) -> Prepared:
             header = _header(body, found, image)
             num_pixels = header.width * header.height
             if num_pixels > limits.max_pixels:
-                raise ImageRejected(TOO_MANY_PIXELS, f"{header.width} x {header.height} pixels, limit {limits.max_pixels}")
+                detail = f"{header.width} x {header.height} pixels, limit {limits.max_pixels}"
+                raise ImageRejected(TOO_MANY_PIXELS, detail)
             if found == "jpeg" and count_jpeg_scans(body) > MAX_JPEG_SCANS:
                 raise ImageRejected(CORRUPT_IMAGE, f"more than {MAX_JPEG_SCANS} scans")
             stored, stored_format, pixels = _store(body, header, image, limits)

@@ -1,0 +1,1 @@
+"""How bodies are brought: politely and safely from the web, or out of archives."""

@@ -1,0 +1,51 @@
+"""What asking for a URL gives: a body, or a refusal with one of the documented reasons."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+UNSUPPORTED_URL = "unsupported_url"
+ROBOTS_DISALLOWED = "robots_disallowed"
+OPTED_OUT = "opted_out"
+PRIVATE_ADDRESS = "private_address"
+DNS_ERROR = "dns_error"
+CONNECTION_ERROR = "connection_error"
+TIMEOUT = "timeout"
+TOO_MANY_REDIRECTS = "too_many_redirects"
+HTTP_STATUS = "http_status"
+RATE_LIMITED = "rate_limited"
+TOO_LARGE = "too_large"
+TRUNCATED_BODY = "truncated_body"
+NOT_IN_ARCHIVE = "not_in_archive"
+
+
+@dataclass(frozen=True)
+class Body:
+    """What a URL answered with, and the URL that answered after redirects."""
+
+    data: bytes
+    final_url: str
+
+
+class Refused(Exception):
+    """A URL that gives no body: `reason` is one of the constants above, `detail` what was found.
+
+    `is_passing`: worth asking again. `is_unreached`: nothing of the host was heard, so the host itself may be dead.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        detail: str | None = None,
+        *,
+        is_passing: bool = False,
+        is_unreached: bool = False,
+        wait_s: float | None = None,
+    ) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+        self.is_passing = is_passing
+        self.is_unreached = is_unreached
+        self.wait_s = wait_s
+        """How long the host asks one to wait (Retry-After), in seconds."""
