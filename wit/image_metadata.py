@@ -14,10 +14,24 @@ from collections.abc import Iterator
 
 _JPEG_PARAMETERLESS = {0x01, *range(0xD0, 0xD9)}
 _JPEG_SOS, _JPEG_EOI = 0xDA, 0xD9
-_JPEG_ENDS_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # in a scan FF 00 is a byte, FF D0-D7 a restart, FF FF a fill
+# Inside a scan FF 00 is a byte, FF D0 to D7 a restart, FF FF a fill.
+_JPEG_ENDS_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_PNG_KEEPS = {b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"cHRM", b"gAMA", b"iCCP", b"sBIT", b"sRGB", b"cICP", b"pHYs"}
+_PNG_KEEPS = {
+    b"IHDR",
+    b"PLTE",
+    b"IDAT",
+    b"IEND",
+    b"tRNS",
+    b"cHRM",
+    b"gAMA",
+    b"iCCP",
+    b"sBIT",
+    b"sRGB",
+    b"cICP",
+    b"pHYs",
+}
 
 _WEBP_KEEPS = {b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ICCP"}
 _WEBP_METADATA_FLAGS = 0x08 | 0x04  # EXIF, XMP in the first byte of VP8X
