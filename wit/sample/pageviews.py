@@ -82,6 +82,6 @@ def write_pageviews(folder: str, views: dict[str, int], seed: int) -> None:
     for number, hour in enumerate(_hours(views, rng)):
         lines = [f"{project} {name} {count} 0".encode() for (project, name), count in sorted(hour.items())]
         for junk in _JUNK:
-            lines.insert(rng.randrange(len(lines) + 1), junk)
+            lines.insert(rng.randrange(1, len(lines) + 1), junk)
         data = gzip.compress(b"\n".join(lines) + b"\n", mtime=0)
         publish_bytes(join(folder, "pageviews", f"pageviews-20240101-{number:02d}0000.gz"), data)

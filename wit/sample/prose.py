@@ -94,11 +94,12 @@ _ITEM_TEMPLATES = (
     "the {N} of {P}",
 )
 
+# None ends with what it plants, so that neighbouring sentences make no bigram of it.
 _PLANTED_TEMPLATES = (
     "{planted} was known to the {N} of {X}",
     "The {N} of {P} had {planted} in {year}",
-    "In a {J} {N} stood {planted}",
-    "{X} wrote of {planted}",
+    "In a {J} {N} stood {planted} by {X}",
+    "{X} wrote of {planted} in {year}",
 )
 
 
