@@ -17,8 +17,8 @@ from typing import Any
 import pyarrow as pa
 
 from queries.ngrams import Bigram, Block, NgramCounts, count_block
-from queries.titles import Title, Views
-from queries.wikipedia import Dump, Site, site_of
+from queries.titles import Articles, Title, Views
+from queries.wikipedia import Dump, site_of
 from queries.wordnet import Synset, data_files, read_synsets
 from queries.workers import map_in_order
 from wit import manifest
@@ -224,13 +224,13 @@ def _spill_folder(out: str) -> Iterator[str]:
 
 def _collect(inputs: Inputs, settings: Settings, folder: str, processes: int) -> tuple[QueryList, dict[str, Any]]:
     counts = NgramCounts(folder)
-    site, redirects = _count_dumps(inputs.dumps, settings.language, counts, processes)
+    articles = _count_dumps(inputs.dumps, settings.language, counts, processes)
     views = Views(settings.language)
     with progress("reading page views", len(inputs.pageviews), "files") as advance:
         for file in inputs.pageviews:
             views.add_file(file)
             advance(1)
-    titles, fates = views.titles(site, redirects, settings.min_views)
+    titles, fates = views.titles(articles, settings.min_views)
     queries = QueryList()
     queries.add_words(counts.words(settings.min_word_count))
     queries.add_bigrams(counts.bigrams(settings.min_bigram_count, settings.min_pmi))
@@ -246,22 +246,24 @@ def _collect(inputs: Inputs, settings: Settings, folder: str, processes: int) ->
     return queries, facts
 
 
-def _count_dumps(
-    dumps: tuple[str, ...], language: str, counts: NgramCounts, processes: int
-) -> tuple[Site, dict[str, str]]:
-    """Count every dump; return the first one's site and the redirects of all."""
-    redirects: dict[str, str] = {}
+def _count_dumps(dumps: tuple[str, ...], language: str, counts: NgramCounts, processes: int) -> Articles:
+    """Count every dump; return the articles of all, with the first one's site."""
+    if not dumps:
+        return Articles(site_of(language, {}), titles=None)
     with ExitStack() as stack:
         opened = [stack.enter_context(Dump(url)) for url in dumps]
         for dump in opened:
             if dump.site.language not in ("", language):
                 found = f"found one in {dump.site.language!r}; see --language"
                 raise InputError(f"{dump.url}: expected a dump in {language!r}, {found}")
+        titles: set[str] = set()
+        redirects: dict[str, str] = {}
         with progress("reading the dump", sum(map(size, dumps)), "bytes") as advance:
             for block in map_in_order(count_block, _blocks(opened, advance), processes):
                 counts.add(block)
+                titles.update(block.titles)
                 redirects.update(block.redirects)
-        return (opened[0].site if opened else site_of(language, {})), redirects
+        return Articles(opened[0].site, titles, redirects)
 
 
 def _blocks(dumps: Iterable[Dump], advance: Callable[[int], None]) -> Iterator[Block]:

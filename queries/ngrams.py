@@ -46,6 +46,8 @@ class BlockCounts:
     pair_counts: Ints
     pages: Counter[str]
     """Pages by kind: article, redirect, other_namespace, other_model."""
+    titles: list[str]
+    """Titles of the article namespace that are no redirects."""
     redirects: list[tuple[str, str]]
     """(title, title it redirects to) in the article namespace."""
 
@@ -53,23 +55,27 @@ class BlockCounts:
 def count_block(block: Block) -> BlockCounts:
     """Return the counts of a block's articles; raises InputError for malformed XML."""
     kinds: Counter[str] = Counter()
+    titles: list[str] = []
     redirects: list[tuple[str, str]] = []
     stream: list[str] = []  # tokens, with a possessive as the break after each line too
     rules = block.site.link_rules()
     for page in parse_block(block.xml, block.url):
         if page.namespace != 0:
             kinds["other_namespace"] += 1
-        elif page.redirect is not None:
+            continue
+        if page.redirect is not None:
             kinds["redirect"] += 1
             redirects.append((page.title, page.redirect))
-        elif page.model not in ("", "wikitext"):
+            continue
+        titles.append(page.title)
+        if page.model not in ("", "wikitext"):
             kinds["other_model"] += 1
-        else:
-            kinds["article"] += 1
-            for line in prose(page.text, rules):
-                stream += tokens(line)
-                stream.append(POSSESSIVE)
-    return BlockCounts(*_count_stream(stream), kinds, redirects)
+            continue
+        kinds["article"] += 1
+        for line in prose(page.text, rules):
+            stream += tokens(line)
+            stream.append(POSSESSIVE)
+    return BlockCounts(*_count_stream(stream), kinds, titles, redirects)
 
 
 def _count_stream(stream: list[str]) -> tuple[list[str], Ints, Ints, Ints]:

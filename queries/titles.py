@@ -2,15 +2,16 @@
 
 Reads the hourly files of dumps.wikimedia.org/other/pageviews ("en Title count bytes", one domain code a site: `en` the
 desktop site, `en.m` the mobile one) and plain lists ("Title count"), gzip, bzip2 or plain. Views of a redirect go
-to its target; pages of other namespaces are left out.
+to its target; pages of other namespaces are left out, and names of which the dump has no article.
 """
 
 from __future__ import annotations
 
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import chain, islice
 from typing import IO
 from urllib.parse import unquote_to_bytes
 
@@ -19,6 +20,7 @@ from wit.errors import InputError
 from wit.storage import open_input
 from wit.text import normalise
 
+HEAD_LINES = 100  # the format is told from the first line among these that is whole; real files hold broken ones
 MAX_REDIRECTS = 10  # MediaWiki follows one; chains are leftovers of moves, cycles are vandalism
 
 
@@ -66,10 +68,9 @@ class Views:
         """Add the views of one file; raises InputError when it is missing, damaged, empty or in neither format."""
         with open_input(url) as raw:
             lines = _checked_lines(decompressed(raw), url)
-            first = next(lines, b"")
-            read = _reader(first, url)
-            self._add(read(self._domains, first))
-            for line in lines:
+            head = list(islice(lines, HEAD_LINES))
+            read = _reader(head, url)
+            for line in chain(head, lines):
                 self._add(read(self._domains, line))
 
     def _add(self, found: tuple[bytes, int] | str) -> None:
@@ -80,37 +81,55 @@ class Views:
         self.lines["counted"] += 1
         self._views[title] = self._views.get(title, 0) + views
 
-    def titles(self, site: Site, redirects: Mapping[str, str], min_views: int) -> tuple[list[Title], Counter[str]]:
-        """Return articles seen at least `min_views` times, the most viewed first, and what became of every title.
+    def titles(self, articles: Articles, min_views: int) -> tuple[list[Title], Counter[str]]:
+        """Return articles seen at least `min_views` times, the most viewed first, and what became of every name.
 
-        Ties are in the order of their terms, then titles. What becomes of a title, counted: kept, below_threshold,
-        namespace, bad_encoding.
+        Ties are in the order of their terms, then titles. What becomes of a name, counted: kept, below_threshold,
+        namespace, not_in_dump, bad_encoding.
         """
-        sums: dict[str, int] = {}
+        sums: Counter[str] = Counter()
         fates: Counter[str] = Counter()
         for raw, views in self._views.items():
             title = _decoded(raw)
-            if title is None:
-                fates["bad_encoding"] += 1
-                continue
-            target = resolve(title, redirects)
-            if site.namespace(title) or site.namespace(target):
-                fates["namespace"] += 1
-                continue
-            sums[target] = sums.get(target, 0) + views
+            fate = articles.fate(title)
+            if fate:
+                fates[fate] += 1
+            elif title is not None:
+                sums[articles.resolve(title)] += views
         kept = [Title(title, views) for title, views in sums.items() if views >= min_views]
         fates["kept"], fates["below_threshold"] = len(kept), len(sums) - len(kept)
         return sorted(kept, key=lambda item: (-item.views, item.term, item.title)), +fates
 
 
-def resolve(title: str, redirects: Mapping[str, str]) -> str:
-    """Return the title that a title leads to; a cycle, or a chain of more than ten, is left where it stands."""
-    target = title
-    for _ in range(MAX_REDIRECTS):
-        if target not in redirects:
-            return target
-        target = redirects[target].partition("#")[0]
-    return title
+@dataclass
+class Articles:
+    """What dumps say of the article namespace."""
+
+    site: Site
+    titles: set[str] | None = field(default_factory=set)
+    """Titles of articles that are no redirects; None when no dump was read, so that any name may be one."""
+    redirects: dict[str, str] = field(default_factory=dict)
+    """Title of a redirect: the title it leads to."""
+
+    def resolve(self, title: str) -> str:
+        """Return where a title leads; a cycle, or a chain of more than ten, stays where it stands."""
+        target = title
+        for _ in range(MAX_REDIRECTS):
+            if target not in self.redirects:
+                return target
+            target = self.redirects[target].partition("#")[0]
+        return title
+
+    def fate(self, title: str | None) -> str | None:
+        """Return why a name is no article: bad_encoding (None), namespace, not_in_dump; None when it is one."""
+        if title is None:
+            return "bad_encoding"
+        target = self.resolve(title)
+        if self.site.namespace(title) or self.site.namespace(target):
+            return "namespace"
+        if not target or (self.titles is not None and target not in self.titles):
+            return "not_in_dump"
+        return None
 
 
 def _decoded(raw: bytes) -> str | None:
@@ -138,13 +157,16 @@ def _checked_lines(file: IO[bytes], url: str) -> Iterator[bytes]:
 Reader = Callable[[tuple[bytes, bytes], bytes], tuple[bytes, int] | str]
 
 
-def _reader(first: bytes, url: str) -> Reader:
-    fields = first.split()
-    if len(fields) == 4 and fields[2].isdigit() and fields[3].isdigit():
-        return _read_hourly
-    if len(fields) == 2 and fields[1].isdigit():
-        return _read_list
-    raise InputError(f"{url}: expected lines of 'en Title count bytes' or 'Title count', found {first[:80]!r}")
+def _reader(head: list[bytes], url: str) -> Reader:
+    """Return the reader of a file's format, which its first whole line tells."""
+    for line in head:
+        fields = line.split()
+        if len(fields) == 4 and fields[2].isdigit() and fields[3].isdigit():
+            return _read_hourly
+        if len(fields) == 2 and fields[1].isdigit():
+            return _read_list
+    found = repr(head[0][:80]) if head else "an empty file"
+    raise InputError(f"{url}: expected lines of 'en Title count bytes' or 'Title count', found {found}")
 
 
 def _read_hourly(domains: tuple[bytes, bytes], line: bytes) -> tuple[bytes, int] | str:
