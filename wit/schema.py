@@ -71,7 +71,9 @@ BODIES = pa.schema(
         _column("archive", pa.string(), "the archive that holds it: path or URL"),
         _column("record_offset", pa.int64(), "where its record begins in the archive", unit="bytes"),
         _column("digest", pa.string(), "payload digest as the archive states it; empty when it states none"),
-        _column("is_revisit", pa.int32(), "1: the record says only that the body is that of an earlier one with its digest"),
+        _column(
+            "is_revisit", pa.int32(), "1: the record says only that the body is that of an earlier one with its digest"
+        ),
     ]
 )
 """What archives hold: one row a response or revisit record."""
@@ -87,6 +89,16 @@ LOCATED = pa.schema(
     ]
 )
 """Pairs with the place of their bodies."""
+
+WINNERS = pa.schema(
+    [
+        _KEY,
+        _BUCKET,
+        _column("query_id", pa.int32(), "a query that keeps the pair"),
+        _column("query_bucket", pa.int32(), "query_id modulo the number of buckets"),
+    ]
+)
+"""One row for each (query, pair) that the cap keeps."""
 
 IMAGES = pa.schema(
     [
@@ -299,6 +311,7 @@ TABLES: dict[str, pa.Schema] = {
     "matches": MATCHES,
     "bodies": BODIES,
     "located": LOCATED,
+    "winners": WINNERS,
     "images": IMAGES,
     "fingerprints": FINGERPRINTS,
     "edges": EDGES,

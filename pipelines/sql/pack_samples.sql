@@ -4,6 +4,6 @@ select images.key, images.bucket, images.rank, images.blob, images.offset, image
     images.original_width, images.original_height, images.num_frames, images.entropy, images.final_url,
     pairs.url, pairs.caption, pairs.page_url, pairs.archive, pairs.offset as record_offset, pairs.attribute,
     pairs.query_ids
-from winners
-join images on winners.key = images.key
-join pairs on winners.key = pairs.key
+from (select key from winners group by key) winner
+join images on winner.key = images.key
+join pairs on winner.key = pairs.key

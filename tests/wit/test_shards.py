@@ -64,7 +64,7 @@ def test_golden_bytes(tmp_path: Path) -> None:
     digest = hashlib.sha256(image).hexdigest()
     write_shard(str(tmp_path), 0, [(row | {"sha256": digest, "original_sha256": digest, "format": "jpeg"}, image)])
     found = hashlib.sha256((tmp_path / "00000.tar").read_bytes()).hexdigest()
-    assert found == ""
+    assert found == "ebdf1ee7ab07fc007b969bd53bc35d581f23073bd92a3f5e34bdcc67e81ba5ad"
 
 
 def test_the_same_samples_give_the_same_files(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
