@@ -51,7 +51,9 @@ def gzip_member(data: bytes) -> bytes:
     """Return `data` as one gzip member: no name, no time, so the same bytes for the same data."""
     deflate = zlib.compressobj(6, zlib.DEFLATED, -zlib.MAX_WBITS)
     head = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03"
-    return head + deflate.compress(data) + deflate.flush() + struct.pack("<II", zlib.crc32(data), len(data) & 0xFFFFFFFF)
+    return (
+        head + deflate.compress(data) + deflate.flush() + struct.pack("<II", zlib.crc32(data), len(data) & 0xFFFFFFFF)
+    )
 
 
 def _digest(data: bytes) -> str:
@@ -101,18 +103,26 @@ class WarcWriter:
     @staticmethod
     def _info_headers(name: str, record_id: str, block: bytes) -> Headers:
         return [
-            ("WARC-Type", "warcinfo"), ("WARC-Date", DATE), ("WARC-Record-ID", record_id), ("WARC-Filename", name),
-            ("Content-Type", "application/warc-fields"), ("Content-Length", str(len(block))), ("WARC-Block-Digest", _digest(block)),
+            ("WARC-Type", "warcinfo"),
+            ("WARC-Date", DATE),
+            ("WARC-Record-ID", record_id),
+            ("WARC-Filename", name),
+            ("Content-Type", "application/warc-fields"),
+            ("Content-Length", str(len(block))),
+            ("WARC-Block-Digest", _digest(block)),
         ]
 
     def page(self, url: str, rendered: Rendered) -> None:
         """Write the request and the response of a page."""
         parts = urlsplit(url)
         path = parts.path + (f"?{parts.query}" if parts.query else "")
-        request = f"GET {path} HTTP/1.1\r\nUser-Agent: {_AGENT}\r\nAccept: text/html\r\nHost: {parts.netloc}\r\nConnection: Keep-Alive\r\n\r\n"
+        lines = (f"GET {path} HTTP/1.1", f"User-Agent: {_AGENT}", f"Host: {parts.netloc}", "Connection: Keep-Alive")
+        request = "".join(f"{line}\r\n" for line in (*lines, ""))
         member = self._record("request", url, request.encode(), b"")
         message: dict[str, Any] = {"Method": "GET", "Path": path, "Version": "HTTP/1.1"}
-        self._metadata(member, url, "HTTP-Request-Metadata", {"Request-Message": message} | _http_facts(request.encode(), b""))
+        self._metadata(
+            member, url, "HTTP-Request-Metadata", {"Request-Message": message} | _http_facts(request.encode(), b"")
+        )
         headers = (("Content-Type", rendered.media_type), ("Server", "sample"))
         self._response(url, headers, rendered.body, {"HTML-Metadata": _html_metadata(rendered)})
 
@@ -124,7 +134,7 @@ class WarcWriter:
         """Write a response without an HTTP message, and a metadata record without JSON."""
         block = b"\x00\x01 this is no HTTP message"
         member = self._record("response", url, block, block)
-        self._wat.write(self._wat_headers(member, url, b"{\"Envelope\": {\"Payl"), b"{\"Envelope\": {\"Payl")
+        self._wat.write(self._wat_headers(member, url, b'{"Envelope": {"Payl'), b'{"Envelope": {"Payl')
 
     def _response(self, url: str, headers: tuple[tuple[str, str], ...], body: bytes, more: dict[str, Any]) -> None:
         lines = [*headers, ("Date", "Mon, 01 Jan 2024 00:00:00 GMT"), ("Content-Length", str(len(body)))]
@@ -137,27 +147,46 @@ class WarcWriter:
     def _record(self, kind: str, url: str, block: bytes, payload: bytes) -> Member:
         self._num_records += 1
         headers = [
-            ("WARC-Type", kind), ("WARC-Date", DATE), ("WARC-Record-ID", _record_id(self._warc.name, kind, str(self._num_records))),
-            ("Content-Length", str(len(block))), ("Content-Type", f"application/http; msgtype={kind}"),
-            ("WARC-Warcinfo-ID", self._info_id), ("WARC-IP-Address", _ADDRESS), ("WARC-Target-URI", url),
-            ("WARC-Payload-Digest", _digest(payload)), ("WARC-Block-Digest", _digest(block)),
+            ("WARC-Type", kind),
+            ("WARC-Date", DATE),
+            ("WARC-Record-ID", _record_id(self._warc.name, kind, str(self._num_records))),
+            ("Content-Length", str(len(block))),
+            ("Content-Type", f"application/http; msgtype={kind}"),
+            ("WARC-Warcinfo-ID", self._info_id),
+            ("WARC-IP-Address", _ADDRESS),
+            ("WARC-Target-URI", url),
+            ("WARC-Payload-Digest", _digest(payload)),
+            ("WARC-Block-Digest", _digest(block)),
         ]
         return self._warc.write(headers, block)
 
     def _metadata(self, member: Member, url: str, name: str, facts: dict[str, Any]) -> None:
         header = dict(member.headers)
         container = {
-            "Filename": self._warc.name, "Compressed": True, "Offset": str(member.offset),
+            "Filename": self._warc.name,
+            "Compressed": True,
+            "Offset": str(member.offset),
             "Gzip-Metadata": {
-                "Deflate-Length": str(member.deflated), "Header-Length": "10", "Footer-Length": "8",
-                "Inflated-CRC": str(struct.unpack("<i", struct.pack("<I", member.crc))[0]), "Inflated-Length": str(member.inflated),
+                "Deflate-Length": str(member.deflated),
+                "Header-Length": "10",
+                "Footer-Length": "8",
+                "Inflated-CRC": str(struct.unpack("<i", struct.pack("<I", member.crc))[0]),
+                "Inflated-Length": str(member.inflated),
             },
         }
         payload = {
-            "Actual-Content-Type": header["Content-Type"], name: facts, "Actual-Content-Length": str(len(member.block)),
-            "Trailing-Slop-Length": "4", "Block-Digest": header["WARC-Block-Digest"],
+            "Actual-Content-Type": header["Content-Type"],
+            name: facts,
+            "Actual-Content-Length": str(len(member.block)),
+            "Trailing-Slop-Length": "4",
+            "Block-Digest": header["WARC-Block-Digest"],
         }
-        envelope = {"Payload-Metadata": payload, "Format": "WARC/1.0", "WARC-Header-Length": str(member.header_length), "WARC-Header-Metadata": header}
+        envelope = {
+            "Payload-Metadata": payload,
+            "Format": "WARC/1.0",
+            "WARC-Header-Length": str(member.header_length),
+            "WARC-Header-Metadata": header,
+        }
         block = orjson.dumps({"Container": container, "Envelope": envelope})
         self._wat.write(self._wat_headers(member, url, block), block)
 
@@ -165,17 +194,26 @@ class WarcWriter:
     def _wat_headers(member: Member, url: str, block: bytes) -> Headers:
         refers_to = dict(member.headers)["WARC-Record-ID"]
         return [
-            ("WARC-Type", "metadata"), ("WARC-Target-URI", url), ("WARC-Date", DATE), ("WARC-Record-ID", _record_id("wat", refers_to)),
-            ("WARC-Refers-To", refers_to), ("Content-Type", "application/json"), ("Content-Length", str(len(block))),
-            ("WARC-Payload-Digest", _digest(block)), ("WARC-Block-Digest", _digest(block)),
+            ("WARC-Type", "metadata"),
+            ("WARC-Target-URI", url),
+            ("WARC-Date", DATE),
+            ("WARC-Record-ID", _record_id("wat", refers_to)),
+            ("WARC-Refers-To", refers_to),
+            ("Content-Type", "application/json"),
+            ("Content-Length", str(len(block))),
+            ("WARC-Payload-Digest", _digest(block)),
+            ("WARC-Block-Digest", _digest(block)),
         ]
 
 
 def _http_facts(head: bytes, body: bytes) -> dict[str, Any]:
     lines = head.decode().split("\r\n")[1:]
     return {
-        "Headers-Length": str(len(head)), "Headers": dict(line.split(": ", 1) for line in lines if line),
-        "Entity-Length": str(len(body)), "Entity-Digest": _digest(body), "Entity-Trailing-Slop-Length": "0",
+        "Headers-Length": str(len(head)),
+        "Headers": dict(line.split(": ", 1) for line in lines if line),
+        "Entity-Length": str(len(body)),
+        "Entity-Digest": _digest(body),
+        "Entity-Trailing-Slop-Length": "0",
     }
 
 

@@ -8,36 +8,51 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from functools import lru_cache
+from io import BytesIO
 from itertools import islice
 from multiprocessing import get_context
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from wit.errors import MismatchError, OutputError, WorkerDied
+from wit.keys import sample_key
 from wit.progress import progress
 from wit.sample.archives import WarcWriter
 from wit.sample.encyclopedia import TRUTH as QUERIES_TRUTH
 from wit.sample.encyclopedia import write_encyclopedia
 from wit.sample.evaluation import write_evaluation_sets
-from wit.sample.model import BLOCK_PAIRS, Block
+from wit.sample.hosts import HOSTS
+from wit.sample.model import Block, Candidate
 from wit.sample.pages import Rendered, render
 from wit.sample.plan import num_blocks, plan_block
 from wit.sample.truth import SALT, SOURCES, TRUTH, VIEWS, Census, Judge, Matched, candidates, matched, truth_table
 from wit.sample.web import Answer, WebWriter, block_answers, common_answers
-from wit.storage import ROW_GROUP_ROWS, join, local_path, make_folder, publish, publish_text, read_parquet, remove
+from wit.storage import (
+    ROW_GROUP_ROWS,
+    join,
+    local_path,
+    make_folder,
+    publish,
+    publish_bytes,
+    publish_text,
+    read_bytes,
+    read_parquet,
+    remove,
+)
 
 VERSION = 1
 SETTINGS = "sample.json"
 _UNFINISHED = "sample.unfinished.json"
 _PARTS = ("wiki", "pageviews", "wordnet", QUERIES_TRUTH, "web", "archives", "tables", "eval", "truth.parquet")
 _MIN_CAP = 10
+NUM_MALFORMED = 3
+"""Records of the first WARC, and of the first WAT, that cannot be parsed."""
 
 URL_TABLE = pa.schema([pa.field("URL", pa.string(), nullable=False), pa.field("TEXT", pa.string(), nullable=False)])
 
@@ -74,6 +89,7 @@ def write_sample(folder: str, num_pairs: int, seed: int, num_processes: int) -> 
         return False
     terms = write_encyclopedia(folder, seed)
     censuses = _write_blocks(folder, settings, num_processes)
+    _write_cut_archive(join(folder, "archives"), f"sample-{num_blocks(num_pairs):05d}")
     _write_truth(folder, settings, terms, censuses)
     write_evaluation_sets(join(folder, "eval"), seed, num_pairs)
     publish_text(join(folder, SETTINGS), document)
@@ -86,18 +102,25 @@ def _claim(folder: str, document: str) -> bool:
     make_folder(folder)
     names = set(os.listdir(local_path(folder)))
     if SETTINGS in names:
-        with open(join(folder, SETTINGS), encoding="utf-8") as file:
-            found = file.read()
+        found = read_bytes(join(folder, SETTINGS)).decode("utf-8", "replace")
         if found == document:
             return True
-        wanted, present = (" ".join(text.split()) for text in (document, found))
-        raise MismatchError(f"{folder}: expected no sample or one made from {wanted}, found one made from {present}; choose another folder")
+        present, wanted = _differences(found, document)
+        raise MismatchError(f"{folder}: expected the sample of {wanted}, found one of {present}; choose another folder")
     if names and _UNFINISHED not in names:
-        raise OutputError(f"{folder}: expected an empty folder, found {sorted(names)[0]!r} in it, which is not of a sample; choose another folder")
+        foreign = sorted(names)[0]
+        raise OutputError(f"{folder}: expected an empty folder, found {foreign!r} in it; choose another folder")
     for name in _PARTS:
         remove(join(folder, name))
     publish_text(join(folder, _UNFINISHED), document)
     return False
+
+
+def _differences(found: str, document: str) -> tuple[str, str]:
+    """Return the lines in which two settings differ, in words."""
+    lines = [[line.strip(" ,") for line in text.splitlines()] for text in (found, document)]
+    first, second = ([line for line in ours if line not in other] for ours, other in (lines, lines[::-1]))
+    return ", ".join(first) or "other settings", ", ".join(second) or "other settings"
 
 
 # --- blocks ---
@@ -141,6 +164,18 @@ def _write_archives(folder: str, block: Block, rendered: list[Rendered], answers
         for answer in answers:
             if answer.url in archived:
                 writer.image(answer.url, answer.headers, answer.body)
+        for number in range(NUM_MALFORMED if block.index == 0 else 0):
+            writer.malformed(f"http://{HOSTS[number]}/malformed.html")
+
+
+def _write_cut_archive(folder: str, name: str) -> None:
+    """Write a WARC and a WAT that break off inside their last record, as an interrupted download leaves them."""
+    page = Rendered("text/html", b"<p>Nothing to see here." * 20, "Nothing", "", (), ())
+    files = (BytesIO(), BytesIO())
+    writer = WarcWriter(*files, name)
+    writer.page(f"http://{HOSTS[0]}/cut.html", page)
+    for file, suffix in zip(files, (".warc.gz", ".warc.wat.gz"), strict=True):
+        publish_bytes(join(folder, f"{name}{suffix}"), file.getvalue()[:-40])
 
 
 def _url_rows(block: Block) -> pa.Table:
@@ -159,30 +194,34 @@ def _write_blocks(folder: str, settings: SampleSettings, num_processes: int) -> 
         pq.ParquetWriter(file, URL_TABLE, compression="zstd") as table,
     ):
         web.add(common_answers())
-        jobs = ((_write_block, folder, settings.seed, index, settings.pairs) for index in range(blocks))
+        jobs = ((folder, settings.seed, index, settings.pairs) for index in range(blocks))
         for output in _in_order(jobs, min(num_processes, blocks)):
             web.add(output.answers)
             table.write_table(output.table)
             for view, census in censuses.items():
                 census.add(output.matched[view])
-            advance(min(BLOCK_PAIRS, settings.pairs))
+            advance(output.table.num_rows)
     return censuses
 
 
-def _in_order(jobs: Iterator[tuple[Callable[..., Any], Any, Any, Any, Any]], num_processes: int) -> Iterator[Any]:
-    """Yield the results of jobs in their order; at most two jobs a process are under way or waiting."""
+def _in_order(jobs: Iterator[tuple[str, int, int, int]], num_processes: int) -> Iterator[_BlockOutput]:
+    """Yield the outputs of `_write_block` in order; at most two jobs a process are under way or waiting."""
     if num_processes <= 1:
-        yield from (function(*arguments) for function, *arguments in jobs)
+        yield from (_write_block(*job) for job in jobs)
         return
     # "spawn": a forked child of a process with Arrow's threads may hang
     with ProcessPoolExecutor(num_processes, mp_context=get_context("spawn")) as pool:
-        waiting: list[Future[Any]] = [pool.submit(*job) for job in islice(jobs, 2 * num_processes)]
+        waiting: list[Future[_BlockOutput]] = [
+            pool.submit(_write_block, *job) for job in islice(jobs, 2 * num_processes)
+        ]
         try:
             while waiting:
                 yield waiting.pop(0).result()
-                waiting.extend(pool.submit(*job) for job in islice(jobs, 1))
+                waiting.extend(pool.submit(_write_block, *job) for job in islice(jobs, 1))
         except BrokenProcessPool as error:
-            raise WorkerDied("a process that draws the sample died (out of memory?); run the same command again") from error
+            raise WorkerDied(
+                "a process that draws the sample died (out of memory?); run the same command again"
+            ) from error
 
 
 # --- truth ---
@@ -202,5 +241,16 @@ def _write_truth(folder: str, settings: SampleSettings, terms: list[str], census
                     writer.write_table(pa.concat_tables(waiting))
                     waiting = []
                 advance(1)
-        if waiting:
-            writer.write_table(pa.concat_tables(waiting))
+        waiting.append(_faulty_records())
+        writer.write_table(pa.concat_tables(waiting))
+
+
+def _faulty_records() -> pa.Table:
+    """Return the truth about records that hold no candidate: each is one row of the run's rejects, whatever its key."""
+    reasons = [("malformed_record", NUM_MALFORMED), ("unreadable_archive", 1)]
+    return truth_table(
+        (source, sample_key(reason, str(number)), Candidate("", ""), ("extract", reason))
+        for source in ("warc", "wat", "warc_bodies")
+        for reason, count in reasons
+        for number in range(count)
+    )

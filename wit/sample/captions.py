@@ -40,12 +40,17 @@ def _sentence(scene: Scene, rng: Random, grey: bool) -> str:
         f"{background} with {subject}",
     ]
     if scene.position and not grey:
-        forms = [f"{subject} {_where(scene.position)} of the picture", f"a {scene.background} background with {subject} {_where(scene.position)}"]
+        forms = [
+            f"{subject} {_where(scene.position)} of the picture",
+            f"a {scene.background} background with {subject} {_where(scene.position)}",
+        ]
     return rng.choice(forms)
 
 
 def _where(position: str) -> str:
-    return {"left": "on the left", "right": "on the right"}.get(position, f"at the {position}" if position != "center" else "in the center")
+    return {"left": "on the left", "right": "on the right"}.get(
+        position, f"at the {position}" if position != "center" else "in the center"
+    )
 
 
 def _phrase(group: Group, rng: Random, grey: bool) -> str:
@@ -70,9 +75,16 @@ def _article(word: str) -> str:
 
 
 def _at_place(text: str, place: str, rng: Random) -> str:
-    return rng.choice((
-        f"{text} in {place}", f"{text}, {place}", f"{place}: {text}", f"{text} near {place}", f"{text} ({place})", f"{place}'s gallery has {text}",
-    ))
+    return rng.choice(
+        (
+            f"{text} in {place}",
+            f"{text}, {place}",
+            f"{place}: {text}",
+            f"{text} near {place}",
+            f"{text} ({place})",
+            f"{place}'s gallery has {text}",
+        )
+    )
 
 
 def _typeset(text: str, rng: Random) -> str:
@@ -86,18 +98,26 @@ def _typeset(text: str, rng: Random) -> str:
     if style < 0.8:
         return f"{text}."
     if style < 0.87:
-        return text.replace(" and ", " & ").replace("'", "\u2019")
+        return text.replace(" and ", " & ").replace("'", "’")
     if style < 0.93:
-        return f"\u201c{text}\u201d"
-    return f"{text} \u2014 a small caf\u00e9 print" if style < 0.97 else text.upper()
+        return f"“{text}”"
+    return f"{text} — a small café print" if style < 0.97 else text.upper()
 
 
 def generic(rng: Random) -> str:
     """Return a true caption of the commonest words alone: each is over the cap when captions are many."""
-    return rng.choice((
-        "a picture with a background", "a photo of a background", "a picture of a background", "a background and a picture of a background",
-        "a photo with a background", "a picture on a background", "A picture of a photo.", "A photo and a background",
-    ))
+    return rng.choice(
+        (
+            "a picture with a background",
+            "a photo of a background",
+            "a picture of a background",
+            "a background and a picture of a background",
+            "a photo with a background",
+            "a picture on a background",
+            "A picture of a photo.",
+            "A photo and a background",
+        )
+    )
 
 
 def unmatched(rng: Random) -> str:
@@ -115,32 +135,59 @@ def faulty(reason: str, index: int, rng: Random) -> str:
 
 
 _FAULTY: dict[str, tuple[str, ...]] = {
-    "too_short": ("star", "logo", "image", "DSC0####", "photo", "red!", "a b", "#### x", "\u661f\u5f62", "IMG####"),
-    "no_letters": ("####", "12:30", "*** --- ***", "(####)", "2023/05/14", "\u2605\u2605\u2605\u2606\u2606", "+1 555 ####", "#### x 480".replace("x", "\u00d7")),
-    "file_name": (
-        "IMG_####.jpg", "DSC_####.JPG", "screenshot-2021-03-####.png", "red-circle-####.jpg", "photo_of_orrin_####.jpeg",
-        "banner_####x60.gif", "IMG_2023####_101112.jpg", "P101####.JPG.jpg", "blue-star-####.webp",
+    "too_short": ("star", "logo", "image", "DSC0####", "photo", "red!", "a b", "#### x", "星形", "IMG####"),
+    "no_letters": (
+        "####",
+        "12:30",
+        "*** --- ***",
+        "(####)",
+        "2023/05/14",
+        "★★★☆☆",
+        "+1 555 ####",
+        "#### x 480".replace("x", "×"),
     ),
-    "boilerplate": ("click here", "Click to enlarge", "Read more", "Click here", "click to enlarge image", "image placeholder"),
+    "file_name": (
+        "IMG_####.jpg",
+        "DSC_####.JPG",
+        "screenshot-2021-03-####.png",
+        "red-circle-####.jpg",
+        "photo_of_orrin_####.jpeg",
+        "banner_####x60.gif",
+        "IMG_2023####_101112.jpg",
+        "P101####.JPG.jpg",
+        "blue-star-####.webp",
+    ),
+    "boilerplate": (
+        "click here",
+        "Click to enlarge",
+        "Read more",
+        "Click here",
+        "click to enlarge image",
+        "image placeholder",
+    ),
     "markup": (
-        "<b>red circle</b> on a blue background", "<a href=\"/p/####\">two green stars</a>", "<img src=\"####.jpg\" alt=\"a blue ring\">",
-        "<span class=\"cap\">a pink heart</span>", "<p>a large yellow star on a red background</p>", "a red circle<br />on a blue background",
+        "<b>red circle</b> on a blue background",
+        '<a href="/p/####">two green stars</a>',
+        '<img src="####.jpg" alt="a blue ring">',
+        '<span class="cap">a pink heart</span>',
+        "<p>a large yellow star on a red background</p>",
+        "a red circle<br />on a blue background",
     ),
     "language": (
-        "Un cercle rouge sur un fond bleu avec deux petites \u00e9toiles vertes",
-        "Une grande fleur jaune dessin\u00e9e \u00e0 c\u00f4t\u00e9 d\u2019un c\u0153ur rose tr\u00e8s clair",
-        "Cette image montre trois fl\u00e8ches noires et un carr\u00e9 blanc dans le jardin",
-        "Ein roter Kreis auf einem blauen Hintergrund mit zwei kleinen gr\u00fcnen Sternen",
-        "Dieses Bild zeigt drei schwarze Pfeile und ein wei\u00dfes Quadrat neben der Blume",
-        "Eine gro\u00dfe gelbe Blume steht \u00fcber dem rosa Herzen und l\u00e4chelt nicht",
-        "Un c\u00edrculo rojo sobre un fondo azul con dos peque\u00f1as estrellas verdes",
-        "Esta imagen muestra tres flechas negras y un cuadrado blanco junto a la monta\u00f1a",
-        "Una flor amarilla muy grande al lado de un coraz\u00f3n rosado en la ciudad",
-        "\u041a\u0440\u0430\u0441\u043d\u044b\u0439 \u043a\u0440\u0443\u0433 \u043d\u0430 \u0441\u0438\u043d\u0435\u043c \u0444\u043e\u043d\u0435 \u0438 \u0434\u0432\u0435 \u0437\u0435\u043b\u0451\u043d\u044b\u0435 \u0437\u0432\u0435\u0437\u0434\u044b",
-        "\u0411\u043e\u043b\u044c\u0448\u043e\u0439 \u0436\u0451\u043b\u0442\u044b\u0439 \u0446\u0432\u0435\u0442\u043e\u043a \u0440\u044f\u0434\u043e\u043c \u0441 \u0440\u043e\u0437\u043e\u0432\u044b\u043c \u0441\u0435\u0440\u0434\u0446\u0435\u043c",
-        "Um c\u00edrculo vermelho sobre um fundo azul com duas pequenas estrelas verdes n\u00e3o muito longe",
-        "Un cerchio rosso su uno sfondo blu con due piccole stelle verdi della citt\u00e0",
-        "\u9752\u3044 \u80cc\u666f\u306e \u4e0a\u306b \u8d64\u3044 \u5186\u304c \u63cf\u304b\u308c\u3066 \u3044\u307e\u3059",
-        "\u03ad\u03bd\u03b1\u03c2 \u03ba\u03cc\u03ba\u03ba\u03b9\u03bd\u03bf\u03c2 \u03ba\u03cd\u03ba\u03bb\u03bf\u03c2 \u03c3\u03b5 \u03bc\u03c0\u03bb\u03b5 \u03c6\u03cc\u03bd\u03c4\u03bf",
+        "Un cercle rouge sur un fond bleu avec deux petites étoiles vertes",
+        "Une grande fleur jaune dessinée à côté d’un cœur rose très clair",
+        "Cette image montre trois flèches noires et un carré blanc dans le jardin",
+        "Ein roter Kreis auf einem blauen Hintergrund mit zwei kleinen grünen Sternen",
+        "Dieses Bild zeigt drei schwarze Pfeile und ein weißes Quadrat neben der Blume",
+        "Eine große gelbe Blume steht über dem rosa Herzen und lächelt nicht",
+        "Un círculo rojo sobre un fondo azul con dos pequeñas estrellas verdes",
+        "Esta imagen muestra tres flechas negras y un cuadrado blanco junto a la montaña",
+        "Una flor amarilla muy grande al lado de un corazón rosado en la ciudad",
+        "Красный круг на синем фоне и две зелёные звезды",
+        "Большой жёлтый цветок рядом с розовым сердцем",
+        "Um círculo vermelho sobre um fundo azul com duas pequenas estrelas verdes não muito longe",
+        "Un cerchio rosso su uno sfondo blu con due piccole stelle verdi della città",
+        "青い 背景の 上に 赤い 円が 描かれて います",
+        "ένας κόκκινος κύκλος σε μπλε φόντο",
     ),
 }

@@ -17,6 +17,9 @@ Fate = tuple[str, str | None]
 """Stage and reason; ("pack", None): it is a sample."""
 
 PACKED: Fate = ("pack", None)
+KEYLESS = ("malformed_record", "unreadable_archive")
+"""Reasons of records that hold no candidate: they are counted, for no key names them."""
+
 NOWHERE: Fate = ("nowhere", None)
 
 
@@ -36,7 +39,9 @@ def read_settings(folder: str) -> dict[str, object]:
         try:
             settings: dict[str, object] = json.load(file)
         except ValueError as error:
-            raise InputError(f"{join(folder, SETTINGS)}: expected JSON as wit sample writes it, found {error}") from error
+            raise InputError(
+                f"{join(folder, SETTINGS)}: expected JSON as wit sample writes it, found {error}"
+            ) from error
     return settings
 
 
@@ -48,16 +53,25 @@ def compare(folder: str, run: str, source: str) -> Comparison:
     read_settings(folder)
     expected, names = _truth(join(folder, "truth.parquet"), source)
     comparison = Comparison(expected=Counter(expected.values()))
+    expected = {key: fate for key, fate in expected.items() if fate[1] not in KEYLESS}
     found: dict[str, Fate] = {}
     for key, fate in _fates(run):
         comparison.found[fate] += 1
+        if fate[1] in KEYLESS:
+            continue
         if key in found:
             comparison.differences.append(f"{key}: twice in the run, as {_said(found[key])} and as {_said(fate)}")
         found[key] = fate
+    for fate in (("extract", reason) for reason in KEYLESS):
+        must_be, are = comparison.expected[fate], comparison.found[fate]
+        if must_be != are:
+            comparison.differences.append(f"{_said(fate)}: expected {must_be} records, found {are}")
     for key in sorted(expected.keys() | found.keys()):
         must, did = expected.get(key, NOWHERE), found.get(key, NOWHERE)
         if must != did:
-            comparison.differences.append(f"{key}: expected {_said(must)}, found {_said(did)} {names.get(key, '')}".rstrip())
+            comparison.differences.append(
+                f"{key}: expected {_said(must)}, found {_said(did)} {names.get(key, '')}".rstrip()
+            )
     return comparison
 
 
@@ -74,7 +88,9 @@ def _fates(run: str) -> Iterator[tuple[str, Fate]]:
     """Yield (key, fate) of every row of the run's rejects and of its shards' indexes."""
     rejects, shards = join(run, "rejects"), join(run, "shards")
     if not list_names(rejects) or not list_names(shards):
-        raise InputError(f"{run}: expected a finished run, with folders rejects and shards, found none; run wit run first")
+        raise InputError(
+            f"{run}: expected a finished run, with folders rejects and shards, found none; run wit run first"
+        )
     for path in (join(rejects, stage, name) for stage in list_names(rejects) for name in _tables(join(rejects, stage))):
         table = read_parquet(path).select(["key", "stage", "reason"])
         yield from ((row["key"], (row["stage"], row["reason"])) for row in table.to_pylist())

@@ -14,7 +14,7 @@ class _DefaultGroup(click.Group):
     """A group whose first argument may be a folder: then `write` is meant."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if args and args[0] not in self.commands and args[0] not in ctx.help_option_names:
+        if not args or args[0] not in (*self.commands, *ctx.help_option_names):
             args = ["write", *args]
         return super().parse_args(ctx, args)
 
@@ -28,7 +28,7 @@ class _DefaultGroup(click.Group):
         self.format_commands(ctx, formatter)
 
 
-@click.group(cls=_DefaultGroup, no_args_is_help=True, epilog="Example: wit sample data/sample --pairs 4000 --seed 0")
+@click.group(cls=_DefaultGroup, epilog="Example: wit sample data/sample --pairs 4000 --seed 0")
 def sample() -> None:
     """Write the miniature web to DIR: real formats, known answers.
 
@@ -39,7 +39,9 @@ def sample() -> None:
 
 @sample.command(hidden=True, epilog="Example: wit sample data/sample --pairs 1000")
 @click.argument("folder", metavar="DIR")
-@click.option("--pairs", type=click.IntRange(1, 10_000_000), default=4000, show_default=True, help="Image-text pairs of the web.")
+@click.option(
+    "--pairs", type=click.IntRange(1, 10_000_000), default=4000, show_default=True, help="Image-text pairs of the web."
+)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Another seed makes another web.")
 @click.option("--processes", type=click.IntRange(1, 1024), help="Processes that draw.  [default: one a core]")
 def write(folder: str, pairs: int, seed: int, processes: int | None) -> None:
@@ -80,14 +82,22 @@ def _run(command: list[str]) -> int:
     try:
         status = subprocess.run(command, check=False).returncode
     except OSError as error:
-        raise UserError(f"expected a command that can be run after --, found {command[0]!r}: {error.strerror}") from error
+        raise UserError(
+            f"expected a command that can be run after --, found {command[0]!r}: {error.strerror}"
+        ) from error
     return status if status >= 0 else 128 - status  # as a shell says that a signal ended it
 
 
 @sample.command(epilog="Example: wit sample check data/sample runs/tiny --source warc")
 @click.argument("folder", metavar="DIR")
 @click.argument("run", metavar="RUN")
-@click.option("--source", type=click.Choice(SOURCES), default="warc", show_default=True, help="What the run read; warc_bodies: images out of the WARC files, too.")
+@click.option(
+    "--source",
+    type=click.Choice(SOURCES),
+    default="warc",
+    show_default=True,
+    help="What the run read; warc_bodies: images out of the WARC files, too.",
+)
 @click.pass_context
 def check(ctx: click.Context, folder: str, run: str, source: str) -> None:
     """Compare what became of each candidate in RUN with the truth of DIR; exit 1 when anything differs."""

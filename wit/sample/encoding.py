@@ -54,8 +54,12 @@ def perceptual_hash(body: bytes) -> int:
 
 
 _EDITS = (
-    (Image.Resampling.LANCZOS, 0), (Image.Resampling.LANCZOS, 90), (Image.Resampling.BICUBIC, 95), (Image.Resampling.BOX, 98),
-    (Image.Resampling.LANCZOS, 98), (Image.Resampling.HAMMING, 98),
+    (Image.Resampling.LANCZOS, 0),
+    (Image.Resampling.LANCZOS, 90),
+    (Image.Resampling.BICUBIC, 95),
+    (Image.Resampling.BOX, 98),
+    (Image.Resampling.LANCZOS, 98),
+    (Image.Resampling.HAMMING, 98),
 )
 """Ways to resize, with a least quality of encoding: each gentler than the one before."""
 
@@ -176,5 +180,13 @@ def _nothing(picture: Picture) -> bytes:
     return b""
 
 
-FAULTS = {"blank": _blank, "animated": _animated, "corrupt": _corrupt, "bomb": _bomb, "html": _html, "svg": _svg, "nothing": _nothing}
+FAULTS = {
+    "blank": _blank,
+    "animated": _animated,
+    "corrupt": _corrupt,
+    "bomb": _bomb,
+    "html": _html,
+    "svg": _svg,
+    "nothing": _nothing,
+}
 """Variants that are not a usable still picture."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 from random import Random
 
 from wit.sample.encoding import EXTENSIONS, Picture, encode
-from wit.sample.intents import PLANTED_BLOCKS, edited
+from wit.sample.intents import PLANTED_BLOCKS
 from wit.sample.plan import num_blocks, plan_block
 from wit.sample.scenes import CLASSES, HELD_OUT, single_object
+from wit.sample.sound_pairs import edited
 from wit.storage import join, publish_bytes
 
 OVERLAPPING = "shapes-test"
@@ -18,7 +19,7 @@ _HELD_OUT_PER_CLASS = 12
 
 
 def write_evaluation_sets(folder: str, seed: int, num_pairs: int) -> None:
-    """Write `folder`/shapes-test, some of whose pictures the web shows too, and `folder`/heldout, whose classes it never shows."""
+    """Write the evaluation sets into `folder`: shapes-test overlaps with the web, heldout has classes it never shows."""
     rng = Random(f"{seed} evaluation")
     for colour, shape in rng.sample(CLASSES, _CLEAN_CLASSES):
         _write_class(join(folder, OVERLAPPING), seed, colour, shape, _CLEAN_PER_CLASS)

@@ -18,9 +18,10 @@ BUSY_HOST = "busy.marrowby.test"
 FAULTY_HOSTS = tuple(f"fault{number:02d}.dunmarrow.test" for number in range(1, 25))
 """Hosts that stall or break off; each is used for one picture, so that it holds up no other."""
 
-_PRIVATE = "User-agent: *\nDisallow: /private/\nAllow: /archive/open/\nDisallow: /archive/\n"
-_OTHERS = "User-agent: otherbot\nDisallow: /\n\nUser-agent: *\nDisallow: /private/\nDisallow: /archive/\nAllow: /archive/open/\n"
-_INVITED = "User-agent: *\nDisallow: /\n\nUser-agent: wit\nDisallow: /private/\nDisallow: /archive/\nAllow: /archive/open/\n"
+_RULES = "Disallow: /private/\nDisallow: /archive/\nAllow: /archive/open/\n"  # the longest rule that fits decides
+_PRIVATE = f"User-agent: *\n{_RULES}"
+_OTHERS = f"User-agent: otherbot\nDisallow: /\n\nUser-agent: *\n{_RULES}"
+_INVITED = f"User-agent: *\nDisallow: /\n\nUser-agent: wit\n{_RULES}"
 
 DISALLOWED_FOLDERS = ("private", "archive")
 """Folders that the robots.txt of every host of HOSTS_WITH_ROBOTS closes."""

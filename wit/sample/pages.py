@@ -13,10 +13,16 @@ from posixpath import relpath
 from random import Random
 from urllib.parse import urlsplit
 
-from wit.sample.intents import DATA_URL
+from wit.sample.drafting import DATA_URL
 from wit.sample.model import Page, Pair
 
-_CODECS = {"utf-8": "utf-8", "utf-8-meta": "utf-8", "iso-8859-1": "iso-8859-1", "windows-1252": "windows-1252", "utf-16": "utf-16"}
+_CODECS = {
+    "utf-8": "utf-8",
+    "utf-8-meta": "utf-8",
+    "iso-8859-1": "iso-8859-1",
+    "windows-1252": "windows-1252",
+    "utf-16": "utf-16",
+}
 _MEDIA_TYPES = {
     "utf-8": "text/html; charset=UTF-8",
     "utf-8-meta": "text/html",
@@ -29,7 +35,16 @@ _METAS = {
     "windows-1252": '<meta http-equiv="Content-Type" content="text/html; charset=windows-1252">',
 }
 
-_NAMED = {"é": "&eacute;", "—": "&mdash;", "“": "&ldquo;", "”": "&rdquo;", "’": "&rsquo;", "ü": "&uuml;", "ß": "&szlig;", "ñ": "&ntilde;"}
+_NAMED = {
+    "é": "&eacute;",
+    "—": "&mdash;",
+    "“": "&ldquo;",
+    "”": "&rdquo;",
+    "’": "&rsquo;",
+    "ü": "&uuml;",
+    "ß": "&szlig;",
+    "ñ": "&ntilde;",
+}
 
 
 @dataclass(frozen=True)
@@ -68,7 +83,9 @@ class _Writer:
         escaped = html.escape(text, quote=False).replace(quote, "&quot;" if quote == '"' else "&#39;")
         for character, name in _NAMED.items():
             if self.rng.random() < 0.4:
-                escaped = escaped.replace(character, self.rng.choice((name, f"&#{ord(character)};", f"&#x{ord(character):x};")))
+                escaped = escaped.replace(
+                    character, self.rng.choice((name, f"&#{ord(character)};", f"&#x{ord(character):x};"))
+                )
         if self.rng.random() < 0.08:
             escaped = escaped.replace(" ", self.rng.choice(("&nbsp;", "\n      ", "  ", "\u00a0", "&#32;")), 1)
         return escaped.encode(self.codec, "xmlcharrefreplace").decode(self.codec)
@@ -96,7 +113,9 @@ class _Writer:
             self.link("IMG@/src", url=attributes["src"], **seen)
         quote = "'" if self.rng.random() < 0.06 and not any("'" in value for value in attributes.values()) else '"'
         upper = self.rng.random() < 0.05
-        body = " ".join(f"{name.upper() if upper else name}={quote}{value}{quote}" for name, value in attributes.items())
+        body = " ".join(
+            f"{name.upper() if upper else name}={quote}{value}{quote}" for name, value in attributes.items()
+        )
         return f"<{'IMG' if upper else 'img'} {body}{' /' if self.rng.random() < 0.3 else ''}>"
 
 
@@ -128,7 +147,9 @@ def _srcset_width(writer: _Writer, pair: Pair) -> str:
     small, large = writer.written(pair.small_url), writer.written(pair.warc.url)
     choices = [f"{small} 320w", f"{large} 640w"]
     writer.rng.shuffle(choices)
-    return writer.img({"src": small, "srcset": ", ".join(choices), "sizes": "50vw", "alt": writer.raw(pair.warc.caption)})
+    return writer.img(
+        {"src": small, "srcset": ", ".join(choices), "sizes": "50vw", "alt": writer.raw(pair.warc.caption)}
+    )
 
 
 def _srcset_density(writer: _Writer, pair: Pair) -> str:
@@ -147,7 +168,9 @@ def _lazy_missing(writer: _Writer, pair: Pair) -> str:
 
 
 def _lazy_data(writer: _Writer, pair: Pair) -> str:
-    return writer.img({"src": DATA_URL, "data-original": writer.written(pair.warc.url), "alt": writer.raw(pair.warc.caption)})
+    return writer.img(
+        {"src": DATA_URL, "data-original": writer.written(pair.warc.url), "alt": writer.raw(pair.warc.caption)}
+    )
 
 
 def _lazy_blank(writer: _Writer, pair: Pair) -> str:
@@ -177,16 +200,25 @@ def _second(writer: _Writer, pair: Pair) -> str:
 
 
 FORMS: dict[str, Callable[[_Writer, Pair], str]] = {
-    "img": _img, "figure": _figure, "second": _second, "srcset_width": _srcset_width, "srcset_density": _srcset_density,
-    "picture": _picture, "lazy_missing": _lazy_missing, "lazy_data": _lazy_data, "lazy_blank": _lazy_blank,
-    "title": _title, "figcaption": _figcaption, "og": _in_head,
+    "img": _img,
+    "figure": _figure,
+    "second": _second,
+    "srcset_width": _srcset_width,
+    "srcset_density": _srcset_density,
+    "picture": _picture,
+    "lazy_missing": _lazy_missing,
+    "lazy_data": _lazy_data,
+    "lazy_blank": _lazy_blank,
+    "title": _title,
+    "figcaption": _figcaption,
+    "og": _in_head,
 }
 """How a page may say that a picture has a caption."""
 
 
 _NOISE = (
-    "<!-- <img src=\"/old/banner.jpg\" alt=\"an old banner that nobody sees\"> -->",
-    "<script>document.write('<img src=\"/x.gif\" alt=\"written by a script\">');</script>",
+    '<!-- <img src="/old/banner.jpg" alt="an old banner that nobody sees"> -->',
+    '<script>document.write(\'<img src="/x.gif" alt="written by a script">\');</script>',
     "<p>Nothing to see here but words &amp; more words.</p>",
     "<ul><li>One<li>Two</ul>",
 )
@@ -203,8 +235,10 @@ def render(page: Page) -> Rendered:
             writer.fragments.append(_noise(writer))
         writer.fragments.append(FORMS[pair.form](writer, pair))
     base = _base(page)
-    text = f"{head}\n<body>\n<nav><a href=\"/\">Home</a></nav>\n" + "\n".join(writer.fragments) + "\n</body>\n</html>\n"
-    return Rendered(_MEDIA_TYPES[page.charset], text.encode(writer.codec), title, base, tuple(writer.metas), tuple(writer.links))
+    text = f'{head}\n<body>\n<nav><a href="/">Home</a></nav>\n' + "\n".join(writer.fragments) + "\n</body>\n</html>\n"
+    return Rendered(
+        _MEDIA_TYPES[page.charset], text.encode(writer.codec), title, base, tuple(writer.metas), tuple(writer.links)
+    )
 
 
 def _noise(writer: _Writer) -> str:
@@ -232,6 +266,10 @@ def _head(writer: _Writer, page: Page, title: str) -> str:
 
 def _open_graph(writer: _Writer, pair: Pair) -> list[str]:
     text = writer.rng.choice(("og:image:alt", "og:description"))
-    metas = [("og:type", "article"), ("og:image", pair.warc.url.replace("&", "&amp;")), (text, writer.raw(pair.warc.caption))]
+    metas = [
+        ("og:type", "article"),
+        ("og:image", pair.warc.url.replace("&", "&amp;")),
+        (text, writer.raw(pair.warc.caption)),
+    ]
     writer.metas += [(("property", name), ("content", value)) for name, value in metas]
     return [f'<meta property="{name}" content="{value}">' for name, value in metas]

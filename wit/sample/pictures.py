@@ -117,7 +117,11 @@ def _zone(scene: Scene, group_index: int) -> tuple[float, float, float, float]:
 
 
 def _free_spot(
-    rng: Random, zone: tuple[float, float, float, float], width: int, height: int, radius: float,
+    rng: Random,
+    zone: tuple[float, float, float, float],
+    width: int,
+    height: int,
+    radius: float,
     placed: list[tuple[Group, float, float, float]],
 ) -> tuple[float, float] | None:
     left, top, right, bottom = zone
@@ -159,7 +163,7 @@ def _mask(shape: str, side: int, radius: float, rng: Random) -> Pixels:
     pen = ImageDraw.Draw(image)
     for level, points in enumerate(outline()):
         pen.polygon(_place(points, turn, size, radius * _SUPERSAMPLING), fill=0 if level else 255)
-    return np.asarray(image.resize((side, side), Image.Resampling.BOX), np.float32) / 255
+    return np.asarray(image.resize((side, side), Image.Resampling.BOX), np.float32) / np.float32(255)
 
 
 def _place(points: Outline, turn: float, size: int, radius: float) -> Outline:
@@ -184,7 +188,9 @@ def _textured(group: Group, side: int, radius: float, rng: Random) -> Pixels:
 
 _PATTERNS: dict[str, Callable[[Pixels, Pixels, float], npt.NDArray[np.bool_]]] = {
     "striped": lambda row, column, period: (row + column) % period < 0.4 * period,
-    "dotted": lambda row, column, period: np.hypot(row % period - period / 2, column % period - period / 2) < 0.27 * period,
+    "dotted": lambda row, column, period: (
+        np.hypot(row % period - period / 2, column % period - period / 2) < 0.27 * period
+    ),
     "checkered": lambda row, column, period: (row // (period * 0.55) + column // (period * 0.55)) % 2 == 0,
 }
 
@@ -195,7 +201,9 @@ def _write_digit(canvas: Pixels, scene: Scene, boxes: list[tuple[Group, float, f
     size = max(18, round(0.26 * min(width, height)))
     inset = size * 0.62
     corners = [(inset, inset), (width - inset, inset), (inset, height - inset), (width - inset, height - inset)]
-    x, y = max(corners, key=lambda corner: min(math.hypot(corner[0] - bx, corner[1] - by) - r for _, bx, by, r in boxes))
+    x, y = max(
+        corners, key=lambda corner: min(math.hypot(corner[0] - bx, corner[1] - by) - r for _, bx, by, r in boxes)
+    )
     mask = Image.new("L", (width, height), 0)
     ImageDraw.Draw(mask).text((x, y), scene.digit, fill=255, font=ImageFont.load_default(size), anchor="mm")
     alpha = np.asarray(mask, np.float32)[:, :, None] / 255
@@ -208,7 +216,9 @@ def _write_digit(canvas: Pixels, scene: Scene, boxes: list[tuple[Group, float, f
 
 
 def _ellipse(cx: float = 0.0, cy: float = 0.0, r: float = 1.0, steps: int = 60) -> Outline:
-    return [(cx + r * math.cos(2 * math.pi * i / steps), cy + r * math.sin(2 * math.pi * i / steps)) for i in range(steps)]
+    return [
+        (cx + r * math.cos(2 * math.pi * i / steps), cy + r * math.sin(2 * math.pi * i / steps)) for i in range(steps)
+    ]
 
 
 def _regular(corners: int, start: float = -90.0) -> Outline:
@@ -218,14 +228,20 @@ def _regular(corners: int, start: float = -90.0) -> Outline:
 
 def _star() -> Outline:
     angles = [math.radians(-90 + 36 * i) for i in range(10)]
-    return [((1.0 if i % 2 == 0 else 0.42) * math.cos(a), (1.0 if i % 2 == 0 else 0.42) * math.sin(a)) for i, a in enumerate(angles)]
+    return [
+        ((1.0 if i % 2 == 0 else 0.42) * math.cos(a), (1.0 if i % 2 == 0 else 0.42) * math.sin(a))
+        for i, a in enumerate(angles)
+    ]
 
 
 def _heart() -> Outline:
     """The curve x = 16 sin^3 t, y = 13 cos t - 5 cos 2t - 2 cos 3t - cos 4t, scaled into the unit circle."""
     turns = [2 * math.pi * i / 60 for i in range(60)]
     return [
-        (16 * math.sin(t) ** 3 / 17, -(13 * math.cos(t) - 5 * math.cos(2 * t) - 2 * math.cos(3 * t) - math.cos(4 * t)) / 17)
+        (
+            16 * math.sin(t) ** 3 / 17,
+            -(13 * math.cos(t) - 5 * math.cos(2 * t) - 2 * math.cos(3 * t) - math.cos(4 * t)) / 17,
+        )
         for t in turns
     ]
 

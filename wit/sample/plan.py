@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from random import Random
 
+from wit.sample.drafting import GOOD, Draftsman
 from wit.sample.hosts import HOSTS
-from wit.sample.intents import GOOD, Draftsman, plan_pair, schedule
+from wit.sample.intents import plan_pair, schedule
 from wit.sample.model import BLOCK_PAIRS, PAGE_PAIRS, Block, Page, Pair
 
 CHARSETS = ("utf-8", "utf-8-meta", "iso-8859-1", "windows-1252", "utf-16")

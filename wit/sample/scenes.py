@@ -87,7 +87,8 @@ def _groups(rng: Random, background: str) -> tuple[Group, ...]:
     first, second = rng.sample(classes, 2)
     counts = (1, rng.choice((1, 1, 1, 2))) if first[1] != second[1] else (1, 1)
     return tuple(
-        Group(count, colour, shape, _texture(rng)) for count, (colour, shape) in zip(counts, (first, second), strict=True)
+        Group(count, colour, shape, _texture(rng))
+        for count, (colour, shape) in zip(counts, (first, second), strict=True)
     )
 
 

@@ -119,7 +119,9 @@ class Judge:
         """Yield (key, candidate, (stage, reason)) of every candidate that the source has of a block."""
         view, from_archive = SOURCES[source]
         seen = candidates(block, view)
-        kept = {term.key: term for term in _balanced(matched(block, view, self.terms, self.longest), self.last_kept[view])}
+        kept = {
+            term.key: term for term in _balanced(matched(block, view, self.terms, self.longest), self.last_kept[view])
+        }
         fates: dict[str, Fate] = {}
         survivors: dict[str, Candidate] = {}
         for key, candidate in seen.items():
@@ -178,6 +180,8 @@ def truth_table(rows: Iterable[tuple[str, str, Candidate, Fate]]) -> pa.Table:
     """Return (source, key, candidate, fate) as a table of TRUTH."""
     columns: dict[str, list[str | None]] = {name: [] for name in TRUTH.names}
     for source, key, candidate, (stage, reason) in rows:
-        for name, value in zip(TRUTH.names, (source, key, candidate.url, candidate.caption, stage, reason), strict=True):
+        for name, value in zip(
+            TRUTH.names, (source, key, candidate.url, candidate.caption, stage, reason), strict=True
+        ):
             columns[name].append(value)
     return pa.table(columns, schema=TRUTH)

@@ -10,9 +10,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from wit.sample.drafting import BLANK_PICTURE, BLANK_URL
 from wit.sample.encoding import encode
 from wit.sample.hosts import HOSTS, robots_txt
-from wit.sample.intents import BLANK_PICTURE, BLANK_URL
 from wit.sample.model import Block, Response
 from wit.sample.pages import Rendered
 from wit.storage import ROW_GROUP_ROWS, Draft, join
@@ -23,7 +23,11 @@ RESPONSES = pa.schema(
         pa.field("status", pa.int32(), nullable=False),
         pa.field(
             "headers",
-            pa.list_(pa.struct([pa.field("name", pa.string(), nullable=False), pa.field("value", pa.string(), nullable=False)])),
+            pa.list_(
+                pa.struct(
+                    [pa.field("name", pa.string(), nullable=False), pa.field("value", pa.string(), nullable=False)]
+                )
+            ),
             nullable=False,
         ),
         pa.field("behaviour", pa.string(), nullable=False),
@@ -63,7 +67,9 @@ def common_answers() -> list[Answer]:
         for host, text in robots_txt().items()
     ]
     blank = encode(BLANK_PICTURE)
-    return answers + [Answer(BLANK_URL.format(host=host), 200, (("Content-Type", "image/gif"),), "normal", blank) for host in HOSTS]
+    return answers + [
+        Answer(BLANK_URL.format(host=host), 200, (("Content-Type", "image/gif"),), "normal", blank) for host in HOSTS
+    ]
 
 
 def block_answers(block: Block, rendered: Iterable[Rendered]) -> list[Answer]:
@@ -85,7 +91,9 @@ class WebWriter:
     def __enter__(self) -> WebWriter:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if kind is None:
             self._flush()
             self._writer.close()
