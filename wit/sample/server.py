@@ -33,9 +33,8 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import IO, Any
 
-import pyarrow as pa
-
 from wit.errors import InputError, UserError
+from wit.sample.web import RESPONSES, Answer
 from wit.schema import conform
 from wit.storage import join, local_path, open_input, output_error, read_parquet
 
@@ -46,40 +45,16 @@ ENDLESS_BYTES = 100_000_000
 MAX_HEAD_BYTES = 65_536
 _AS_LISTED = ("normal", "lying_type")
 
-_TEXT = pa.field("element", pa.struct([pa.field("name", pa.string()), pa.field("value", pa.string())]))
-RESPONSES = pa.schema(
-    [
-        pa.field("url", pa.string(), nullable=False, metadata={"about": "http://host/path?query, without fragment"}),
-        pa.field("status", pa.int32(), nullable=False, metadata={"about": "HTTP status"}),
-        pa.field("headers", pa.list_(_TEXT), nullable=False, metadata={"about": "headers as sent, in order"}),
-        pa.field("behaviour", pa.string(), nullable=False, metadata={"about": "how it is answered"}),
-        pa.field("offset", pa.int64(), nullable=False, metadata={"about": "where the body begins in bodies.bin"}),
-        pa.field("length", pa.int64(), nullable=False, metadata={"about": "size of the body", "unit": "bytes"}),
-    ]
-)
-"""Every URL of the miniature web and what it answers."""
 
-
-@dataclass(frozen=True)
-class Answer:
-    """What one URL answers."""
-
-    status: int
-    headers: tuple[tuple[str, str], ...]
-    behaviour: str
-    body: bytes
-
-    def head(self, length: int | None, *, close: bool) -> bytes:
-        """Return status line and headers, with the Content-Length listed, else `length`; None states none."""
-        lines = [
-            f"HTTP/1.1 {self.status} {_reason(self.status)}",
-            *(f"{name}: {value}" for name, value in self.headers),
-        ]
-        if length is not None and all(name.lower() != "content-length" for name, _ in self.headers):
-            lines.append(f"Content-Length: {length}")
-        if close:
-            lines.append("Connection: close")
-        return "\r\n".join([*lines, "", ""]).encode("latin-1", "replace")
+def _head(answer: Answer, length: int | None, *, close: bool) -> bytes:
+    """Return status line and headers, with the Content-Length listed, else `length`; None states none."""
+    lines = [f"HTTP/1.1 {answer.status} {_reason(answer.status)}"]
+    lines += [f"{name}: {value}" for name, value in answer.headers]
+    if length is not None and all(name.lower() != "content-length" for name, _ in answer.headers):
+        lines.append(f"Content-Length: {length}")
+    if close:
+        lines.append("Connection: close")
+    return "\r\n".join([*lines, "", ""]).encode("latin-1", "replace")
 
 
 def _reason(status: int) -> str:
@@ -87,7 +62,7 @@ def _reason(status: int) -> str:
 
 
 def _plain(status: int) -> Answer:
-    return Answer(status, (("Content-Type", "text/plain"),), "normal", f"{status} {_reason(status)}\n".encode())
+    return Answer("", status, (("Content-Type", "text/plain"),), "normal", f"{status} {_reason(status)}\n".encode())
 
 
 class Web:
@@ -117,6 +92,7 @@ class Web:
             return _plain(404)
         value = {name: column[row].as_py() for name, column in self._columns.items()}
         return Answer(
+            value["url"],
             value["status"],
             tuple((header["name"], header["value"]) for header in value["headers"]),
             value["behaviour"],
@@ -236,7 +212,7 @@ class _Connection(asyncio.Protocol):
     def _finish(self, answer: Answer, request: _Request) -> None:
         """Send a whole answer as it is listed."""
         body = b"" if request.method == "HEAD" or answer.status in (204, 304) else answer.body
-        self._transport.write(answer.head(len(answer.body), close=request.close) + body)
+        self._transport.write(_head(answer, len(answer.body), close=request.close) + body)
         if request.close:
             self._transport.close()
 
@@ -245,7 +221,7 @@ class _Connection(asyncio.Protocol):
         self._finish(answer, request)
 
     async def _drip(self, answer: Answer, request: _Request) -> None:
-        self._transport.write(answer.head(len(answer.body), close=True))
+        self._transport.write(_head(answer, len(answer.body), close=True))
         for at in range(len(answer.body) if request.method == "GET" else 0):
             await asyncio.sleep(DRIP_BYTE_S)
             self._transport.write(answer.body[at : at + 1])
@@ -256,11 +232,11 @@ class _Connection(asyncio.Protocol):
 
     async def _truncate(self, answer: Answer, request: _Request) -> None:
         body = b"" if request.method == "HEAD" else answer.body
-        self._transport.write(answer.head(2 * len(answer.body) + 1, close=True) + body)
+        self._transport.write(_head(answer, 2 * len(answer.body) + 1, close=True) + body)
         self._transport.close()
 
     async def _endless(self, answer: Answer, request: _Request) -> None:
-        self._transport.write(answer.head(None, close=True))
+        self._transport.write(_head(answer, None, close=True))
         piece = answer.body * (65_536 // len(answer.body) + 1) if answer.body else bytes(65_536)
         sent = 0
         while sent < ENDLESS_BYTES and request.method == "GET":

@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import pyarrow as pa
 import pytest
 
 from wit.errors import InputError, UserError
-from wit.sample.server import RESPONSES, Web, serving
-from wit.storage import write_parquet
+from wit.sample.server import Web, serving
+from wit.sample.web import Answer, WebWriter
 
 BODY = b"0123456789" * 20
 
@@ -41,23 +40,8 @@ ROWS: list[tuple[str, int, list[tuple[str, str]], str, bytes]] = [
 
 
 def write_web(folder: Path, rows: list[tuple[str, int, list[tuple[str, str]], str, bytes]]) -> None:
-    bodies, table = b"", []
-    for url, status, headers, behaviour, body in rows:
-        named = [{"name": name, "value": value} for name, value in headers]
-        table.append(
-            {
-                "url": url,
-                "status": status,
-                "headers": named,
-                "behaviour": behaviour,
-                "offset": len(bodies),
-                "length": len(body),
-            }
-        )
-        bodies += body
-    (folder / "web").mkdir(parents=True)
-    (folder / "web" / "bodies.bin").write_bytes(bodies)
-    write_parquet(str(folder / "web" / "responses.parquet"), pa.Table.from_pylist(table, schema=RESPONSES))
+    with WebWriter(str(folder / "web")) as writer:
+        writer.add(Answer(url, status, tuple(headers), how, body) for url, status, headers, how, body in rows)
 
 
 @pytest.fixture(scope="module")
