@@ -58,6 +58,7 @@ LANGUAGES = frozenset(_LANGUAGES.split())
 """Prefixes of interlanguage links: the codes of Wikipedia's editions."""
 
 _STRIPPED = "\0"  # marks text that later passes must not read; XML cannot hold it
+_PARTED = "\1"  # holds apostrophes apart that a cut brought together; XML cannot hold it either
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class LinkRules:
 
 def prose(wikitext: str, rules: LinkRules | None = None) -> list[str]:
     """Return the lines of prose of a page's wikitext; none is blank. Takes time linear in the text."""
-    text, literals = _strip_tags("\n" + wikitext.replace(_STRIPPED, ""))
+    text, literals = _strip_tags("\n" + wikitext.replace(_STRIPPED, "").replace(_PARTED, ""))
     text = _drop_urls(_resolve_links(_cut_templates(text), rules or LinkRules()))
     return list(_lines(_drop_html(text), literals))
 
@@ -106,7 +107,17 @@ def _strip_tags(text: str) -> tuple[str, list[str]]:
                 literals.append(text[position : closer.start()])
             position = closer.end()
     kept.append(text[position:])
-    return "".join(kept), literals
+    return _joined(kept), literals
+
+
+def _joined(pieces: list[str]) -> str:
+    """Join what is left around cuts, so that apostrophes on either side of one stay two marks."""
+    joined: list[str] = []
+    for piece in filter(None, pieces):
+        if piece[0] == "'" and joined and joined[-1][-1] == "'":
+            joined.append(_PARTED)
+        joined.append(piece)
+    return "".join(joined)
 
 
 # Templates and tables.
@@ -203,7 +214,7 @@ def _without(text: str, spans: list[tuple[int, int]]) -> str:
         kept.append(text[position:start])
         position = end
     kept.append(text[position:])
-    return "".join(kept)
+    return _joined(kept)
 
 
 # Links.
@@ -309,7 +320,10 @@ def _drop_html(text: str) -> str:
             return "\n"
         if name in SPACE_TAGS:
             return " "
-        return "" if name in INLINE_TAGS or name in _CLOSERS else match.group()
+        if name not in INLINE_TAGS and name not in _CLOSERS:
+            return match.group()
+        start, end = match.span()
+        return _PARTED if text[start - 1 : start] == text[end : end + 1] == "'" else ""
 
     return _TAG.sub(shown, text)
 
@@ -319,7 +333,7 @@ def _lines(text: str, literals: list[str]) -> Iterator[str]:
     for source in text.split("\n"):
         line = source.strip()
         if "''" in line:
-            line = _drop_quotes(line)
+            line = _drop_quotes(line).replace(_PARTED, "")
         alone = _without_mark(line)
         if line and alone is None:
             paragraph.append(line)
