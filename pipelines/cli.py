@@ -114,3 +114,48 @@ def _write_csv(columns: list[str], rows: list[tuple[object, ...]]) -> None:
     writer = csv.writer(sys.stdout)
     writer.writerow(columns)
     writer.writerows(rows)
+
+
+@click.group()
+def shards() -> None:
+    """Check shards."""
+
+
+@shards.command(epilog="Example: wit shards verify runs/tiny/shards")
+@click.argument("shards")
+@click.option("--processes", type=click.IntRange(1, 1024), help="Worker processes.  [default: one a core]")
+def verify(shards: str, processes: int | None) -> int:
+    """Check SHARDS (a folder, or a pattern of tars) against their index and manifest.
+
+    A line a problem; exit code 1 when there is one.
+    """
+    from pipelines.verification import verify as verify_shards
+    from wit.integrity import shards_of
+    from wit.progress import progress
+
+    with progress("verify", len(shards_of(shards)[0]), "shards") as advance:
+        report = verify_shards(shards, processes or os.cpu_count() or 1, advance)
+    for problem in report.problems:
+        click.echo(problem)
+    click.echo(f"{report.num_shards:,} shards, {report.num_samples:,} samples, {len(report.problems):,} problems")
+    return 1 if report.problems else 0
+
+
+@click.command(epilog="Example: wit overlap runs/tiny/shards --against shapes=data/sample/eval/shapes-test --out audit")
+@click.argument("shards")
+@click.option(
+    "--against", "sets", multiple=True, required=True, metavar="NAME=EVALSET", help="A folder of images, or tars."
+)
+@click.option("--out", required=True, metavar="DIR", help="Where the report and the matches go.")
+@click.option("--radius", type=click.IntRange(0, 10), default=3, show_default=True, help="Bits a copy may differ by.")
+@click.option("--processes", type=click.IntRange(1, 1024), help="Worker processes.  [default: one a core]")
+def overlap(shards: str, sets: tuple[str, ...], out: str, radius: int, processes: int | None) -> None:
+    """Find the images of evaluation sets in the training shards SHARDS (a folder, or a pattern of tars).
+
+    Writes DIR/matches.parquet, DIR/unreadable.parquet and DIR/report.html.
+    """
+    from pipelines.audit import Audit, format_table, run_audit
+
+    audit = Audit(shards, sets, radius)
+    contaminations = run_audit(audit, out, processes or os.cpu_count() or 1)
+    click.echo(format_table(contaminations))
