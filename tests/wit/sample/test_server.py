@@ -226,3 +226,23 @@ def test_the_server_dies_with_its_parent(folder: Path, tmp_path: Path) -> None:
         assert children
         os.kill(parent.pid, signal.SIGKILL)
         assert psutil.wait_procs(children, timeout=5)[1] == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_at_once_and_quietly(folder: Path, number: signal.Signals) -> None:
+    """With a client still hanging the server ends, without a traceback, with status 0."""
+    code = "import sys; from wit.sample.server import serve; serve(sys.argv[1], 0, lambda a: print(a, flush=True))"
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(folder)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
+    ) as server:
+        assert server.stdout is not None
+        host, _, port = server.stdout.readline().decode().strip().partition(":")
+        with socket.create_connection((host, int(port))) as raw:
+            raw.sendall(b"GET /hang HTTP/1.1\r\nHost: a.test\r\n\r\n")
+            raw.settimeout(0.2)
+            with pytest.raises(TimeoutError):
+                raw.recv(1)
+            server.send_signal(number)
+            _, errors = server.communicate(timeout=5)
+    assert (server.returncode, errors) == (0, b"")
