@@ -28,7 +28,7 @@ from wit.sample.encyclopedia import TRUTH as QUERIES_TRUTH
 from wit.sample.encyclopedia import write_encyclopedia
 from wit.sample.evaluation import write_evaluation_sets
 from wit.sample.hosts import HOSTS
-from wit.sample.model import Block, Candidate
+from wit.sample.model import BLOCK_PAIRS, Block, Candidate
 from wit.sample.pages import Rendered, render
 from wit.sample.plan import num_blocks, plan_block
 from wit.sample.truth import SALT, SOURCES, TRUTH, VIEWS, Census, Judge, Matched, candidates, matched, truth_table
@@ -195,12 +195,12 @@ def _write_blocks(folder: str, settings: SampleSettings, num_processes: int) -> 
     ):
         web.add(common_answers())
         jobs = ((folder, settings.seed, index, settings.pairs) for index in range(blocks))
-        for output in _in_order(jobs, min(num_processes, blocks)):
+        for index, output in enumerate(_in_order(jobs, min(num_processes, blocks))):
             web.add(output.answers)
             table.write_table(output.table)
             for view, census in censuses.items():
                 census.add(output.matched[view])
-            advance(output.table.num_rows)
+            advance(min(BLOCK_PAIRS, settings.pairs - index * BLOCK_PAIRS))
     return censuses
 
 

@@ -135,7 +135,7 @@ def faulty(reason: str, index: int, rng: Random) -> str:
 
 
 _FAULTY: dict[str, tuple[str, ...]] = {
-    "too_short": ("star", "logo", "image", "DSC0####", "photo", "red!", "a b", "#### x", "星形", "IMG####"),
+    "too_short": ("star", "logo", "image", "DSC0####", "photo", "red!", "a b", "星形", "IMG####"),
     "no_letters": (
         "####",
         "12:30",

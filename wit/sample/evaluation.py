@@ -19,7 +19,7 @@ _HELD_OUT_PER_CLASS = 12
 
 
 def write_evaluation_sets(folder: str, seed: int, num_pairs: int) -> None:
-    """Write the evaluation sets into `folder`: shapes-test overlaps with the web, heldout has classes it never shows."""
+    """Write the evaluation sets: shapes-test overlaps with the web, heldout has classes it never shows."""
     rng = Random(f"{seed} evaluation")
     for colour, shape in rng.sample(CLASSES, _CLEAN_CLASSES):
         _write_class(join(folder, OVERLAPPING), seed, colour, shape, _CLEAN_PER_CLASS)

@@ -51,7 +51,7 @@ _EVERYWHERE: dict[str, tuple[int, Planner]] = {
     "not_image_svg": (1, image_fault("not_image_svg", fetch="not_image", variant="svg")),
     "corrupt_image": (
         3,
-        image_fault("corrupt_image", fetch="corrupt_image", variant="corrupt", formats=("jpeg", "png", "webp")),
+        image_fault("corrupt_image", fetch="corrupt_image", variant="corrupt", formats=("jpeg", "png")),
     ),
     "too_many_pixels": (
         2,
