@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -37,8 +38,8 @@ def main() -> None:
         soak(options.folder or Path(scratch), options.kills, options.pairs, options.seed)
 
 
-def soak(folder: Path, num_kills: int, pairs: int, seed: int) -> Counter[str]:
-    """Make a sample and its queries under `folder`, then run, kill, restart and compare; returns the kills by kind."""
+def soak(folder: Path, num_kills: int, pairs: int, seed: int) -> None:
+    """Make a sample and its queries under `folder`, run them undisturbed, then `soak_over` them."""
     sample, queries = prepare(folder, pairs)
     from wit.sample.server import serving
 
@@ -48,9 +49,8 @@ def soak(folder: Path, num_kills: int, pairs: int, seed: int) -> Counter[str]:
         subprocess.run([*command, "--out", str(folder / "undisturbed")], check=True, capture_output=True)
         length_s = time.monotonic() - started
         print(f"undisturbed run: {length_s:.1f} s")
-        kills = _kill_until_done(command, folder, num_kills, length_s, random.Random(seed))
+        kills = soak_over(command, folder / "undisturbed", folder / "killed", num_kills, length_s, seed)
     print(f"{sum(kills.values())} kills survived: {dict(sorted(kills.items()))}; all bytes equal")
-    return kills
 
 
 def prepare(folder: Path, pairs: int) -> tuple[Path, Path]:
@@ -76,28 +76,37 @@ def run_command(sample: Path, queries: Path, address: str) -> list[str]:
     return [*WIT, "run", "tiny", "--processes", "2", *sets]
 
 
-def _kill_until_done(
-    command: list[str], folder: Path, num_kills: int, length_s: float, chance: random.Random
+def soak_over(
+    command: list[str], undisturbed: Path, target: Path, num_kills: int, length_s: float, seed: int
 ) -> Counter[str]:
-    """Kill `num_kills` times; a run that finishes before its kill is removed and begun again."""
+    """Kill a run `num_kills` times, at moments up to half its length; return the kills by kind.
+
+    A run that was killed is restarted by the next round; one that finished is compared, removed and begun again.
+    """
+    chance = random.Random(seed)
     kills: Counter[str] = Counter()
-    target = folder / "killed"
-    undisturbed = hash_files(folder / "undisturbed")
+    expected = hash_files(undisturbed)
     while sum(kills.values()) < num_kills:
         process = _start([*command, "--out", str(target)])
         kind = _kill_at(process, chance.uniform(0.3, length_s * 0.5), chance)
         if kind == "worker":
-            assert process.wait(timeout=length_s * 10 + 60) == 0, process.stderr.read() if process.stderr else ""
+            _expect_success(process, length_s * 10 + 60)
         process.wait()
-        _check(target, undisturbed, process)
+        _check(target, expected)
         kills[kind] += kind != "finished"
         if kind != "parent":
-            assert hash_files(target) == undisturbed, "the finished run differs"
-            subprocess.run(["rm", "-rf", str(target)], check=True)
+            assert hash_files(target) == expected, "the finished run differs"
+            shutil.rmtree(target)
         print(f"{sum(kills.values())}/{num_kills}: {kind}", flush=True)
-    subprocess.run([*command, "--out", str(target)], check=True, capture_output=True)
-    assert hash_files(target) == undisturbed, "the finished run differs"
+    _expect_success(_start([*command, "--out", str(target)]), length_s * 10 + 60)
+    assert hash_files(target) == expected, "the finished run differs"
     return +kills
+
+
+def _expect_success(process: subprocess.Popen[str], seconds: float) -> None:
+    """Wait for a run that must finish; a hang or a failure is a breach."""
+    _, errors = process.communicate(timeout=seconds)
+    assert process.returncode == 0, errors
 
 
 def _start(command: list[str]) -> subprocess.Popen[str]:
@@ -107,8 +116,7 @@ def _start(command: list[str]) -> subprocess.Popen[str]:
 def _kill_at(process: subprocess.Popen[str], seconds: float, chance: random.Random) -> str:
     """Kill the parent or a worker after a while; return which, or `finished` when the run was quicker."""
     try:
-        process.wait(timeout=seconds)
-        assert process.returncode == 0, process.stderr.read() if process.stderr else ""
+        _expect_success(process, seconds)
         return "finished"
     except subprocess.TimeoutExpired:
         pass
@@ -130,7 +138,7 @@ def _workers(pid: int) -> list[psutil.Process]:
         return []
 
 
-def _check(target: Path, undisturbed: dict[str, str], process: subprocess.Popen[str]) -> None:
+def _check(target: Path, undisturbed: dict[str, str]) -> None:
     """Every file under a final name is whole: equal to the undisturbed run's."""
     for name, digest in hash_files(target).items():
         assert undisturbed.get(name) == digest, f"{name} is not what the undisturbed run has"
