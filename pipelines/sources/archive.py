@@ -1,0 +1,57 @@
+"""Records of a WARC file (WAT files are WARC files), compressed or not, local or remote."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+
+from fastwarc.warc import ArchiveIterator
+
+from pipelines.sources.source import UNREADABLE_ARCHIVE, Fault
+from wit.storage import is_remote, local_path, open_input
+
+
+def records(url: str) -> Iterator[Any | Fault]:
+    """Yield the records of an archive in order, then a Fault if it breaks off.
+
+    A record's body must be read before the next record is asked for. Between records FastWARC's quirks mode skips
+    rubbish up to the next "WARC/" line. A record shorter than its Content-Length is the end of a cut file.
+    """
+    with ExitStack() as stack:
+        stream = stack.enter_context(open_input(url)) if is_remote(url) else local_path(url)
+        iterator = ArchiveIterator(stream, parse_http=False, quirks_mode=True)
+        num_records = 0
+        while True:
+            try:
+                record = next(iterator, None)
+            except OSError as error:
+                yield Fault(UNREADABLE_ARCHIVE, f"after {num_records} records: {error}", None)
+                return
+            if record is None:
+                break
+            num_records += 1
+            yield record
+        if not num_records and not _is_empty(url):
+            yield Fault(UNREADABLE_ARCHIVE, "no WARC record found", None)
+
+
+def read_body(record: Any, limit_bytes: int) -> bytes | None:
+    """Return the body of a record (up to a limit), or None when the archive ends inside it.
+
+    Raises OSError when the compressed stream is broken.
+    """
+    expected = record.content_length
+    body: bytes = record.reader.read(min(expected, limit_bytes))
+    return body if len(body) + record.consume() == expected else None
+
+
+def skip_body(record: Any) -> bool:
+    """Skip the body of a record; return whether all of it was there."""
+    expected: int = record.content_length
+    return bool(record.consume() == expected)
+
+
+def _is_empty(url: str) -> bool:
+    with open_input(url) as file:
+        return not file.read(1)
