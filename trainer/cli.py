@@ -36,9 +36,7 @@ def _recipe_path(name: str) -> str:
 
 @click.command(epilog="Example: wit train tiny --shards 'runs/tiny/shards/*.tar' --out runs/tiny-clip")
 @click.argument("recipe")
-@click.option(
-    "--shards", required=True, help="Tars, their indexes beside them: a folder, a path, a brace or glob pattern."
-)
+@click.option("--shards", required=True, help="Tars, indexes beside them: a folder, a path, a brace or glob pattern.")
 @click.option("--out", required=True, help="Folder of the run; the same command again goes on where it stopped.")
 @click.option("--set", "overrides", multiple=True, metavar="SECTION.KEY=VALUE", help="Change a value of the recipe.")
 @_DEVICE
@@ -63,7 +61,7 @@ def train(ctx: click.Context, recipe: str, shards: str, out: str, overrides: tup
 @click.argument("checkpoint")
 @click.option("--data", required=True, help="A folder with a folder of images for each class, named as the class.")
 @click.option(
-    "--templates", default="photo", show_default=True, help="photo, sample, or a file with a {label} prompt a line."
+    "--templates", default="photo", show_default=True, help="photo, sample, or a file, a {label} prompt a line."
 )
 @click.option("--out", help="Folder for predictions.parquet and result.json.")
 @_DEVICE

@@ -86,7 +86,7 @@ def epoch_order(num_samples: int, seed: int, epoch: int) -> NDArray[np.int64]:
 
 
 def crop_places(positions: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.float64]:
-    """Return (len(positions), 2) uniform numbers in [0, 1): where to crop the samples at these positions of an epoch."""
+    """Return (len(positions), 2) uniform numbers in [0, 1): where to crop the samples at positions of an epoch."""
     numbers = np.stack([2 * positions, 2 * positions + 1], axis=1).astype(np.uint64)
     bits = _mix(_mix(numbers) + _stream("crop", seed, epoch))
     return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53  # 53 bits fill a double's mantissa

@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from wit.errors import InputError
-from wit.schema import SHARD_INDEX
-from wit.storage import exists, expand, is_remote, local_path, read_parquet, read_range
+from wit.shards import list_shards
+from wit.shards import read_index as read_shard_index
+from wit.storage import base_name, expand, is_remote, local_path, read_range
 
 _HASHED_COLUMNS = ("key", "image_offset", "image_length", "text_offset", "text_length", "sha256")
 
@@ -45,23 +45,6 @@ class Index:
         return str(self.keys[sample].decode())
 
 
-def index_url(shard: str) -> str:
-    """Return where the index of a shard lies: NAME.tar has NAME.parquet beside it."""
-    return f"{shard.removesuffix('.tar')}.parquet"
-
-
-def _index_tables(shards: list[str]) -> Iterator[pa.Table]:
-    for shard in shards:
-        url = index_url(shard)
-        if not exists(url):
-            raise InputError(f"{url}: expected the index of {shard} beside it, found nothing; write it with the shards")
-        table = read_parquet(url)
-        missing = set(SHARD_INDEX.names) - set(table.column_names)
-        if missing:
-            raise InputError(f"{url}: expected a shard index, found a table without {', '.join(sorted(missing))}")
-        yield table
-
-
 def find_shards(pattern: str) -> list[str]:
     """Return the tars that a path, URL, brace or glob pattern names, or that lie in a folder it names.
 
@@ -70,7 +53,7 @@ def find_shards(pattern: str) -> list[str]:
     found = [
         shard
         for path in expand(pattern)
-        for shard in (expand(f"{path.rstrip('/')}/*.tar") if os.path.isdir(local_path(path)) else [path])
+        for shard in (list_shards(path) if os.path.isdir(local_path(path)) else [path])
         if shard.endswith(".tar")
     ]
     if not found:
@@ -87,8 +70,8 @@ def read_index(pattern: str) -> Index:
     digest = hashlib.sha256()
     columns: dict[str, list[NDArray[np.int64]]] = {name: [] for name in _HASHED_COLUMNS[1:5]}
     keys, shard_numbers = [], []
-    for number, table in enumerate(_index_tables(shards)):
-        digest.update(f"{os.path.basename(shards[number])}\0{len(table)}\0".encode())
+    for number, table in enumerate(map(read_shard_index, shards)):
+        digest.update(f"{base_name(shards[number])}\0{len(table)}\0".encode())
         for name in _HASHED_COLUMNS:
             values = table[name].to_numpy() if name in columns else np.array(table[name].to_pylist(), dtype="S")
             digest.update(np.ascontiguousarray(values).tobytes())
@@ -111,7 +94,7 @@ def read_index(pattern: str) -> Index:
 def read_captions(index: Index) -> Iterator[str]:
     """Yield the caption of every sample, from the indexes, in order."""
     for shard in index.shards:
-        yield from read_parquet(index_url(shard))["caption"].to_pylist()
+        yield from read_shard_index(shard)["caption"].to_pylist()
 
 
 def read_sample(index: Index, sample: int) -> tuple[bytes, str]:
