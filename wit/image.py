@@ -50,6 +50,7 @@ _TRANSPOSES = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_BOMB = f"more than {2 * (Image.MAX_IMAGE_PIXELS or 0)} pixels"  # where Pillow itself refuses
 # A decoder fed hostile bytes fails in any of these ways.
 _DECODER_ERRORS = (
     OSError, SyntaxError, ValueError, TypeError, AttributeError, ArithmeticError, LookupError, RuntimeError,
@@ -131,7 +132,7 @@ def _open(body: bytes) -> tuple[str, Image.Image]:
     try:
         return found, Image.open(io.BytesIO(body), formats=_PILLOW_NAMES[found])
     except Image.DecompressionBombError as error:
-        raise ImageRejected(TOO_MANY_PIXELS, _one_line(error)) from error
+        raise ImageRejected(TOO_MANY_PIXELS, _BOMB) from error
     except _DECODER_ERRORS as error:
         raise ImageRejected(CORRUPT_IMAGE, _one_line(error)) from error
 
@@ -245,6 +246,15 @@ def _is_storable(body: bytes, header: Header, image: Image.Image) -> bool:
     return header.format in _KEEPABLE and header.num_frames == 1 and header.orientation == 1 and is_8_bit and is_plain
 
 
+def _shows(body: bytes, found: str, image: Image.Image) -> bool:
+    """Return whether a stripped body still decodes to `image`: in a malformed file more may hang on a segment."""
+    try:
+        with Image.open(io.BytesIO(body), formats=_PILLOW_NAMES[found]) as stripped:
+            return stripped.mode == image.mode and stripped.tobytes() == image.tobytes()
+    except _DECODER_ERRORS:
+        return False
+
+
 def _encode(image: Image.Image, quality: int) -> bytes:
     image.info = {}  # Pillow would write a comment it finds here
     buffer = io.BytesIO()
@@ -263,7 +273,9 @@ def _store(body: bytes, header: Header, image: Image.Image, limits: Limits) -> t
     image.load()
     profile = _profile(image)
     if is_storable and not is_resized and profile is None:
-        return strip_metadata(body, header.format), header.format, image
+        stripped = strip_metadata(body, header.format)
+        if stripped == body or _shows(stripped, header.format, image):
+            return stripped, header.format, image
     plain = _to_plain(image)
     if is_resized:
         plain = plain.resize(target, Image.Resampling.LANCZOS)
@@ -297,7 +309,7 @@ def prepare(body: bytes, limits: Limits) -> Prepared:
             stored, stored_format, pixels = _store(body, header, image, limits)
             entropy = entropy_bits(pixels)
     except Image.DecompressionBombError as error:
-        raise ImageRejected(TOO_MANY_PIXELS, _one_line(error)) from error
+        raise ImageRejected(TOO_MANY_PIXELS, _BOMB) from error
     except _DECODER_ERRORS as error:
         raise ImageRejected(CORRUPT_IMAGE, _one_line(error)) from error
     return Prepared(

@@ -14,8 +14,9 @@ from collections.abc import Iterator
 
 _JPEG_PARAMETERLESS = {0x01, *range(0xD0, 0xD9)}
 _JPEG_SOS, _JPEG_EOI = 0xDA, 0xD9
+_JPEG_MARKER = re.compile(rb"\xff[^\x00\xff]", re.DOTALL)  # sought, as decoders do: a stated length may be wrong
 # Inside a scan FF 00 is a byte, FF D0 to D7 a restart, FF FF a fill.
-_JPEG_ENDS_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
+_JPEG_ENDS_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]", re.DOTALL)
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_KEEPS = {
@@ -43,11 +44,8 @@ _ORIENTATION = 0x0112
 def _jpeg_segments(body: bytes) -> Iterator[tuple[int, int, int]]:
     """Yield (marker, start, end) of each segment, the scan's data included with its SOS; stops at EOI or the end."""
     at = 2
-    while at + 4 <= len(body) and body[at] == 0xFF:
-        marker = body[at + 1]
-        if marker == 0xFF:  # a fill byte
-            at += 1
-            continue
+    while (begins := _JPEG_MARKER.search(body, at)) and begins.end() + 2 <= len(body):
+        marker, at = begins.group()[1], begins.start()
         if marker == _JPEG_EOI:
             break
         end = at + 2 if marker in _JPEG_PARAMETERLESS else at + 2 + int.from_bytes(body[at + 2 : at + 4], "big")

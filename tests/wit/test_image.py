@@ -1,0 +1,287 @@
+"""Bodies to stored images: colours, orientation, limits, and files made to break decoders."""
+
+from __future__ import annotations
+
+import io
+import resource
+import struct
+import time
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageCms
+
+from tests.support import real_data
+from wit.image import (
+    CORRUPT_IMAGE,
+    NOT_IMAGE,
+    TOO_MANY_PIXELS,
+    ImageRejected,
+    Limits,
+    entropy_bits,
+    fitted_size,
+    inspect,
+    prepare,
+    sniff,
+)
+
+CORNERS = np.array(  # four corners that tell every turn and flip apart
+    [[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [255, 255, 255]]], dtype=np.uint8
+)
+
+
+def picture(width: int = 64, height: int = 48) -> Image.Image:
+    """Four flat quarters: red, green, blue, white."""
+    return Image.fromarray(np.kron(CORNERS, np.ones((height // 2, width // 2, 1), np.uint8)))
+
+
+def encode(image: Image.Image, name: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, name, **options)
+    return buffer.getvalue()
+
+
+def decode(body: bytes) -> Image.Image:
+    with Image.open(io.BytesIO(body)) as image:
+        image.load()
+        return image.copy()
+
+
+def pixel(body: bytes, x: float, y: float) -> tuple[int, ...]:
+    """The RGB value at a place given as fractions of width and height."""
+    image = decode(body).convert("RGB")
+    value = image.getpixel((int(x * image.width), int(y * image.height)))
+    assert isinstance(value, tuple)
+    return value
+
+
+def close(found: tuple[int, ...], expected: tuple[int, ...], tolerance: int = 6) -> bool:
+    return all(abs(a - b) <= tolerance for a, b in zip(found, expected, strict=True))
+
+
+@pytest.mark.parametrize("name", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_an_image_that_needs_no_change_is_stored_byte_for_byte(name: str, mode: str) -> None:
+    """An upright 8-bit RGB or grey JPEG, PNG or WebP within the limit keeps its own bytes."""
+    image = picture() if name == "WEBP" else picture().convert(mode)  # WebP has no grey
+    body = encode(image, name)
+    prepared = prepare(body, Limits())
+    assert prepared.body == body
+    assert prepared.sha256 == prepared.original_sha256
+    assert (prepared.format, prepared.width, prepared.height) == (name.lower(), 64, 48)
+    assert prepared.entropy == entropy_bits(decode(body))
+
+
+@pytest.mark.parametrize("name", ["GIF", "BMP", "TIFF", "AVIF"])
+def test_other_formats_become_jpeg(name: str) -> None:
+    """A stored image is a JPEG, PNG or WebP; the others are decoded and encoded as JPEG."""
+    prepared = prepare(encode(picture(), name), Limits())
+    assert (prepared.format, prepared.original_format) == ("jpeg", name.lower())
+    assert sniff(prepared.body) == "jpeg"
+    assert close(pixel(prepared.body, 0.25, 0.25), (255, 0, 0))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("name", ["JPEG", "PNG", "WEBP", "AVIF"])
+def test_orientation_is_applied(orientation: int, name: str) -> None:
+    """Whatever the EXIF orientation, the stored image shows what a viewer shows, and its sides follow."""
+    upright = picture(64, 32)
+    turned = {
+        1: [], 2: [Image.Transpose.FLIP_LEFT_RIGHT], 3: [Image.Transpose.ROTATE_180], 4: [Image.Transpose.FLIP_TOP_BOTTOM],
+        5: [Image.Transpose.TRANSPOSE], 6: [Image.Transpose.ROTATE_90], 7: [Image.Transpose.TRANSVERSE],
+        8: [Image.Transpose.ROTATE_270],
+    }[orientation]  # fmt: skip
+    stored = upright
+    for turn in turned:
+        stored = stored.transpose(turn)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    prepared = prepare(encode(stored, name, exif=exif, quality=95), Limits())
+    assert (prepared.width, prepared.height) == (64, 32)
+    assert (prepared.original_width, prepared.original_height) == (64, 32)
+    corners = [pixel(prepared.body, x, y) for y in (0.25, 0.75) for x in (0.25, 0.75)]
+    assert all(
+        close(found, tuple(expected.tolist()), 12)
+        for found, expected in zip(corners, CORNERS.reshape(4, 3), strict=True)
+    )
+    assert 0x0112 not in decode(prepared.body).getexif()
+
+
+def test_cmyk_and_palette_and_alpha_have_known_colours() -> None:
+    """CMYK and palettes become RGB, transparency is laid on white."""
+    cmyk = Image.new("CMYK", (64, 64), (0, 255, 255, 0))
+    assert close(pixel(prepare(encode(cmyk, "JPEG"), Limits()).body, 0.5, 0.5), (255, 0, 0))
+    palette = picture().quantize(4)
+    assert close(pixel(prepare(encode(palette, "PNG"), Limits()).body, 0.75, 0.25), (0, 255, 0))
+    half = Image.new("RGBA", (64, 64), (0, 0, 255, 128))
+    assert close(pixel(prepare(encode(half, "PNG"), Limits()).body, 0.5, 0.5), (127, 127, 255))
+    keyed = encode(Image.new("RGB", (64, 64), (10, 20, 30)), "PNG", transparency=(10, 20, 30))
+    assert close(pixel(prepare(keyed, Limits()).body, 0.5, 0.5), (255, 255, 255))
+    grey_alpha = encode(Image.new("LA", (64, 64), (100, 0)), "PNG")
+    stored = decode(prepare(grey_alpha, Limits()).body)
+    assert stored.mode == "L"
+    assert stored.getpixel((32, 32)) == 255
+
+
+def png_16_bit(values_HWC: np.ndarray) -> bytes:
+    """A 16-bit PNG, grey or RGB, written by hand: Pillow writes only the grey one."""
+    height, width, channels = values_HWC.shape
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values_HWC)
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 16, 0 if channels == 1 else 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def test_16_bit_images_keep_their_tones() -> None:
+    """16-bit grey and RGB become 8-bit by their high bytes: a ramp stays a ramp, and does not turn white."""
+    ramp = np.linspace(0, 65535, 256).astype(np.uint16)
+    grey = np.repeat(ramp[None, :, None], 64, axis=0)
+    stored = np.asarray(decode(prepare(png_16_bit(grey), Limits()).body)).astype(int)
+    assert np.abs(stored[32] - (ramp >> 8)).max() <= 3
+    colour = np.concatenate([grey, grey[:, ::-1], grey], axis=2)
+    rgb = np.asarray(decode(prepare(png_16_bit(colour), Limits()).body)).astype(int)
+    assert np.abs(rgb[32, 40:216, 1] - (ramp[::-1] >> 8)[40:216]).max() <= 6
+
+
+def test_an_embedded_profile_is_carried_to_srgb() -> None:
+    """A profile that swaps red and green is honoured, an sRGB profile changes nothing, a broken one is ignored."""
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    at = {name: struct.unpack_from(">I", srgb, 4 + srgb.index(name, 128))[0] for name in (b"rXYZ", b"gXYZ")}
+    swapped = bytearray(srgb.replace(b"s\0R\0G\0B", b"x\0R\0G\0B").replace(b"sRGB built-in", b"xxxx built-in"))
+    red, green = at[b"rXYZ"] + 8, at[b"gXYZ"] + 8  # 12 bytes of XYZ follow a tag's type and its reserved word
+    swapped[red : red + 12], swapped[green : green + 12] = srgb[green : green + 12], srgb[red : red + 12]
+    found = pixel(prepare(encode(picture(), "PNG", icc_profile=bytes(swapped)), Limits()).body, 0.25, 0.25)
+    assert close(found, (0, 255, 0), 12)
+    for profile in (srgb, b"no profile at all" * 20):
+        body = encode(picture(), "PNG", icc_profile=profile)
+        assert prepare(body, Limits()).body == body
+
+
+def test_animations_are_counted_and_give_their_first_frame() -> None:
+    """GIF, WebP and PNG animations: the frames are counted, the first is stored as a JPEG."""
+    frames = [Image.new("RGB", (64, 64), colour) for colour in ((200, 30, 30), (30, 200, 30), (30, 30, 200))]
+    for name in ("GIF", "WEBP", "PNG"):
+        body = encode(frames[0], name, save_all=True, append_images=frames[1:], duration=100)
+        prepared = prepare(body, Limits())
+        assert (prepared.num_frames, prepared.format) == (3, "jpeg")
+        assert close(pixel(prepared.body, 0.5, 0.5), (200, 30, 30), 12)
+        assert inspect(body).num_frames == 3
+
+
+@pytest.mark.parametrize("name", ["JPEG", "PNG"])
+def test_resizing_keeps_the_picture(name: str) -> None:
+    """The longer side comes down to the limit; against a full decode and Lanczos the picture is the same (> 35 dB)."""
+    y_HW, x_HW = np.mgrid[0:900, 0:1600] / 100
+    waves = np.stack([np.sin(x_HW), np.cos(y_HW + x_HW), np.sin(y_HW)], axis=2)
+    image = Image.fromarray(((waves + 1) * 127.5).astype(np.uint8))
+    prepared = prepare(encode(image, name, quality=95), Limits(max_side_px=256))
+    assert (prepared.width, prepared.height, prepared.original_width) == (256, 144, 1600)
+    exact = np.asarray(image.resize((256, 144), Image.Resampling.LANCZOS)).astype(float)
+    error = np.mean((np.asarray(decode(prepared.body)).astype(float) - exact) ** 2)
+    assert 10 * np.log10(255**2 / error) > 35
+
+
+@given(st.integers(1, 70_000), st.integers(1, 70_000), st.integers(1, 1024))
+def test_fitted_size_fits(width: int, height: int, limit: int) -> None:
+    """A fitted size is within the limit, never 0, never enlarged, and off the exact proportion by half a pixel."""
+    fitted = fitted_size(width, height, limit)
+    assert min(fitted) >= 1
+    assert max(fitted) <= min(limit, max(width, height)) or max(fitted) == max(width, height) <= limit
+    scale = min(1.0, limit / max(width, height))
+    assert all(
+        abs(side - original * scale) <= 0.5 or side == 1 for side, original in zip(fitted, (width, height), strict=True)
+    )
+
+
+def test_entropy_of_known_histograms() -> None:
+    """One tone has 0 bits, two equal halves 1 bit, all 256 tones 8 bits."""
+    assert entropy_bits(Image.new("L", (16, 16), 77)) == 0
+    assert entropy_bits(Image.fromarray(np.repeat(np.array([[0], [255]], np.uint8), 16, axis=1))) == 1
+    assert entropy_bits(Image.fromarray(np.arange(256, dtype=np.uint8).reshape(16, 16))) == pytest.approx(8)
+
+
+def rejection(body: bytes, limits: Limits = Limits()) -> ImageRejected:  # noqa: B008
+    with pytest.raises(ImageRejected) as caught:
+        prepare(body, limits)
+    return caught.value
+
+
+def test_what_is_no_image_is_told_from_what_is_broken() -> None:
+    """Judged by content: HTML, SVG and nothing are not_image; a cut JPEG or PNG and a bad header are corrupt_image."""
+    for body in (b"", b"<!DOCTYPE html>", b"<svg xmlns='http://www.w3.org/2000/svg'/>", b"%!PS-Adobe-3.0 EPSF-3.0\n"):
+        assert rejection(body).reason == NOT_IMAGE
+    for name in ("JPEG", "PNG", "WEBP", "GIF"):
+        whole = encode(Image.effect_noise((64, 64), 90).convert("RGB"), name)
+        assert rejection(whole[: len(whole) // 2]).reason == CORRUPT_IMAGE
+    assert rejection(b"\xff\xd8\xff\xe0" + bytes(100)).reason == CORRUPT_IMAGE
+
+
+def test_pixels_are_judged_before_decoding() -> None:
+    """A 30,000 x 30,000 PNG of a few kilobytes, and one over our own limit, are refused at once by their header."""
+    bomb = bytearray(png_16_bit(np.zeros((1, 1, 1), np.uint16)))
+    bomb[16:24] = struct.pack(">II", 30_000, 30_000)
+    bomb[29:33] = struct.pack(">I", zlib.crc32(bytes(bomb[12:29])))
+    started = time.process_time()
+    assert rejection(bytes(bomb)).reason == TOO_MANY_PIXELS
+    assert rejection(encode(picture(), "PNG"), Limits(max_pixels=64 * 48 - 1)).reason == TOO_MANY_PIXELS
+    assert time.process_time() - started < 0.2
+
+
+def test_a_jpeg_of_a_thousand_scans_is_refused() -> None:
+    """Scans multiply a decoder's work: a JPEG with more than a hundred is corrupt_image."""
+    body = encode(picture(), "JPEG", progressive=True)
+    start, end = body.rindex(b"\xff\xda"), body.rindex(b"\xff\xd9")
+    assert rejection(body[:end] + body[start:end] * 1000 + b"\xff\xd9").reason == CORRUPT_IMAGE
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from(["JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF"]), st.data())
+def test_damaged_images_end_in_an_image_or_a_reason(name: str, data: st.DataObject) -> None:
+    """Bytes overwritten anywhere in an image never escape as another exception."""
+    body = bytearray(encode(picture(), name))
+    for _ in range(data.draw(st.integers(1, 8))):
+        body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))
+    reason = _outcome(bytes(body)).partition(" ")[0]
+    assert reason in ("stored", NOT_IMAGE, CORRUPT_IMAGE, TOO_MANY_PIXELS)
+
+
+def test_every_hostile_file_ends_in_an_image_or_a_reason() -> None:
+    """223 files made to crash or exhaust decoders: each is stored or has a reason, quickly, in bounded memory, alike twice."""
+    files = sorted(path for path in real_data("hostile", "pillow").rglob("*") if path.is_file())
+    assert len(files) == 223
+    before_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    outcomes: list[str] = []
+    for path in files:
+        started = time.process_time()
+        outcome, again = (_outcome(path.read_bytes()) for _ in range(2))
+        assert outcome == again, path.name
+        assert time.process_time() - started < 2, path.name
+        outcomes.append(outcome)
+    assert sum(outcome == "stored" for outcome in outcomes) >= 160
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib < 300 * 1024
+
+
+def _outcome(body: bytes) -> str:
+    try:
+        prepared = prepare(body, Limits())
+    except ImageRejected as rejected:
+        return f"{rejected.reason} {rejected.detail}"
+    image = decode(prepared.body)
+    assert image.mode in ("RGB", "L")
+    assert image.size == (prepared.width, prepared.height)
+    return "stored"
+
+
+def test_turned_photographs_show_the_same_scene() -> None:
+    """The seven turned photographs of one scene give the same stored picture but for JPEG noise (mean below 6 of 255)."""
+    folder = real_data("hostile", "pillow")
+    for suffix in ("jpg", "webp"):
+        files = [folder / f"hopper_orientation_{number}.{suffix}" for number in range(2, 9)]
+        pixels = [np.asarray(decode(prepare(path.read_bytes(), Limits()).body)).astype(int) for path in files]
+        assert all(np.abs(pixels[0] - other).mean() < 6 for other in pixels[1:])
