@@ -7,7 +7,7 @@ name: a label, by which nothing is ever opened.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -54,7 +54,7 @@ def list_inputs(evaluation_set: EvaluationSet) -> list[dict[str, str]]:
     """
     path = evaluation_set.path
     if is_remote(path) or not os.path.isdir(local_path(path)):
-        inputs = [_tar_input(url) for url in expand(path)]
+        inputs = [tar_input(url) for url in expand(path)]
     else:
         folder = local_path(path)
         inputs = [
@@ -62,13 +62,14 @@ def list_inputs(evaluation_set: EvaluationSet) -> list[dict[str, str]]:
             for item in _walk(folder)
             if item.lower().endswith(IMAGE_SUFFIXES)
         ]
-        inputs = inputs or [_tar_input(join(folder, name)) for name in list_names(folder) if name.endswith(".tar")]
+        inputs = inputs or [tar_input(join(folder, name)) for name in list_names(folder) if name.endswith(".tar")]
     if not inputs:
         raise InputError(f"{path}: expected a folder of images or WebDataset tars, found neither")
     return [{"set": evaluation_set.name, **each} for each in inputs]
 
 
-def _tar_input(url: str) -> dict[str, str]:
+def tar_input(url: str) -> dict[str, str]:
+    """Return kind, item and URL of a tar; raises InputError for another file."""
     if not base_name(url).endswith(".tar"):
         raise InputError(f"{url}: expected a folder of images or a .tar of them")
     return {"kind": TAR, "item": base_name(url), "url": url}
@@ -83,16 +84,21 @@ def _walk(folder: str) -> Iterator[str]:
     yield from sorted(found)
 
 
-def read_images(inputs: Iterable[dict[str, Any]]) -> Iterator[tuple[str, str, bytes]]:
-    """Yield (set, item, bytes) of every image that rows of EVALUATION_INPUTS name; one is in memory at a time.
+def read_images(
+    inputs: Iterable[dict[str, Any]], wanted: Container[tuple[str, str]] | None = None
+) -> Iterator[tuple[str, str, bytes]]:
+    """Yield (set, item, bytes) of every image that rows of EVALUATION_INPUTS name, or of those that are `wanted`.
 
-    Raises InputError for a file that is missing or a tar that is broken.
+    One image is in memory at a time. Raises InputError for a file that is missing or a tar that is broken.
     """
     for each in inputs:
+        name = each["set"]
         if each["kind"] == IMAGE:
-            yield each["set"], each["item"], read_bytes(each["url"])
+            if wanted is None or (name, each["item"]) in wanted:
+                yield name, each["item"], read_bytes(each["url"])
             continue
         with open_input(each["url"]) as file:
             for member in tar.members(file, each["url"]):
-                if member.name.lower().endswith(IMAGE_SUFFIXES):
-                    yield each["set"], f"{each['item']}/{member.name}", tar.read_member(file, member, each["url"])
+                item = f"{each['item']}/{member.name}"
+                if member.name.lower().endswith(IMAGE_SUFFIXES) and (wanted is None or (name, item) in wanted):
+                    yield name, item, tar.read_member(file, member, each["url"])
