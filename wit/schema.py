@@ -100,6 +100,16 @@ WINNERS = pa.schema(
 )
 """One row for each (query, pair) that the cap keeps."""
 
+QUERY_COUNTS = pa.schema(
+    [
+        _column("query_id", pa.int32(), "the query"),
+        _column("query_bucket", pa.int32(), "query_id modulo the number of buckets"),
+        _column("num_before", pa.int64(), "pairs that match it before balancing"),
+        _column("num_after", pa.int64(), "pairs that match it after; those that another query keeps count too"),
+    ]
+)
+"""One row for each query that matches anything."""
+
 IMAGES = pa.schema(
     [
         _KEY,
@@ -312,6 +322,7 @@ TABLES: dict[str, pa.Schema] = {
     "bodies": BODIES,
     "located": LOCATED,
     "winners": WINNERS,
+    "query_counts": QUERY_COUNTS,
     "images": IMAGES,
     "fingerprints": FINGERPRINTS,
     "edges": EDGES,

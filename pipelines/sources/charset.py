@@ -41,9 +41,9 @@ def decode(body: bytes, header_charset: str | None) -> str:
 
     Bytes that the charset does not have become U+FFFD; a page never fails to decode.
     """
-    for mark, codec in _BOMS.items():
+    for mark, marked in _BOMS.items():
         if body.startswith(mark):
-            return body[len(mark) :].decode(codec, "replace")
+            return body[len(mark) :].decode(marked, "replace")
     codec = codec_of(header_charset) or _meta_codec(body)
     if codec:
         return body.decode(codec, "replace")

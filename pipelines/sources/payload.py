@@ -29,7 +29,8 @@ def decode_payload(body: bytes, transfer_encoding: str | None, content_encoding:
 
 
 def _join_chunks(body: bytes) -> bytes:
-    chunks, position = [], 0
+    chunks: list[bytes] = []
+    position = 0
     while match := _CHUNK_SIZE.match(body, position):
         size = int(match.group(1), 16)
         if size == 0:

@@ -40,7 +40,8 @@ def parquet_rows(url: str, choose: Choose, start: int, stop: int) -> Rows:
     with open_parquet(url) as file:
         columns = choose(file.schema_arrow.names)
         require_text(url, file.schema_arrow, columns)
-        groups, position, end = [], start, 0
+        groups: list[int] = []
+        position, end = start, 0
         for group in range(file.num_row_groups):
             begin, end = end, end + file.metadata.row_group(group).num_rows
             if end > start and begin < stop:

@@ -21,7 +21,7 @@ _MAX_RECORD_BYTES = 64 << 20  # the largest of a crawl are a few MiB: Common Cra
 
 @dataclass(frozen=True)
 class Wat:
-    """Web archive transformations: images with `alt`. Attribute values have their entities, as measured on real files."""
+    """Web archive transformations: images with `alt`. On real files, attribute values have their entities."""
 
     kind: ClassVar[str] = "wat"
 

@@ -17,7 +17,8 @@ from pipelines.sources.wat import Wat
 from pipelines.stages.verb import RunSettings
 from wit.errors import InputError
 from wit.keys import key_bucket, sample_key, uniform_rank
-from wit.schema import CANDIDATES, INPUTS, PAIRS, REJECTS as REJECTED
+from wit.schema import CANDIDATES, INPUTS, PAIRS
+from wit.schema import REJECTS as REJECTED
 from wit.stage import KEPT, REJECTS, Output, Part, SqlStage, Step, View
 from wit.storage import base_name, expand
 
@@ -146,7 +147,7 @@ class Extract:
     wat: tuple[str, ...] = field(default=(), metadata={"help": "WAT files: links as Common Crawl extracted them"})
     warc: tuple[str, ...] = field(default=(), metadata={"help": "WARC files, whose pages are parsed"})
     tables: tuple[str, ...] = field(
-        default=(), metadata={"help": "tables of URLs and captions: Parquet, CSV, TSV, JSONL"}
+        default=(), metadata={"help": "tables of URLs and captions: Parquet, CSV, TSV, JSON lines"}
     )
     table_preset: str = field(
         default="auto", metadata={"choices": tuple(PRESETS), "help": "whose column names the tables have"}
