@@ -116,7 +116,7 @@ def _png(image: Image.Image, picture: Picture) -> bytes:
     elif picture.variant == "grey16":
         grey = np.asarray(image.convert("L"), np.uint16)
         image = Image.fromarray(grey * np.uint16(257))
-    return _save(image, "PNG", compress_level=6)
+    return _save(image, "PNG", compress_level=2)
 
 
 def _webp(image: Image.Image, picture: Picture) -> bytes:

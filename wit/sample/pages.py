@@ -122,7 +122,7 @@ class _Writer:
 def _img(writer: _Writer, pair: Pair) -> str:
     alt = writer.raw(pair.warc.caption) if pair.warc.caption else writer.rng.choice(("", " ", "\n  "))
     attributes = {"src": writer.written(pair.warc.url), "alt": alt}
-    if writer.rng.random() < 0.15:
+    if pair.warc.caption and writer.rng.random() < 0.15:
         attributes |= {"title": "Open the picture"}
     if writer.rng.random() < 0.2:
         attributes = {"class": "photo", "loading": "lazy"} | attributes
