@@ -42,7 +42,7 @@ def _sentence(scene: Scene, rng: Random, grey: bool) -> str:
     if scene.position and not grey:
         forms = [
             f"{subject} {_where(scene.position)} of the picture",
-            f"a {scene.background} background with {subject} {_where(scene.position)}",
+            f"{background} with {subject} {_where(scene.position)}",
         ]
     return rng.choice(forms)
 

@@ -19,8 +19,8 @@ REASONS = {
     "balance": {"over_cap"},
     "fetch": {
         "unsupported_url", "robots_disallowed", "opted_out", "private_address", "connection_error", "timeout",
-        "too_many_redirects", "http_status", "rate_limited", "too_large", "truncated_body", "not_image", "corrupt_image",
-        "too_many_pixels",
+        "too_many_redirects", "http_status", "rate_limited", "too_large", "truncated_body", "not_image",
+        "corrupt_image", "too_many_pixels",
     },
     "filter_image": {"too_small", "extreme_aspect", "low_entropy", "animated"},
     "dedup": {"near_duplicate"},
