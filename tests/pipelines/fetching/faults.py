@@ -1,0 +1,129 @@
+"""A loopback server whose every answer is a script: what to send, when, and how to end."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+import threading
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+Script = Callable[[asyncio.StreamWriter], Awaitable[None]]
+
+
+def answer(body: bytes = b"", status: int = 200, **headers: str) -> Script:
+    """An ordinary answer; header names are written with underscores."""
+
+    async def send(writer: asyncio.StreamWriter) -> None:
+        fields = {"Content-Length": str(len(body))} | {name.replace("_", "-"): value for name, value in headers.items()}
+        head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+        writer.write(f"HTTP/1.1 {status} X\r\n{head}\r\n".encode() + body)
+        await writer.drain()
+
+    return send
+
+
+def raw(data: bytes, *, reset: bool = False) -> Script:
+    """These bytes, then the end of the connection: in order, or by a reset."""
+
+    async def send(writer: asyncio.StreamWriter) -> None:
+        writer.write(data)
+        await writer.drain()
+        if reset:
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.close()
+
+    return send
+
+
+async def hang(writer: asyncio.StreamWriter) -> None:
+    """No answer."""
+    await asyncio.sleep(60)
+
+
+async def drip(writer: asyncio.StreamWriter) -> None:
+    """A body of which a byte comes every 20 ms, for ever."""
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+    while not writer.is_closing():
+        writer.write(b"x")
+        await writer.drain()
+        await asyncio.sleep(0.02)
+
+
+async def endless(writer: asyncio.StreamWriter) -> None:
+    """A body without length or end."""
+    writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+    while not writer.is_closing():
+        writer.write(bytes(65_536))
+        await writer.drain()
+
+
+@dataclass
+class FaultServer:
+    """Answers by URL (host and path as asked); a list of scripts answers in turn, the last for ever."""
+
+    scripts: Mapping[str, Script | list[Script]]
+    port: int = 0
+    asked: Counter[str] = field(default_factory=Counter)
+    open_now: Counter[str] = field(default_factory=Counter)
+    most_open: Counter[str] = field(default_factory=Counter)
+    agents: set[str] = field(default_factory=set)
+
+    @property
+    def address(self) -> str:
+        """Where it listens."""
+        return f"127.0.0.1:{self.port}"
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while not writer.is_closing():
+                head = (await reader.readuntil(b"\r\n\r\n")).decode()
+                path = head.split(" ", 2)[1]
+                fields = dict(line.lower().split(": ", 1) for line in head.splitlines()[1:] if line)
+                self.agents.add(fields["user-agent"])
+                await self._answer(fields["host"], path, writer)
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+            pass
+        finally:
+            writer.close()
+
+    async def _answer(self, host: str, path: str, writer: asyncio.StreamWriter) -> None:
+        url = f"http://{host}{path}"
+        script = self.scripts.get(url, answer(b"no such page", 404))
+        if isinstance(script, list):
+            script = script[min(self.asked[url], len(script) - 1)]
+        self.asked[url] += 1
+        self.open_now[host] += 1
+        self.most_open[host] = max(self.most_open[host], self.open_now[host])
+        try:
+            await script(writer)
+        finally:
+            self.open_now[host] -= 1
+
+
+@contextmanager
+def serving(scripts: Mapping[str, Script | list[Script]]) -> Iterator[FaultServer]:
+    """Serve scripts in a thread of this process while the block runs."""
+    server = FaultServer(scripts)
+    ready, stopped = threading.Event(), asyncio.Event()
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    async def listen() -> None:
+        listener = await asyncio.start_server(server._serve, "127.0.0.1", 0)
+        server.port = listener.sockets[0].getsockname()[1]
+        loops.append(asyncio.get_running_loop())
+        ready.set()
+        await stopped.wait()
+        listener.close()
+
+    thread = threading.Thread(target=lambda: asyncio.run(listen()))
+    thread.start()
+    ready.wait()
+    try:
+        yield server
+    finally:
+        loops[0].call_soon_threadsafe(stopped.set)
+        thread.join()
