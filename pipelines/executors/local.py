@@ -83,7 +83,7 @@ def select(
     with connection:
         for name, view in stage.reads.items():
             connection.sql(_scan(tuple(parts_of(root, sources[name])), view, bucket)).create_view(name)
-        columns = ", ".join(stage.writes.names)
+        columns = _quoted(stage.writes.names)
         order = ", ".join(stage.sort_by)
         statement = f"select {columns} from ({bind(stage)}) where {stage.bucket} = {bucket} order by {order}"
         yield from connection.sql(statement).to_arrow_reader(SQL_BATCH_ROWS)
@@ -97,7 +97,12 @@ def _scan(files: tuple[str, ...], view: View, bucket: int) -> str:
         ranges = _bucket_ranges(files, view.bucket)
         files = tuple(file for file in files if ranges[file][0] <= bucket <= ranges[file][1]) or files[:1]
     names = ", ".join("'" + local_path(file).replace("'", "''") + "'" for file in files)
-    return f"select {', '.join(view.schema.names)} from read_parquet([{names}]){where}"
+    return f"select {_quoted(view.schema.names)} from read_parquet([{names}]){where}"
+
+
+def _quoted(names: Sequence[str]) -> str:
+    """Return columns as a list that may hold keywords: DuckDB takes a bare `offset` for the clause."""
+    return ", ".join(f'"{name}"' for name in names)
 
 
 @lru_cache(maxsize=64)

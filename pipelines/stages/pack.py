@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import pyarrow as pa
 
 from pipelines import sql
+from pipelines.stages.balance import choose_winners
 from pipelines.stages.slices import SliceTable, read_slice
 from pipelines.stages.verb import RunSettings
 from wit.schema import FINGERPRINTS, IMAGES, MATCHED, MATCHES, PACKED, REJECTS, SAMPLES, SLICES, WINNERS
@@ -72,15 +73,6 @@ class Pack:
             bucket="bucket",
             sort_by=("key", "query_id"),
         )
-        choose = SqlStage(
-            name=self.name,
-            sql=sql.read("pack_winners"),
-            reads={"matches": View(MATCHES, "query_bucket")},
-            writes=WINNERS,
-            bucket="query_bucket",
-            sort_by=("query_id", "key"),
-            parameters={"cap": self.cap},
-        )
         reject = SqlStage(
             name=self.name,
             sql=sql.read("pack_rejects"),
@@ -91,7 +83,7 @@ class Pack:
         )
         return (
             Step(left, {"matches": "match/matches", "fingerprints": "overlap/kept"}, "pack/matches"),
-            Step(choose, {"matches": "pack/matches"}, "pack/winners"),
+            Step(choose_winners(self.name, self.cap), {"matches": "pack/matches"}, "pack/winners"),
             Step(reject, {"fingerprints": "overlap/kept", "winners": "pack/winners"}, "rejects/pack"),
         )
 

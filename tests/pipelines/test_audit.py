@@ -45,7 +45,7 @@ def write_tar(path: Path, contents: dict[str, bytes]) -> None:
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two foreign shards with 12 copies of image 100, an edit of 101, a corrupt image; two sets of which both hold some."""
+    """Two foreign shards with 12 copies of image 100, an edit of 101, a corrupt image; two sets that hold some."""
     folder = tmp_path_factory.mktemp("world")
     (folder / "shards").mkdir()
     first: dict[str, bytes] = {}
@@ -89,7 +89,7 @@ def test_planted_copies_are_found(world: Path, tmp_path: Path) -> None:
 
 
 def test_the_files_depend_on_the_inputs_alone(world: Path, tmp_path: Path) -> None:
-    """Another number of processes, or a folder where an audit was killed, gives the same bytes; nothing else stays behind."""
+    """More processes, or a folder where an audit was killed, give the same bytes; nothing else stays behind."""
     audit(world, tmp_path / "a", 2)
     (tmp_path / "b" / ".tmp-audit" / "training").mkdir(parents=True)  # what a killed audit leaves
     audit(world, tmp_path / "b", 1)
