@@ -317,7 +317,7 @@ def _drop_html(text: str) -> str:
     def shown(match: re.Match[str]) -> str:
         name = match.group(2).lower()
         if name in BLOCK_TAGS:
-            return "\n"
+            return "\n\n"
         if name in SPACE_TAGS:
             return " "
         if name not in INLINE_TAGS and name not in _CLOSERS:

@@ -1,0 +1,94 @@
+"""`wit queries`: what it prints, and one line for each mistake."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from queries.cli import summary
+from tests.queries.dumps import page, write_all
+from wit.cli import main
+
+
+def _run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as caught:
+        main(["queries", *arguments])
+    out, err = capsys.readouterr()
+    assert isinstance(caught.value.code, int)
+    return caught.value.code, out, err
+
+
+@pytest.fixture
+def dump(tmp_path: Path) -> str:
+    """A dump of 200 dogs and 100 hot dogs."""
+    return str(write_all(tmp_path, [page("A", "hot dog\n\ndog\n\n" * 100)])[1])
+
+
+def test_build_show_and_build_again(dump: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A build prints terms by source, a second one that there is nothing to do, and show what the sources say."""
+    out = str(tmp_path / "out")
+    code, printed, _ = _run(capsys, "build", "--dump", dump, "--min-pmi", "-3", "--processes", "1", "--out", out)
+    assert code == 0
+    assert [line.split() for line in printed.splitlines()] == [
+        ["source", "terms", "of", "them", "new", "duplicate", "empty"],
+        ["word", "2", "2", "0", "0"],
+        ["bigram", "1", "1", "0", "0"],
+        ["title", "0", "0", "0", "0"],
+        ["synset", "0", "0", "0", "0"],
+        ["list", "3"],
+    ]
+    code, printed, _ = _run(capsys, "build", "--dump", dump, "--min-pmi", "-3", "--processes", "1", "--out", out)
+    assert (code, printed) == (0, f"{out}: already built from these inputs and settings; nothing to do\n")
+    for where in (out, f"{out}/queries.parquet"):
+        code, printed, _ = _run(capsys, "show", "Hot Dog!", "--queries", where)
+        assert code == 0
+        shown = dict(line.split(maxsplit=1) for line in printed.splitlines())
+        assert (shown["query_id"], shown["term"], shown["sources"], shown["bigram_count"], shown["title"]) == (
+            "2",
+            "hot dog",
+            "bigram",
+            "100",
+            "-",
+        )
+
+
+MISTAKES = {
+    "nothing to read": (["build", "--out", "{tmp}/out"], "expected --dump, --pageviews or --wordnet"),
+    "no out": (["build", "--dump", "{dump}"], "Missing option '--out'"),
+    "missing dump": (["build", "--dump", "{tmp}/none.bz2", "--out", "{tmp}/out"], "none.bz2: expected a file here"),
+    "missing glob": (["build", "--dump", "{tmp}/*.zip", "--out", "{tmp}/out"], "expected a file here"),
+    "not a dump": (["build", "--dump", "{tmp}/text", "--out", "{tmp}/out"], "text: expected a MediaWiki XML dump"),
+    "not page views": (["build", "--pageviews", "{tmp}/text", "--out", "{tmp}/out"], "'en Title count bytes'"),
+    "not WordNet": (["build", "--wordnet", "{tmp}", "--out", "{tmp}/out"], "expected a WordNet folder"),
+    "foreign folder": (["build", "--dump", "{dump}", "--out", "{tmp}"], "expected an empty folder or a query list"),
+    "out is a file": (["build", "--dump", "{dump}", "--out", "{tmp}/text"], "cannot be written"),
+    "bad number": (["build", "--dump", "{dump}", "--limit", "0", "--out", "{tmp}/out"], "Invalid value for '--limit'"),
+    "no list": (["show", "dog", "--queries", "{tmp}"], "queries.parquet: expected a file here"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_each_mistake_is_one_line(name: str, dump: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A user's mistake ends with exit code 2 and one line that names what was found."""
+    (tmp_path / "text").write_text("no dump at all\n")
+    arguments, message = MISTAKES[name]
+    code, _, err = _run(capsys, *(argument.format(tmp=tmp_path, dump=dump) for argument in arguments))
+    assert code == 2
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_show_says_when_a_term_is_not_there(dump: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An absent term is named with its normal form; another Parquet file is not taken for a list."""
+    out = str(tmp_path / "out")
+    _run(capsys, "build", "--dump", dump, "--processes", "1", "--out", out)
+    code, _, err = _run(capsys, "show", "St. Elwin", "--queries", out)
+    assert code == 2
+    assert "'St. Elwin' (normal form 'st elwin') among 2 terms" in err
+
+
+def test_summary_names_what_is_over_the_limit() -> None:
+    """The last line says how many terms the limit left out."""
+    result = {"by_source": {}, "by_first_source": {}, "dropped": {}, "num_terms": 5, "num_over_limit": 1234}
+    assert summary(result)[-1] == "list             5, 1,234 more over the limit"
