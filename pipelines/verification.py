@@ -8,6 +8,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from wit.errors import WorkerDied
 from wit.integrity import Checked, check_manifest, check_shard, check_together, shards_of
@@ -31,14 +32,16 @@ def verify(pattern: str, processes: int, advance: Callable[[int], None] = lambda
     shards, is_whole = shards_of(pattern)
     problems: list[str] = []
     num_samples = 0
+    files: dict[str, dict[str, dict[str, Any]]] = {}  # by folder, then name
     with _mapper(min(processes, len(shards))) as map_:
         for checked in map_(check_shard, shards):
             problems += [f"{base_name(checked.shard)}: {problem}" for problem in checked.problems]
             num_samples += checked.num_samples
+            files.setdefault(_folder(checked.shard), {}).update(checked.files)
             advance(1)
     problems += check_together(shards)
-    for folder in sorted({_folder(shard) for shard in shards}):
-        problems += check_manifest(folder, [shard for shard in shards if _folder(shard) == folder], is_whole)
+    for folder in sorted(files):
+        problems += check_manifest(folder, files[folder], is_whole)
     return Report(len(shards), num_samples, tuple(problems))
 
 

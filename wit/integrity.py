@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import orjson
@@ -17,6 +18,7 @@ import pyarrow.compute as pc
 from wit import manifest, tar
 from wit.errors import ContractError, InputError
 from wit.image import ImageRejected, inspect
+from wit.keys import KEY_HEX_DIGITS
 from wit.shards import (
     MANIFEST,
     METADATA,
@@ -33,12 +35,17 @@ MAX_PROBLEMS = 20
 """Problems told of one shard; what is broken all through need not be told ten thousand times."""
 
 
+_NAMES = re.compile(rf"([0-9a-f]{{{KEY_HEX_DIGITS}}}) \1\.({'|'.join(SUFFIXES.values())})")
+
+
 class Checked(NamedTuple):
     """What the check of one shard found."""
 
     shard: str
     num_samples: int
     problems: list[str]
+    files: dict[str, dict[str, Any]]
+    """Size and hash of the tar and of its index, by file name, where they are there."""
 
 
 def shards_of(pattern: str) -> tuple[list[str], bool]:
@@ -57,10 +64,11 @@ def shards_of(pattern: str) -> tuple[list[str], bool]:
 
 def check_shard(shard: str) -> Checked:
     """Check one tar against its index: names, order, offsets, headers, hashes, captions, metadata, image headers."""
+    files = {base_name(url): fingerprint(url) for url in (shard, index_name(shard)) if exists(url)}
     try:
         index = read_index(shard)
     except (InputError, ContractError) as error:
-        return Checked(shard, 0, [f"its index: {error}"])
+        return Checked(shard, 0, [f"its index: {error}"], files)
     problems: list[str] = []
     try:
         for problem in _check_rows(shard, index):
@@ -70,7 +78,7 @@ def check_shard(shard: str) -> Checked:
                 break
     except InputError as error:
         problems.append(str(error))
-    return Checked(shard, index.num_rows, problems)
+    return Checked(shard, index.num_rows, problems, files)
 
 
 def _check_rows(shard: str, index: pa.Table) -> Iterator[str]:
@@ -82,6 +90,9 @@ def _check_rows(shard: str, index: pa.Table) -> Iterator[str]:
         found = tar.members(file, shard)
         for batch in index.to_batches(max_chunksize=1_000):
             for row in batch.to_pylist():
+                if not _NAMES.fullmatch(f"{row['key']} {row['image_member']}"):
+                    yield f"{row['key']!r}: expected 32 hex digits and an image named after them"
+                    return
                 contents: dict[str, bytes] = {}
                 for part, name in _members(row):
                     member = next(found, None)
@@ -196,34 +207,32 @@ def _duplicates(shards: list[str]) -> Iterator[str]:
             yield f"key {row['key']} stands in {row['shard_min']} and in {row['shard_max']}"
 
 
-def check_manifest(folder: str, shards: Iterable[str], is_whole: bool) -> Iterator[str]:
-    """Yield what differs between the manifest of a folder and the shards and indexes that are there.
+def check_manifest(folder: str, files: Mapping[str, Mapping[str, Any]], is_whole: bool) -> Iterator[str]:
+    """Yield what differs between the manifest of a folder and its `files` (as in Checked).
 
-    Of part of a folder (`is_whole` false) only those shards are checked, and nothing is missed.
+    Of part of a folder (`is_whole` false) nothing is missed but what belongs to those shards.
     """
-    if not exists(join(folder, MANIFEST)):
-        yield f"{MANIFEST} is missing"
-        return
     try:
         described = manifest.read(join(folder, MANIFEST))
-        version = described["schema_version"]
         stated = {each["name"]: each for kind in ("shards", "indexes") for each in described[kind]}
         expected = {name: {"bytes": each["bytes"], "sha256": each["sha256"]} for name, each in stated.items()}
-    except (InputError, KeyError, TypeError) as error:
-        yield f"{MANIFEST} is not a manifest of shards: {error!r}"
+        version = described["schema_version"]
+    except InputError as error:
+        yield str(error)
+        return
+    except (KeyError, TypeError):
+        yield f"{MANIFEST} is not a manifest of shards"
         return
     if version != SCHEMA_VERSION:
         yield f"{MANIFEST} has schema version {version}, this wit reads {SCHEMA_VERSION}"
         return
-    there = {name for name in list_names(folder) if name.endswith((".tar", ".parquet"))}
-    chosen = {base_name(shard) for shard in shards}
-    chosen |= {index_name(name) for name in chosen}
+    names = set(files)
     if is_whole:
-        chosen |= set(expected) | there
-    for name in sorted(chosen):
-        if name not in there:
-            yield f"{name} is missing"
-        elif name not in expected:
+        names |= {name for name in list_names(folder) if name.endswith(".parquet")} | set(expected)
+    for name in sorted(names):
+        if name not in expected:
             yield f"{name} is not in {MANIFEST}"
-        elif fingerprint(join(folder, name)) != expected[name]:
+        elif name not in files:
+            yield f"{name} is in {MANIFEST}, but not in the folder"
+        elif files[name] != expected[name]:
             yield f"{name} is not the file that {MANIFEST} has the hash of"

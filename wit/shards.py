@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import IO, Any
 
@@ -19,7 +20,7 @@ import pyarrow as pa
 from wit import manifest, tar
 from wit.errors import InputError
 from wit.schema import SHARD_INDEX, conform
-from wit.storage import join, list_names, open_input, publish, read_parquet, size, write_parquet
+from wit.storage import base_name, join, list_names, open_input, publish, read_parquet, size, write_parquet
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
@@ -135,15 +136,20 @@ def write_manifest(folder: str) -> dict[str, Any]:
 
     A function of the files alone: no clock, no host. Raises InputError when a shard has no index.
     """
-    shards, indexes = [], []
-    for url in list_shards(folder):
-        name = url.rsplit("/", 1)[-1]
-        num_samples = _num_rows(index_name(url))
-        shards.append({"name": name, "num_samples": num_samples, **fingerprint(url)})
-        indexes.append({"name": index_name(name), **fingerprint(index_name(url))})
+    urls = list_shards(folder)
+    counts = [_num_rows(index_name(url)) for url in urls]
+    with ThreadPoolExecutor() as pool:  # hashing lets go of the interpreter's lock
+        shards = [
+            {"name": base_name(url), "num_samples": count, **facts}
+            for url, count, facts in zip(urls, counts, pool.map(fingerprint, urls), strict=True)
+        ]
+        files = [index_name(url) for url in urls]
+        indexes = [
+            {"name": base_name(url), **facts} for url, facts in zip(files, pool.map(fingerprint, files), strict=True)
+        ]
     described = {
         "schema_version": SCHEMA_VERSION,
-        "num_samples": sum(shard["num_samples"] for shard in shards),
+        "num_samples": sum(counts),
         "shards": shards,
         "indexes": indexes,
     }

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import subprocess
-import sys
 import tarfile
 from html.parser import HTMLParser
 from pathlib import Path
@@ -16,6 +14,7 @@ from PIL import Image
 
 from pipelines.audit import Audit, Contamination, format_table, run_audit
 from pipelines.report.overlap_report import Pair, render
+from wit.cli import main
 from wit.errors import InputError, UserError
 from wit.statistics import clopper_pearson
 from wit.storage import read_parquet
@@ -151,21 +150,32 @@ def test_mistakes_are_one_clear_error(world: Path, tmp_path: Path) -> None:
         run_audit(Audit(str(world / "shards"), (f"x={tmp_path / 'empty.tar'}",)), str(tmp_path), 1)
 
 
-def wit(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "wit", *arguments], capture_output=True, text=True, check=False)
+def test_wit_overlap(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The command prints the table and exits 0."""
+    pets = f"pets={world / 'pets'}"
+    command = ["overlap", str(world / "shards"), "--against", pets, "--out", str(tmp_path), "--processes", "1"]
+    with pytest.raises(SystemExit) as ended:
+        main(command)
+    assert ended.value.code == 0
+    assert capsys.readouterr().out.splitlines()[1].split()[:3] == ["pets", "5", "2"]
 
 
-def test_command_lines(world: Path, tmp_path: Path) -> None:
-    """`wit overlap` prints the table and exits 0; `wit shards verify` tells problems and exits 1; mistakes exit 2."""
-    shards, pets = str(world / "shards"), f"pets={world / 'pets'}"
-    done = wit("overlap", shards, "--against", pets, "--out", str(tmp_path / "audit"), "--processes", "1")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.splitlines()[1].split()[:3] == ["pets", "5", "2"]
-    verified = wit("shards", "verify", shards, "--processes", "1")
-    assert verified.returncode == 1
-    assert "manifest.json is missing" in verified.stdout
-    assert verified.stdout.splitlines()[-1] == "2 shards, 0 samples, 3 problems"
-    for wrong in (["overlap", shards, "--against", "x", "--out", "y"], ["shards", "verify", str(tmp_path / "none")]):
-        refused = wit(*wrong)
-        assert refused.returncode == 2
-        assert len(refused.stderr.splitlines()) == 1
+def test_wit_shards_verify(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The command tells problems, sums them up, and exits 1."""
+    with pytest.raises(SystemExit) as ended:
+        main(["shards", "verify", str(world / "shards"), "--processes", "1"])
+    assert ended.value.code == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 4
+    assert lines[-1] == "2 shards, 0 samples, 3 problems"
+
+
+@pytest.mark.parametrize(
+    "wrong", [["overlap", "{shards}", "--against", "x", "--out", "y"], ["shards", "verify", "{shards}/none"]]
+)
+def test_wrong_commands_exit_2(world: Path, capsys: pytest.CaptureFixture[str], wrong: list[str]) -> None:
+    """A mistake is one line and exit code 2."""
+    with pytest.raises(SystemExit) as ended:
+        main([word.format(shards=world / "shards") for word in wrong])
+    assert ended.value.code == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1

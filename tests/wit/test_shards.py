@@ -223,12 +223,15 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "index shard": (lambda f: rewrite_index(f, shard=lambda value: "7.tar"), "names another shard"),
     "missing shard": (
         lambda f: [(f / name).unlink() for name in ("00001.tar", "00001.parquet")],
-        "00001.tar is missing",
+        "00001.tar is in manifest.json, but not in the folder",
     ),
     "extra shard": (lambda f: write_shard(str(f), 2, make_samples(1, 50)), "00002.tar is not in manifest.json"),
-    "no manifest": (lambda f: (f / "manifest.json").unlink(), "manifest.json is missing"),
+    "no manifest": (lambda f: (f / "manifest.json").unlink(), "manifest.json: expected a file here"),
     "foreign manifest": (lambda f: (f / "manifest.json").write_text('{"a": 1}'), "not a manifest of shards"),
     "later manifest": (lambda f: _set_version(f), "schema version 9"),
+    "extra index": (lambda f: (f / "9.parquet").write_text(""), "9.parquet is not in manifest.json"),
+    "index key": (lambda f: rewrite_index(f, key=lambda value: "é/" * 90), "expected 32 hex digits"),
+    "index member": (lambda f: rewrite_index(f, image_member=lambda value: "../" + value), "named after them"),
     "same keys twice": (lambda f: write_shard(str(f), 2, make_samples(2)), "stands in"),
 }
 
