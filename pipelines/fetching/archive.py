@@ -3,54 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import IO, Any, Literal
+from typing import IO, Any
 from urllib.parse import urldefrag
 
 from fastwarc.warc import ArchiveIterator, WarcRecordType
 
 from pipelines.fetching.optout import opted_out
 from pipelines.fetching.outcome import NOT_IN_ARCHIVE, OPTED_OUT, TOO_LARGE, TRUNCATED_BODY, Body, Refused
-from wit.errors import InputError
+from pipelines.sources.archive import read_body, records
+from pipelines.sources.payload import decode_payload
+from pipelines.sources.source import Fault
 from wit.storage import open_input
 
 Entry = tuple[str, int, str, int]
 """(url, offset of the record, payload digest, 1 for a revisit), as in wit.schema.BODIES."""
 
-_ANSWERS = WarcRecordType.response | WarcRecordType.revisit
+_ANSWERS = (WarcRecordType.response, WarcRecordType.revisit)
 
 
 def _target(record: Any) -> str:
     """Return the URL of a record; wget writes it in angle brackets."""
-    return urldefrag((record.headers.get("WARC-Target-URI") or "").strip("<>")).url
+    return urldefrag((record.headers.get("WARC-Target-URI") or "").strip("<> ")).url
 
 
 def _is_success(record: Any) -> bool:
-    return record.is_http and record.http_headers is not None and 200 <= (record.http_headers.status_code or 0) < 300
+    """Return whether a record is an HTTP answer of success; parses its HTTP header."""
+    if not record.is_http:
+        return False
+    try:
+        record.parse_http()
+    except OSError:
+        return False
+    return 200 <= (record.http_headers.status_code or 0) < 300
 
 
 def index(url: str) -> Iterator[Entry]:
-    """Yield where an archive holds answers of success, in its order.
-
-    An archive that breaks off is indexed up to there. Raises InputError for a file that is no WARC at all.
-    """
-    num_records = 0
-    with open_input(url) as file:
-        try:
-            for record in ArchiveIterator(file, record_types=WarcRecordType.any_type, parse_http=False):
-                num_records += 1
-                if record.record_type & _ANSWERS:
-                    record.parse_http()
-                    if _is_success(record):
-                        digest = record.headers.get("WARC-Payload-Digest") or ""
-                        yield (
-                            _target(record),
-                            record.stream_pos,
-                            digest,
-                            int(record.record_type == WarcRecordType.revisit),
-                        )
-        except OSError as error:
-            if not num_records:
-                raise InputError(f"{url}: expected a WARC archive, found something else ({error})") from error
+    """Yield where an archive holds answers of success, in its order; one that breaks off is indexed up to there."""
+    for record in records(url):
+        if isinstance(record, Fault):  # extract has a reject for it; here its bodies are simply not there
+            return
+        if record.record_type in _ANSWERS and _is_success(record):
+            is_revisit = record.record_type == WarcRecordType.revisit
+            yield _target(record), record.stream_pos, record.headers.get("WARC-Payload-Digest") or "", int(is_revisit)
 
 
 class ArchiveReader:
@@ -73,24 +67,25 @@ class ArchiveReader:
         if self._file is None or archive != self._name:
             self.close()
             self._name, self._file = archive, open_input(archive)
+        self._file.seek(offset)
         try:
-            return self._read_record(self._file, offset, "all")
-        except OSError:
-            pass  # some crawlers keep the encoding's header and undo the encoding; then the body is as it stands
-        try:
-            return self._read_record(self._file, offset, "none")
+            record = next(iter(ArchiveIterator(self._file, parse_http=False)), None)
+            if record is None or not _is_success(record):
+                raise Refused(NOT_IN_ARCHIVE, "no record at its offset: the archive is not compressed record by record")
+            return Body(self._payload(record), _target(record))
         except OSError as error:
-            raise Refused(TRUNCATED_BODY, "the archive breaks off in its record") from error
+            raise Refused(TRUNCATED_BODY, "the archive is damaged in its record") from error
 
-    def _read_record(self, file: IO[bytes], offset: int, decode: Literal["all", "none"]) -> Body:
-        file.seek(offset)
-        record = next(iter(ArchiveIterator(file, parse_http=True, auto_decode=decode)), None)
-        if record is None or not _is_success(record):
-            raise Refused(NOT_IN_ARCHIVE, "no record at its offset: the archive is not compressed record by record")
-        forbidden = opted_out(record.http_headers.astuples(), self._agent) if self._obey_headers else None
+    def _payload(self, record: Any) -> bytes:
+        http, limit = record.http_headers, self._max_bytes
+        forbidden = opted_out(http.astuples(), self._agent) if self._obey_headers else None
         if forbidden:
             raise Refused(OPTED_OUT, forbidden)
-        data = record.reader.read(self._max_bytes + 1)
-        if len(data) > self._max_bytes:
-            raise Refused(TOO_LARGE, f"more than {self._max_bytes} bytes")
-        return Body(bytes(data), _target(record))
+        body = read_body(record, limit + 1)
+        if body is None:
+            raise Refused(TRUNCATED_BODY, "the archive ends in its record")
+        if len(body) <= limit:
+            body = decode_payload(body, http.get("Transfer-Encoding"), http.get("Content-Encoding"), limit + 1)
+        if len(body) > limit:
+            raise Refused(TOO_LARGE, f"more than {limit} bytes")
+        return bytes(body)

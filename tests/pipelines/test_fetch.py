@@ -221,11 +221,14 @@ def test_revisits_give_the_body_of_the_original(tmp_path: Path) -> None:
     assert [row["reason"] for row in alone] == ["not_in_archive"]
 
 
-def test_what_is_no_archive_is_told(tmp_path: Path) -> None:
-    """A file that is no WARC is the user's mistake; a WARC that breaks off gives what it holds until there."""
-    (tmp_path / "a.txt").write_text("not an archive")
-    with pytest.raises(InputError, match="WARC"):
-        from_archives((str(tmp_path / "a.txt"),), [("http://a.example/", "x")], tmp_path)
+def test_a_damaged_archive_gives_what_it_holds(tmp_path: Path) -> None:
+    """A WARC that breaks off gives its bodies until there, rubbish none, and a missing file is the user's mistake."""
+    (tmp_path / "rubbish.warc").write_text("not an archive")
+    pair = ("http://a.example/", "x")
+    nothing = from_archives((str(tmp_path / "rubbish.warc"),), [pair], tmp_path)
+    assert nothing["rejects"]["reason"].to_pylist() == ["not_in_archive"]
+    with pytest.raises(InputError, match="missing"):
+        from_archives((str(tmp_path / "missing.warc"),), [pair], tmp_path)
     path = real_data("webarchive", "aut", "example.warc.gz")
     (tmp_path / "half.warc.gz").write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     written = from_archives((str(tmp_path / "half.warc.gz"),), alt_texts(path), tmp_path)
