@@ -7,6 +7,7 @@ contracts.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -40,7 +41,6 @@ SOURCES: Mapping[str, tuple[str, bool]] = {
 """Source: (view, whether images come out of the WARC files instead of over HTTP)."""
 
 SALT = "wit"
-_NEVER = (-1, "")
 
 Fate = tuple[str, str | None]
 
@@ -80,30 +80,27 @@ def matched(block: Block, view: str, terms: Mapping[str, int], longest: int) -> 
 
 
 class Census:
-    """The lowest (rank, key) of each term, no more than `cap`."""
+    """The lowest ranks of each term, no more than `cap`.
+
+    Ranks alone, 8 bytes each: two of a million equal each other with probability (1e6)^2 / 2^64 = 5e-8.
+    """
 
     def __init__(self, cap: int) -> None:
         self._cap = cap
-        self._lowest: dict[int, list[tuple[int, str]]] = {}
+        self._lowest: dict[int, array[int]] = {}
 
     def add(self, rows: Matched) -> None:
         """Count the candidates of a block."""
-        for rank, key, ids in rows:
+        for rank, _, ids in rows:
             for term in ids:
-                lowest = self._lowest.setdefault(term, [])
-                lowest.append((rank, key))
+                lowest = self._lowest.setdefault(term, array("q"))
+                lowest.append(rank)
                 if len(lowest) >= 2 * self._cap:
-                    self._cut(lowest)
+                    self._lowest[term] = array("q", sorted(lowest)[: self._cap])
 
-    def _cut(self, lowest: list[tuple[int, str]]) -> None:
-        lowest.sort()
-        del lowest[self._cap :]
-
-    def last_kept(self) -> dict[int, tuple[int, str]]:
-        """Return the highest (rank, key) that each term keeps."""
-        for lowest in self._lowest.values():
-            self._cut(lowest)
-        return {term: lowest[-1] for term, lowest in self._lowest.items()}
+    def last_kept(self) -> dict[int, int]:
+        """Return the highest rank that each term keeps."""
+        return {term: sorted(lowest)[: self._cap][-1] for term, lowest in self._lowest.items()}
 
 
 @dataclass(frozen=True)
@@ -112,20 +109,22 @@ class Judge:
 
     terms: Mapping[str, int]
     longest: int
-    last_kept: Mapping[str, Mapping[int, tuple[int, str]]]
-    """By view: for each term, the highest (rank, key) that it keeps."""
+    last_kept: Mapping[str, Mapping[int, int]]
+    """By view: for each term, the highest rank that it keeps."""
 
     def fates(self, block: Block, source: str) -> Iterator[tuple[str, Candidate, Fate]]:
         """Yield (key, candidate, (stage, reason)) of every candidate that the source has of a block."""
         view, from_archive = SOURCES[source]
         seen = candidates(block, view)
-        kept = {
-            term.key: term for term in _balanced(matched(block, view, self.terms, self.longest), self.last_kept[view])
+        last_kept = self.last_kept[view]
+        stays = {
+            key: any(rank <= last_kept[term] for term in ids)
+            for rank, key, ids in matched(block, view, self.terms, self.longest)
         }
         fates: dict[str, Fate] = {}
         survivors: dict[str, Candidate] = {}
         for key, candidate in seen.items():
-            fate = self._before_fetch(key, candidate, kept) or _of_picture(candidate, from_archive)
+            fate = _before_fetch(candidate, stays.get(key)) or _of_picture(candidate, from_archive)
             if fate:
                 fates[key] = fate
             else:
@@ -134,25 +133,16 @@ class Judge:
         for key, candidate in seen.items():
             yield key, candidate, fates[key]
 
-    def _before_fetch(self, key: str, candidate: Candidate, kept: Mapping[str, _Kept]) -> Fate | None:
-        if candidate.extract_reason:
-            return "extract", candidate.extract_reason
-        if candidate.text_reason:
-            return "filter_text", candidate.text_reason
-        if key not in kept:
-            return "match", "no_match"
-        return None if kept[key].stays else ("balance", "over_cap")
 
-
-@dataclass(frozen=True)
-class _Kept:
-    key: str
-    stays: bool
-
-
-def _balanced(rows: Matched, last_kept: Mapping[int, tuple[int, str]]) -> Iterator[_Kept]:
-    for rank, key, ids in rows:
-        yield _Kept(key, any((rank, key) <= last_kept.get(term, _NEVER) for term in ids))
+def _before_fetch(candidate: Candidate, stays: bool | None) -> Fate | None:
+    """`stays`: whether a term keeps the candidate; None when none matches it."""
+    if candidate.extract_reason:
+        return "extract", candidate.extract_reason
+    if candidate.text_reason:
+        return "filter_text", candidate.text_reason
+    if stays is None:
+        return "match", "no_match"
+    return None if stays else ("balance", "over_cap")
 
 
 def _of_picture(candidate: Candidate, from_archive: bool) -> Fate | None:

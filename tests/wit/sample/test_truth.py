@@ -74,12 +74,12 @@ def test_terms_match_whole_tokens_in_a_row() -> None:
 
 
 def test_a_census_keeps_the_lowest() -> None:
-    """The last kept of a term is the cap-th lowest (rank, key), however the rows are split."""
+    """The last kept of a term is the cap-th lowest rank, however the rows are split."""
     rows = [(uniform_rank(SALT, str(number)), str(number), [number % 3]) for number in range(1000)]
     census = Census(7)
     for start in range(0, 1000, 10):
         census.add(rows[start : start + 10])
-    expected = {term: sorted((rank, key) for rank, key, ids in rows if ids == [term])[6] for term in range(3)}
+    expected = {term: sorted(rank for rank, _, ids in rows if ids == [term])[6] for term in range(3)}
     assert census.last_kept() == expected
 
 
