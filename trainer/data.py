@@ -114,9 +114,12 @@ class PixelCache:
 
 @dataclass(frozen=True)
 class LoaderOptions:
-    """How batches are made; nothing here changes which samples they hold."""
+    """How batches are made from their samples."""
 
     image_px: int
+    """Side of the square crops."""
+    resize_px: int
+    """Short side of the pictures that they are cut from; at least `image_px`."""
     decode: str = "exact"
     num_threads: int = 2
     prefetch_batches: int = 3
@@ -210,7 +213,7 @@ class Loader:
     def _pixels(self, sample: int, body: bytes) -> Pixels:
         pixels = self._cache.get(sample)
         if pixels is None:
-            pixels = decode_short_side(body, self.options.image_px, self.options.decode)
+            pixels = decode_short_side(body, self.options.resize_px, self.options.decode)
             self._cache.offer(sample, pixels)
         return pixels
 

@@ -36,6 +36,9 @@ class Data:
     """Section [data]."""
 
     batch_size: int = _set(32_768, "pairs a step", min=2)
+    resize_px: int = _set(
+        0, "short side of a picture before the random square is cut out; 0: the side of the square", min=0, max=4096
+    )
     decode: str = _set("exact", "draft: JPEGs scaled while they are decoded; faster", choices=("exact", "draft"))
     num_threads: int = _set(2, "threads that read and decode", min=1, max=1024, identity=False)
     prefetch_batches: int = _set(3, "batches made ahead", min=1, max=1024, identity=False)

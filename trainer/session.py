@@ -25,7 +25,7 @@ from trainer.optim import build_optimiser
 from trainer.recipe import TrainRecipe
 from trainer.tokenizer import ClipTokenizer, read_merges, train_merges
 from wit import manifest
-from wit.errors import MismatchError
+from wit.errors import MismatchError, RecipeError
 from wit.recipe import dumps, identity
 from wit.storage import exists, join, list_names, publish_text, remove_temporaries
 
@@ -91,8 +91,13 @@ def _build_loader(
     def tokenize(captions: Sequence[str]) -> NDArray[np.int64]:
         return tokenizer(captions, config.text.context_length)
 
+    image_px = config.vision.image_px
+    resize_px = recipe.data.resize_px or image_px
+    if resize_px < image_px:
+        raise RecipeError(f"data.resize_px: expected at least the model's {image_px} px, found {resize_px}")
     options = LoaderOptions(
-        image_px=config.vision.image_px,
+        image_px=image_px,
+        resize_px=resize_px,
         decode=recipe.data.decode,
         num_threads=recipe.data.num_threads,
         prefetch_batches=recipe.data.prefetch_batches,

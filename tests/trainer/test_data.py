@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from tests.trainer.conftest import NUM_SAMPLES, Sample, make_sample, make_samples, write_shards
+from trainer.data import Batch, Loader, LoaderOptions, LoaderState, crop_places, epoch_order
+from trainer.index import read_index
+from wit.errors import InputError, MismatchError
+
+BATCH_SIZE = 16
+BATCHES_PER_EPOCH = NUM_SAMPLES // BATCH_SIZE
+
+
+def lengths(captions: Sequence[str]) -> NDArray[np.int64]:
+    """A tokenizer that counts letters."""
+    return np.array([[len(caption)] for caption in captions], np.int64)
+
+
+def open_loader(shards: Path, state: LoaderState | None = None, **options: object) -> Loader:
+    index = read_index(str(shards))
+    state = state or LoaderState(0, 0, seed=5, batch_size=BATCH_SIZE, index_hash=index.hash)
+    return Loader(index, lengths, state, LoaderOptions(image_px=32, resize_px=36, **options))  # type: ignore[arg-type]
+
+
+def take(loader: Loader, count: int) -> list[Batch]:
+    batches = iter(loader)
+    try:
+        return list(islice(batches, count))
+    finally:
+        batches.close()
+
+
+def assert_same(left: list[Batch], right: list[Batch]) -> None:
+    assert [batch.keys for batch in left] == [batch.keys for batch in right]
+    assert [batch.state for batch in left] == [batch.state for batch in right]
+    for one, other in zip(left, right, strict=True):
+        assert np.array_equal(one.images, other.images)
+        assert np.array_equal(one.tokens, other.tokens)
+
+
+# --- the order ---
+
+
+@given(st.integers(0, 300), st.integers(0, 2**40), st.integers(0, 1000))
+def test_an_epoch_is_a_permutation(num_samples: int, seed: int, epoch: int) -> None:
+    """Every sample comes exactly once an epoch, in an order that seed and epoch alone decide."""
+    order = epoch_order(num_samples, seed, epoch)
+    assert sorted(order.tolist()) == list(range(num_samples))
+    assert np.array_equal(order, epoch_order(num_samples, seed, epoch))
+
+
+def test_orders_are_pinned() -> None:
+    """The order and the crops are the same on every machine and with every version of the libraries."""
+    assert epoch_order(10, seed=0, epoch=0).tolist() == PINNED_ORDER
+    assert crop_places(np.arange(2), seed=0, epoch=0).round(6).tolist() == PINNED_PLACES
+
+
+def test_epochs_and_seeds_are_shuffled_apart() -> None:
+    """Two epochs, two seeds, agree on no more places than chance: about 1 in 1,000."""
+    first, later, other = epoch_order(1_000, 0, 0), epoch_order(1_000, 0, 1), epoch_order(1_000, 1, 0)
+    assert max(int((first == later).sum()), int((first == other).sum()), int((first == np.arange(1_000)).sum())) < 8
+
+
+def test_crop_places_are_uniform() -> None:
+    """Places fill [0, 1) evenly in both directions, which are independent, and differ between epochs."""
+    places = crop_places(np.arange(20_000), seed=1, epoch=2)
+    assert places.min() >= 0
+    assert places.max() < 1
+    counts, _, _ = np.histogram2d(places[:, 0], places[:, 1], bins=4, range=[[0, 1], [0, 1]])
+    assert abs(counts / 20_000 - 1 / 16).max() < 0.006  # three deviations of 0.0017, and some
+    assert not np.array_equal(places, crop_places(np.arange(20_000), seed=1, epoch=3))
+
+
+# --- batches ---
+
+
+def test_batches_hold_the_samples_of_the_order(shards: Path, samples: list[Sample]) -> None:
+    """Keys, captions and pictures belong together, and follow the epoch's order; the last partial batch is left out."""
+    index = read_index(str(shards))
+    captions = {str(row["key"]): str(row["caption"]) for row, _ in samples}
+    batches = take(open_loader(shards), 2 * BATCHES_PER_EPOCH)
+    for epoch in (0, 1):
+        wanted = [index.key(sample) for sample in epoch_order(NUM_SAMPLES, 5, epoch)][: BATCHES_PER_EPOCH * BATCH_SIZE]
+        found = batches[epoch * BATCHES_PER_EPOCH : (epoch + 1) * BATCHES_PER_EPOCH]
+        assert [key for batch in found for key in batch.keys] == wanted
+    for batch in batches:
+        assert batch.images.shape == (BATCH_SIZE, 3, 32, 32)
+        assert batch.tokens[:, 0].tolist() == [len(captions[key]) for key in batch.keys]
+
+
+@pytest.mark.parametrize("done", [1, BATCHES_PER_EPOCH - 1, BATCHES_PER_EPOCH, BATCHES_PER_EPOCH + 2])
+def test_any_batch_can_be_gone_on_from(shards: Path, done: int) -> None:
+    """The state beside a batch gives exactly the batches that would have followed, pixels included."""
+    batches = take(open_loader(shards), 2 * BATCHES_PER_EPOCH + 1)
+    state = batches[done - 1].state
+    assert (state.epoch, state.batch) == divmod(done, BATCHES_PER_EPOCH)
+    assert LoaderState(**state.to_json()) == state
+    assert_same(take(open_loader(shards, state), len(batches) - done), batches[done:])
+
+
+@pytest.mark.parametrize(
+    "options", [{"num_threads": 1}, {"num_threads": 7, "prefetch_batches": 9}, {"prefetch_batches": 1}, {"cache_bytes": 100_000}]
+)
+def test_threads_and_memory_change_nothing(shards: Path, options: dict[str, int]) -> None:
+    """However many threads, batches ahead, or bytes of cache: the batches are the same."""
+    assert_same(take(open_loader(shards, **options), 7), take(open_loader(shards), 7))
+
+
+def test_the_cache_is_bounded_and_spares_decoding(shards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With room for all, later epochs decode nothing; with none, everything again."""
+    import trainer.data
+
+    decoded: list[int] = []
+    original = trainer.data.decode_short_side
+
+    def counting(body: bytes, side_px: int, mode: str) -> NDArray[np.uint8]:
+        decoded.append(1)
+        return original(body, side_px, mode)
+
+    monkeypatch.setattr(trainer.data, "decode_short_side", counting)
+    for cache_bytes, most in ((1 << 24, NUM_SAMPLES), (0, 10**6)):
+        decoded.clear()
+        take(open_loader(shards, cache_bytes=cache_bytes), 6 * BATCHES_PER_EPOCH)
+        assert NUM_SAMPLES * 0.7 < len(decoded) <= most
+    assert len(decoded) >= 6 * BATCHES_PER_EPOCH * BATCH_SIZE
+
+
+# --- what cannot be used ---
+
+
+def test_a_bad_sample_is_replaced_by_the_rule(samples: list[Sample], tmp_path: Path) -> None:
+    """A sample that cannot be decoded gives its place to the one a batch later; this is said, and nothing else moves."""
+    broken = make_sample("http://pictures.example/broken", "a broken picture", b"\xff\xd8\xffbroken")
+    shards = write_shards(tmp_path, sorted([*samples, broken], key=lambda one: str(one[0]["key"])), 25)
+    index = read_index(str(shards))
+    state = LoaderState(0, 0, seed=1, batch_size=BATCH_SIZE, index_hash=index.hash)
+    for epoch in range(12):
+        keys = [index.key(sample) for sample in epoch_order(len(index), 1, epoch)]
+        place = keys.index(str(broken[0]["key"]))
+        batches = take(open_loader(shards, replace(state, epoch=epoch)), BATCHES_PER_EPOCH)
+        found = [key for batch in batches for key in batch.keys]
+        replaced = [one for batch in batches for one in batch.replaced]
+        wanted = keys[: len(found)]
+        if place < len(found):
+            wanted[place] = keys[(place + BATCH_SIZE) % len(keys)]
+            assert [(one.key, one.by) for one in replaced] == [(keys[place], wanted[place])]
+            assert replaced[0].reason.startswith("corrupt_image")
+        assert found == wanted
+        assert {batch.images.shape[0] for batch in batches} == {BATCH_SIZE}
+    assert epoch  # at least one epoch was looked at
+
+
+def test_nothing_but_bad_samples_is_an_error(tmp_path: Path) -> None:
+    """Shards in which nothing can be decoded end in one clear line, not in an endless search."""
+    bad = [make_sample(f"http://pictures.example/{n}", "text", b"no picture") for n in range(20)]
+    shards = write_shards(tmp_path, sorted(bad, key=lambda one: str(one[0]["key"])), 25)
+    with pytest.raises(InputError, match="found 9 bad samples in a row, the first .*not_image"):
+        take(open_loader(shards), 1)
+
+
+def test_a_state_of_other_shards_is_refused(shards: Path, tmp_path: Path) -> None:
+    """A state belongs to its shards; with fewer samples than a batch there is nothing to train on."""
+    state = LoaderState(0, 3, seed=5, batch_size=BATCH_SIZE, index_hash="0" * 64)
+    with pytest.raises(MismatchError, match="000000"):
+        open_loader(shards, state)
+    with pytest.raises(InputError, match="at least one batch of 16 samples, found 5"):
+        open_loader(write_shards(tmp_path, make_samples(5), 25))
+
+
+def test_a_shard_that_vanishes_stops_the_loader(samples: list[Sample], tmp_path: Path) -> None:
+    """Bytes that cannot be read are no bad sample: the error names the tar."""
+    shards = write_shards(tmp_path, samples, 25)
+    loader = open_loader(shards)
+    (shards / "00001.tar").unlink()
+    with pytest.raises(InputError, match=r"00001\.tar: cannot be read"):
+        take(loader, 3)
+
+
+def test_an_abandoned_loader_leaves_no_thread(shards: Path) -> None:
+    """Closing the iterator ends its threads, however much was under way."""
+    import threading
+
+    take(open_loader(shards, num_threads=4, prefetch_batches=8), 1)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("wit-loader")]
+
+
+PINNED_ORDER = [7, 9, 2, 6, 3, 0, 1, 8, 4, 5]
+PINNED_PLACES = [[0.505155, 0.093818], [0.552147, 0.487051]]
