@@ -2,8 +2,9 @@
 
 Near-duplicates are images whose 64-bit hashes differ in at most `radius` bits; clusters are the connected components.
 The search is exact. It is one task over all hashes (`wit.hamming`), because neighbours within a radius respect no cut
-of the key space: about 60 bytes an image in memory (hashes, their order, the search's tables), plus 300 bytes for each
-image that has a near-duplicate. 10 million images need 0.6 GB, 400 million 24 GB.
+of the key space: about 60 bytes an image in memory (hashes, their order, the search's tables), plus 200 bytes for each
+image that has a near-duplicate. Measured on one core, 10 million images of which 1.9 million have near-duplicates
+within 3 bits: 13 s and 0.9 GB. 400 million would need 24 GB, and more for their near-duplicates.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
@@ -107,7 +107,7 @@ class FindClusters:
         is_member = counts > 1
         is_member[pairs[0]] = is_member[pairs[1]] = True
         members = _members(part.root, slices, hashes[is_member])
-        hash_of = np.searchsorted(hashes, members["phash"].to_numpy().view(np.uint64))
+        hash_of = _positions(hashes, members["phash"].to_numpy().view(np.uint64))
         first_of = _first_members(hash_of, len(hashes))
         yield from _batched("edges", self._edges(members, hash_of, first_of, pairs))
         cluster_of = _components(len(hashes), pairs)[hash_of]
@@ -150,14 +150,28 @@ def _all_hashes(root: str, slices: list[dict[str, Any]]) -> npt.NDArray[np.uint6
 
 def _members(root: str, slices: list[dict[str, Any]], wanted: npt.NDArray[np.uint64]) -> pa.Table:
     """Return the rows of FINGERPRINTS whose hash is wanted, in key order (that of the parts)."""
-    values = pa.array(wanted.view(np.int64))
     schema = pa.schema([FINGERPRINTS.field(name) for name in _COLUMNS])
     found = [
-        batch.cast(schema).filter(pc.is_in(batch.column("phash"), value_set=values))
+        batch.cast(schema).filter(pa.array(_is_among(batch.column("phash").to_numpy().view(np.uint64), wanted)))
         for each in slices
         for batch in read_slice(root, each["part"], each["start"], each["stop"], _COLUMNS)
     ]
     return pa.Table.from_batches(found, schema).combine_chunks()
+
+
+def _is_among(hashes: npt.NDArray[np.uint64], wanted: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
+    """Return which hashes are among the sorted `wanted` ones."""
+    if not len(wanted):
+        return np.zeros(len(hashes), dtype=np.bool_)
+    return np.equal(wanted[np.minimum(_positions(wanted, hashes), len(wanted) - 1)], hashes)
+
+
+def _positions(ascending: npt.NDArray[np.uint64], values: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+    """Return `np.searchsorted(ascending, values)`, looked up in order: 5 times faster where the cache is small."""
+    order = np.argsort(values)
+    positions = np.empty(len(values), dtype=np.int64)
+    positions[order] = np.searchsorted(ascending, values[order])
+    return positions
 
 
 def _first_members(hash_of: npt.NDArray[np.int64], num_hashes: int) -> npt.NDArray[np.int64]:

@@ -89,7 +89,7 @@ def chained_hashes(draw: st.DrawFn) -> list[int]:
     return hashes
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(hashes=chained_hashes(), radius=st.integers(0, 4), data=st.data())
 def test_survivors_are_those_of_the_rule(
     hashes: list[int], radius: int, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
@@ -111,7 +111,7 @@ def test_survivors_are_those_of_the_rule(
     assert set(tables["rejects"]["reason"].to_pylist()) <= {"near_duplicate"}
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(hashes=chained_hashes(), radius=st.integers(0, 4))
 def test_edges_are_true_and_span_their_clusters(
     hashes: list[int], radius: int, tmp_path_factory: pytest.TempPathFactory
