@@ -11,7 +11,7 @@ Both are one search for space-padded strings by an Aho-Corasick automaton, every
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import ahocorasick_rs
@@ -26,6 +26,9 @@ MODES = (DEFAULT, METACLIP)
 _SPACED = str.maketrans({**{mark: f" {mark} " for mark in ",.;:?!`"}, "\t": " ", "\n": " ", "\r": " "})
 _SPACED_MARK = re.compile(r" [,.;:?!`] ")
 _NEVER_IN_TEXT = re.compile(r"[,.;:?!`\t\n\r]")
+
+_SEPARATOR = "\n"  # in no padded caption and no term that can match
+_JOINED_CHARACTERS = 1_000_000
 
 Integers = npt.NDArray[np.int32]
 
@@ -42,10 +45,7 @@ class Matches(NamedTuple):
 
 
 class Matcher:
-    """Finds terms in captions. Terms that cannot match (`unmatchable`) are left out.
-
-    500,000 terms take about a second and 100 MB; see benchmarks.
-    """
+    """Finds terms in captions. Terms that cannot match (`unmatchable`) are left out; equal normal forms all match."""
 
     def __init__(self, terms: Sequence[str], mode: str = DEFAULT) -> None:
         self._padded = _padded_caption if mode == DEFAULT else _metaclip_caption
@@ -54,28 +54,57 @@ class Matcher:
         for query_id, term in enumerate(terms):
             if query_id not in out:
                 ids.setdefault(_padded_term(term, mode), []).append(query_id)
-        self._ids = list(ids.values())
+        self._ids = np.array([query_id for group in ids.values() for query_id in group], np.int32)
+        self._num_ids = np.array([len(group) for group in ids.values()], np.int64)
+        self._first_id = np.cumsum(self._num_ids) - self._num_ids
         self._automaton: Any = ahocorasick_rs.AhoCorasick(list(ids))
 
-    def match(self, captions: Iterable[str]) -> Matches:
-        """Return every match of every caption."""
-        rows: list[int] = []
-        query_ids: list[int] = []
-        positions: list[int] = []
+    def match(self, captions: Sequence[str]) -> Matches:
+        """Return every match of every caption.
+
+        Captions are searched joined, some at a time: what Python does once a caption costs more than the search.
+        """
+        found: list[Matches] = []
+        texts: list[str] = []
+        first_row = num_characters = 0
         for row, caption in enumerate(captions):
-            text = self._padded(caption)
-            first: dict[int, int] = {}
-            for pattern, start, _ in self._automaton.find_matches_as_indexes(text, overlapping=True):
-                first.setdefault(pattern, start)
-            found = sorted((query_id, start) for pattern, start in first.items() for query_id in self._ids[pattern])
-            rows += [row] * len(found)
-            query_ids += [query_id for query_id, _ in found]
-            positions += [_num_tokens_before(text, start) for _, start in found]
-        return Matches(*(np.array(column, np.int32) for column in (rows, query_ids, positions)))
+            texts.append(self._padded(caption))
+            num_characters += len(texts[-1])
+            if num_characters >= _JOINED_CHARACTERS or row == len(captions) - 1:
+                found.append(self._match_joined(texts, first_row))
+                texts, first_row, num_characters = [], row + 1, 0
+        if not found:
+            return Matches(*(np.empty(0, np.int32) for _ in Matches._fields))
+        return Matches(*(np.concatenate(columns) for columns in zip(*found, strict=True)))
+
+    def _match_joined(self, texts: list[str], first_row: int) -> Matches:
+        joined = _SEPARATOR.join(texts)
+        lengths = np.array([len(text) + 1 for text in texts], np.int64)
+        begins = np.cumsum(lengths) - lengths
+        hits = np.array(self._automaton.find_matches_as_indexes(joined, overlapping=True), np.int64).reshape(-1, 3)
+        patterns, starts = hits[:, 0], hits[:, 1]
+        num_ids = self._num_ids[patterns]
+        places = np.arange(num_ids.sum()) - np.repeat(np.cumsum(num_ids) - num_ids, num_ids)
+        query_ids = self._ids[np.repeat(self._first_id[patterns], num_ids) + places]
+        starts = np.repeat(starts, num_ids)
+        rows = np.searchsorted(begins, starts, "right") - 1
+        order = np.lexsort((starts, query_ids, rows))
+        rows, query_ids, starts = rows[order], query_ids[order], starts[order]
+        is_first = np.ones(len(rows), np.bool_)
+        is_first[1:] = (rows[1:] != rows[:-1]) | (query_ids[1:] != query_ids[:-1])
+        rows, query_ids, starts = rows[is_first], query_ids[is_first], starts[is_first]
+        num_begun = _num_tokens_begun(joined)
+        positions = num_begun[starts] - num_begun[begins[rows]]
+        return Matches((rows + first_row).astype(np.int32), query_ids, positions.astype(np.int32))
 
 
-def _num_tokens_before(text: str, start: int) -> int:
-    return len(text[:start].split(" ")) - 1
+def _num_tokens_begun(text: str) -> npt.NDArray[np.int64]:
+    """Return, for each character, how many runs of non-spaces begin at it or before."""
+    characters = np.frombuffer(text.encode("utf-32-le"), np.uint32)
+    is_space = (characters == ord(" ")) | (characters == ord(_SEPARATOR))
+    begins = ~is_space
+    begins[1:] &= is_space[:-1]
+    return np.cumsum(begins, dtype=np.int64)
 
 
 def _padded_caption(caption: str) -> str:

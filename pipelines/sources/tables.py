@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
 
-from pipelines.sources.rows import Rows, csv_rows, json_rows, open_parquet, parquet_rows, require_text
+from pipelines.sources.links import unescape_attribute
+from pipelines.sources.rows import Choose, Rows, csv_rows, json_rows, open_parquet, parquet_rows, require_text
 from pipelines.sources.source import Fault, Link, Slice
 from wit.errors import InputError
 from wit.storage import base_name
@@ -51,7 +52,7 @@ class Tables:
     def slices(self, url: str) -> Iterator[Slice]:
         """Cut a Parquet file by rows; a text format is one slice. Raises InputError for a wrong format or column."""
         if _format(url)[0] != "parquet":
-            next(self._rows(Slice(url)), None)  # a wrong column is told of before any work
+            next(self._rows(Slice(url), partial(self.columns, url)), None)  # a wrong column is told of before any work
             yield Slice(url)
             return
         with open_parquet(url) as file:
@@ -61,17 +62,25 @@ class Tables:
             yield Slice(url, start, min(start + SLICE_ROWS, num_rows))
 
     def findings(self, piece: Slice) -> Iterator[Link | Fault]:
-        """Yield each row's URL and caption; `offset` is the row's number in the file, from 0."""
-        attribute = self.caption_column or PRESETS[self.preset][1] or "caption"
-        for number, row in enumerate(self._rows(piece), piece.start):
+        """Yield each row's URL and caption; `offset` is the row's number in the file, from 0.
+
+        Captions of published tables still have their entities, so they are decoded here.
+        """
+        columns = ("", "")
+
+        def choose(names: list[str]) -> tuple[str, str]:
+            nonlocal columns
+            columns = self.columns(piece.url, names)
+            return columns
+
+        for number, row in enumerate(self._rows(piece, choose), piece.start):
             if isinstance(row, Fault):
                 yield row if row.offset is None else row._replace(offset=number)
             else:
-                yield Link(row[0] or "", "", row[1] or "", None, number, attribute)
+                yield Link(row[0] or "", "", unescape_attribute(row[1] or ""), None, number, columns[1])
 
-    def _rows(self, piece: Slice) -> Rows:
+    def _rows(self, piece: Slice, choose: Choose) -> Rows:
         kind, compression = _format(piece.url)
-        choose = partial(self.columns, piece.url)
         if kind == "parquet":
             return parquet_rows(piece.url, choose, piece.start, _NO_LIMIT if piece.stop is None else piece.stop)
         if kind in _DELIMITERS:

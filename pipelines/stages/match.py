@@ -91,7 +91,7 @@ class MatchCaptions:
         )
 
 
-def _with_queries(batch: pa.RecordBatch, found: Matches, counts: npt.NDArray[np.int64]) -> pa.RecordBatch:  
+def _with_queries(batch: pa.RecordBatch, found: Matches, counts: npt.NDArray[np.int64]) -> pa.RecordBatch:
     """Return the rows that match, each with its queries; `found` is sorted by row, then query."""
     kept = batch.filter(pa.array(counts > 0))
     offsets = np.concatenate([[0], np.cumsum(counts[counts > 0])]).astype(np.int32)
