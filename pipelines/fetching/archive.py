@@ -13,6 +13,7 @@ from pipelines.fetching.outcome import NOT_IN_ARCHIVE, OPTED_OUT, TOO_LARGE, TRU
 from pipelines.sources.archive import read_body, records
 from pipelines.sources.payload import decode_payload
 from pipelines.sources.source import Fault
+from wit.errors import InputError
 from wit.storage import open_input
 
 Entry = tuple[str, int, str, int]
@@ -38,10 +39,20 @@ def _is_success(record: Any) -> bool:
 
 
 def index(url: str) -> Iterator[Entry]:
-    """Yield where an archive holds answers of success, in its order; one that breaks off is indexed up to there."""
+    """Yield where an archive holds answers of success, in its order; one that breaks off is indexed up to there.
+
+    Raises InputError for an archive compressed as a whole, whose records cannot be read one by one.
+    """
+    last = -1
     for record in records(url):
         if isinstance(record, Fault):  # extract has a reject for it; here its bodies are simply not there
             return
+        if record.stream_pos <= last:
+            raise InputError(
+                f"{url}: expected a WARC compressed record by record, found one compressed as a whole; decompress it, "
+                "or recompress it by records (warcio recompress)"
+            )
+        last = record.stream_pos
         if record.record_type in _ANSWERS and _is_success(record):
             is_revisit = record.record_type == WarcRecordType.revisit
             yield _target(record), record.stream_pos, record.headers.get("WARC-Payload-Digest") or "", int(is_revisit)
@@ -71,7 +82,7 @@ class ArchiveReader:
         try:
             record = next(iter(ArchiveIterator(self._file, parse_http=False)), None)
             if record is None or not _is_success(record):
-                raise Refused(NOT_IN_ARCHIVE, "no record at its offset: the archive is not compressed record by record")
+                raise Refused(NOT_IN_ARCHIVE, "no answer of success at its offset")
             return Body(self._payload(record), _target(record))
         except OSError as error:
             raise Refused(TRUNCATED_BODY, "the archive is damaged in its record") from error

@@ -34,6 +34,8 @@ T = TypeVar("T")
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _PASSING = frozenset({429, 502, 503, 504})
+_KEEPALIVE_S = 2.0  # idle connections count against no limit: 200 new hosts a second keep 400 open; 15 s, 3,000
+_ROBOTS_PER_CONNECTION = 8  # robots.txt kept; hosts that take turns are half as many
 _DNS_THREADS = 32  # getaddrinfo blocks a thread; a few dead name servers must not stall the rest
 
 
@@ -68,7 +70,11 @@ class HttpClient:
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_DNS_THREADS))
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
-                limit=policy.concurrency, limit_per_host=policy.per_host, resolver=self._resolver, ttl_dns_cache=300
+                limit=policy.concurrency,
+                limit_per_host=policy.per_host,
+                resolver=self._resolver,
+                ttl_dns_cache=300,
+                keepalive_timeout=_KEEPALIVE_S,
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),  # one deadline of our own covers all
@@ -139,7 +145,7 @@ class HttpClient:
         """Ask once; return the body, or the place it has moved to. Raises Refused."""
         with refusals(progress):
             async with self._session.get(asked, allow_redirects=False) as response:
-                progress.has_answered = True
+                progress.hear()
                 location = response.headers.get("Location")
                 if response.status in _REDIRECTS and location:
                     return location
@@ -162,10 +168,12 @@ class HttpClient:
         if not self.policy.obey_robots:
             return
         origin = str(asked.origin())
-        if origin not in self._robots:
-            self._robots[origin] = asyncio.ensure_future(self._fetch_robots(origin))
+        task = self._robots.pop(origin, None) or asyncio.ensure_future(self._fetch_robots(origin))
+        self._robots[origin] = task  # last used, last dropped
+        if len(self._robots) > _ROBOTS_PER_CONNECTION * self.policy.concurrency:
+            self._robots.pop(next(iter(self._robots)))
         # Shielded: many URLs wait for this one answer, and the deadline of one must not take it from the others.
-        rules = await asyncio.shield(self._robots[origin])
+        rules = await asyncio.shield(task)
         if not rules.allows(str(asked)):
             raise Refused(ROBOTS_DISALLOWED, rules.why)
 
@@ -187,7 +195,7 @@ class HttpClient:
         for _ in range(robots.MAX_REDIRECTS + 1):
             with refusals(progress):
                 async with self._session.get(asked, allow_redirects=False) as response:
-                    progress.has_answered = True
+                    progress.hear()
                     location = response.headers.get("Location")
                     if response.status not in _REDIRECTS or not location:
                         if 400 <= response.status < 500 and response.status != 429:

@@ -31,17 +31,24 @@ class _Host:
 
 
 class Schedule:
-    """Hands out URLs host by host, in the order given within a host."""
+    """Hands out URLs host by host, in the order given within a host.
 
-    def __init__(self, urls: Iterable[str], per_host: int, give_up_after: int) -> None:
+    `num_active` hosts take turns, those with most URLs first, and the next comes in when one is through: connections
+    and robots.txt are used again while they are warm, and the longest queues do not remain for the end.
+    """
+
+    def __init__(self, urls: Iterable[str], per_host: int, give_up_after: int, num_active: int) -> None:
         self._per_host = per_host
         self._give_up_after = give_up_after
         self._hosts: dict[str, _Host] = {}
         for url in urls:
             self._hosts.setdefault(host_of(url), _Host()).waiting.append(url)
-        self._ready = deque(self._hosts.values())
+        self._dormant = deque(sorted(self._hosts.values(), key=lambda host: -len(host.waiting)))
         self._num_hosts_waiting = len(self._hosts)
+        self._ready: deque[_Host] = deque()
         self._changed = asyncio.Condition()
+        for _ in range(min(num_active, len(self._dormant))):
+            self._activate()
 
     async def take(self) -> str | None:
         """Return the next URL, waiting until its host may be asked; None when all have been handed out."""
@@ -57,6 +64,7 @@ class Schedule:
                 self._offer(host)
             else:
                 self._retire()
+            self._changed.notify(len(self._ready))
             return url
 
     async def finish(self, url: str, refusal: Refused | None) -> list[str]:
@@ -72,8 +80,10 @@ class Schedule:
                 given_up = list(host.waiting)
                 host.waiting.clear()
                 self._retire()
+                self._changed.notify(len(self._ready))
                 return given_up
             self._offer(host)
+            self._changed.notify(len(self._ready))
             return []
 
     def _offer(self, host: _Host) -> None:
@@ -82,10 +92,15 @@ class Schedule:
         if host.waiting and not host.is_ready and host.num_running < limit:
             host.is_ready = True
             self._ready.append(host)
-            self._changed.notify()
+
+    def _activate(self) -> None:
+        self._offer(self._dormant.popleft())
 
     def _retire(self) -> None:
+        """Note that a host has no URLs left; the next one takes its turn."""
         self._num_hosts_waiting -= 1
+        if self._dormant:
+            self._activate()
         if not self._num_hosts_waiting:
             self._changed.notify_all()
 

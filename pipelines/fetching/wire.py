@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import ssl
 import zlib
@@ -14,10 +15,14 @@ import aiohttp
 from yarl import URL
 
 from pipelines.fetching.outcome import CONNECTION_ERROR, TOO_LARGE, TRUNCATED_BODY, UNSUPPORTED_URL, Refused
+from wit.errors import UserError
 
 _CHUNK_BYTES = 65_536
 _SAFE = "/%:@!$&'()*+,;=~-._[]|"
 _WINDOW_BITS = {"gzip": 31, "x-gzip": 31, "deflate": 15}  # zlib's wbits; 16 more than 15: with gzip's header
+_TOO_MANY_FILES = (
+    "fetch: no more files can be opened by this process; lower fetch.concurrency, or raise the limit (ulimit -n)"
+)
 
 
 @dataclass
@@ -27,6 +32,13 @@ class Progress:
     expires: float
     """When its time is up, on the event loop's clock, in seconds."""
     has_answered: bool = False
+    """Whether anything was heard, from the first host or from one it redirected to."""
+    is_in_body: bool = False
+    """Whether the request that runs has had its status and headers."""
+
+    def hear(self) -> None:
+        """Note that status and headers have come."""
+        self.has_answered = self.is_in_body = True
 
 
 def request_url(url: str) -> URL:
@@ -75,18 +87,26 @@ async def read_body(response: aiohttp.ClientResponse, max_bytes: int, *, is_cut:
 @contextmanager
 def refusals(progress: Progress) -> Iterator[None]:
     """Turn what the HTTP library raises into Refused; details name the kind of failure, never a port or a time."""
+    progress.is_in_body = False
     try:
         yield
+    except Refused as refusal:  # by the resolver: when a redirect leads to a dead host, the first is not dead
+        refusal.is_unreached = refusal.is_unreached and not progress.has_answered
+        raise
     except (aiohttp.ClientSSLError, ssl.SSLError) as error:
-        raise Refused(CONNECTION_ERROR, "TLS: certificate or handshake refused", is_unreached=True) from error
+        detail = "TLS: certificate or handshake refused"
+        raise Refused(CONNECTION_ERROR, detail, is_unreached=not progress.has_answered) from error
     except aiohttp.InvalidURL as error:
         raise Refused(UNSUPPORTED_URL, "not a valid URL") from error
     except zlib.error as error:
         raise Refused(TRUNCATED_BODY, "its compression is broken", is_passing=True) from error
     except (aiohttp.ClientError, OSError, ValueError) as error:  # ValueError: a header that cannot be sent or parsed
-        if progress.has_answered:
+        if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+            raise UserError(_TOO_MANY_FILES) from error
+        if progress.is_in_body:
             raise Refused(TRUNCATED_BODY, "the connection ended before the body", is_passing=True) from error
-        raise Refused(CONNECTION_ERROR, _kind(error), is_passing=True, is_unreached=True) from error
+        is_unreached = not progress.has_answered
+        raise Refused(CONNECTION_ERROR, _kind(error), is_passing=True, is_unreached=is_unreached) from error
 
 
 def _kind(error: Exception) -> str:

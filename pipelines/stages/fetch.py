@@ -184,7 +184,7 @@ class FetchFromWeb:
                 except ImageRejected as rejected:
                     spool.reject(url, rejected.reason, rejected.detail)
 
-            schedule = Schedule(urls, settings.per_host, settings.give_up_after)
+            schedule = Schedule(urls, settings.per_host, settings.give_up_after, 4 * settings.concurrency)
             async with HttpClient(settings.policy(), settings.resolver()) as client:
                 await fetch_all(urls, client.fetch, deliver, settings.concurrency, schedule)
 

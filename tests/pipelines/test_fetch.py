@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import hashlib
 import io
 import random
@@ -222,14 +223,17 @@ def test_revisits_give_the_body_of_the_original(tmp_path: Path) -> None:
 
 
 def test_a_damaged_archive_gives_what_it_holds(tmp_path: Path) -> None:
-    """A WARC that breaks off gives its bodies until there, rubbish none, and a missing file is the user's mistake."""
+    """A WARC that breaks off gives its bodies until there, rubbish none; one gzipped whole is told, a missing one too."""
     (tmp_path / "rubbish.warc").write_text("not an archive")
     pair = ("http://a.example/", "x")
     nothing = from_archives((str(tmp_path / "rubbish.warc"),), [pair], tmp_path)
     assert nothing["rejects"]["reason"].to_pylist() == ["not_in_archive"]
+    path = real_data("webarchive", "aut", "example.warc.gz")
+    (tmp_path / "whole.warc.gz").write_bytes(gzip.compress(gzip.decompress(path.read_bytes()), 1))
+    with pytest.raises(InputError, match="record by record"):
+        from_archives((str(tmp_path / "whole.warc.gz"),), [pair], tmp_path)
     with pytest.raises(InputError, match="missing"):
         from_archives((str(tmp_path / "missing.warc"),), [pair], tmp_path)
-    path = real_data("webarchive", "aut", "example.warc.gz")
     (tmp_path / "half.warc.gz").write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     written = from_archives((str(tmp_path / "half.warc.gz"),), alt_texts(path), tmp_path)
     assert 0 < written["kept"].num_rows < 69

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gzip
 import time
 from dataclasses import replace
@@ -14,8 +15,9 @@ from pipelines.fetching import addresses
 from pipelines.fetching.addresses import CheckedResolver, FixedResolver
 from pipelines.fetching.http import HttpClient, Policy
 from pipelines.fetching.outcome import Body, Refused
-from pipelines.fetching.wire import request_url
+from pipelines.fetching.wire import Progress, refusals, request_url
 from tests.pipelines.fetching.faults import answer, drip, endless, hang, raw, serving
+from wit.errors import UserError
 
 POLICY = Policy(
     user_agent="wit/0.1 (+https://example.org/contact)", concurrency=8, per_host=8, deadline_s=0.4, max_bytes=100_000,
@@ -228,6 +230,33 @@ def test_what_names_resolve_to_is_judged() -> None:
         ("private_address", "here.example is 127.0.0.1"),
         ("dns_error", "gone.example does not resolve"),
     ]
+
+
+def test_a_redirect_to_a_dead_host_does_not_count_against_the_first() -> None:
+    """A redirect's refused connection or missing name is its own reason; the host that redirected was heard."""
+
+    async def lookup(host: str) -> list[str]:
+        if host == "gone.example":
+            raise OSError("no such name")
+        return ["127.0.0.2" if host == "dead.example" else "127.0.0.1"]
+
+    with serving({}) as server:
+        start = f"http://a.example:{server.port}"
+        to = {"dead": f"http://dead.example:{server.port}/", "gone": "http://gone.example/"}
+        server.scripts = {f"{start}/{name}": answer(b"", 302, Location=url) for name, url in to.items()}
+        resolver = CheckedResolver(lookup, allow_private=True)
+        outcomes = fetch(server.address, *server.scripts, f"http://dead.example:{server.port}/", resolver=resolver)
+    assert [(one.reason, one.is_unreached) for one in outcomes if isinstance(one, Refused)] == [
+        ("connection_error", False),
+        ("dns_error", False),
+        ("connection_error", True),
+    ]
+
+
+def test_a_process_without_file_handles_is_told_so() -> None:
+    """No file handle left is this machine's trouble, not the host's: an error with what to do, not a reject."""
+    with pytest.raises(UserError, match="ulimit"), refusals(Progress(0.0)):
+        raise OSError(errno.EMFILE, "Too many open files")
 
 
 def test_loopback_is_reached_only_when_it_is_allowed() -> None:

@@ -11,7 +11,13 @@ from pipelines.fetching.schedule import GIVEN_UP, Fetch, Schedule, fetch_all
 
 
 def run(
-    urls: list[str], fetch: Fetch, *, concurrency: int = 8, per_host: int = 2, give_up_after: int = 3
+    urls: list[str],
+    fetch: Fetch,
+    *,
+    concurrency: int = 8,
+    per_host: int = 2,
+    give_up_after: int = 3,
+    num_active: int = 32,
 ) -> dict[str, Body | Refused]:
     """Fetch URLs under a schedule; each must be delivered once."""
     delivered: dict[str, Body | Refused] = {}
@@ -22,7 +28,7 @@ def run(
 
     async def main() -> None:
         await asyncio.wait_for(
-            fetch_all(urls, fetch, deliver, concurrency, Schedule(urls, per_host, give_up_after)), 10
+            fetch_all(urls, fetch, deliver, concurrency, Schedule(urls, per_host, give_up_after, num_active)), 10
         )
 
     asyncio.run(main())
@@ -31,7 +37,11 @@ def run(
 
 def test_every_url_is_delivered_once_within_the_limits() -> None:
     """Random hosts and delays: each URL once, at most `concurrency` at a time and `per_host` of a host."""
-    chance = random.Random(1)
+    for num_active in (1, 3, 32):
+        _check_limits(random.Random(num_active), num_active)
+
+
+def _check_limits(chance: random.Random, num_active: int) -> None:
     urls = [f"http://h{chance.randrange(12)}.example/{number}" for number in range(300)]
     running: Counter[str] = Counter()
     most: Counter[str] = Counter()
@@ -45,7 +55,7 @@ def test_every_url_is_delivered_once_within_the_limits() -> None:
         running[host] -= 1
         return Body(b"", url)
 
-    assert set(run(urls, fetch)) == set(urls)
+    assert set(run(urls, fetch, num_active=num_active)) == set(urls)
     assert most.pop("all") <= 8
     assert max(most.values()) == 2
 
