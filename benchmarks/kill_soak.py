@@ -91,7 +91,7 @@ def soak_over(
         kind = _kill_at(process, chance.uniform(0.3, length_s * 0.5), chance)
         if kind == "worker":
             _expect_success(process, length_s * 10 + 60)
-        process.wait()
+        process.communicate()
         _check(target, expected)
         kills[kind] += kind != "finished"
         if kind != "parent":
