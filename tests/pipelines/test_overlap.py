@@ -12,10 +12,9 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from pipelines.sources.evaluation_sets import list_inputs, parse, parse_all, read_images
+from pipelines.sources.evaluation_sets import list_inputs, parse, read_images
 from pipelines.stages.overlap import HashReferences, ListEvaluationInputs, Overlap
 from tests.support import MemoryPart, real_data, run_map
-from wit.errors import InputError, UserError
 from wit.fingerprint import phash_stored, to_signed
 from wit.image import Limits, prepare
 from wit.keys import sample_key
@@ -119,23 +118,6 @@ def test_a_tar_gives_the_same_hashes_as_its_folder(tmp_path: Path, tar_format: i
     in_tar = {item.removeprefix("eval.tar/./"): value for item, value in hashes(tmp_path / "eval.tar").items()}
     assert in_tar == hashes(folder)
     assert len(in_tar) == 5
-
-
-@pytest.mark.parametrize("text", ["cifar10", "=path", "name="])
-def test_malformed_sets_are_user_errors(text: str) -> None:
-    """Anything but NAME=PATH is refused with what was expected."""
-    with pytest.raises(UserError, match="NAME=PATH"):
-        parse(text)
-
-
-def test_bad_paths_are_user_errors(tmp_path: Path) -> None:
-    """A missing path, an empty folder, a file that is no tar and two sets of one name are each refused."""
-    (tmp_path / "file.txt").write_text("")
-    for path, message in (("none", "found nothing"), (".", "found neither"), ("file.txt", r"\.tar")):
-        with pytest.raises(InputError, match=message):
-            list_inputs(parse(f"x={tmp_path / path}"))
-    with pytest.raises(UserError, match="rename one"):
-        parse_all(["a=1", "b=2", "a=3"])
 
 
 def test_human_judged_duplicates_of_cifar() -> None:
