@@ -223,7 +223,7 @@ def test_revisits_give_the_body_of_the_original(tmp_path: Path) -> None:
 
 
 def test_a_damaged_archive_gives_what_it_holds(tmp_path: Path) -> None:
-    """A WARC that breaks off gives its bodies until there, rubbish none; one gzipped whole is told, a missing one too."""
+    """A WARC that breaks off gives what it holds, rubbish none; one gzipped whole is told, and a missing one."""
     (tmp_path / "rubbish.warc").write_text("not an archive")
     pair = ("http://a.example/", "x")
     nothing = from_archives((str(tmp_path / "rubbish.warc"),), [pair], tmp_path)

@@ -80,7 +80,10 @@ class FaultServer:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while not writer.is_closing():
-                head = (await reader.readuntil(b"\r\n\r\n")).decode()
+                first = await reader.readexactly(1)
+                if first == b"\x16":  # a TLS handshake
+                    return writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+                head = (first + await reader.readuntil(b"\r\n\r\n")).decode()
                 path = head.split(" ", 2)[1]
                 fields = dict(line.lower().split(": ", 1) for line in head.splitlines()[1:] if line)
                 self.agents.add(fields["user-agent"])

@@ -253,6 +253,16 @@ def test_a_redirect_to_a_dead_host_does_not_count_against_the_first() -> None:
     ]
 
 
+def test_names_of_this_machine_and_broken_tls() -> None:
+    """localhost, as the system resolves it, is private_address; a host that speaks no TLS is a connection_error."""
+    with serving({}) as server:
+        (local,) = fetch(server.address, f"http://localhost:{server.port}/", resolver=CheckedResolver())
+        (plain,) = fetch(server.address, "https://a.example/")
+        assert not server.asked
+    assert reason(local)[0] == "private_address"
+    assert reason(plain) == ("connection_error", "TLS: certificate or handshake refused")
+
+
 def test_a_process_without_file_handles_is_told_so() -> None:
     """No file handle left is this machine's trouble, not the host's: an error with what to do, not a reject."""
     with pytest.raises(UserError, match="ulimit"), refusals(Progress(0.0)):
