@@ -193,12 +193,14 @@ class Loader:
     def _usable(self, order: NDArray[np.int64], position: int) -> tuple[int, Pixels, str, list[tuple[int, str]]]:
         """Return (sample, pixels, caption, bad samples) for a position of the epoch's order.
 
-        The rule: a sample that cannot be decoded is replaced by the one a batch later in the order, wrapping round at
-        its end. Raises InputError after MAX_SUBSTITUTES bad ones in a row.
+        The rule: a sample that cannot be decoded is replaced by the one a batch later in the order; past its end this
+        goes on from its beginning, one place further on each time round. Raises InputError after MAX_SUBSTITUTES bad
+        ones in a row.
         """
         bad: list[tuple[int, str]] = []
         for substitute in range(MAX_SUBSTITUTES + 1):
-            sample = int(order[(position + substitute * self.state.batch_size) % len(order)])
+            rounds, place = divmod(position + substitute * self.state.batch_size, len(order))
+            sample = int(order[(place + rounds) % len(order)])
             body, caption = read_sample(self.index, sample)
             try:
                 return sample, self._pixels(sample, body), caption, bad

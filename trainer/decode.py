@@ -9,7 +9,7 @@ import zlib
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from wit.image import CORRUPT_IMAGE, NOT_IMAGE, TOO_MANY_PIXELS, ImageRejected, sniff
 
@@ -45,6 +45,8 @@ def decode_short_side(body: bytes, side_px: int, mode: str = "exact") -> Pixels:
             return np.asarray(image.convert("RGB").resize(size, Image.Resampling.BICUBIC))
     except Image.DecompressionBombError as error:
         raise ImageRejected(TOO_MANY_PIXELS, str(error)) from error
+    except UnidentifiedImageError as error:
+        raise ImageRejected(CORRUPT_IMAGE, f"its header is not that of a {found.upper()}") from error
     except _DECODER_ERRORS as error:
         raise ImageRejected(CORRUPT_IMAGE, " ".join(str(error).split()) or type(error).__name__) from error
 

@@ -20,7 +20,9 @@ def test_samples_are_read_as_tar_reads_them(shards: Path) -> None:
         with tarfile.open(index.shards[index.shard[sample]]) as tar:
             members = {member.name: member for member in tar if member.name.startswith(index.key(sample))}
             text = next(tar.extractfile(one).read() for name, one in members.items() if name.endswith(".txt"))  # type: ignore[union-attr]
-            image = next(tar.extractfile(one).read() for name, one in members.items() if not name.endswith((".txt", ".json")))  # type: ignore[union-attr]
+            image = next(
+                tar.extractfile(one).read() for name, one in members.items() if not name.endswith((".txt", ".json"))
+            )  # type: ignore[union-attr]
         assert read_sample(index, sample) == (image, text.decode())
 
 

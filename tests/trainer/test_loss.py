@@ -36,7 +36,9 @@ def test_loss_equals_the_naive_sum(scale: float) -> None:
 def test_loss_is_symmetric_and_lowest_for_the_right_pairs() -> None:
     """Exchanging the sides changes nothing; equal pairs beat shuffled ones."""
     image, text, scale = unit_rows(0), unit_rows(1), torch.tensor(10.0)
-    assert float(contrastive_loss(image, text, scale)[0]) == pytest.approx(float(contrastive_loss(text, image, scale)[0]))
+    assert float(contrastive_loss(image, text, scale)[0]) == pytest.approx(
+        float(contrastive_loss(text, image, scale)[0])
+    )
     assert contrastive_loss(image, image, scale)[0] < contrastive_loss(image, image.roll(1, 0), scale)[0]
 
 

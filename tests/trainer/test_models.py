@@ -84,17 +84,29 @@ def test_state_dict_has_the_released_names_and_shapes() -> None:
 def reference_block(state: dict[str, Tensor], prefix: str, x_BLW: Tensor, heads: int, mask: Tensor | None) -> Tensor:
     width = x_BLW.shape[-1]
     attention = nn.MultiheadAttention(width, heads, batch_first=True)
-    attention.load_state_dict({name.removeprefix(f"{prefix}.attn."): v for name, v in state.items() if ".attn." in name and name.startswith(f"{prefix}.")})
+    attention.load_state_dict(
+        {
+            name.removeprefix(f"{prefix}.attn."): v
+            for name, v in state.items()
+            if ".attn." in name and name.startswith(f"{prefix}.")
+        }
+    )
     y = reference_norm(state, f"{prefix}.ln_1", x_BLW)
     x_BLW = x_BLW + attention(y, y, y, need_weights=False, attn_mask=mask)[0]
-    y = reference_norm(state, f"{prefix}.ln_2", x_BLW) @ state[f"{prefix}.mlp.c_fc.weight"].T + state[f"{prefix}.mlp.c_fc.bias"]
+    y = (
+        reference_norm(state, f"{prefix}.ln_2", x_BLW) @ state[f"{prefix}.mlp.c_fc.weight"].T
+        + state[f"{prefix}.mlp.c_fc.bias"]
+    )
     y = y / (1 + torch.exp(-1.702 * y))
     return x_BLW + y @ state[f"{prefix}.mlp.c_proj.weight"].T + state[f"{prefix}.mlp.c_proj.bias"]
 
 
 def reference_norm(state: dict[str, Tensor], name: str, x: Tensor) -> Tensor:
     centred = x - x.mean(dim=-1, keepdim=True)
-    return centred / torch.sqrt((centred**2).mean(dim=-1, keepdim=True) + 1e-5) * state[f"{name}.weight"] + state[f"{name}.bias"]
+    return (
+        centred / torch.sqrt((centred**2).mean(dim=-1, keepdim=True) + 1e-5) * state[f"{name}.weight"]
+        + state[f"{name}.bias"]
+    )
 
 
 def reference_image(state: dict[str, Tensor], images: Tensor) -> Tensor:

@@ -34,7 +34,10 @@ def test_gains_and_biases_do_not_decay() -> None:
     decayed, plain = ({names[id(parameter)] for parameter in group["params"]} for group in optimiser.param_groups)
     assert decayed | plain == set(names.values())
     assert not decayed & plain
-    assert {name for name in plain if not name.endswith("bias") and "ln_" not in name} == {"logit_scale", "visual.class_embedding"}
+    assert {name for name in plain if not name.endswith("bias") and "ln_" not in name} == {
+        "logit_scale",
+        "visual.class_embedding",
+    }
     assert [group["weight_decay"] for group in optimiser.param_groups] == [0.2, 0.0]
 
 

@@ -83,7 +83,21 @@ HOSTILE = (
 @pytest.fixture(scope="module")
 def captions() -> list[str]:
     rng = random.Random(0)
-    words = ["the", "theme", "there", "red", "reddish", "blue", "ring", "string", "star's", "café", "日本", "don't", "№5"]
+    words = [
+        "the",
+        "theme",
+        "there",
+        "red",
+        "reddish",
+        "blue",
+        "ring",
+        "string",
+        "star's",
+        "café",
+        "日本",
+        "don't",
+        "№5",
+    ]
     return [" ".join(rng.choices(words, k=6)) for _ in range(300)]
 
 
@@ -103,7 +117,9 @@ def reference(merges: Merges) -> ReferenceTokenizer:
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_ids_equal_the_reference_on_hostile_text(text: str, tokenizer: ClipTokenizer, reference: ReferenceTokenizer) -> None:
+def test_ids_equal_the_reference_on_hostile_text(
+    text: str, tokenizer: ClipTokenizer, reference: ReferenceTokenizer
+) -> None:
     """Entities, broken encodings, other scripts, emoji, marks written out: the ids are the reference's."""
     assert tokenizer.encode(text) == reference.encode(text)
 

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from click.testing import CliRunner
+from PIL import Image
+
+from tests.trainer.conftest import micro_recipe
+from trainer.cli import evaluate
+from trainer.decode import center_crop, decode_short_side
+from trainer.evaluation.templates import TEMPLATES, read_templates
+from trainer.evaluation.zero_shot import build_classifier, evaluate_zero_shot, read_image_folder
+from trainer.loop import train
+from trainer.models.clip import build_clip
+from trainer.models.config import CONFIGS
+from trainer.step import normalise_images
+from trainer.tokenizer import ClipTokenizer
+from wit.errors import InputError
+from wit.schema import PREDICTIONS
+from wit.statistics import clopper_pearson
+
+CPU = torch.device("cpu")
+MODEL = build_clip(CONFIGS["ViT-micro/16"], seed=0).eval()
+TOKENIZER = ClipTokenizer([("t", "h")])
+COLOURS = {"red_thing": (220, 20, 20), "green thing": (20, 220, 20), "blue thing": (20, 20, 220)}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three classes with two, three and four pictures of about their colour."""
+    root = tmp_path_factory.mktemp("classes")
+    rng = np.random.default_rng(0)
+    for count, (name, colour) in enumerate(COLOURS.items(), 2):
+        (root / name).mkdir()
+        for number in range(count):
+            pixels = np.clip(rng.normal(colour, 25, (40, 50 + number, 3)), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(root / name / f"{number}.png")
+        (root / name / "notes.txt").write_text("not a picture")
+    return root
+
+
+def one_embedding(prompt: str) -> torch.Tensor:
+    return MODEL.encode_text(torch.from_numpy(TOKENIZER([prompt], 16)))[0]
+
+
+@torch.no_grad()
+def test_a_class_is_the_mean_of_its_prompts() -> None:
+    """Prompts are embedded one by one, averaged as unit vectors, and made unit vectors again."""
+    templates = ("a {label}", "one very {label} thing", "{label}")
+    rows = build_classifier(MODEL, TOKENIZER, ["red", "blue sky"], templates, CPU)
+    for row, name in zip(rows, ("red", "blue sky"), strict=True):
+        total = sum(one_embedding(template.format(label=name)) for template in templates)
+        assert isinstance(total, torch.Tensor)
+        torch.testing.assert_close(row, total / total.norm(), atol=1e-6, rtol=0)
+
+
+def test_a_folder_of_class_folders(folder: Path) -> None:
+    """Classes are folder names in order, with "_" as a space; other files are no images."""
+    found = read_image_folder(str(folder))
+    assert found.classes == ("blue thing", "green thing", "red thing")
+    assert [found.labels.count(label) for label in range(3)] == [4, 3, 2]
+    assert found.paths[0] == "blue thing/0.png"
+
+
+@torch.no_grad()
+def test_predictions_are_the_nearest_class(folder: Path) -> None:
+    """Each image's class and probabilities are what one image at a time gives; the sums agree."""
+    data = read_image_folder(str(folder))
+    result = evaluate_zero_shot(MODEL, TOKENIZER, data, ("a {label}",), CPU)
+    rows = result.predictions.to_pylist()
+    assert result.predictions.schema.equals(PREDICTIONS)
+    classifier = torch.stack([one_embedding(f"a {name}") for name in data.classes])
+    for row, path, label in zip(rows, data.paths, data.labels, strict=True):
+        pixels = center_crop(decode_short_side((folder / path).read_bytes(), 32), 32)
+        image = normalise_images(torch.tensor(pixels).permute(2, 0, 1)[None])
+        probabilities = (MODEL.logit_scale.exp() * MODEL.encode_image(image) @ classifier.T).softmax(dim=1)[0]
+        assert (row["path"], row["label"]) == (path, data.classes[label])
+        assert row["prediction"] == data.classes[int(probabilities.argmax())]
+        assert row["probability"] == pytest.approx(float(probabilities.max()), abs=1e-5)
+        assert row["label_probability"] == pytest.approx(float(probabilities[label]), abs=1e-5)
+    num_correct = sum(row["label"] == row["prediction"] for row in rows)
+    assert (result.num_images, result.num_correct) == (9, num_correct)
+    assert sum(result.correct_by_class().values()) == num_correct
+    assert result.count_by_class() == {"blue thing": 4, "green thing": 3, "red thing": 2}
+    assert result.accuracy == num_correct / 9
+    assert result.chance == 1 / 3
+    assert result.interval == clopper_pearson(num_correct, 9, 0.95)
+
+
+def test_what_is_no_evaluation_set_is_refused(folder: Path, tmp_path: Path) -> None:
+    """No folder, one class, an empty class, a picture that cannot be read: each is one clear line."""
+    with pytest.raises(InputError, match="expected a folder of class folders, found nothing"):
+        read_image_folder(str(tmp_path / "none"))
+    with pytest.raises(InputError, match="at least two class folders, found 0"):
+        read_image_folder(str(tmp_path))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="expected images of the class 'empty'"):
+        read_image_folder(str(tmp_path))
+    (tmp_path / "empty" / "a.png").write_bytes(b"no picture")
+    (tmp_path / "other").symlink_to(folder / "red_thing")
+    with pytest.raises(InputError, match=r"a\.png: expected an image, found not_image"):
+        evaluate_zero_shot(MODEL, TOKENIZER, read_image_folder(str(tmp_path)), ("{label}",), CPU)
+
+
+def test_templates_by_name_or_from_a_file(tmp_path: Path) -> None:
+    """The paper's prompt has a name; a file has one a line; anything else is refused."""
+    assert read_templates("photo") == ("A photo of a {label}.",)
+    assert all(template.count("{label}") == 1 for templates in TEMPLATES.values() for template in templates)
+    path = tmp_path / "prompts.txt"
+    path.write_text("a {label}\n\n  the {label}.\n")
+    assert read_templates(str(path)) == ("a {label}", "the {label}.")
+    path.write_text("a {label}\na thing\n")
+    with pytest.raises(InputError, match="template 2: expected {label} once, found 'a thing'"):
+        read_templates(str(path))
+    path.write_text("\n")
+    with pytest.raises(InputError, match="expected a template a line"):
+        read_templates(str(path))
+    with pytest.raises(InputError, match="one of photo, sample"):
+        read_templates("phot")
+
+
+def test_evaluate_prints_accuracy_beside_chance(shards: Path, folder: Path, tmp_path: Path) -> None:
+    """`wit evaluate` on a run: classes, accuracy, interval, chance; the files say the same."""
+    train(micro_recipe(epochs=1), str(shards), str(tmp_path / "run"), "cpu")
+    out = tmp_path / "evaluation"
+    arguments = [str(tmp_path / "run"), "--data", str(folder), "--out", str(out), "--device", "cpu"]
+    shown = CliRunner().invoke(evaluate, arguments, catch_exceptions=False)
+    assert shown.exit_code == 0
+    table = pq.read_table(out / "predictions.parquet")
+    hits = sum(row["label"] == row["prediction"] for row in table.to_pylist())
+    assert table.num_rows == 9
+    assert f"zero-shot accuracy {hits / 9:.1%} ({hits}/9; 95 % interval" in shown.output
+    assert "chance 33.3% (3 classes)" in shown.output
+    assert f'"accuracy": {hits / 9}' in (out / "result.json").read_text()
