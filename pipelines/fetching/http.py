@@ -25,6 +25,7 @@ from pipelines.fetching.outcome import (
     ROBOTS_DISALLOWED,
     TIMEOUT,
     TOO_MANY_REDIRECTS,
+    UNSUPPORTED_URL,
     Body,
     Refused,
 )
@@ -104,8 +105,15 @@ class HttpClient:
         """Return the URL to ask for; raises Refused (unsupported_url, private_address)."""
         asked = request_url(url)
         if not self.policy.allow_private:
-            check_host(asked.host or "")
+            check_host(asked.raw_host or "")
         return asked
+
+    def _redirected(self, asked: URL, location: str) -> URL:
+        """Return where a redirect leads; raises Refused as `_checked` does."""
+        try:
+            return self._checked(urljoin(str(asked), location))
+        except ValueError as error:
+            raise Refused(UNSUPPORTED_URL, "redirected to what is not a valid URL") from error
 
     async def _in_time(self, work: Callable[[Progress], Awaitable[T]]) -> T:
         """Do the work, again where it may pass, until the deadline."""
@@ -132,13 +140,15 @@ class HttpClient:
     async def _follow(self, first: URL, progress: Progress) -> Body:
         """Follow redirects, each hop judged like the first."""
         asked = first
-        for hop in range(self.policy.max_redirects + 1):
-            if hop:
-                await self._obey_robots(asked)
+        for _ in range(self.policy.max_redirects + 1):
             answer = await self._get(asked, progress)
             if isinstance(answer, Body):
                 return answer
-            asked = self._checked(urljoin(str(asked), answer))
+            asked = self._redirected(asked, answer)
+            try:
+                await self._obey_robots(asked)
+            except Refused as refusal:  # that the second host is dead says nothing of the first
+                raise Refused(refusal.reason, refusal.detail) from refusal
         raise Refused(TOO_MANY_REDIRECTS, f"more than {self.policy.max_redirects}")
 
     async def _get(self, asked: URL, progress: Progress) -> Body | str:
@@ -203,5 +213,5 @@ class HttpClient:
                         self._require_success(response)
                         text = await read_body(response, robots.MAX_BYTES, is_cut=True)
                         return robots.parse(text.decode("utf-8", "replace"), self._agent)
-            asked = self._checked(urljoin(str(asked), location))
+            asked = self._redirected(asked, location)
         return robots.Robots()  # RFC 9309, 2.3.1.2: too many redirects count as no robots.txt

@@ -10,6 +10,8 @@ from dataclasses import replace
 
 import pytest
 from aiohttp.abc import AbstractResolver
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipelines.fetching import addresses
 from pipelines.fetching.addresses import CheckedResolver, FixedResolver
@@ -80,6 +82,10 @@ FAULTS = {
     ),
     "loop": (answer(b"", 301, Location="/"), ("too_many_redirects", "more than 5")),
     "to-file": (answer(b"", 302, Location="file:///etc/passwd"), ("unsupported_url", "scheme 'file'")),
+    "to-nonsense": (
+        answer(b"", 302, Location="http://[::1/a.jpg"),
+        ("unsupported_url", "redirected to what is not a valid URL"),
+    ),
     "to-loopback": (answer(b"", 302, Location="http://127.0.0.1/"), ("private_address", "127.0.0.1")),
     "to-metadata": (answer(b"", 307, Location="http://169.254.169.254/latest"), ("private_address", "169.254.169.254")),
     "to-ten": (answer(b"", 308, Location="//10.0.0.8/a.jpg"), ("private_address", "10.0.0.8")),
@@ -152,6 +158,18 @@ def test_urls_that_are_not_asked(url: str) -> None:
     with pytest.raises(Refused) as caught:
         request_url(url)
     assert caught.value.reason == "unsupported_url"
+
+
+@given(st.one_of(st.text(), st.text().map("http://".__add__), st.from_regex(r"https?://[^/]{1,9}(:\d+)?/.{0,9}")))
+def test_any_text_is_a_url_to_ask_for_or_unsupported(text: str) -> None:
+    """Whatever stands in an attribute ends as an ASCII URL of a host, or as unsupported_url."""
+    try:
+        asked = request_url(text)
+    except Refused as refusal:
+        found = refusal.reason
+    else:
+        found = asked.scheme if asked.raw_host and str(asked).isascii() else str(asked)
+    assert found in ("http", "https", "unsupported_url")
 
 
 def test_robots_txt_is_asked_once_a_host_and_obeyed() -> None:
