@@ -8,7 +8,7 @@ from types import FrameType
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from queries.wikitext import LinkRules, prose
@@ -81,6 +81,7 @@ def test_namespaces_of_the_dump_decide_which_links_vanish() -> None:
     assert prose("a[[Datei:x.jpg|mini|b]] [[Category:c]]", rules) == ["a Category:c"]
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(st.text(alphabet="ab \n{}[]|'<>/!-=*&;#:\0\1ref", max_size=60))
 def test_any_text_gives_lines_without_marks(source: str) -> None:
     """Whatever the markup, every line is one line, not blank, and holds none of the marks used inside."""
@@ -91,6 +92,7 @@ def test_any_text_gives_lines_without_marks(source: str) -> None:
         assert "\1" not in line
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(st.lists(st.text(alphabet="abcé ", min_size=1).filter(str.strip), min_size=1, max_size=5))
 def test_prose_without_markup_is_kept(paragraphs: list[str]) -> None:
     """Text that holds no markup comes back as it is, a line a paragraph."""
@@ -100,6 +102,7 @@ def test_prose_without_markup_is_kept(paragraphs: list[str]) -> None:
 WRAPPERS = st.sampled_from(("{{a %s }}", "{{{b %s }}}", "\n{|\n| c %s\n|}", "{{d|%s}}"))
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(st.lists(WRAPPERS, min_size=1, max_size=8))
 def test_nested_templates_and_tables_vanish_whole(wrappers: list[str]) -> None:
     """However templates, parameters and tables nest, nothing of them is left beside the prose around them."""
