@@ -98,8 +98,8 @@ def _by_count(counts: dict[str, int]) -> dict[str, int]:
 def open_tables(root: str) -> Any:
     """Return a DuckDB connection with a view for each table of a run.
 
-    `match/matches` is called match_matches; a stage's main table goes by the stage's name; `rejects` holds those of
-    all stages, and `shards` the shards' index.
+    `match/matches` is called match_matches, `match/kept` match_kept; `rejects` holds those of all stages, and `shards`
+    the shards' index.
     """
     import duckdb
 
@@ -123,7 +123,7 @@ def _tables(root: str) -> Iterator[tuple[str, list[str]]]:
             if stage == "rejects":
                 all_rejects += found
             elif found:
-                yield (stage if table == "kept" else f"{stage}_{table}"), found
+                yield f"{stage}_{table}", found
             elif parts(root, f"{folder}/kept"):
                 yield f"{stage}_{table}", parts(root, f"{folder}/kept")
     if all_rejects:
