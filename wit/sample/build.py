@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import threading
 from collections.abc import Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from io import BytesIO
 from itertools import islice
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -210,18 +213,25 @@ def _in_order(jobs: Iterator[tuple[str, int, int, int]], num_processes: int) -> 
         yield from (_write_block(*job) for job in jobs)
         return
     # "spawn": a forked child of a process with Arrow's threads may hang
-    with ProcessPoolExecutor(num_processes, mp_context=get_context("spawn")) as pool:
-        waiting: list[Future[_BlockOutput]] = [
-            pool.submit(_write_block, *job) for job in islice(jobs, 2 * num_processes)
-        ]
-        try:
-            while waiting:
-                yield waiting.pop(0).result()
-                waiting.extend(pool.submit(_write_block, *job) for job in islice(jobs, 1))
-        except BrokenProcessPool as error:
-            raise WorkerDied(
-                "a process that draws the sample died (out of memory?); run the same command again"
-            ) from error
+    pool = ProcessPoolExecutor(num_processes, mp_context=get_context("spawn"), initializer=_follow_parent)
+    try:
+        waiting = [pool.submit(_write_block, *job) for job in islice(jobs, 2 * num_processes)]
+        while waiting:
+            yield waiting.pop(0).result()
+            waiting.extend(pool.submit(_write_block, *job) for job in islice(jobs, 1))
+    except BrokenProcessPool as error:
+        message = "a process that draws the sample died (out of memory?); run the same command again"
+        raise WorkerDied(message) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _follow_parent() -> None:
+    """End at Ctrl-C without a word, and when the parent ends: a worker that waits for work does not notice by itself."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    parent = parent_process()
+    assert parent is not None
+    threading.Thread(target=lambda: (wait([parent.sentinel]), os._exit(1)), daemon=True).start()
 
 
 # --- truth ---
