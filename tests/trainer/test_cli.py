@@ -94,7 +94,7 @@ def test_mistakes_are_one_line_and_exit_code_2(
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_recipe_loads_and_opens_with_its_story(name: str) -> None:
-    """A recipe is valid, found by its name, and says where it comes from, what it yields, what it takes, and the command."""
+    """A recipe is valid, and says where it comes from, what it yields, what it takes, and the command."""
     path = resources.files("trainer") / "recipes" / name
     assert load_recipe(str(path)).model.name in CONFIGS
     opening = path.read_text().partition("\n[")[0]

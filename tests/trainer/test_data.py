@@ -139,7 +139,7 @@ def test_the_cache_is_bounded_and_spares_decoding(shards: Path, monkeypatch: pyt
 
 
 def test_a_bad_sample_is_replaced_by_the_rule(samples: list[Sample], tmp_path: Path) -> None:
-    """A sample that cannot be decoded gives its place to the one a batch later; this is said, and nothing else moves."""
+    """A sample that cannot be decoded gives its place to the one a batch later; nothing else moves."""
     broken = make_sample("http://pictures.example/broken", "a broken picture", b"\xff\xd8\xffbroken")
     shards = write_shards(tmp_path, sorted([*samples, broken], key=lambda one: str(one[0]["key"])), 25)
     index = read_index(str(shards))
@@ -165,7 +165,7 @@ def test_nothing_but_bad_samples_is_an_error(tmp_path: Path) -> None:
     """Shards in which nothing can be decoded end in one clear line, not in an endless search."""
     bad = [make_sample(f"http://pictures.example/{n}", "text", b"no picture") for n in range(20)]
     shards = write_shards(tmp_path, sorted(bad, key=lambda one: str(one[0]["key"])), 25)
-    with pytest.raises(InputError, match="found 9 bad samples in a row, the first .*not_image"):
+    with pytest.raises(InputError, match=r"found 9 bad samples in a row, the first .*not_image"):
         take(open_loader(shards), 1)
 
 

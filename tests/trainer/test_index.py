@@ -67,7 +67,7 @@ def test_mistakes_with_shards_are_one_clear_line(shards: Path, tmp_path: Path) -
         read_index(str(tmp_path / "none-*.tar"))
     with pytest.raises(InputError, match="expected shards"):
         read_index(str(tmp_path))
-    with pytest.raises(InputError, match="found .*00000.tar 2 times"):
+    with pytest.raises(InputError, match=r"found .*00000\.tar 2 times"):
         read_index(f"{shards}/0000{{0,0}}.tar")
     shutil.copy(shards / "00000.tar", tmp_path)
     with pytest.raises(InputError, match=r"00000\.parquet: expected a file"):

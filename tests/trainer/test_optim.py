@@ -27,7 +27,7 @@ def test_rate_rises_over_the_warm_up_and_falls_as_a_cosine() -> None:
 
 
 def test_gains_and_biases_do_not_decay() -> None:
-    """Matrices and embeddings decay; norms, biases, the class token and the scale do not; every tensor is in one group."""
+    """Matrices and embeddings decay; norms, biases, the class token and the scale do not; each is in one group."""
     model = build_clip(CONFIGS["ViT-micro/16"], seed=0)
     optimiser = build_optimiser(model, PAPER)
     names = {id(parameter): name for name, parameter in model.named_parameters()}

@@ -73,10 +73,12 @@ class ReferenceTokenizer:
 
 
 HOSTILE = (
-    "", " ", "\t\n", "it's", "IT'S 'LL we'll they've I'm d'd 'sss", "a'ſ ſtraße ẞ ß", "naïve café CAFE\u0301", "日本語のテキスト", "한국어",
-    "👩‍👩‍👧‍👦 family 🏳️‍🌈", "x²+y³=½", "1234567890 ٣٤ Ⅻ", "&amp;amp;lt;b&amp;gt; &eacute; &#x41; &notanentity;", "â€œquotedâ€\x9d schÃ¶n",
-    "\u200b\u200e\ufeff zero\u200bwidth", "\x00\x01\x1b[31mred", "a\u00a0b\u3000c\u2028d", "<|endoftext|>", "!<|endoftext|>", "a<|startoftext|>b<|endoftext|>c",
-    "<|ſtartoftext|>", "İstanbul ΌΣΟΣ ǅ", "\u0345\u0300 combining", "𝕳𝖊𝖑𝖑𝖔 ﬁ ﬂ", "مرحبا بالعالم", "नमस्ते", "---___***", "a" * 300, "\U0001fa77\U00010ffff", "don’t “stop”",
+    "", " ", "\t\n", "it's", "IT'S 'LL we'll they've I'm d'd 'sss", "a'ſ ſtraße ẞ ß", "naïve café CAFE\u0301",
+    "日本語のテキスト", "한국어", "مرحبا بالعالم", "नमस्ते", "İstanbul ΌΣΟΣ ǅ", "𝕳𝖊𝖑𝖑𝖔 ﬁ ﬂ", "\u0345\u0300 combining",
+    "👩‍👩‍👧‍👦 family 🏳️‍🌈", "\U0001fa77\U00010fff", "x²+y³=½", "1234567890 ٣٤ Ⅻ", "---___***", "a" * 300,
+    "&amp;amp;lt;b&amp;gt; &eacute; &#x41; &notanentity;", "â€œquotedâ€\x9d schÃ¶n", "don’t “stop”",
+    "\u200b\u200e\ufeff zero\u200bwidth", "\x00\x01\x1b[31mred", "a\u00a0b\u3000c\u2028d",
+    "<|endoftext|>", "!<|endoftext|>", "a<|startoftext|>b<|endoftext|>c", "<|ſtartoftext|>",
 )  # fmt: skip
 
 
@@ -229,7 +231,8 @@ def test_lines_beyond_the_released_vocabulary_are_left(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"header\na b c\n", ":2: expected two symbols"), (b"header\na b\nabc d\n", ":3: expected two symbols that come before"),
+    [(b"header\na b c\n", ":2: expected two symbols"),
+     (b"header\na b\nabc d\n", ":3: expected two symbols that come before"),
      (b"\x1f\x8bbroken", "expected a merges file"), (b"header\n\xff\xfe\n", "expected a merges file")],
 )  # fmt: skip
 def test_what_is_no_merges_file_is_refused(tmp_path: Path, content: bytes, message: str) -> None:

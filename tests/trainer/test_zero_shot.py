@@ -114,7 +114,7 @@ def test_templates_by_name_or_from_a_file(tmp_path: Path) -> None:
     path.write_text("a {label}\n\n  the {label}.\n")
     assert read_templates(str(path)) == ("a {label}", "the {label}.")
     path.write_text("a {label}\na thing\n")
-    with pytest.raises(InputError, match="template 2: expected {label} once, found 'a thing'"):
+    with pytest.raises(InputError, match=r"template 2: expected \{label\} once, found 'a thing'"):
         read_templates(str(path))
     path.write_text("\n")
     with pytest.raises(InputError, match="expected a template a line"):
