@@ -9,7 +9,7 @@ import re
 
 from wit.text import normalise
 
-_EXTENSION = r"\.(?:jpe?g|jpe|jfif|png|gif|webp|bmp|tiff?|svg|avif|heic|ico|psd|pdf)"
+_EXTENSION = r"(?:\.(?:jpe?g|jpe|jfif|png|gif|webp|bmp|tiff?|svg|avif|heic|ico|psd|pdf))"
 _CAMERA = (
     r"(?:IMG|DSC|DSCN|DSCF|DSC_|_?MG|_DSC|PICT|CIMG|IMGP|IMAG|SAM|GOPR|DJI|PXL|MVI|VID|P|WP|KIMG|HPIM|SNV|SDC"
     r"|Screenshot|Screen Shot|Screen Capture|WhatsApp Image|Scan|Capture|Picture|Image|Photo|Foto|Untitled)"

@@ -8,20 +8,21 @@ from typing import Any
 
 from fastwarc.warc import ArchiveIterator
 
-from pipelines.sources.source import UNREADABLE_ARCHIVE, Fault
+from pipelines.sources.source import MALFORMED_RECORD, UNREADABLE_ARCHIVE, Fault
 from wit.storage import is_remote, local_path, open_input
 
 
 def records(url: str) -> Iterator[Any | Fault]:
-    """Yield the records of an archive in order, then a Fault if it breaks off.
+    """Yield the records of an archive in order; a Fault stands for a broken one, the last for a file that breaks off.
 
     A record's body must be read before the next record is asked for. Between records FastWARC's quirks mode skips
-    rubbish up to the next "WARC/" line. A record shorter than its Content-Length is the end of a cut file.
+    rubbish up to the next "WARC/" line.
     """
     with ExitStack() as stack:
         stream = stack.enter_context(open_input(url)) if is_remote(url) else local_path(url)
         iterator = ArchiveIterator(stream, parse_http=False, quirks_mode=True)
         num_records = 0
+        headless: int | None = None  # where a header without a length is: cut, if nothing follows
         while True:
             try:
                 record = next(iterator, None)
@@ -31,8 +32,15 @@ def records(url: str) -> Iterator[Any | Fault]:
             if record is None:
                 break
             num_records += 1
-            yield record
-        if not num_records and not _is_empty(url):
+            if headless is not None:
+                yield Fault(MALFORMED_RECORD, "no Content-Length", headless)
+            has_length = (record.headers.get("Content-Length") or "").strip().isdecimal()
+            headless = None if has_length else record.stream_pos
+            if has_length:
+                yield record
+        if headless is not None:
+            yield Fault(UNREADABLE_ARCHIVE, f"the file ends inside the header at byte {headless}", None)
+        elif not num_records and not _is_empty(url):
             yield Fault(UNREADABLE_ARCHIVE, "no WARC record found", None)
 
 

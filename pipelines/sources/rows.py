@@ -102,7 +102,7 @@ def _open_csv(
     reader = pyarrow.csv.open_csv(
         file,
         read_options=pyarrow.csv.ReadOptions(use_threads=False, block_size=_BLOCK_BYTES, column_names=header),
-        parse_options=pyarrow.csv.ParseOptions(delimiter, newlines_in_values=True, invalid_row_handler=skip),
+        parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True, invalid_row_handler=skip),
         convert_options=pyarrow.csv.ConvertOptions(
             include_columns=list(columns), column_types=dict.fromkeys(columns, pa.binary()), strings_can_be_null=False
         ),

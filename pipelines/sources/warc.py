@@ -33,7 +33,7 @@ class Warc:
         for record in records(piece.url):
             if isinstance(record, Fault):
                 yield record
-                return
+                continue
             try:
                 found, whole = _findings(record)
             except OSError as error:

@@ -34,7 +34,7 @@ class Wat:
         for record in records(piece.url):
             if isinstance(record, Fault):
                 yield record
-                return
+                continue
             offset = record.stream_pos
             try:
                 body = read_body(record, _MAX_RECORD_BYTES) if record.record_type == metadata else b""

@@ -1,0 +1,146 @@
+"""Tables of URLs and captions: every format, columns found or named, broken rows counted."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines.sources.source import Fault, Link
+from pipelines.sources.tables import SLICE_ROWS, Tables
+from wit.errors import InputError
+
+ROWS = [("http://x.example/a.jpg", "A dog"), ("http://x.example/b.jpg", 'A "red, big" dog\nin rain'), ("b", None)]
+
+
+def write(folder: Path, name: str, names: tuple[str, str] = ("url", "caption")) -> str:
+    path = folder / name
+    columns = [pa.array(values, pa.string()) for values in zip(*ROWS, strict=True)]
+    if name.endswith(".parquet"):
+        pq.write_table(pa.table(columns, list(names)), path)
+        return str(path)
+    if "jsonl" in name:
+        import orjson
+
+        data = b"\n".join(orjson.dumps(dict(zip(names, row, strict=True))) for row in ROWS) + b"\n\n"
+    else:
+        import csv
+        import io
+
+        text = io.StringIO()
+        writer = csv.writer(text, delimiter="\t" if "tsv" in name else ",")
+        writer.writerows([names, *ROWS])
+        data = text.getvalue().encode()
+    if name.endswith(".gz"):
+        data = gzip.compress(data)
+    elif name.endswith(".zst"):
+        data = pa.compress(data, "zstd", asbytes=True)
+    path.write_bytes(data)
+    return str(path)
+
+
+def links(tables: Tables, url: str) -> list[Link | Fault]:
+    return [finding for piece in tables.slices(url) for finding in tables.findings(piece)]
+
+
+@pytest.mark.parametrize(
+    "name", ["t.parquet", "t.csv", "t.tsv", "t.jsonl", "t.csv.gz", "t.tsv.zst", "t.jsonl.gz", "T.CSV"]
+)
+def test_every_format_gives_the_same_rows(name: str, tmp_path: Path) -> None:
+    """Quoted values with commas and line breaks, nulls as blanks, row numbers from 0."""
+    found = links(Tables(), write(tmp_path, name))
+    assert found == [Link(url, "", text or "", None, row, "caption") for row, (url, text) in enumerate(ROWS)]
+
+
+@pytest.mark.parametrize("names", [("URL", "TEXT"), ("url", "alt"), ("image_url", "top_caption")])
+def test_usual_columns_are_found(names: tuple[str, str], tmp_path: Path) -> None:
+    """LAION's, and other published names; provenance says which column it was."""
+    found = links(Tables(), write(tmp_path, "t.parquet", names))
+    assert [each.attribute for each in found if isinstance(each, Link)] == [names[1]] * 3
+
+
+def test_named_columns_win(tmp_path: Path) -> None:
+    """A column that is named is taken, whatever it is called; an absent one is an error that lists the columns."""
+    url = write(tmp_path, "t.csv", ("u", "c"))
+    assert len(links(Tables(url_column="u", caption_column="c"), url)) == 3
+    with pytest.raises(InputError, match=r"t\.csv: expected a column one of url, .*; its columns are u, c"):
+        links(Tables(), url)
+    with pytest.raises(InputError, match="'nope'"):
+        links(Tables(url_column="nope"), url)
+
+
+def test_a_preset_without_header(tmp_path: Path) -> None:
+    """CC3M's published file is TSV without a header, caption first."""
+    (tmp_path / "cc3m.tsv").write_text("a red dog\thttp://x.example/a.jpg\n")
+    found = links(Tables("cc3m"), str(tmp_path / "cc3m.tsv"))
+    assert found == [Link("http://x.example/a.jpg", "", "a red dog", None, 0, "caption")]
+
+
+def test_parquet_is_cut_into_slices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slices cover the rows once, in order, whatever the row groups."""
+    assert SLICE_ROWS == 1_000_000
+    monkeypatch.setattr("pipelines.sources.tables.SLICE_ROWS", 70)
+    monkeypatch.setattr("pipelines.sources.rows._BATCH_ROWS", 16)
+    path = tmp_path / "t.parquet"
+    pq.write_table(
+        pa.table({"url": [f"u{n}" for n in range(300)], "caption": [f"c{n}" for n in range(300)]}),
+        path,
+        row_group_size=50,
+    )
+    pieces = list(Tables().slices(str(path)))
+    assert [(piece.start, piece.stop) for piece in pieces] == [(0, 70), (70, 140), (140, 210), (210, 280), (280, 300)]
+    found = links(Tables(), str(path))
+    assert [(each.url, each.offset) for each in found if isinstance(each, Link)] == [(f"u{n}", n) for n in range(300)]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("urls.txt", "URLs without captions"), ("x.xlsx", "expected a table"), ("x.parquet.gz", "expected a table")],
+)
+def test_other_formats_are_refused(name: str, message: str, tmp_path: Path) -> None:
+    """One line that says what is expected."""
+    (tmp_path / name).write_text("http://x.example/a.jpg\n")
+    with pytest.raises(InputError, match=message):
+        links(Tables(), str(tmp_path / name))
+
+
+def test_parquet_that_is_none_or_holds_no_text(tmp_path: Path) -> None:
+    """A foreign file under a Parquet name, and columns of the wrong type."""
+    (tmp_path / "a.parquet").write_bytes(b"not parquet at all")
+    with pytest.raises(InputError, match="not a readable Parquet file"):
+        links(Tables(), str(tmp_path / "a.parquet"))
+    pq.write_table(pa.table({"url": [1], "caption": ["a"]}), tmp_path / "b.parquet")
+    with pytest.raises(InputError, match="expected text in column 'url', found int64"):
+        links(Tables(), str(tmp_path / "b.parquet"))
+
+
+def test_broken_rows_are_counted(tmp_path: Path) -> None:
+    """A CSV row with another number of values, and a JSON line that is none, cost themselves only."""
+    (tmp_path / "t.csv").write_text("url,caption\na,b\nc\nd,e,f\ng,h\n")
+    found = links(Tables(), str(tmp_path / "t.csv"))
+    assert [each.url for each in found if isinstance(each, Link)] == ["a", "g"]
+    assert [each.reason for each in found if isinstance(each, Fault)] == ["malformed_record"] * 2
+    (tmp_path / "t.jsonl").write_text(
+        '{"url": "a", "caption": "b"}\n{"url": \n[1]\n{"url": 1, "caption": "x"}\n{"url": "c"}\n'
+    )
+    found = links(Tables(), str(tmp_path / "t.jsonl"))
+    assert [each.url for each in found if isinstance(each, Link)] == ["a", "c"]
+    assert [(each.reason, each.offset) for each in found if isinstance(each, Fault)] == [
+        ("malformed_record", n) for n in (1, 2, 3)
+    ]
+
+
+def test_a_compressed_table_that_breaks_off(tmp_path: Path) -> None:
+    """What was read stays, and one fault says that the rest is lost."""
+    import orjson
+
+    lines = b"".join(
+        orjson.dumps({"url": f"http://x.example/{n}", "caption": f"a dog {n * 7919}"}) + b"\n" for n in range(5000)
+    )
+    path = tmp_path / "t.jsonl.gz"
+    path.write_bytes(gzip.compress(lines)[:-2000])
+    found = links(Tables(), str(path))
+    assert [each.reason for each in found if isinstance(each, Fault)] in (["unreadable_archive"], ["malformed_record"])

@@ -1,0 +1,171 @@
+"""extract: candidates with provenance, rejects with reasons, equal pairs merged into their first occurrence."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from fastwarc.warc import ArchiveIterator, response
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipelines.stages.extract import MERGE, Extract, FindPairs, ListInputs
+from pipelines.stages.verb import RunSettings
+from tests.pipelines.sources.warcs import page, record
+from tests.support import real_data, run_map, run_sql
+from wit.errors import InputError
+from wit.keys import key_bucket, sample_key, uniform_rank
+from wit.schema import CANDIDATES
+
+FIND = FindPairs(num_buckets=4, salt="wit")
+
+
+def extract(kind: str, *patterns: str) -> dict[str, pa.Table]:
+    """Every table of the stage, over all inputs."""
+    inputs = pa.concat_tables(ListInputs(tuple((kind, pattern) for pattern in patterns))("."))
+    found = run_map(FIND, inputs)
+    return {**found, "pairs": run_sql(MERGE, candidates=found["kept"])}
+
+
+def write(folder: Path, name: str, *records: bytes) -> str:
+    (folder / name).write_bytes(b"".join(records))
+    return str(folder / name)
+
+
+def test_candidates_say_where_they_come_from(tmp_path: Path) -> None:
+    """Key, bucket and rank follow from URL and caption; the rest is provenance."""
+    first = page("http://x.example/p/1", b"<p>")
+    markup = b'<base href="/b/"><img src=" a.jpg#top " alt="A&nbsp; big\n dog">'
+    found = extract("warc", write(tmp_path, "x.warc", first, page("http://x.example/p/2", markup)))
+    key = sample_key("http://x.example/b/a.jpg", "A big dog")
+    assert found["kept"].to_pylist() == [
+        {
+            "key": key,
+            "bucket": key_bucket(key, 4),
+            "rank": uniform_rank("wit", key),
+            "url": "http://x.example/b/a.jpg",
+            "caption": "A big dog",
+            "page_url": "http://x.example/p/2",
+            "archive": "x.warc",
+            "offset": len(first),
+            "attribute": "img@alt",
+        }
+    ]
+    assert found["rejects"].num_rows == 0
+
+
+def test_rejects_say_what_was_wrong(tmp_path: Path) -> None:
+    """A blank text, a bad URL, a record that is no HTTP message, and a file that breaks off: a row each."""
+    markup = (
+        b'<img src="a.jpg" alt=" \n"><img src="data:image/gif;base64,R0" alt="A"><img src="data:image/gif;base64,R0">'
+    )
+    records = (
+        page("http://x.example/", markup),
+        record("response", "http://x.example/2", b"\0"),
+        page("http://x/", b"12345678"),
+    )
+    url = write(tmp_path, "x.warc", b"".join(records)[:-8])
+    rejects = extract("warc", url)["rejects"].to_pylist()
+    assert [(row["reason"], row["url"], row["caption"]) for row in rejects] == [
+        ("empty_caption", "http://x.example/a.jpg", ""),
+        ("bad_url", "data:image/gif;base64,R0", "A"),
+        ("malformed_record", f"x.warc#{len(records[0])}", ""),
+        ("unreadable_archive", "x.warc", ""),
+    ]
+    assert all(row["key"] == sample_key(row["url"], row["caption"]) and row["stage"] == "extract" for row in rejects)
+    assert {row["reason"] for row in rejects} == set(Extract.reasons)
+
+
+def test_long_rejected_urls_are_shown_cut(tmp_path: Path) -> None:
+    """A data: URL of megabytes is not carried into the rejects, but its key is that of the whole."""
+    url = "data:image/png;base64," + "A" * 100_000
+    (row,) = extract(
+        "warc", write(tmp_path, "x.warc", page("http://x.example/", f'<img src="{url}" alt="A">'.encode()))
+    )["rejects"].to_pylist()
+    assert row["key"] == sample_key(url, "A")
+    assert row["url"] == url[:2000]
+
+
+occurrences = st.lists(
+    st.tuples(
+        st.sampled_from("ab"),
+        st.sampled_from(["x.warc", "y.warc"]),
+        st.integers(0, 2),
+        st.sampled_from(["img@alt", "figcaption"]),
+        st.sampled_from([None, "http://p/", "http://q/"]),
+    ),
+    max_size=12,
+)
+
+
+@settings(max_examples=40)
+@given(occurrences, st.randoms(use_true_random=False))
+def test_merging_keeps_the_first_occurrence_whatever_the_order(rows: list[tuple[Any, ...]], random: Any) -> None:
+    """One row a key, its count, and the provenance that is least by archive, offset, attribute, page."""
+    table: list[dict[str, object]] = []
+    for caption, archive, offset, attribute, page_url in rows:
+        key = sample_key("http://u/", caption)
+        common = {"key": key, "bucket": key_bucket(key, 4), "rank": 1, "url": "http://u/", "caption": caption}
+        table.append({**common, "page_url": page_url, "archive": archive, "offset": offset, "attribute": attribute})
+    random.shuffle(table)
+    merged = run_sql(MERGE, candidates=pa.Table.from_pylist(table, schema=CANDIDATES)).to_pylist()
+    assert {row["caption"]: row["num_occurrences"] for row in merged} == Counter(row[0] for row in rows)
+    for row in merged:
+        places = [(*each[1:4], each[4] or "") for each in rows if each[0] == row["caption"]]
+        assert (row["archive"], row["offset"], row["attribute"], row["page_url"] or "") == min(places)
+
+
+def test_inputs_are_the_files_of_all_patterns(tmp_path: Path) -> None:
+    """One part an archive, in the order of the patterns; a pattern that finds nothing is an error at once."""
+    for name in ("b.warc", "a.warc"):
+        write(tmp_path, name)
+    section = Extract(warc=(f"{tmp_path}/*.warc",), wat=(f"{tmp_path}/b.warc",))
+    assert [Path(url).name for url in section.inputs()] == ["b.warc", "a.warc", "b.warc"]
+    plan = section.steps(RunSettings())[0].stage
+    assert isinstance(plan, ListInputs)
+    assert [table.column("kind").to_pylist() for table in plan(".")] == [["wat"], ["warc"], ["warc"]]
+    with pytest.raises(InputError, match="expected a file here"):
+        Extract(warc=(f"{tmp_path}/none.warc",)).inputs()
+    with pytest.raises(InputError, match="no input"):
+        list(ListInputs(())("."))
+
+
+def bodies(path: Path) -> set[str]:
+    """URLs whose 2xx response in an archive is an image."""
+    found = set()
+    for each in ArchiveIterator(str(path), record_types=response):
+        if each.http_headers and each.http_headers.status_code == 200 and "image/" in (each.http_content_type or ""):
+            found.add(each.headers["WARC-Target-URI"])
+    return found
+
+
+def test_real_crawl_has_69_pairs_whose_images_lie_in_the_same_file() -> None:
+    """example.warc.gz: 596 occurrences of images with alt; of 562 the body is in the file, 69 distinct pairs."""
+    path = real_data("webarchive", "aut", "example.warc.gz")
+    found = extract("warc", str(path))
+    held = bodies(path)
+    assert found["kept"].num_rows == 596
+    assert sum(url in held for url in found["kept"].column("url").to_pylist()) == 562
+    pairs = [row for row in found["pairs"].to_pylist() if row["url"] in held]
+    assert len(pairs) == 69
+    assert sum(row["num_occurrences"] for row in pairs) == 562
+
+
+def test_real_wat_has_88_occurrences_in_33_pairs() -> None:
+    """wat-18.warc: 88 images with alt, 33 distinct pairs, and 18 with a blank alt."""
+    found = extract("wat", str(real_data("webarchive", "commoncrawl-wat-webindex", "wat-18.warc")))
+    assert (found["kept"].num_rows, found["pairs"].num_rows) == (88, 33)
+    assert found["rejects"].column("reason").to_pylist() == ["empty_caption"] * 18
+    assert not [text for text in found["kept"].column("caption").to_pylist() if "&#" in text]
+
+
+def test_real_table_is_read_whole() -> None:
+    """LAION's 10,000 rows: each is a candidate or a reject."""
+    path = real_data("peers", "img2dataset", "test_files", "test_10000.parquet")
+    found = extract("table", str(path))
+    assert found["kept"].num_rows + found["rejects"].num_rows == 10_000
+    assert set(found["kept"].column("attribute").to_pylist()) == {"TEXT"}
+    assert found["pairs"].column("num_occurrences").to_pylist().count(1) > 9_900

@@ -1,0 +1,177 @@
+"""filter_text: each rule rejects what it names, and lets real captions pass."""
+
+from __future__ import annotations
+
+import json
+
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines.stages.filter_text import FilterText
+from tests.support import real_data, run_map
+from wit.captions import language_of
+from wit.keys import sample_key
+
+REJECTED = {
+    "no_letters": ["1234", "12:30", "★★★☆☆", "(2020)", "480 × 640"],
+    "too_short": ["dog", "a b", "図", "IMG_", "4f2a9c81de7743b0"],
+    "too_long": ["a dog " * 200],
+    "file_name": [
+        "IMG_1234.jpg",
+        "DSC_0042.JPG",
+        "DSC_0042",
+        "IMG-20210304-WA0001",
+        "red-circle-0042.jpg",
+        "a_red_dog",
+        "P101 1234.JPG",
+        "Screenshot 20210304-101112",
+        "9f1b2c3d-0a1b-4c2d-8e3f-001122334455",
+        "image 20210304 (1).png",
+        "https://x.example/a",
+        "red-wool-coat-black-0",
+        "mount-everest-1280",
+        "photo.final.webp?w=300",
+    ],
+    "markup": [
+        "<b>a red dog</b> in rain",
+        "a dog<br />in rain",
+        'see <a href="/x">a dog</a>',
+        "a dog [img=x.png] here",
+        "Hello {{ user.name }}",
+        "a dog <!-- x -->",
+        "Hi %(name)s there",
+        "${title} of the page",
+        "<script src=x>dog</script>",
+    ],
+    "boilerplate": [
+        "Click here",
+        "click to enlarge!",
+        "Read more...",
+        "Image 3",
+        "Slide 2 of 10",
+        "No image available",
+        "Site logo",
+    ],
+    "language": [
+        "Ein roter Kreis auf einem blauen Hintergrund",
+        "Un cercle rouge sur un fond bleu",
+        "Красный круг на синем фоне",
+    ],
+}
+
+PASSED = [
+    "a dog",
+    "St. Louis, MO",
+    "state-of-the-art",
+    "mother-in-law's",
+    "I <3 my dog",
+    "x < y > z",
+    "a dog & a cat",
+    "COVID-19",
+    "Boeing 747-400 at LAX",
+    "hip-hop dancers",
+    "AC/DC",
+    "Toyota Corolla 2019",
+    "5% off [sale]",
+    "12-year-old boy",
+    "Chapter 3 of the book",
+    "Logo of the club",
+    "Kohei Hasegawa",
+    "Roter Kreis, blau",
+    "star wars",
+    "Figure skating 2018",
+    "50% (half)",
+    "Picture of a photo",
+]
+
+
+@pytest.mark.parametrize("reason", REJECTED)
+def test_each_reason_rejects_what_it_names(reason: str) -> None:
+    """The first rule that fits gives the reason; the fixed order makes it unique."""
+    judge = FilterText().judge
+    assert {caption: judge(caption) for caption in REJECTED[reason]} == dict.fromkeys(REJECTED[reason], reason)
+
+
+def test_every_reason_is_shown_here() -> None:
+    """The examples cover the documented reasons, in their order."""
+    assert list(REJECTED) == list(FilterText.reasons)
+
+
+@pytest.mark.parametrize("caption", PASSED)
+def test_captions_that_only_look_odd_pass(caption: str) -> None:
+    """Precision before recall."""
+    assert FilterText().judge(caption) is None
+
+
+@pytest.mark.parametrize("reason", REJECTED)
+def test_a_skipped_reason_rejects_nothing(reason: str) -> None:
+    """`skip` switches a rule off, and only that one."""
+    judge = FilterText(skip=(reason,)).judge
+    assert reason not in {judge(caption) for caption in REJECTED[reason]}
+    others = [caption for name in REJECTED for caption in REJECTED[name] if name != reason]
+    assert {caption: judge(caption) for caption in others} == {
+        caption: FilterText().judge(caption) for caption in others
+    }
+
+
+def test_settings_are_limits() -> None:
+    """Numbers are the first that pass; other languages can be kept."""
+    assert FilterText(min_words=3).judge("red dog") == "too_short"
+    assert FilterText(min_words=1, min_chars=3).judge("dog") is None
+    assert FilterText(max_chars=8).judge("a red dog") == "too_long"
+    assert FilterText(max_chars=9).judge("a red dog") is None
+    assert FilterText(languages=("de", "en")).judge("Ein roter Kreis auf einem blauen Hintergrund") is None
+
+
+def test_language_is_told_only_when_sure() -> None:
+    """Names alone, mixtures and characters that are not for interchange have no sure language."""
+    assert language_of("Secretary of State Hillary Rodham Clinton") is None
+    assert language_of("a dog \ufffe in the rain") in (None, "en")
+    assert language_of("two dogs are running in the rain") == "en"
+
+
+def test_rows_are_kept_or_rejected_once() -> None:
+    """Kept rows are unchanged and in order; each other row is one reject with its key."""
+    captions = ["a red dog", "dog", "IMG_1234.jpg", "two dogs"]
+    rows = [
+        {
+            "key": sample_key("http://u/", caption),
+            "bucket": 0,
+            "rank": 5,
+            "url": "http://u/",
+            "caption": caption,
+            "page_url": None,
+            "archive": "a",
+            "offset": 1,
+            "attribute": "img@alt",
+            "num_occurrences": 2,
+        }
+        for caption in captions
+    ]
+    written = run_map(FilterText(), rows, batch_rows=3)
+    assert written["kept"].to_pylist() == [rows[0], rows[3]]
+    assert [(row["key"], row["reason"], row["stage"]) for row in written["rejects"].to_pylist()] == [
+        (rows[1]["key"], "too_short", "filter_text"),
+        (rows[2]["key"], "file_name", "filter_text"),
+    ]
+
+
+def test_human_captions_pass() -> None:
+    """All 400 captions of COCO and all 241 alt texts of a textbook stay."""
+    coco = json.loads(real_data("image_text", "coco-mini", "captions_train2017.json").read_text())["annotations"]
+    lines = real_data("image_text", "openstax-introduction-anthropology", "pairs.jsonl").read_text().splitlines()
+    captions = [each["caption"] for each in coco] + [json.loads(line)["alt"] for line in lines]
+    assert len(captions) == 641
+    judge = FilterText().judge
+    assert [caption for caption in captions if judge(" ".join(caption.split()))] == []
+
+
+def test_alt_texts_of_the_web_lose_few() -> None:
+    """Of LAION's 10,000 (English by its own filter) under 3 % go: mostly slugs and tags; 15 for their language."""
+    path = real_data("peers", "img2dataset", "test_files", "test_10000.parquet")
+    captions = [" ".join((text or "").split()) for text in pq.read_table(path).column("TEXT").to_pylist()]
+    reasons = [FilterText().judge(caption) for caption in captions]
+    counts = {reason: reasons.count(reason) for reason in FilterText.reasons}
+    assert counts["language"] <= 20
+    assert 100 < counts["file_name"] < 250
+    assert sum(counts.values()) < 300
