@@ -45,8 +45,8 @@ def index(url: str) -> Iterator[Entry]:
     """
     last = -1
     for record in records(url):
-        if isinstance(record, Fault):  # extract has a reject for it; here its bodies are simply not there
-            return
+        if isinstance(record, Fault):  # extract has a reject for it; here its body is simply not there
+            continue
         if record.stream_pos <= last:
             raise InputError(
                 f"{url}: expected a WARC compressed record by record, found one compressed as a whole; decompress it, "
