@@ -97,7 +97,11 @@ class PartWriter:
         self._draft.publish()
 
     def discard(self) -> None:
-        """Remove what was written."""
+        """Remove what was written; harmless after publish."""
+        try:
+            self._writer.close()
+        except OSError:
+            self._writer.is_open = False  # a full disk: its finaliser must not try again, and complain
         self._draft.discard()
 
 
