@@ -227,7 +227,7 @@ def _in_order(jobs: Iterator[tuple[str, int, int, int]], num_processes: int) -> 
 
 
 def _follow_parent() -> None:
-    """End at Ctrl-C without a word, and when the parent ends: a worker that waits for work does not notice by itself."""
+    """End at Ctrl-C without a word, and when the parent ends, which a worker that waits for work does not notice."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     parent = parent_process()
     assert parent is not None
