@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from wit.errors import ContractError, InputError
 from wit.schema import conform
 from wit.stage import KEPT, REJECTS, MapStage, SqlStage, Step
-from wit.storage import ROW_GROUP_ROWS, Draft, exists, join, list_names, open_input
+from wit.storage import ROW_GROUP_ROWS, Draft, exists, join, list_names, open_input, output_error
 
 BATCH_ROWS = 4096
 
@@ -68,13 +68,11 @@ class PartWriter:
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Add rows; raises ContractError when they do not fit the schema."""
-        rows = batch
-        if not batch.schema.equals(self.schema):
-            rows = conform(pa.Table.from_batches([batch]), self.schema).combine_chunks()
-            for piece in rows.to_batches():
-                self._add(piece)
+        if batch.schema.equals(self.schema):
+            self._add(batch)
         else:
-            self._add(rows)
+            for piece in conform(pa.Table.from_batches([batch]), self.schema).to_batches():
+                self._add(piece)
 
     def _add(self, batch: pa.RecordBatch) -> None:
         self._waiting.append(batch)
@@ -85,7 +83,10 @@ class PartWriter:
 
     def _flush(self, num_rows: int) -> None:
         table = pa.Table.from_batches(self._waiting, self.schema)
-        self._writer.write_table(table.slice(0, num_rows).combine_chunks(), row_group_size=ROW_GROUP_ROWS)
+        try:
+            self._writer.write_table(table.slice(0, num_rows).combine_chunks(), row_group_size=ROW_GROUP_ROWS)
+        except OSError as error:
+            raise output_error(self._draft.url, error) from error
         self._waiting = table.slice(num_rows).to_batches()
         self._num_waiting -= num_rows
 
@@ -93,7 +94,10 @@ class PartWriter:
         """Finish the part and give it its name."""
         if self._num_waiting:
             self._flush(self._num_waiting)
-        self._writer.close()
+        try:
+            self._writer.close()
+        except OSError as error:
+            raise output_error(self._draft.url, error) from error
         self._draft.publish()
 
     def discard(self) -> None:
