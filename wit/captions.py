@@ -29,6 +29,7 @@ _FILE_NAMES = tuple(
     )
 )
 """Each must fit the whole caption."""
+_LONGEST_NAME = 1000  # longer than file systems allow; the patterns' time grows with the square
 
 _TAGS = (
     "a|abbr|article|b|big|blockquote|body|br|button|center|cite|code|dd|del|div|dl|dt|em|embed|figure|figcaption|font"
@@ -91,7 +92,7 @@ def has_letters(caption: str) -> bool:
 
 def is_file_name(caption: str) -> bool:
     """Return whether the whole caption is a file's name, an address or an id: IMG_1234.jpg, 4f2a…, red-car-0042."""
-    return any(pattern.fullmatch(caption) for pattern in _FILE_NAMES)
+    return len(caption) <= _LONGEST_NAME and any(pattern.fullmatch(caption) for pattern in _FILE_NAMES)
 
 
 def has_markup(caption: str) -> bool:

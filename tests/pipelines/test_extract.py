@@ -101,7 +101,7 @@ occurrences = st.lists(
 )
 
 
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(occurrences, st.randoms(use_true_random=False))
 def test_merging_keeps_the_first_occurrence_whatever_the_order(rows: list[tuple[Any, ...]], random: Any) -> None:
     """One row a key, its count, and the provenance that is least by archive, offset, attribute, page."""
