@@ -38,7 +38,7 @@ def check_functions(tokens: list[str]) -> None:
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.name))
 def test_one_select_of_the_dialect(file: Path) -> None:
-    """One lower-case SELECT; its functions are count, min, max, sum, row_number and casts to integers; no quoted names."""
+    """One lower-case SELECT; its functions are count, min, max, sum, row_number and integer casts; no quoted names."""
     text = file.read_text(encoding="utf-8")
     tokens = tokens_of(text)
     assert tokens[0] == "select"
