@@ -55,8 +55,12 @@ def _rgb(colour: str) -> Pixels:
 def _light(rng: np.random.Generator, width: int, height: int) -> Pixels:
     amplitude = rng.choice([-1.0, 1.0], (_WAVES, _WAVES)) * rng.uniform(0.75, 1.25, (_WAVES, _WAVES)) * _LIGHT
     amplitude[0, 0] = 0.0
-    rows, columns = _basis(height), _basis(width)
-    return (rows @ amplitude @ columns.T).astype(np.float32)
+    # Sums of products one after the other: a matrix product would differ in its last bits from library to library.
+    mixed = np.einsum("yv,vu->uy", _basis(height), amplitude).astype(np.float32)
+    light = np.zeros((height, width), np.float32)
+    for column, wave in zip(mixed, _basis(width).T.astype(np.float32), strict=True):
+        light += np.multiply.outer(column, wave)
+    return light
 
 
 def _basis(length: int) -> npt.NDArray[np.float64]:
