@@ -5,6 +5,7 @@ Shapes: B batch, L length in tokens, W width, H heads.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
