@@ -188,9 +188,9 @@ def test_initial_weights_follow_the_released_code() -> None:
         "transformer.resblocks.1.attn.out_proj.weight": width**-0.5 * (2 * layers) ** -0.5,
         "transformer.resblocks.1.mlp.c_proj.weight": width**-0.5 * (2 * layers) ** -0.5,
         "transformer.resblocks.1.mlp.c_fc.weight": (2 * width) ** -0.5,
-        "visual.positional_embedding": 192**-0.5,
-        "visual.proj": 192**-0.5,
-        "visual.transformer.resblocks.0.mlp.c_fc.weight": (3 * 192) ** -0.5,  # uniform on +-192^-0.5
+        "visual.positional_embedding": 128**-0.5,
+        "visual.proj": 128**-0.5,
+        "visual.transformer.resblocks.0.mlp.c_fc.weight": (3 * 128) ** -0.5,  # uniform on +-128^-0.5
     }
     assert {name: float(state[name].std()) for name in expected} == pytest.approx(expected, rel=0.05)
     assert float(state["logit_scale"].exp()) == pytest.approx(1 / 0.07)

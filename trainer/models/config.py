@@ -59,7 +59,7 @@ CONFIGS: dict[str, ClipConfig] = {
     "ViT-L/14@336px": _vit(768, 336, 14, 1024, 24, 768),
     "ViT-tiny/8": ClipConfig(
         embed_dim=128,
-        vision=VisionConfig(image_px=64, patch_px=8, width=192, layers=4, heads=6),
+        vision=VisionConfig(image_px=48, patch_px=8, width=128, layers=4, heads=4),
         text=TextConfig(width=128, layers=3, heads=4, context_length=32, vocabulary_size=2_048),
     ),
     "ViT-micro/16": ClipConfig(
