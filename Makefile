@@ -51,7 +51,8 @@ queries: sample ## Build the query list of the miniature Wikipedia
 	  --min-word-count 100 --min-bigram-count 20 --min-pmi 6 --min-views 70 --out $(QUERIES)
 
 shards: queries ## Crawl the miniature web into shards, and check every candidate against the truth
-	$(WIT) sample serve $(SAMPLE) -- $(WIT) run tiny --out $(RUN) --set fetch.connect_to={address}
+	$(WIT) sample serve $(SAMPLE) -- $(WIT) run tiny --out $(RUN) \
+	  --set fetch.connect_to={address} --set balance.cap={cap}
 	$(WIT) shards verify $(RUN)/shards
 	$(WIT) sample check $(SAMPLE) $(RUN)
 

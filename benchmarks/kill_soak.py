@@ -10,6 +10,7 @@ the same bytes. Exits 1 at the first breach.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import random
 import shutil
@@ -71,6 +72,7 @@ def run_command(sample: Path, queries: Path, address: str) -> list[str]:
         "match.queries": f"{queries}/queries.parquet",
         "overlap.sets": f"shapes-test={sample}/eval/shapes-test",
         "fetch.connect_to": address,
+        "balance.cap": json.loads((sample / "sample.json").read_text())["cap"],
     }
     sets = [word for name, value in overrides.items() for word in ("--set", f"{name}={value}")]
     return [*WIT, "run", "tiny", "--processes", "2", *sets]

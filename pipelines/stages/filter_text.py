@@ -38,7 +38,9 @@ class FilterText:
     max_chars: int = field(default=1000, metadata={"min": 1, "help": "most characters"})
     languages: tuple[str, ...] = field(
         default=("en",),
-        metadata={"help": "languages to keep (ISO 639 codes); captions under four words, or in doubt, pass"},
+        metadata={
+            "help": "languages to keep (ISO 639 codes), none: every one; captions under four words, or in doubt, pass"
+        },
     )
     skip: tuple[str, ...] = field(
         default=(), metadata={"choices": tuple(REASONS), "help": "reasons for which nothing is rejected"}
@@ -80,7 +82,7 @@ class FilterText:
         return next((reason for reason, rejects in rules.items() if reason not in self.skip and rejects()), None)
 
     def _is_foreign(self, caption: str) -> bool:
-        language = language_of(caption)
+        language = language_of(caption) if self.languages else None
         return language is not None and language not in self.languages
 
     def steps(self, run: RunSettings) -> tuple[Step, ...]:

@@ -53,7 +53,7 @@ def _samples(root: str, batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[dic
 class Pack:
     """Keeps the `cap` pairs of lowest rank of each query among those that are left, and writes them as shards."""
 
-    cap: int = field(default=20_000, metadata={"min": 1, "help": "most pairs a query keeps; the same as balance's"})
+    cap: int = field(default=0, metadata={"min": 0, "help": "most pairs that a query keeps; 0: balance's cap"})
     shard_size: int = field(default=10_000, metadata={"min": 1, "max": 1_000_000, "help": "samples in a shard"})
 
     name: ClassVar[str] = "pack"

@@ -121,6 +121,7 @@ def test_settings_are_limits() -> None:
     assert FilterText(max_chars=8).judge("a red dog") == "too_long"
     assert FilterText(max_chars=9).judge("a red dog") is None
     assert FilterText(languages=("de", "en")).judge("Ein roter Kreis auf einem blauen Hintergrund") is None
+    assert FilterText(languages=()).judge("Ein roter Kreis auf einem blauen Hintergrund") is None
 
 
 def test_language_is_told_only_when_sure() -> None:

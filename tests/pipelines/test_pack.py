@@ -123,7 +123,7 @@ def test_the_cap_is_exact_and_the_rest_is_rejected(tmp_path: Path, cap: int) -> 
 def test_shards_hold_the_samples_in_key_order(tmp_path: Path) -> None:
     """Shards of 7, 7, 7 and 2, sound in themselves, with every sample's own image, caption and facts."""
     tables = make_run(tmp_path, 4)
-    written = pack(tmp_path, Pack(shard_size=7), tables, 4)
+    written = pack(tmp_path, Pack(cap=20_000, shard_size=7), tables, 4)
     report = verify(str(tmp_path / "shards"), 1)
     assert (report.num_shards, report.num_samples, report.problems) == (4, 23, ())
     shards = [str(tmp_path / "shards" / f"0000{number}.tar") for number in range(4)]

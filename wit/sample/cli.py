@@ -64,13 +64,16 @@ def write(folder: str, pairs: int, seed: int, processes: int | None) -> None:
 def serve(ctx: click.Context, folder: str, port: int, command: tuple[str, ...]) -> None:
     """Serve the web of DIR on 127.0.0.1: until Ctrl-C, or while COMMAND runs.
 
-    {address} in COMMAND's arguments becomes 127.0.0.1:PORT, and its exit status is passed on.
+    In COMMAND's arguments {address} becomes 127.0.0.1:PORT and {cap} the cap that the truth assumes; COMMAND's exit
+    status is passed on.
     """
     from wit.sample import server
+    from wit.sample.check import read_settings
 
     if command:
         with server.serving(folder, port) as address:
-            ctx.exit(_run([word.replace("{address}", address) for word in command]))
+            cap = str(read_settings(folder)["cap"])
+            ctx.exit(_run([word.replace("{address}", address).replace("{cap}", cap) for word in command]))
     server.serve(folder, port, lambda address: click.echo(f"serving {folder} on {address}; Ctrl-C ends it"))
 
 

@@ -17,7 +17,20 @@ COLOURS: dict[str, tuple[int, int, int]] = {
 }
 """sRGB of each colour word."""
 
-SHAPES = ("circle", "square", "triangle", "star", "heart", "cross", "ring", "crescent", "arrow", "diamond", "hexagon", "flower")
+SHAPES = (
+    "circle",
+    "square",
+    "triangle",
+    "star",
+    "heart",
+    "cross",
+    "ring",
+    "crescent",
+    "arrow",
+    "diamond",
+    "hexagon",
+    "flower",
+)
 """What can be drawn; each is a closed figure that a small network can tell from the others."""
 
 COUNTS = ("one", "two", "three", "four", "five")
@@ -26,14 +39,53 @@ TEXTURES = ("plain", "striped", "dotted", "checkered")
 DIGITS = tuple("0123456789")
 
 PLACES = (
-    "Veldana", "Orrin", "Tasmere", "Kolvik", "Brannoch", "Ilvara", "Sundale", "Marrowby", "Quenby", "Hestria",
-    "Dunmarrow", "Falkirk Reach", "Lake Amberlin", "Mount Corvane", "Port Selwyn", "Saint Ysolde", "North Wexcombe",
-    "Upper Thornley", "River Glinsk", "Castle Redmoor", "Abbey Holmfirth", "Isle of Carrick", "Gulf of Tamar", "Bay of Ferrin",
+    "Veldana",
+    "Orrin",
+    "Tasmere",
+    "Kolvik",
+    "Brannoch",
+    "Ilvara",
+    "Sundale",
+    "Marrowby",
+    "Quenby",
+    "Hestria",
+    "Dunmarrow",
+    "Falkirk Reach",
+    "Lake Amberlin",
+    "Mount Corvane",
+    "Port Selwyn",
+    "Saint Ysolde",
+    "North Wexcombe",
+    "Upper Thornley",
+    "River Glinsk",
+    "Castle Redmoor",
+    "Abbey Holmfirth",
+    "Isle of Carrick",
+    "Gulf of Tamar",
+    "Bay of Ferrin",
 )
 """Places of the miniature world; each has an article, and a caption may name it."""
 
 NONSENSE = (
-    "zorvex", "quillop", "brastin", "wumdrel", "fiskarn", "glothby", "plemsit", "drovunt", "skelvar", "yintock",
-    "hubbran", "crelmy", "vasploo", "tundrix", "oblaym", "knezzle", "jorvact", "mipstan", "ruskwal", "xanterb",
+    "zorvex",
+    "quillop",
+    "brastin",
+    "wumdrel",
+    "fiskarn",
+    "glothby",
+    "plemsit",
+    "drovunt",
+    "skelvar",
+    "yintock",
+    "hubbran",
+    "crelmy",
+    "vasploo",
+    "tundrix",
+    "oblaym",
+    "knezzle",
+    "jorvact",
+    "mipstan",
+    "ruskwal",
+    "xanterb",
 )
 """Words that no source of queries holds: a caption made of them alone matches nothing."""
