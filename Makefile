@@ -8,7 +8,7 @@ PYTHON ?= python3
 VENV := .venv
 WIT := $(VENV)/bin/wit
 PIP := $(VENV)/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt
-SOURCES := wit queries pipelines trainer tests benchmarks
+SOURCES := wit queries pipelines trainer tests benchmarks docs
 
 PAIRS ?= 4000
 SEED ?= 0
@@ -17,7 +17,7 @@ QUERIES := data/queries
 RUN := runs/tiny
 MODEL := runs/model
 
-.PHONY: help install install-train install-dev sample queries shards train test lint format docs bench clean
+.PHONY: help install install-train install-dev sample queries shards train test lint format docs soak clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
