@@ -154,12 +154,16 @@ def _bar(num_steps: int) -> AbstractContextManager[Callable[[int], None]]:
 
 @contextmanager
 def _stop_signals() -> Iterator[Callable[[], int | None]]:
-    """Note SIGTERM and SIGINT instead of dying of them, so that the loop can save first; a second one acts as ever."""
+    """Note SIGTERM and SIGINT instead of dying of them, so that the loop can save first.
+
+    A second Ctrl-C acts as ever. A second SIGTERM does not: job managers send it to a process and to its group.
+    """
     received: list[int] = []
 
     def note(number: int, _: FrameType | None) -> None:
         received.append(number)
-        signal.signal(number, before[signal.Signals(number)])
+        if number == signal.SIGINT:
+            signal.signal(number, before[signal.SIGINT])
 
     before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
