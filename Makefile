@@ -58,7 +58,7 @@ shards: queries ## Crawl the miniature web into shards, and check every candidat
 
 train: shards $(VENV)/.train ## Train a small CLIP on the shards, and evaluate it on held-out classes
 	$(WIT) train tiny --shards '$(RUN)/shards/*.tar' --out $(MODEL)
-	$(WIT) evaluate $(MODEL) --data $(SAMPLE)/eval/heldout
+	$(WIT) evaluate $(MODEL) --data $(SAMPLE)/eval/heldout --templates sample
 
 test: $(VENV)/.dev ## Run the tests
 	$(VENV)/bin/python -m pytest
