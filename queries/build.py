@@ -20,9 +20,9 @@ from queries.ngrams import Bigram, Block, NgramCounts, count_block
 from queries.titles import Articles, Title, Views
 from queries.wikipedia import Dump, site_of
 from queries.wordnet import Synset, data_files, read_synsets
-from queries.workers import map_in_order
 from wit import manifest
 from wit.errors import InputError, MismatchError
+from wit.processes import map_in_order
 from wit.progress import progress
 from wit.schema import QUERIES, conform
 from wit.storage import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache, partial
 from typing import cast
@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 
 from pipelines.executors import Advance
 from pipelines.executors.parts import bind, is_done, part_name, parts_of, run_map_part, write_rows
-from pipelines.executors.pool import Pool, Task
 from wit.errors import StageError
+from wit.processes import Pool
 from wit.stage import SqlStage, Step, View
 from wit.storage import TEMPORARY_PREFIX, is_remote, join, local_path, open_input
 
@@ -47,7 +47,7 @@ class LocalExecutor:
         tasks = [partial(run_sql_bucket, step, self.root, bucket, self.memory_mb) for bucket in missing]
         self._run(step, tasks, advance)
 
-    def _run(self, step: Step, tasks: Sequence[Task], advance: Advance) -> None:
+    def _run(self, step: Step, tasks: Sequence[Callable[[], int]], advance: Advance) -> None:
         try:
             self.pool.run(tasks, lambda _: advance(1))
         except StageError as error:

@@ -8,23 +8,16 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import threading
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from io import BytesIO
-from itertools import islice
-from multiprocessing import get_context, parent_process
-from multiprocessing.connection import wait
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from wit.errors import MismatchError, OutputError, WorkerDied
+from wit.errors import MismatchError, OutputError
 from wit.keys import sample_key
+from wit.processes import map_in_order
 from wit.progress import progress
 from wit.sample.archives import WarcWriter
 from wit.sample.encyclopedia import TRUTH as QUERIES_TRUTH
@@ -146,7 +139,7 @@ def _longest(terms: dict[str, int]) -> int:
     return max(term.count(" ") for term in terms) + 1
 
 
-def _write_block(folder: str, seed: int, index: int, num_pairs: int) -> _BlockOutput:
+def _write_block(folder: str, seed: int, num_pairs: int, index: int) -> _BlockOutput:
     """Write the archives of a block; return what goes into files that all blocks share."""
     block = plan_block(seed, index, num_pairs)
     rendered = [render(page) for page in block.pages]
@@ -197,41 +190,14 @@ def _write_blocks(folder: str, settings: SampleSettings, num_processes: int) -> 
         pq.ParquetWriter(file, URL_TABLE, compression="zstd") as table,
     ):
         web.add(common_answers())
-        jobs = ((folder, settings.seed, index, settings.pairs) for index in range(blocks))
-        for index, output in enumerate(_in_order(jobs, min(num_processes, blocks))):
+        write = partial(_write_block, folder, settings.seed, settings.pairs)
+        for index, output in enumerate(map_in_order(write, range(blocks), min(num_processes, blocks))):
             web.add(output.answers)
             table.write_table(output.table)
             for view, census in censuses.items():
                 census.add(output.matched[view])
             advance(min(BLOCK_PAIRS, settings.pairs - index * BLOCK_PAIRS))
     return censuses
-
-
-def _in_order(jobs: Iterator[tuple[str, int, int, int]], num_processes: int) -> Iterator[_BlockOutput]:
-    """Yield the outputs of `_write_block` in order; at most two jobs a process are under way or waiting."""
-    if num_processes <= 1:
-        yield from (_write_block(*job) for job in jobs)
-        return
-    # "spawn": a forked child of a process with Arrow's threads may hang
-    pool = ProcessPoolExecutor(num_processes, mp_context=get_context("spawn"), initializer=_follow_parent)
-    try:
-        waiting = [pool.submit(_write_block, *job) for job in islice(jobs, 2 * num_processes)]
-        while waiting:
-            yield waiting.pop(0).result()
-            waiting.extend(pool.submit(_write_block, *job) for job in islice(jobs, 1))
-    except BrokenProcessPool as error:
-        message = "a process that draws the sample died (out of memory?); run the same command again"
-        raise WorkerDied(message) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _follow_parent() -> None:
-    """End at Ctrl-C without a word, and when the parent ends, which a worker that waits for work does not notice."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    parent = parent_process()
-    assert parent is not None
-    threading.Thread(target=lambda: (wait([parent.sentinel]), os._exit(1)), daemon=True).start()
 
 
 # --- truth ---

@@ -81,9 +81,10 @@ def _run(command: list[str]) -> int:
     import subprocess
 
     from wit.errors import UserError
+    from wit.processes import kill_with_parent
 
-    try:
-        status = subprocess.run(command, check=False).returncode
+    try:  # without its server the command would take every answer for a refusal: it must not outlive this process
+        status = subprocess.run(command, check=False, preexec_fn=kill_with_parent()).returncode
     except OSError as error:
         raise UserError(
             f"expected a command that can be run after --, found {command[0]!r}: {error.strerror}"

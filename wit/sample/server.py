@@ -25,8 +25,7 @@ import os
 import signal
 import socket
 import struct
-import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -34,6 +33,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from wit.errors import InputError, UserError
+from wit.processes import end_with_parent
 from wit.sample.web import RESPONSES, Answer
 from wit.schema import conform
 from wit.storage import join, local_path, open_input, output_error, read_parquet
@@ -261,10 +261,16 @@ _BEHAVIOURS: dict[str, Callable[[_Connection, Answer, _Request], Coroutine[Any, 
 """Behaviours that are more than one write."""
 
 
-async def _run(web: Web, listener: socket.socket, log: IO[str] | None, ready: Callable[[str], None] | None) -> None:
+async def _run(
+    web: Web,
+    listener: socket.socket,
+    log: IO[str] | None,
+    ready: Callable[[str], None] | None,
+    stop_at: Iterable[signal.Signals],
+) -> None:
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in stop_at:
         loop.add_signal_handler(number, stopped.set)
     connections: set[_Connection] = set()
     server = await loop.create_server(lambda: _Connection(web, connections, log), sock=listener)
@@ -287,8 +293,14 @@ def _listen(port: int) -> socket.socket:
         ) from error
 
 
-def serve(folder: str, port: int = 0, ready: Callable[[str], None] | None = None, log: str | None = None) -> None:
-    """Serve the miniature web of `folder` on 127.0.0.1 until SIGINT or SIGTERM; call it in a process's main thread.
+def serve(
+    folder: str,
+    port: int = 0,
+    ready: Callable[[str], None] | None = None,
+    log: str | None = None,
+    stop_at: Iterable[signal.Signals] = (signal.SIGINT, signal.SIGTERM),
+) -> None:
+    """Serve the miniature web of `folder` on 127.0.0.1 until a signal of `stop_at`; call it in a process's main thread.
 
     `port` 0 takes a free one; `ready` is called with "127.0.0.1:PORT" once clients may connect; `log` names a file to
     which the URL of every request is appended, one a line. Raises InputError when `folder` holds no web, UserError when
@@ -296,7 +308,7 @@ def serve(folder: str, port: int = 0, ready: Callable[[str], None] | None = None
     """
     web = Web(folder)
     with _listen(port) as listener, _open_log(log) as log_file:
-        asyncio.run(_run(web, listener, log_file, ready))
+        asyncio.run(_run(web, listener, log_file, ready, stop_at))
 
 
 @contextmanager
@@ -312,17 +324,11 @@ def _open_log(path: str | None) -> Iterator[IO[str] | None]:
         yield file
 
 
-def _stop_with_parent() -> None:
-    parent = multiprocessing.process.parent_process()
-    assert parent is not None
-    multiprocessing.connection.wait([parent.sentinel])
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
 def _serve_in_child(folder: str, port: int, log: str | None, pipe: multiprocessing.connection.Connection) -> None:
-    threading.Thread(target=_stop_with_parent, daemon=True).start()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the clients must end first
+    end_with_parent()
     try:
-        serve(folder, port, pipe.send, log)
+        serve(folder, port, pipe.send, log, stop_at=(signal.SIGTERM,))
     except UserError as error:
         pipe.send(error)
 
