@@ -92,8 +92,10 @@ def main(arguments: list[str] | None = None) -> Any:
         _fail("interrupted; the same command goes on where it stopped", 130)
     except click.ClickException as error:
         _fail(f"{_one_line(error.format_message())}", 2)
-    except WitError as error:
+    except UserError as error:
         _fail(_one_line(str(error)), error.exit_code)
+    except WitError as error:  # a defect: its traceback keeps its lines
+        _fail(str(error), error.exit_code)
     except ImportError as error:
         explained = _explain_missing(error)
         if explained is None:
