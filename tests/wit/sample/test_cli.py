@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.support import ROOT
 from wit.cli import main
 
 from .conftest import NUM_PAIRS, SEED
@@ -97,3 +102,33 @@ def test_serve_runs_a_command_and_passes_its_status_on(miniature_web: Path) -> N
         "c.request('GET','/robots.txt',headers={'Host':'www.orrin.test'}); sys.exit(c.getresponse().status - 193)"
     )
     assert _wit("serve", str(miniature_web), "--", sys.executable, "-c", script, "{address}") == 7
+
+
+COMMAND = """
+import time
+from functools import partial
+from wit.processes import Pool
+if __name__ == "__main__":
+    Pool(2).run([partial(time.sleep, 600), partial(time.sleep, 600)], print)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a command with its parent")
+def test_a_killed_server_takes_its_command_along(miniature_web: Path, tmp_path: Path) -> None:
+    """After SIGKILL to `wit sample serve` neither server, nor command, nor the command's workers stay."""
+    script = tmp_path / "command.py"
+    script.write_text(COMMAND)
+    serve = [sys.executable, "-m", "wit", "sample", "serve", str(miniature_web), "--", sys.executable, str(script)]
+    with subprocess.Popen(serve, env={**os.environ, "PYTHONPATH": str(ROOT)}) as process:
+        family: list[psutil.Process] = []
+        for _ in range(300):
+            family = psutil.Process(process.pid).children(recursive=True)
+            if len(family) == 6:  # the server, the command, its two workers; two of Python's resource trackers
+                break
+            time.sleep(0.1)
+        process.kill()
+    _, alive = psutil.wait_procs(family, timeout=10)
+    for each in alive:
+        each.kill()
+    assert len(family) == 6
+    assert not alive

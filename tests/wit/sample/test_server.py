@@ -228,6 +228,21 @@ def test_the_server_dies_with_its_parent(folder: Path, tmp_path: Path) -> None:
         assert psutil.wait_procs(children, timeout=5)[1] == []
 
 
+def test_ctrl_c_leaves_the_server_to_its_parent(folder: Path) -> None:
+    """SIGINT, which a terminal sends to all, does not take the server from clients that are still at work."""
+    with serving(str(folder)) as address:
+        (server,) = [each for each in psutil.Process().children() if address in _listening(each)]
+        server.send_signal(signal.SIGINT)
+        time.sleep(0.3)
+        connection = HTTPConnection(address, timeout=1.5)
+        assert get(connection, "/")[1] == b"<p>a"
+        connection.close()
+
+
+def _listening(process: psutil.Process) -> list[str]:
+    return [f"{each.laddr.ip}:{each.laddr.port}" for each in process.net_connections() if each.status == "LISTEN"]
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_at_once_and_quietly(folder: Path, number: signal.Signals) -> None:
     """With a client still hanging the server ends, without a traceback, with status 0."""
