@@ -2,11 +2,14 @@
 
 The web: one event loop a part, decoding in threads beside it. What a part's rows and tar hold depends on what the web
 answered, not on when. Archives: their answers are indexed once, joined with the pairs, and read record by record.
+img2dataset: the web too, asked by that command.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
+import tempfile
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,6 +24,7 @@ from pipelines import sql
 from pipelines.fetching import archive
 from pipelines.fetching.addresses import CheckedResolver, FixedResolver
 from pipelines.fetching.http import HttpClient, Policy
+from pipelines.fetching.img2dataset import Img2dataset, require_installed
 from pipelines.fetching.outcome import NOT_IN_ARCHIVE, Body, Refused
 from pipelines.fetching.robots import product_token
 from pipelines.fetching.schedule import Schedule, fetch_all
@@ -31,10 +35,11 @@ from wit.image import ImageRejected, Limits, Prepared, prepare
 from wit.schema import BODIES, IMAGES, INPUTS, LOCATED, MATCHED, REJECTS
 from wit.stage import KEPT, Output, Part, SqlStage, Step, View
 from wit.stage import REJECTS as REJECTS_TABLE
-from wit.storage import expand
+from wit.storage import TEMPORARY_PREFIX, expand
 
 _BODIES_BATCH_ROWS = 4096
 _MIB = 1 << 20
+_NOT_BY_IMG2DATASET = ("connect_to", "per_host", "give_up_after", "retry_wait_s", "max_redirects")
 
 
 def _setting(default: Any, about: str, **limits: Any) -> Any:
@@ -45,7 +50,12 @@ def _setting(default: Any, about: str, **limits: Any) -> Any:
 class Fetch:
     """Brings the image of each pair and stores it: upright, in sRGB, its longer side at most `max_side`."""
 
-    backend: str = _setting("http", "where bodies come from: the web, or archives", choices=("http", "archive"))
+    backend: str = _setting(
+        "http",
+        "where bodies come from: the web (http), archives, or the web by img2dataset, which asks no robots.txt, "
+        "is not kept from private addresses behind names and redirects, and sets no limit a host",
+        choices=("http", "archive", "img2dataset"),
+    )
     archives: tuple[str, ...] = _setting(
         (), "WARC files (paths, URLs, patterns) that hold the bodies, for the archive backend"
     )
@@ -110,11 +120,28 @@ class Fetch:
             raise RecipeError(
                 f"fetch.user_agent: expected a name such as wit/0.1 (+https://...), found {self.user_agent!r}"
             )
+        if self.backend == "img2dataset":
+            self._check_img2dataset()
+
+    def _check_img2dataset(self) -> None:
+        """Raise RecipeError for what img2dataset cannot honour, UserError when it is not installed."""
+        if self.obey_robots:
+            raise RecipeError(
+                "fetch.obey_robots: img2dataset never asks robots.txt; say obey_robots = false if that is meant, "
+                "or leave it to the http backend"
+            )
+        for setting in fields(self):
+            if setting.name in _NOT_BY_IMG2DATASET and getattr(self, setting.name) != setting.default:
+                raise RecipeError(
+                    f"fetch.{setting.name}: img2dataset cannot do this; leave it out, or use the http backend"
+                )
+        require_installed()
 
     def steps(self, run: RunSettings) -> tuple[Step, ...]:
         """From the web: one map. From archives: list them, index them, join with the pairs, then one map."""
-        if self.backend == "http":
-            return (Step(FetchFromWeb(self), {"pairs": "balance/kept"}, "fetch"),)
+        if self.backend != "archive":
+            stage = FetchFromWeb(self) if self.backend == "http" else FetchWithImg2dataset(self)
+            return (Step(stage, {"pairs": "balance/kept"}, "fetch"),)
         locate = SqlStage(
             name=self.name,
             sql=sql.read("fetch_locate"),
@@ -190,6 +217,27 @@ class FetchFromWeb:
 
 
 @dataclass(frozen=True)
+class FetchWithImg2dataset:
+    """Has img2dataset ask the web for each distinct URL of a part; its shards lie in the run until they are read."""
+
+    settings: Fetch
+
+    name: ClassVar[str] = "fetch"
+    reads: ClassVar[pa.Schema] = MATCHED
+    writes: ClassVar[Mapping[str, pa.Schema]] = {KEPT: IMAGES, REJECTS_TABLE: REJECTS}
+
+    def __call__(self, batches: Iterator[pa.RecordBatch], part: Part) -> Iterator[Output]:
+        """Yield facts and rejects in the order of the rows; the tar's members lie in the same order."""
+        rows = list(_rows(batches))
+        name, blob = part.blob("tar")
+        beside = os.path.dirname(os.path.abspath(blob.name))
+        with Spool(blob) as spool, tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX, dir=beside) as folder:
+            urls = list(dict.fromkeys(row.url for row in rows))
+            _store(Img2dataset(self.settings.policy()).fetch(urls, folder), self.settings, spool)
+            yield from spool.outputs(rows, name, self.name)
+
+
+@dataclass(frozen=True)
 class ListArchives:
     """Plans one part of work for each archive."""
 
@@ -241,30 +289,37 @@ class FetchFromArchives:
         rows = list(_rows(located.to_batches()))
         name, blob = part.blob("tar")
         with Spool(blob) as spool:
-            self._fetch(dict(zip(located["url"].to_pylist(), _places(located), strict=True)), spool)
+            places = dict(zip(located["url"].to_pylist(), _places(located), strict=True))
+            _store(self._fetch(places), self.settings, spool)
             yield from spool.outputs(rows, name, self.name)
 
-    def _fetch(self, places: dict[str, tuple[str, int] | None], spool: Spool) -> None:
-        settings, limits = self.settings, self.settings.limits()
+    def _fetch(self, places: dict[str, tuple[str, int] | None]) -> Iterator[tuple[str, Body | Refused]]:
+        settings = self.settings
         reader = archive.ArchiveReader(
             settings.max_bytes, product_token(settings.user_agent), obey_headers=settings.obey_headers
         )
-        waiting: deque[tuple[str, Body, Future[Prepared]]] = deque()
-        with closing(reader), ThreadPoolExecutor(settings.decoders) as decoders:
+        with closing(reader):
             for url, place in sorted(places.items(), key=lambda item: (item[1] or ("", 0), item[0])):
-                if place is None:
-                    spool.reject(url, NOT_IN_ARCHIVE, None)
-                    continue
                 try:
-                    body = reader.read(*place)
+                    yield url, reader.read(*place) if place else Refused(NOT_IN_ARCHIVE)
                 except Refused as refusal:
-                    spool.reject(url, refusal.reason, refusal.detail)
-                    continue
-                waiting.append((url, body, decoders.submit(prepare, body.data, limits)))
-                if len(waiting) > 2 * settings.decoders:
-                    _collect(waiting.popleft(), spool)
-            for job in waiting:
-                _collect(job, spool)
+                    yield url, refusal
+
+
+def _store(outcomes: Iterable[tuple[str, Body | Refused]], settings: Fetch, spool: Spool) -> None:
+    """Prepare bodies in threads, a few of them ahead of the one that is stored."""
+    limits = settings.limits()
+    waiting: deque[tuple[str, Body, Future[Prepared]]] = deque()
+    with ThreadPoolExecutor(settings.decoders) as decoders:
+        for url, outcome in outcomes:
+            if isinstance(outcome, Refused):
+                spool.reject(url, outcome.reason, outcome.detail)
+                continue
+            waiting.append((url, outcome, decoders.submit(prepare, outcome.data, limits)))
+            if len(waiting) > 2 * settings.decoders:
+                _collect(waiting.popleft(), spool)
+        for job in waiting:
+            _collect(job, spool)
 
 
 def _collect(job: tuple[str, Body, Future[Prepared]], spool: Spool) -> None:
