@@ -4,7 +4,7 @@
 
 Each kill is SIGKILL to the run's parent or to one of its workers, at a random moment. After each: no process of the
 run may be left, and no file under a final name may differ from the undisturbed run's. The last restart must finish with
-the same bytes. Exits 1 at the first breach.
+the same bytes, and nothing half-written may stay in a finished run. Exits 1 at the first breach.
 """
 
 from __future__ import annotations
@@ -97,11 +97,11 @@ def soak_over(
         _check(target, expected)
         kills[kind] += kind != "finished"
         if kind != "parent":
-            assert hash_files(target) == expected, "the finished run differs"
+            _check_finished(target, expected)
             shutil.rmtree(target)
         print(f"{sum(kills.values())}/{num_kills}: {kind}", flush=True)
     _expect_success(_start([*command, "--out", str(target)]), length_s * 10 + 60)
-    assert hash_files(target) == expected, "the finished run differs"
+    _check_finished(target, expected)
     return +kills
 
 
@@ -144,6 +144,12 @@ def _check(target: Path, undisturbed: dict[str, str]) -> None:
     """Every file under a final name is whole: equal to the undisturbed run's."""
     for name, digest in hash_files(target).items():
         assert undisturbed.get(name) == digest, f"{name} is not what the undisturbed run has"
+
+
+def _check_finished(target: Path, undisturbed: dict[str, str]) -> None:
+    assert hash_files(target) == undisturbed, "the finished run differs"
+    left = [str(path) for path in target.rglob(".tmp-*")]
+    assert not left, f"half-written files stay: {left}"
 
 
 def hash_files(folder: Path) -> dict[str, str]:

@@ -62,7 +62,10 @@ def run(request: Request, open_executor: Callable[[], Executor], say: Callable[[
     with _locked(request.root):
         _claim(request)
         remove_temporaries(request.root)
-        return _run_stages(request, open_executor, say)
+        try:
+            return _run_stages(request, open_executor, say)
+        finally:
+            remove_temporaries(request.root)  # of workers that were killed
 
 
 def read_ledger(root: str) -> list[Entry]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import signal
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,9 @@ from pipelines.executors.parts import part_name, write_rows
 from wit.errors import InputError, StageError
 from wit.schema import REJECTS
 from wit.stage import Output, Part, SqlStage, Step, View
+from wit.storage import remove, remove_temporaries
+
+Factory = pytest.TempPathFactory
 
 NUM_BUCKETS = 4
 NUMBERS = pa.schema([pa.field("bucket", pa.int32(), False), pa.field("number", pa.int64(), False)])
@@ -41,6 +46,9 @@ class KeepEven:
 
     fail_on: int = -1
     wrong_input_on: int = -1
+    die_on: int = -1
+    marker: str = ""
+    """A file that says that this stage has died once already."""
 
     def __call__(self, batches: Iterator[pa.RecordBatch], part: Part) -> Iterator[Output]:
         _, blob = part.blob("txt")
@@ -55,6 +63,9 @@ class KeepEven:
             odd = [self._reject(row) for row in batch.to_pylist() if row["number"] % 2]
             yield "kept", pa.RecordBatch.from_pylist(even, schema=NUMBERS)
             yield "rejects", pa.RecordBatch.from_pylist(odd, schema=REJECTS)
+            if self.die_on in numbers and not os.path.exists(self.marker):
+                Path(self.marker).touch()
+                os.kill(os.getpid(), signal.SIGKILL)
 
     def _reject(self, row: dict[str, int]) -> dict[str, object]:
         return {"key": f"{row['number']:032x}", "bucket": row["bucket"], "stage": self.name, "reason": "odd"}
@@ -116,6 +127,23 @@ class ExecutorSuite:
         executor.map(step, lambda _: None)
         assert gone.read_bytes() == before
         assert stays.stat().st_ino == inode
+
+    def test_a_killed_worker_s_part_is_redone(self, executor: Executor, root: Path, tmp_path_factory: Factory) -> None:
+        """SIGKILL in the middle of a part costs nothing but time: each part is done once, no file is half written."""
+        marker = tmp_path_factory.mktemp("marker") / "died"
+        done: list[int] = []
+        executor.map(
+            Step(KeepEven(die_on=6, marker=str(marker)), {"numbers": "numbers"}, "even"),
+            done.append,
+        )
+        assert marker.exists()
+        assert sum(done) == NUM_BUCKETS
+        remove_temporaries(str(root))  # what the dead one left, which a run removes at its end
+        disturbed = hash_folder(root)
+        for folder in ("even", "rejects"):
+            remove(str(root / folder))
+        executor.map(Step(KeepEven(), {"numbers": "numbers"}, "even"), done.append)
+        assert hash_folder(root) == disturbed
 
     def test_sql_gives_the_pinned_rows(self, executor: Executor, root: Path) -> None:
         """Joins, GROUP BY, row_number and a parameter give the same rows on every engine, nulls included."""
