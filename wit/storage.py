@@ -49,6 +49,11 @@ def base_name(url: str) -> str:
     return bare.rstrip("/").rsplit("/", 1)[-1]
 
 
+def filesystem(url: str) -> Any:
+    """Return the fsspec file system of a URL; raises InputError when there is none for it."""
+    return _filesystem(url)[0]
+
+
 def _filesystem(url: str) -> tuple[Any, str]:
     import fsspec
 
