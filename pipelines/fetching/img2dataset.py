@@ -1,6 +1,6 @@
 """img2dataset as the way to the web: a command that is given lists of URLs, and whose shards are read back.
 
-It is run, never imported (it loads gigabytes of libraries), told to store bodies as they came and to decode nothing;
+It is run, never imported (it loads hundreds of megabytes), told to store bodies as they came and to decode nothing;
 what it says of failures is turned into our reasons. It may stand still for ever: a body that drips, a worker that was
 killed, its own ending. So it is watched. When nothing more is written it is killed, what stood is cut into smaller
 shards, and a URL that stands alone is a timeout. What it cannot promise: docs/decisions/006-img2dataset-backend.md.
@@ -163,13 +163,15 @@ class Img2dataset:
         num_shards = -(-len(urls) // shard_rows)
         with open(f"{place}/log", "w+b") as log:
             with _running(self._command(shard_rows, place), place, log.fileno()) as process:
-                stood_still = _watch(process, f"{place}/shards", num_shards, self._patience_s(shard_rows))
+                stood_still = _watch(
+                    process, f"{place}/shards", num_shards, self._patience_s(min(shard_rows, len(urls)))
+                )
             return _Ending(stood_still, _tail(f"{place}/log"))
 
-    def _patience_s(self, shard_rows: int) -> float:
+    def _patience_s(self, num_urls: int) -> float:
         """Return how long, in seconds, URLs alone may keep it silent: a buffer of failures, all by timeout."""
         policy = self.policy
-        turns = -(-min(_BUFFERED_ROWS, shard_rows) // min(policy.concurrency, shard_rows)) + 1
+        turns = -(-min(_BUFFERED_ROWS, num_urls) // policy.concurrency) + 1
         return self.start_s + turns * (policy.retries + 1) * policy.deadline_s
 
     def _command(self, shard_rows: int, place: str) -> list[str]:

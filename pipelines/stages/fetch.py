@@ -52,8 +52,9 @@ class Fetch:
 
     backend: str = _setting(
         "http",
-        "where bodies come from: the web (http), archives, or the web by img2dataset, which asks no robots.txt, "
-        "is not kept from private addresses behind names and redirects, and sets no limit a host",
+        "where bodies come from: the web (http), archives, or the web by img2dataset, which asks no robots.txt, may be "
+        "led to private addresses by names and redirects, limits no host, and takes bodies of any size "
+        "(docs/decisions/006-img2dataset-backend.md)",
         choices=("http", "archive", "img2dataset"),
     )
     archives: tuple[str, ...] = _setting(
