@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import resources
 from typing import Any
 
 from wit.errors import InputError, MismatchError
-from wit.storage import base_name, expand, is_remote, join, local_path, open_input, publish_bytes, read_bytes, size
+from wit.storage import base_name, expand, is_remote, join, open_input, publish_bytes, read_bytes, size, walk_files
 
 WHOLE_HASH_BYTES = 64 << 20  # above 64 MiB an input is known by its size and its ends: hashing a crawl takes days
 END_BYTES = 1 << 20
@@ -26,12 +26,17 @@ def write(url: str, value: Any) -> None:
     publish_bytes(url, dumps(value))
 
 
-def read(url: str) -> Any:
-    """Return a manifest; raises InputError when it is missing or not JSON."""
+def read(url: str, *keys: str) -> dict[str, Any]:
+    """Return a manifest; raises InputError when it is missing, no JSON object, or lacks one of `keys`."""
     try:
-        return json.loads(read_bytes(url))
+        value = json.loads(read_bytes(url))
     except ValueError as error:
         raise InputError(f"{url}: expected a manifest in JSON: {error}") from error
+    if not isinstance(value, dict) or not all(key in value for key in keys):
+        raise InputError(
+            f"{url}: expected a manifest{' with ' + ', '.join(keys) if keys else ''}, found something else"
+        )
+    return value
 
 
 def fingerprint_file(url: str) -> str:
@@ -60,14 +65,9 @@ def fingerprint_inputs(patterns: Iterable[str]) -> dict[str, str]:
     return {file: fingerprint_file(file) for pattern in patterns for file in _files(pattern)}
 
 
-def _files(pattern: str) -> Iterable[str]:
+def _files(pattern: str) -> Iterator[str]:
     for found in expand(pattern):
-        if is_remote(found) or not os.path.isdir(local_path(found)):
-            yield found
-            continue
-        for parent, folders, names in os.walk(local_path(found)):
-            folders.sort()
-            yield from (os.path.join(parent, name) for name in sorted(names))
+        yield from [found] if is_remote(found) or not os.path.isdir(found) else walk_files(found)
 
 
 def fingerprint_code(*packages: str) -> str:

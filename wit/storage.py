@@ -85,16 +85,20 @@ def expand_braces(pattern: str) -> list[str]:
 def expand(pattern: str) -> list[str]:
     """Return the files that a path, URL, brace or glob pattern names, sorted within each glob.
 
-    Raises InputError when a path does not exist or a glob finds nothing.
+    What is there under the very name is meant, whatever signs are in it. Raises InputError when a path does not exist
+    or a glob finds nothing.
     """
+    if not is_remote(pattern) and os.path.exists(local_path(pattern)):
+        return [_utf8(local_path(pattern))]
     found: list[str] = []
     for one in expand_braces(pattern):
         if not is_remote(one):
             path = os.path.expanduser(local_path(one))
             names = sorted(globbing.glob(path, recursive=True)) if globbing.has_magic(path) else [path]
-            if not names or not os.path.exists(names[0]):
+            if not names:
                 raise InputError(f"{one}: expected a file here, found nothing")
-            found += names
+            _require(names[0])
+            found += map(_utf8, names)
         elif any(sign in one for sign in "*["):  # '?' begins a query in a URL
             fs, path = _filesystem(one)
             names = sorted(fs.glob(path))
@@ -106,6 +110,39 @@ def expand(pattern: str) -> list[str]:
     return found
 
 
+def expand_files(pattern: str) -> list[str]:
+    """Return what `expand` does; raises InputError, too, when a folder is among them."""
+    found = expand(pattern)
+    for one in found:
+        if not is_remote(one) and os.path.isdir(one):
+            raise InputError(f"{one}: expected a file, found a folder; name the files in it, as {join(one, '*')}")
+    return found
+
+
+def _require(path: str) -> None:
+    try:
+        os.stat(path)
+    except OSError as error:
+        raise input_error(path, error) from error
+
+
+def _utf8(path: str) -> str:
+    """Return a local path that tables can hold; raises InputError when its bytes are not UTF-8."""
+    if path.encode(errors="ignore").decode() != path:
+        raise InputError(f"{path!r}: expected a name in UTF-8; rename the file")
+    return path
+
+
+def walk_files(folder: str) -> list[str]:
+    """Return the sorted paths of all files below a local folder; raises InputError when a folder cannot be read."""
+
+    def fail(error: OSError) -> None:
+        raise input_error(error.filename, error) from error
+
+    walk = os.walk(local_path(folder), onerror=fail)
+    return sorted(_utf8(os.path.join(parent, name)) for parent, _, names in walk for name in names)
+
+
 def exists(url: str) -> bool:
     """Return whether a file or folder is there."""
     if not is_remote(url):
@@ -115,18 +152,27 @@ def exists(url: str) -> bool:
 
 
 def size(url: str) -> int:
-    """Return the size of a file in bytes."""
-    if not is_remote(url):
-        return os.path.getsize(local_path(url))
-    fs, path = _filesystem(url)
-    return int(fs.size(path))
+    """Return the size of a file in bytes; raises InputError when it cannot be had."""
+    try:
+        if not is_remote(url):
+            return os.path.getsize(local_path(url))
+        fs, path = _filesystem(url)
+        return int(fs.size(path))
+    except OSError as error:
+        raise input_error(url, error) from error
 
 
 def list_names(folder: str) -> list[str]:
-    """Return the sorted names in a folder, temporary ones left out; empty when there is no such folder."""
+    """Return the sorted names in a folder, temporary ones left out; empty when there is no such folder.
+
+    Raises InputError when the folder cannot be read.
+    """
     if not is_remote(folder):
         path = local_path(folder)
-        names = os.listdir(path) if os.path.isdir(path) else []
+        try:
+            names = os.listdir(path) if os.path.isdir(path) else []
+        except OSError as error:
+            raise input_error(folder, error) from error
     else:
         fs, path = _filesystem(folder)
         names = [entry.rstrip("/").rsplit("/", 1)[-1] for entry in fs.ls(path, detail=False)] if fs.exists(path) else []
@@ -140,13 +186,18 @@ def open_input(url: str) -> IO[bytes]:
             return open(local_path(url), "rb")
         fs, path = _filesystem(url)
         opened: IO[bytes] = fs.open(path, "rb")
-    except IsADirectoryError as error:
-        raise InputError(f"{url}: expected a file, found a folder") from error
-    except FileNotFoundError as error:
-        raise InputError(f"{url}: expected a file here, found nothing") from error
     except OSError as error:
-        raise InputError(f"{url}: cannot be read: {error.strerror or error}") from error
+        raise input_error(url, error) from error
     return opened
+
+
+def input_error(url: str, error: OSError) -> InputError:
+    """Return the InputError that tells a user what an OSError on reading means."""
+    if isinstance(error, IsADirectoryError):
+        return InputError(f"{url}: expected a file, found a folder")
+    if isinstance(error, FileNotFoundError):
+        return InputError(f"{url}: expected a file here, found nothing")
+    return InputError(f"{url}: cannot be read: {error.strerror or error}")
 
 
 def read_bytes(url: str) -> bytes:
@@ -215,6 +266,8 @@ def make_folder(url: str) -> None:
     """Make a local folder and its parents (object stores need none); raises OutputError."""
     if is_remote(url):
         return
+    if not url or url.encode(errors="ignore").decode() != url:
+        raise OutputError(f"{url!r}: expected the name of a folder, in UTF-8; choose another")
     try:
         os.makedirs(local_path(url), exist_ok=True)
     except OSError as error:

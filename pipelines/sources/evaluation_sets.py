@@ -14,7 +14,7 @@ from typing import Any
 
 from wit import tar
 from wit.errors import InputError, UserError
-from wit.storage import base_name, expand, is_remote, join, list_names, local_path, open_input, read_bytes
+from wit.storage import base_name, expand, is_remote, join, list_names, local_path, open_input, read_bytes, walk_files
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
 
@@ -50,7 +50,7 @@ def parse_all(texts: Iterable[str]) -> tuple[EvaluationSet, ...]:
 def list_inputs(evaluation_set: EvaluationSet) -> list[dict[str, str]]:
     """Return rows of `wit.schema.EVALUATION_INPUTS`: one an image file, or one a tar, in order.
 
-    Raises InputError when the path holds neither images nor tars.
+    Raises InputError when the path holds neither images nor tars, or cannot be read.
     """
     path = evaluation_set.path
     if is_remote(path) or not os.path.isdir(local_path(path)):
@@ -59,7 +59,7 @@ def list_inputs(evaluation_set: EvaluationSet) -> list[dict[str, str]]:
         folder = local_path(path)
         inputs = [
             {"kind": IMAGE, "item": item, "url": join(folder, item)}
-            for item in _walk(folder)
+            for item in (os.path.relpath(path, folder) for path in walk_files(folder))
             if item.lower().endswith(IMAGE_SUFFIXES)
         ]
         inputs = inputs or [tar_input(join(folder, name)) for name in list_names(folder) if name.endswith(".tar")]
@@ -73,15 +73,6 @@ def tar_input(url: str) -> dict[str, str]:
     if not base_name(url).endswith(".tar"):
         raise InputError(f"{url}: expected a folder of images or a .tar of them")
     return {"kind": TAR, "item": base_name(url), "url": url}
-
-
-def _walk(folder: str) -> Iterator[str]:
-    """Yield the files below a folder, as sorted paths with slashes relative to it."""
-    found = []
-    for parent, folders, names in os.walk(folder):
-        folders.sort()
-        found += [os.path.relpath(os.path.join(parent, name), folder).replace(os.sep, "/") for name in names]
-    yield from sorted(found)
 
 
 def read_images(

@@ -20,7 +20,7 @@ from wit.keys import key_bucket, sample_key, uniform_rank
 from wit.schema import CANDIDATES, INPUTS, PAIRS
 from wit.schema import REJECTS as REJECTED
 from wit.stage import KEPT, REJECTS, Output, Part, SqlStage, Step, View
-from wit.storage import base_name, expand
+from wit.storage import base_name, expand_files
 
 BATCH_ROWS = 10_000
 _SHOWN_CHARACTERS = 2_000  # of a rejected URL or caption: a data: URL may be megabytes
@@ -50,7 +50,7 @@ class ListInputs:
         if not self.patterns:
             raise InputError("no input: set extract.wat, extract.warc or extract.tables")
         for kind, pattern in self.patterns:
-            for url in expand(pattern):
+            for url in expand_files(pattern):
                 for piece in sources[kind].slices(url):
                     yield pa.Table.from_pylist([{"kind": kind, **piece._asdict()}], schema=INPUTS)
 
@@ -177,8 +177,8 @@ class Extract:
         )
 
     def inputs(self) -> tuple[str, ...]:
-        """Return the files that the patterns name."""
-        return tuple(url for _, pattern in self._patterns() for url in expand(pattern))
+        """Return the files that the patterns name; raises InputError when one names nothing, or a folder."""
+        return tuple(url for _, pattern in self._patterns() for url in expand_files(pattern))
 
     def _patterns(self) -> tuple[tuple[str, str], ...]:
         by_kind = {"wat": self.wat, "warc": self.warc, "table": self.tables}
