@@ -36,7 +36,10 @@ from wit.storage import (
 )
 
 IDENTITY = "run.json"
+RECIPE = "recipe.toml"
 LOCK = ".lock"
+_CLAIM = {IDENTITY, RECIPE, LOCK}
+"""What a run holds before its first table."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ def read_ledger(root: str) -> list[Entry]:
     if not exists(join(root, IDENTITY)):
         raise UserError(f"{root}: expected a run directory (with {IDENTITY}), found none; make one with: wit run")
     return [
-        from_manifest(stage, manifest.read(path)["ledger"])
+        from_manifest(stage, manifest.read(path, "ledger")["ledger"])
         for stage in STAGES
         for path in [_manifest_path(root, stage)]
         if exists(path)
@@ -120,17 +123,18 @@ def _claim(request: Request) -> None:
     root, now = request.root, _identity(request.recipe)
     path = join(root, IDENTITY)
     if exists(path):
-        before = manifest.read(path)
+        before = manifest.read(path, "recipe", "inputs", "code")
         if request.redo:
             before = _without_stages(before, now, _from(request.first))
         remedy = "choose another --out, or redo what depends on it with --from STAGE"
-        manifest.require_same(root, before, now, remedy)
+        if set(list_names(root)) - _CLAIM:  # else an input was at fault before there was any table
+            manifest.require_same(root, before, now, remedy)
     elif any(name != LOCK for name in list_names(root)):
         raise OutputError(f"{root}: expected a new folder or a wit run, found other files; choose another --out")
     if request.redo:
         _drop(root, _from(request.first))
     manifest.write(path, now)
-    publish_text(join(root, "recipe.toml"), dumps(request.recipe))
+    publish_text(join(root, RECIPE), dumps(request.recipe))
 
 
 def _from(stage: str) -> tuple[str, ...]:
@@ -162,7 +166,7 @@ def _run_stages(request: Request, open_executor: Callable[[], Executor], say: Ca
         for verb in request.recipe.verbs():
             path = _manifest_path(request.root, verb.name)
             if exists(path):
-                entries.append(from_manifest(verb.name, manifest.read(path)["ledger"]))
+                entries.append(from_manifest(verb.name, manifest.read(path, "ledger")["ledger"]))
             else:
                 executor = executor or open_executor()
                 entries.append(_run_stage(request, verb, executor, entries[-1] if entries else None, say))

@@ -27,6 +27,7 @@ from wit.progress import progress
 from wit.schema import QUERIES, conform
 from wit.storage import (
     expand,
+    expand_files,
     is_remote,
     join,
     list_names,
@@ -160,11 +161,11 @@ def build(inputs: Inputs, settings: Settings, out: str, processes: int) -> dict[
 
 def resolve_inputs(dumps: Iterable[str], pageviews: Iterable[str], wordnets: Iterable[str]) -> Inputs:
     """Return the files that paths, URLs, brace and glob patterns name; raises InputError when one names nothing."""
-    return Inputs(*map(_resolve, (dumps, pageviews, wordnets)))
+    return Inputs(_once(dumps, expand_files), _once(pageviews, expand_files), _once(wordnets, expand))
 
 
-def _resolve(patterns: Iterable[str]) -> tuple[str, ...]:
-    files = [file for pattern in patterns for file in expand(pattern)]
+def _once(patterns: Iterable[str], expanded: Callable[[str], list[str]]) -> tuple[str, ...]:
+    files = [file for pattern in patterns for file in expanded(pattern)]
     twice = sorted(file for file, count in Counter(files).items() if count > 1)
     if twice:
         raise InputError(f"{twice[0]}: expected each input once, found it named twice")
@@ -197,8 +198,11 @@ def _claim(out: str, made_from: dict[str, Any]) -> bool:
         manifest.write(join(out, MANIFEST), {"kind": KIND, "made_from": made_from})
         return True
     before = manifest.read(join(out, MANIFEST))
-    if not isinstance(before, dict) or before.get("kind") != KIND:
+    if before.get("kind") != KIND or "made_from" not in before:
         raise MismatchError(f"{out}: expected a query list, found a {MANIFEST} of something else; {remedy}")
+    if names == [MANIFEST]:  # a build that an input's fault ended
+        manifest.write(join(out, MANIFEST), {"kind": KIND, "made_from": made_from})
+        return True
     manifest.require_same(out, before["made_from"], made_from, remedy)
     finished = before.get("written") == {
         name: manifest.fingerprint_file(join(out, name)) for name in (TABLE, TEXT) if name in names

@@ -13,14 +13,15 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipelines.stages.verb import RunSettings
-from wit.errors import InputError
+from wit.errors import ContractError, InputError
 from wit.matching import MODES, Matcher, Matches
-from wit.schema import MATCHED, MATCHES, PAIRS
+from wit.schema import MATCHED, MATCHES, PAIRS, QUERIES, conform
 from wit.schema import REJECTS as REJECTED
 from wit.stage import KEPT, REJECTS, Output, Part, Step
 from wit.storage import is_remote, join, local_path, read_parquet, size
 
 QUERIES_FILE = "queries.parquet"
+_COLUMNS = pa.schema([QUERIES.field("query_id"), QUERIES.field("term")])
 MATCHES_TABLE = "matches"
 
 
@@ -41,12 +42,19 @@ def _matcher(url: str, mode: str, version: tuple[int, int]) -> Matcher:
 
 
 def read_terms(url: str) -> list[str]:
-    """Return the terms of a table of queries by query_id; raises InputError when it is no such table."""
+    """Return the terms of a table of queries by query_id; raises InputError when it is no such table, or has none."""
     table = read_parquet(url)
-    missing = {"query_id", "term"} - set(table.column_names)
+    missing = [name for name in _COLUMNS.names if name not in table.column_names]
     if missing:
-        raise InputError(f"{url}: expected a table of queries (wit queries build), which has {', '.join(missing)}")
-    table = table.select(["query_id", "term"]).sort_by("query_id")
+        raise InputError(
+            f"{url}: expected a table of queries (wit queries build), found no column {missing[0]!r} in it"
+        )
+    try:
+        table = conform(table.select(_COLUMNS.names), _COLUMNS).sort_by("query_id")
+    except ContractError as error:
+        raise InputError(f"{url}: expected a table of queries (wit queries build): {error}") from error
+    if not table.num_rows:
+        raise InputError(f"{url}: expected queries to match, found an empty list; lower the thresholds of the build")
     if table.column("query_id").to_pylist() != list(range(table.num_rows)):
         raise InputError(f"{url}: expected query_id to count from 0 without gaps; build the queries again")
     terms: list[str] = table.column("term").to_pylist()
@@ -120,7 +128,9 @@ class Match:
         )
 
     def inputs(self) -> tuple[str, ...]:
-        """Return the table of queries; raises InputError when none is named."""
+        """Return the table of queries; raises InputError when none is named, or it is no such table."""
         if not self.queries:
             raise InputError("match.queries: expected the queries to match (see wit queries build), found none")
-        return (_queries_file(self.queries),)
+        url = _queries_file(self.queries)
+        read_terms(url)
+        return (url,)

@@ -66,8 +66,11 @@ class Overlap:
         )
 
     def inputs(self) -> tuple[str, ...]:
-        """Return the paths of the evaluation sets."""
-        return tuple(each.path for each in parse_all(self.sets))
+        """Return the paths of the evaluation sets; raises InputError now for one that would fail after the fetch."""
+        sets = parse_all(self.sets)
+        for each in sets:
+            list_inputs(each)
+        return tuple(each.path for each in sets)
 
 
 @dataclass(frozen=True)
