@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import click
+
+from wit.errors import UserError
+
+T = TypeVar("T")
 
 EXECUTORS = ("local", "spark")
 
@@ -52,6 +59,8 @@ def run(
         redo=first is not None,
         last=check_stage(last) if last else STAGES[-1],
     )
+    if STAGES.index(request.first) > STAGES.index(request.last):
+        raise UserError(f"expected --until at or after --from {first}, found --until {last}")
 
     def open_executor() -> Executor:
         if executor == "spark":
@@ -87,30 +96,47 @@ def status(run: str) -> None:
 @click.argument("query")
 @click.option("--csv", is_flag=True, help="Write CSV instead of a table.")
 def sql(run: str, query: str, csv: bool) -> None:
-    """Ask RUN's tables a question in DuckDB's SQL; `show tables` lists them."""
+    """Ask RUN's tables a question in DuckDB's SQL; `show tables` lists them. Only reads: SELECT and its kind."""
     import duckdb
 
     from pipelines.ledger import open_tables
     from pipelines.runner import read_ledger
-    from wit.errors import UserError
 
     read_ledger(run)
     connection = open_tables(run)
     try:
+        kinds = [statement.type.name for statement in connection.extract_statements(query)]
+        if kinds != ["SELECT"]:
+            raise UserError(
+                f"expected one SELECT (or FROM, VALUES, SHOW, DESCRIBE), found {' and '.join(kinds) or 'none'}"
+            )
         relation = connection.sql(query)
-        if relation is None:
-            return
         if csv:
-            _write_csv(relation.columns, relation.fetchall())
+            _write_csv(relation.columns, _answer(connection, relation.fetchall))
         else:
-            click.echo(str(relation).rstrip())
+            click.echo(_answer(connection, lambda: str(relation)).rstrip())
     except duckdb.Error as error:
         raise UserError(f"the query failed: {str(error).splitlines()[0]}") from error
+
+
+def _answer(connection: Any, ask: Callable[[], T]) -> T:
+    """Return `ask()` from a thread of its own: DuckDB answers no Ctrl-C while it works in the main thread."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1) as thread:
+        answer = thread.submit(ask)
+        try:
+            return answer.result()
+        except KeyboardInterrupt:
+            connection.interrupt()
+            raise
 
 
 def _write_csv(columns: list[str], rows: list[tuple[object, ...]]) -> None:
     import csv
 
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")  # data, whatever the terminal's locale
     writer = csv.writer(sys.stdout)
     writer.writerow(columns)
     writer.writerows(rows)

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import os
 from typing import Any
 
 import click
 
 from wit.errors import InputError, UserError
+
+
+def _finite(_: click.Context, __: click.Parameter, value: float) -> float:
+    if not math.isfinite(value):
+        raise click.BadParameter(f"expected a number, found {value}")
+    return value
 
 
 @click.group()
@@ -29,7 +36,12 @@ def queries() -> None:
 @click.option("--min-word-count", type=click.IntRange(1), default=100, show_default=True, help="Least count of a word.")
 @click.option("--min-bigram-count", type=click.IntRange(1), default=100, show_default=True, help="Least of a bigram.")
 @click.option(
-    "--min-pmi", type=float, default=8.0, show_default=True, help="Least mutual information of a bigram, in bits."
+    "--min-pmi",
+    type=float,
+    callback=_finite,
+    default=8.0,
+    show_default=True,
+    help="Least mutual information of a bigram, in bits.",
 )
 @click.option(
     "--min-views", type=click.IntRange(0), default=70, show_default=True, help="Least page views of an article."

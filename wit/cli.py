@@ -90,6 +90,9 @@ def main(arguments: list[str] | None = None) -> Any:
         sys.exit(status if isinstance(status, int) else 0)
     except click.exceptions.Abort:
         _fail("interrupted; the same command goes on where it stopped", 130)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        sys.exit(2)
     except click.ClickException as error:
         _fail(f"{_one_line(error.format_message())}", 2)
     except UserError as error:
@@ -107,7 +110,7 @@ def main(arguments: list[str] | None = None) -> Any:
     except OSError as error:
         from wit.storage import output_error
 
-        _fail(_one_line(str(output_error(error.filename or "output", error))), 2)
+        _fail(_one_line(str(output_error(error.filename or "standard output", error))), 2)
 
 
 def _fail(message: str, code: int) -> None:

@@ -50,10 +50,11 @@ class _Origin:
     overridden: dict[tuple[str, ...], str]
 
     def where(self, keys: tuple[str, ...]) -> str:
-        if keys in self.overridden:
-            return f"--set {self.overridden[keys]}"
-        line = _line_of(self.text, keys)
-        return f"{self.path}:{line}" if line else self.path
+        line = None if keys in self.overridden else _line_of(self.text, keys)
+        if line:
+            return f"{self.path}:{line}"
+        set_here = (text for overridden, text in self.overridden.items() if keys and overridden[: len(keys)] == keys)
+        return next((f"--set {text}" for text in set_here), self.path)
 
 
 def _line_of(text: str, keys: tuple[str, ...]) -> int | None:
@@ -80,8 +81,8 @@ def _apply(override: str, data: dict[str, Any], cls: type, origin: _Origin) -> N
     if not equals or not all(keys):
         raise RecipeError(f"--set {override}: expected section.key=value")
     try:
-        parsed = tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+        ((_, parsed),) = tomllib.loads(f"value = {value}").items()
+    except ValueError:  # no TOML value, or more than one
         parsed = value
     kind = _kind_of(cls, keys)
     if kind is str and not isinstance(parsed, str):
