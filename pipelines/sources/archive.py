@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 from fastwarc.warc import ArchiveIterator
 
 from pipelines.sources.source import MALFORMED_RECORD, UNREADABLE_ARCHIVE, Fault
 from wit.storage import is_remote, local_path, open_input
+
+_ARC = b"filedesc://"  # how the format before WARC begins
+_HEAD_BYTES = 1 << 16
 
 
 def records(url: str) -> Iterator[Any | Fault]:
@@ -40,8 +44,8 @@ def records(url: str) -> Iterator[Any | Fault]:
                 yield record
         if headless is not None:
             yield Fault(UNREADABLE_ARCHIVE, f"the file ends inside the header at byte {headless}", None)
-        elif not num_records and not _is_empty(url):
-            yield Fault(UNREADABLE_ARCHIVE, "no WARC record found", None)
+        elif not num_records and (wrong := _what_else(url)):
+            yield Fault(UNREADABLE_ARCHIVE, wrong, None)
 
 
 def read_body(record: Any, limit_bytes: int) -> bytes | None:
@@ -60,6 +64,14 @@ def skip_body(record: Any) -> bool:
     return bool(record.consume() == expected)
 
 
-def _is_empty(url: str) -> bool:
+def _what_else(url: str) -> str:
+    """Return what a file without a WARC record is; nothing when it is empty."""
     with open_input(url) as file:
-        return not file.read(1)
+        head = file.read(_HEAD_BYTES)
+    start = head
+    if head.startswith(b"\x1f\x8b"):
+        with suppress(zlib.error):
+            start = zlib.decompressobj(wbits=31).decompress(head, len(_ARC))
+    if start.startswith(_ARC):
+        return "an ARC file: only WARC is read; convert it"
+    return "no WARC record found" if head else ""

@@ -100,8 +100,8 @@ def _choose(where: str, names: list[str], asked: str, usual: tuple[str, ...], op
     for name in (asked,) if asked else usual:
         if name in names:
             return name
-    wanted = repr(asked) if asked else f"one of {', '.join(usual)}"
-    raise InputError(f"{where}: expected a column {wanted}; its columns are {', '.join(names)}; set extract.{option}")
+    wanted = f"a column {asked!r}" if asked else f"one of the columns {', '.join(usual)}"
+    raise InputError(f"{where}: expected {wanted}, found {', '.join(names) or 'none'}; set extract.{option}")
 
 
 def _format(url: str) -> tuple[str, str | None]:
