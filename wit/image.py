@@ -16,6 +16,8 @@ import math
 import struct
 import warnings
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -122,15 +124,21 @@ def sniff(body: bytes) -> str | None:
     return "bmp" if body[:2] == b"BM" else None
 
 
-def _open(body: bytes) -> tuple[str, Image.Image]:
-    """Open a body with the one decoder that its first bytes name; nothing is decoded yet."""
+@contextmanager
+def opened(body: bytes) -> Iterator[tuple[str, Image.Image]]:
+    """Yield the format of a body, and its image from the one decoder that its first bytes name; not decoded yet.
+
+    Whatever the decoder fails with inside the block becomes an ImageRejected. Safe in threads.
+    """
     found = sniff(body)
     if found is None:
         raise ImageRejected(NOT_IMAGE, f"begins with {body[:8].hex(' ')}" if body else "empty body")
     # Decoders warn of what is wrong with a file (and Pillow of its size); here that ends in facts or in a reason.
-    warnings.filterwarnings("ignore", module=r"PIL\.|wit\.image")
+    # Per call and never undone: warnings.catch_warnings is not safe in threads.
+    warnings.filterwarnings("ignore", module=r"PIL\.|wit\.image|trainer\.decode")
     try:
-        return found, Image.open(io.BytesIO(body), formats=_PILLOW_NAMES[found])
+        with Image.open(io.BytesIO(body), formats=_PILLOW_NAMES[found]) as image:
+            yield found, image
     except Image.DecompressionBombError as error:
         raise ImageRejected(TOO_MANY_PIXELS, _BOMB) from error
     except _DECODER_ERRORS as error:
@@ -157,12 +165,8 @@ def inspect(body: bytes) -> Header:
 
     Raises ImageRejected (not_image, corrupt_image, too_many_pixels).
     """
-    found, image = _open(body)
-    try:
-        with image:
-            return _header(body, found, image)
-    except _DECODER_ERRORS as error:
-        raise ImageRejected(CORRUPT_IMAGE, _one_line(error)) from error
+    with opened(body) as (found, image):
+        return _header(body, found, image)
 
 
 def fitted_size(width: int, height: int, max_side_px: int) -> tuple[int, int]:
@@ -296,22 +300,16 @@ def prepare(body: bytes, limits: Limits) -> Prepared:
     pixels handed to the encoder. The same body and limits give the same bytes with the same codec versions.
     Raises ImageRejected: not_image, corrupt_image (a decoder fails on it, or it breaks off), too_many_pixels.
     """
-    found, image = _open(body)
-    try:
-        with image:
-            header = _header(body, found, image)
-            num_pixels = header.width * header.height
-            if num_pixels > limits.max_pixels:
-                detail = f"{header.width} x {header.height} pixels, limit {limits.max_pixels}"
-                raise ImageRejected(TOO_MANY_PIXELS, detail)
-            if found == "jpeg" and count_jpeg_scans(body) > MAX_JPEG_SCANS:
-                raise ImageRejected(CORRUPT_IMAGE, f"more than {MAX_JPEG_SCANS} scans")
-            stored, stored_format, pixels = _store(body, header, image, limits)
-            entropy = entropy_bits(pixels)
-    except Image.DecompressionBombError as error:
-        raise ImageRejected(TOO_MANY_PIXELS, _BOMB) from error
-    except _DECODER_ERRORS as error:
-        raise ImageRejected(CORRUPT_IMAGE, _one_line(error)) from error
+    with opened(body) as (found, image):
+        header = _header(body, found, image)
+        num_pixels = header.width * header.height
+        if num_pixels > limits.max_pixels:
+            detail = f"{header.width} x {header.height} pixels, limit {limits.max_pixels}"
+            raise ImageRejected(TOO_MANY_PIXELS, detail)
+        if found == "jpeg" and count_jpeg_scans(body) > MAX_JPEG_SCANS:
+            raise ImageRejected(CORRUPT_IMAGE, f"more than {MAX_JPEG_SCANS} scans")
+        stored, stored_format, pixels = _store(body, header, image, limits)
+        entropy = entropy_bits(pixels)
     return Prepared(
         body=stored, format=stored_format, width=pixels.width, height=pixels.height, entropy=entropy,
         sha256=hashlib.sha256(stored).hexdigest(), num_frames=header.num_frames, original_format=header.format,
