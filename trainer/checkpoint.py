@@ -27,6 +27,7 @@ from wit.errors import InputError
 from wit.storage import exists, join, list_names, publish_bytes, read_bytes, remove, size
 
 MODEL, OPTIMISER, TOKENIZER, STATE = "model.safetensors", "optimiser.safetensors", "tokenizer.txt", "state.json"
+_MOMENTS = ("exp_avg", "exp_avg_sq")
 _FOLDER = re.compile(r"^step-(\d{8,})$")
 
 
@@ -49,13 +50,6 @@ def _optimiser_tensors(model: Clip, optimiser: torch.optim.Optimizer) -> dict[st
         for name, parameter in model.named_parameters()
         for slot, value in optimiser.state[parameter].items()
     }
-
-
-def _load_optimiser(model: Clip, optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    for name, parameter in model.named_parameters():
-        optimiser.state[parameter] = {
-            slot: tensors[f"{name}.{slot}"].to(parameter.device) for slot in ("step", "exp_avg", "exp_avg_sq")
-        }
 
 
 def save(
@@ -85,11 +79,15 @@ def save(
     return folder
 
 
+def _read_facts(folder: str) -> dict[str, Any]:
+    return manifest.read(join(folder, STATE), "step", "loader", "model", "files")
+
+
 def is_complete(folder: str) -> bool:
     """Return whether a checkpoint's folder holds all its files, each as long as its state says."""
     if not exists(join(folder, STATE)):
         return False
-    files = manifest.read(join(folder, STATE))["files"]
+    files = _read_facts(folder)["files"]
     return all(exists(join(folder, one["name"])) and size(join(folder, one["name"])) == one["bytes"] for one in files)
 
 
@@ -125,22 +123,47 @@ def find(path: str) -> str:
 
 def read_state(folder: str) -> TrainState:
     """Return where training stood at a checkpoint."""
-    facts = manifest.read(join(folder, STATE))
+    facts = _read_facts(folder)
     return TrainState(facts["step"], LoaderState(**facts["loader"]))
 
 
 def read_config(folder: str) -> ClipConfig:
-    """Return the shapes of a checkpoint's model."""
-    facts: dict[str, Any] = manifest.read(join(folder, STATE))["model"]
-    return ClipConfig(facts["embed_dim"], VisionConfig(**facts["vision"]), TextConfig(**facts["text"]))
+    """Return the shapes of a checkpoint's model; raises InputError."""
+    facts = _read_facts(folder)["model"]
+    try:
+        return ClipConfig(facts["embed_dim"], VisionConfig(**facts["vision"]), TextConfig(**facts["text"]))
+    except (LookupError, TypeError) as error:
+        raise InputError(f"{join(folder, STATE)}: expected the shapes of a model, found others: {error}") from error
 
 
-def _tensors(url: str) -> dict[str, Tensor]:
+def _read_tensors(url: str, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
+    """Return the tensors of a file; raises InputError when it is none, or has others than `shapes` names."""
     try:
         tensors: dict[str, Tensor] = safetensors.torch.load(read_bytes(url))
-        return tensors
     except SafetensorError as error:
         raise InputError(f"{url}: expected safetensors, found something else: {error}") from error
+    found_shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    for name in sorted({*shapes, *found_shapes}):
+        expected, found = shapes.get(name, "none"), found_shapes.get(name, "none")
+        if expected != found:
+            raise InputError(f"{url}: expected {name} of shape {expected}, found {found}; it is of another model")
+    return tensors
+
+
+def _read_weights(folder: str, model: Clip) -> dict[str, Tensor]:
+    shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    return _read_tensors(join(folder, MODEL), shapes)
+
+
+def _restore_optimiser(folder: str, model: Clip, optimiser: torch.optim.Optimizer) -> None:
+    shapes: dict[str, tuple[int, ...]] = {}
+    for name, parameter in model.named_parameters():
+        shapes |= {f"{name}.step": ()} | {f"{name}.{slot}": tuple(parameter.shape) for slot in _MOMENTS}
+    tensors = _read_tensors(join(folder, OPTIMISER), shapes)
+    for name, parameter in model.named_parameters():
+        optimiser.state[parameter] = {
+            slot: tensors[f"{name}.{slot}"].to(parameter.device) for slot in ("step", *_MOMENTS)
+        }
 
 
 def load_tokenizer(folder: str) -> ClipTokenizer:
@@ -150,14 +173,23 @@ def load_tokenizer(folder: str) -> ClipTokenizer:
 
 def load_model(folder: str) -> tuple[Clip, ClipTokenizer]:
     """Return a checkpoint's model, on the CPU, and its tokenizer; raises InputError."""
+    config, tokenizer = read_config(folder), load_tokenizer(folder)
+    if tokenizer.vocabulary_size != config.text.vocabulary_size:
+        raise InputError(
+            f"{join(folder, TOKENIZER)}: expected a vocabulary of {config.text.vocabulary_size} ids, "
+            f"found {tokenizer.vocabulary_size}; it is of another model"
+        )
     with torch.device("meta"):
-        model = Clip(read_config(folder))
-    model.load_state_dict(_tensors(join(folder, MODEL)), assign=True)
-    return model, load_tokenizer(folder)
+        model = Clip(config)
+    model.load_state_dict(_read_weights(folder, model), assign=True)
+    return model, tokenizer
 
 
 def restore(folder: str, model: Clip, optimiser: torch.optim.Optimizer) -> TrainState:
-    """Load a checkpoint into a model and its optimiser, in place, and return where training stood."""
-    model.load_state_dict(_tensors(join(folder, MODEL)))
-    _load_optimiser(model, optimiser, _tensors(join(folder, OPTIMISER)))
+    """Load a checkpoint into a model and its optimiser, in place, and return where training stood.
+
+    Raises InputError when the checkpoint is of another model.
+    """
+    model.load_state_dict(_read_weights(folder, model))
+    _restore_optimiser(folder, model, optimiser)
     return read_state(folder)

@@ -27,11 +27,18 @@ def _device(name: str) -> str:
 
 
 def _recipe_path(name: str) -> str:
-    """Return the recipe file that a path or the name of a recipe in the package means."""
+    """Return the recipe file that a path or the name of a recipe in the package means; raises UserError."""
     from importlib import resources
 
-    bundled = resources.files("trainer") / "recipes" / f"{name}.toml"
-    return str(bundled) if bundled.is_file() else name
+    from wit.storage import exists
+
+    folder = resources.files("trainer") / "recipes"
+    bundled = sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
+    if name in bundled:
+        return str(folder / f"{name}.toml")
+    if not exists(name):
+        raise UserError(f"{name!r}: expected a recipe file or one of {', '.join(bundled)}, found neither")
+    return name
 
 
 @click.command(epilog="Example: wit train tiny --shards 'runs/tiny/shards/*.tar' --out runs/tiny-clip")
@@ -47,8 +54,8 @@ def train(ctx: click.Context, recipe: str, shards: str, out: str, overrides: tup
     from trainer.recipe import load_recipe
     from wit.storage import is_remote, local_path
 
-    if is_remote(out):
-        raise UserError(f"--out {out}: expected a local folder, found a URL")
+    if is_remote(out) or not out:
+        raise UserError(f"--out {out!r}: expected a local folder, found {'a URL' if out else 'no name'}")
     result = run_training(load_recipe(_recipe_path(recipe), overrides), shards, local_path(out), _device(device))
     replaced = f"; {result.num_replaced} samples replaced, see log.jsonl" if result.num_replaced else ""
     click.echo(f"{result.checkpoint}: step {result.step} of {result.num_steps}{replaced}")

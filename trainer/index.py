@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
-from wit.errors import InputError
-from wit.shards import list_shards
+from wit.errors import ContractError, InputError
+from wit.shards import index_name, list_shards
 from wit.shards import read_index as read_shard_index
-from wit.storage import base_name, expand, is_remote, local_path, read_range
+from wit.storage import base_name, expand, is_remote, local_path, read_range, size
 
 _HASHED_COLUMNS = ("key", "image_offset", "image_length", "text_offset", "text_length", "sha256")
 
@@ -70,7 +72,7 @@ def read_index(pattern: str) -> Index:
     digest = hashlib.sha256()
     columns: dict[str, list[NDArray[np.int64]]] = {name: [] for name in _HASHED_COLUMNS[1:5]}
     keys, shard_numbers = [], []
-    for number, table in enumerate(map(read_shard_index, shards)):
+    for number, table in enumerate(map(_read_table, shards)):
         digest.update(f"{base_name(shards[number])}\0{len(table)}\0".encode())
         for name in _HASHED_COLUMNS:
             values = table[name].to_numpy() if name in columns else np.array(table[name].to_pylist(), dtype="S")
@@ -91,10 +93,30 @@ def read_index(pattern: str) -> Index:
     )
 
 
+def _read_table(shard: str) -> pa.Table:
+    """Return the index of a shard; InputError when it is that of another, or of another table than an index."""
+    url = index_name(shard)
+    try:
+        table = read_shard_index(shard)
+    except ContractError as error:
+        raise InputError(f"{url}: expected the index of a shard, found another table: {error}") from error
+    names = table["shard"].unique().to_pylist()
+    if names not in ([], [base_name(shard)]):
+        raise InputError(f"{url}: expected the index of {base_name(shard)}, found that of {names[0]}")
+    num_bytes = sys.maxsize if is_remote(shard) else size(shard)  # one more request for each remote shard is too many
+    for part in ("image", "text"):
+        offset, length = (table[f"{part}_{name}"].to_numpy() for name in ("offset", "length"))
+        if not ((offset >= 0) & (length >= 0) & (length <= num_bytes) & (offset <= num_bytes - length)).all():
+            raise InputError(
+                f"{shard}: expected the bytes that {url} names, found {num_bytes} in all; check the shards"
+            )
+    return table
+
+
 def read_captions(index: Index) -> Iterator[str]:
     """Yield the caption of every sample, from the indexes, in order."""
     for shard in index.shards:
-        yield from read_shard_index(shard)["caption"].to_pylist()
+        yield from _read_table(shard)["caption"].to_pylist()
 
 
 def read_sample(index: Index, sample: int) -> tuple[bytes, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from wit.storage import exists, local_path, output_error, publish_text, read_bytes
+from wit.storage import exists, local_path, output_error, publish_bytes, read_bytes
 
 
 class Log:
@@ -14,26 +14,30 @@ class Log:
     def __init__(self, path: str, step: int) -> None:
         """Open a log for a run that stands at `step`: what an interrupted run wrote beyond it is dropped."""
         if exists(path):
-            lines = read_bytes(path).decode().splitlines(keepends=True)
-            publish_text(path, "".join(line for line in lines if _step_of(line) <= step))
+            lines = read_bytes(path).splitlines(keepends=True)
+            publish_bytes(path, b"".join(line for line in lines if _step_of(line) <= step))
+        self._path = path
         try:
-            self._file = open(local_path(path), "a", encoding="utf-8")  # noqa: SIM115
+            self._file = open(local_path(path), "ab", buffering=0)  # noqa: SIM115
         except OSError as error:
             raise output_error(path, error) from error
 
     def write(self, step: int, **facts: Any) -> None:
-        """Append one line, and hand it to the operating system at once."""
-        self._file.write(json.dumps({"step": step, **facts}, ensure_ascii=False) + "\n")
-        self._file.flush()
+        """Append one line, and hand it to the operating system at once; raises OutputError."""
+        line = json.dumps({"step": step, **facts}, ensure_ascii=False) + "\n"
+        try:
+            self._file.write(line.encode())
+        except OSError as error:
+            raise output_error(self._path, error) from error
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
 
 
-def _step_of(line: str) -> float:
-    """Return the step of a line; a line cut off by a kill belongs to no checkpoint."""
+def _step_of(line: bytes) -> float:
+    """Return the step of a line; a line cut off by a kill, or not of this log, belongs to no checkpoint."""
     try:
         return float(json.loads(line)["step"])
-    except ValueError:
+    except (ValueError, TypeError, LookupError):
         return float("inf")

@@ -52,7 +52,7 @@ class Optimiser:
     learning_rate: float = _set(5e-4, "peak", min=0)
     beta1: float = _set(0.9, "decay of the mean gradient", min=0, max=1)
     beta2: float = _set(0.98, "decay of the mean squared gradient (ResNets: 0.999)", min=0, max=1)
-    epsilon: float = _set(1e-6, "added to the root mean square (ResNets: 1e-8)", min=0)
+    epsilon: float = _set(1e-6, "added to the root mean square (ResNets: 1e-8)", min=1e-12)
     weight_decay: float = _set(0.2, "decoupled; not on gains and biases", min=0)
     warmup_steps: int = _set(2_000, "steps of the linear warm-up", min=0)
     max_gradient_norm: float = _set(0.0, "gradients are scaled down to this norm; 0: never", min=0)
@@ -63,7 +63,7 @@ class Run:
     """Section [run]."""
 
     epochs: int = _set(32, "times the pairs are seen; sets the length of the cosine", min=1)
-    seed: int = _set(0, "of the initial weights, the order and the crops", min=0)
+    seed: int = _set(0, "of the initial weights, the order and the crops", min=0, max=(1 << 63) - 1)
     precision: str = _set("fp32", "of the products; the loss is fp32 either way", choices=("fp32", "bf16"))
     save_every_steps: int = _set(1_000, "steps between checkpoints", min=1, identity=False)
     keep_checkpoints: int = _set(2, "newest checkpoints that stay", min=1, identity=False)

@@ -77,6 +77,8 @@ def read_merges(path: str) -> list[Merge]:
         lines = (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode().split("\n")
     except (OSError, EOFError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: expected a merges file, found something else: {error}") from error
+    if "#version" not in lines[0]:
+        raise InputError(f"{path}: expected a merges file, which begins with #version, found {lines[0][:60]!r}")
     merges = [_merge(path, number, line) for number, line in enumerate(lines[1 : 1 + MAX_MERGES], 2) if line]
     known = {symbol + end for symbol in _byte_symbols() for end in ("", END_OF_WORD)}
     for number, (left, right) in enumerate(merges, 2):

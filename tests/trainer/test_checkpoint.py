@@ -21,7 +21,7 @@ from trainer.tokenizer import ClipTokenizer
 from wit.errors import InputError
 
 MICRO = CONFIGS["ViT-micro/16"]
-TOKENIZER = ClipTokenizer([("t", "h"), ("th", "e</w>")])
+TOKENIZER = ClipTokenizer([(letter, f"{other}</w>") for letter in "abcdefgh" for other in "abcdefghijk"][:86])
 
 
 def state(step: int) -> TrainState:

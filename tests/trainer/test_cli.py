@@ -67,7 +67,7 @@ def test_a_stopped_run_says_so(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"recipe": "no-such-recipe.toml"}, "no-such-recipe.toml: expected a file here, found nothing"),
+        ({"recipe": "no-such-recipe.toml"}, "expected a recipe file or one of clip-vit-b32, tiny, found neither"),
         ({"--shards": "no-such-shards"}, "no-such-shards: expected a file here, found nothing"),
         ({"--set": "data.batchsize=3"}, "unknown key 'data.batchsize'; did you mean 'batch_size'?"),
         ({"--set": "data.batch_size=1"}, "data.batch_size: expected at least 2, found 1"),
@@ -76,7 +76,7 @@ def test_a_stopped_run_says_so(
         ({"--set": "tokenizer.merges=none.txt.gz"}, "none.txt.gz: expected a file here, found nothing"),
         ({"--set": "optimiser.beta2=1"}, "expected beta1 and beta2 below 1"),
         ({"--device": "tpu"}, "--device: expected cpu, cuda or auto, found 'tpu'"),
-        ({"--out": "s3://bucket/run"}, "--out s3://bucket/run: expected a local folder"),
+        ({"--out": "s3://bucket/run"}, "--out 's3://bucket/run': expected a local folder"),
     ],
 )
 def test_mistakes_are_one_line_and_exit_code_2(

@@ -225,15 +225,15 @@ def test_merges_survive_their_file(tmp_path: Path, merges: Merges, pack: type[by
 def test_lines_beyond_the_released_vocabulary_are_left(tmp_path: Path) -> None:
     """Of the released file's 262,144 merges only the first 48,894 are read."""
     path = tmp_path / "merges.txt"
-    path.write_text("header\n" + "a b\n" * (MAX_MERGES + 10))
+    path.write_text("#version\n" + "a b\n" * (MAX_MERGES + 10))
     assert len(read_merges(str(path))) == MAX_MERGES
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"header\na b c\n", ":2: expected two symbols"),
-     (b"header\na b\nabc d\n", ":3: expected two symbols that come before"),
-     (b"\x1f\x8bbroken", "expected a merges file"), (b"header\n\xff\xfe\n", "expected a merges file")],
+    [(b"#version\na b c\n", ":2: expected two symbols"),
+     (b"#version\na b\nabc d\n", ":3: expected two symbols that come before"),
+     (b"\x1f\x8bbroken", "expected a merges file"), (b"#version\n\xff\xfe\n", "expected a merges file")],
 )  # fmt: skip
 def test_what_is_no_merges_file_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
     """A malformed file is one clear line with the file and the line number."""

@@ -32,7 +32,7 @@ def read_templates(name: str) -> tuple[str, ...]:
     templates = tuple(line.strip() for line in read_bytes(name).decode("utf-8", "replace").splitlines() if line.strip())
     for number, template in enumerate(templates, 1):
         if template.count("{label}") != 1:
-            raise InputError(f"{name}: template {number}: expected {{label}} once, found {template!r}")
+            raise InputError(f"{name}: template {number}: expected {{label}} once, found {template[:60]!r}")
     if not templates:
         raise InputError(f"{name}: expected a template a line, found none")
     return templates

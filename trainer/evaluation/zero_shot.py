@@ -25,6 +25,7 @@ from wit.errors import InputError
 from wit.image import ImageRejected
 from wit.schema import PREDICTIONS
 from wit.statistics import clopper_pearson
+from wit.storage import read_bytes
 
 BATCH_IMAGES = 256
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
@@ -103,7 +104,11 @@ def read_image_folder(root: str) -> ImageFolder:
         labels += [label] * len(images)
     if len(names) < 2:
         raise InputError(f"{root}: expected at least two class folders, found {len(names)}")
-    return ImageFolder(root, tuple(name.replace("_", " ") for name in names), tuple(paths), tuple(labels))
+    classes = tuple(name.replace("_", " ") for name in names)
+    if len(set(classes)) < len(classes):
+        twice = Counter(classes).most_common(1)[0][0]
+        raise InputError(f"{root}: expected each class once, found two folders for {twice!r}")
+    return ImageFolder(root, classes, tuple(paths), tuple(labels))
 
 
 @torch.no_grad()
@@ -130,7 +135,7 @@ def _read_images(data: ImageFolder, side_px: int) -> Iterator[tuple[range, NDArr
 
 def _read_image(path: Path, side_px: int) -> Pixels:
     try:
-        return decode_short_side(path.read_bytes(), side_px)
+        return decode_short_side(read_bytes(str(path)), side_px)
     except ImageRejected as rejected:
         raise InputError(f"{path}: expected an image, found {rejected}") from rejected
 
