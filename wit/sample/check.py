@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
+from wit import manifest
 from wit.errors import InputError
 from wit.sample.build import SETTINGS
-from wit.storage import join, list_names, open_input, read_parquet
+from wit.storage import join, list_names, read_parquet
 
 Fate = tuple[str, str | None]
 """Stage and reason; ("pack", None): it is a sample."""
@@ -33,16 +35,9 @@ class Comparison:
     """One line each, by key."""
 
 
-def read_settings(folder: str) -> dict[str, object]:
+def read_settings(folder: str) -> dict[str, Any]:
     """Return sample.json of a sample; raises InputError when `folder` holds no finished sample."""
-    with open_input(join(folder, SETTINGS)) as file:
-        try:
-            settings: dict[str, object] = json.load(file)
-        except ValueError as error:
-            raise InputError(
-                f"{join(folder, SETTINGS)}: expected JSON as wit sample writes it, found {error}"
-            ) from error
-    return settings
+    return manifest.read(join(folder, SETTINGS), "cap")
 
 
 def compare(folder: str, run: str, source: str) -> Comparison:
@@ -51,7 +46,8 @@ def compare(folder: str, run: str, source: str) -> Comparison:
     Raises InputError when either is not there, or the truth knows nothing of the source.
     """
     read_settings(folder)
-    expected, names = _truth(join(folder, "truth.parquet"), source)
+    truth = _truth(join(folder, "truth.parquet"), source)
+    expected = _fates_by_key(truth)
     comparison = Comparison(expected=Counter(expected.values()))
     expected = {key: fate for key, fate in expected.items() if fate[1] not in KEYLESS}
     found: dict[str, Fate] = {}
@@ -66,22 +62,39 @@ def compare(folder: str, run: str, source: str) -> Comparison:
         must_be, are = comparison.expected[fate], comparison.found[fate]
         if must_be != are:
             comparison.differences.append(f"{_said(fate)}: expected {must_be} records, found {are}")
-    for key in sorted(expected.keys() | found.keys()):
+    differing = sorted(
+        key for key in expected.keys() | found.keys() if expected.get(key, NOWHERE) != found.get(key, NOWHERE)
+    )
+    names = _names(truth, differing)
+    for key in differing:
         must, did = expected.get(key, NOWHERE), found.get(key, NOWHERE)
-        if must != did:
-            comparison.differences.append(
-                f"{key}: expected {_said(must)}, found {_said(did)} {names.get(key, '')}".rstrip()
-            )
+        comparison.differences.append(
+            f"{key}: expected {_said(must)}, found {_said(did)} {names.get(key, '')}".rstrip()
+        )
     return comparison
 
 
-def _truth(path: str, source: str) -> tuple[dict[str, Fate], dict[str, str]]:
+def _truth(path: str, source: str) -> pa.Table:
     table = read_parquet(path)
-    rows = table.filter(pc.equal(table["source"], source)).to_pylist()
-    if not rows:
-        raise InputError(f"{path}: expected a source of {sorted(set(table['source'].to_pylist()))}, found {source!r}")
-    fates: dict[str, Fate] = {row["key"]: (row["stage"], row["reason"]) for row in rows}
-    return fates, {row["key"]: f"({row['url']!r}, {row['caption']!r})" for row in rows}
+    rows = table.filter(pc.equal(table["source"], source))
+    if not len(rows):
+        sources = sorted(table["source"].unique().to_pylist())
+        raise InputError(f"{path}: expected a source of {', '.join(sources)}, found {source!r}")
+    return rows
+
+
+def _fates_by_key(table: pa.Table) -> dict[str, Fate]:
+    columns = (table[name].to_pylist() for name in ("key", "stage", "reason"))
+    known: dict[Fate, Fate] = {}  # a few dozen fates for a million keys: each is kept once
+    return {
+        key: known.setdefault((stage, reason), (stage, reason)) for key, stage, reason in zip(*columns, strict=True)
+    }
+
+
+def _names(truth: pa.Table, keys: list[str]) -> dict[str, str]:
+    """Return URL and caption, in brackets, of those keys that the truth knows."""
+    rows = truth.filter(pc.is_in(truth["key"], pa.array(keys, pa.string()))).to_pylist()
+    return {row["key"]: f"({row['url']!r}, {row['caption']!r})" for row in rows}
 
 
 def _fates(run: str) -> Iterator[tuple[str, Fate]]:
@@ -92,8 +105,9 @@ def _fates(run: str) -> Iterator[tuple[str, Fate]]:
             f"{run}: expected a finished run, with folders rejects and shards, found none; run wit run first"
         )
     for path in (join(rejects, stage, name) for stage in list_names(rejects) for name in _tables(join(rejects, stage))):
-        table = read_parquet(path).select(["key", "stage", "reason"])
-        yield from ((row["key"], (row["stage"], row["reason"])) for row in table.to_pylist())
+        table = read_parquet(path)
+        columns = (table[name].to_pylist() for name in ("key", "stage", "reason"))
+        yield from ((key, (stage, reason)) for key, stage, reason in zip(*columns, strict=True))
     for name in _tables(shards):
         yield from ((key, PACKED) for key in read_parquet(join(shards, name))["key"].to_pylist())
 

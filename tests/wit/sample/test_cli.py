@@ -67,7 +67,10 @@ def test_another_source_differs(miniature_web: Path, perfect_run: Path) -> None:
 def test_mistakes_are_one_line(miniature_web: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """No run, no sample, a foreign folder, no folder: exit 2 and one line each."""
     (tmp_path / "note").write_text("mine")
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "sample.json").write_text("{}")
     for arguments in (
+        ("check", str(tmp_path / "foreign"), str(tmp_path)),
         ("check", str(miniature_web), str(tmp_path)),
         ("check", str(tmp_path), str(tmp_path)),
         ("serve", str(tmp_path)),
