@@ -59,8 +59,6 @@ def run(
         redo=first is not None,
         last=check_stage(last) if last else STAGES[-1],
     )
-    if STAGES.index(request.first) > STAGES.index(request.last):
-        raise UserError(f"expected --until at or after --from {first}, found --until {last}")
 
     def open_executor() -> Executor:
         if executor == "spark":

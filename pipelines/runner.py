@@ -54,6 +54,10 @@ class Request:
     """Whether `first` was asked for: without it, what is finished stays."""
     last: str = STAGES[-1]
 
+    def __post_init__(self) -> None:
+        if STAGES.index(self.first) > STAGES.index(self.last):
+            raise UserError(f"expected --until at or after --from {self.first}, found --until {self.last}")
+
 
 def run(request: Request, open_executor: Callable[[], Executor], say: Callable[[str], None]) -> list[Entry]:
     """Bring a run directory to the end of `request.last`; return its ledger.

@@ -118,6 +118,7 @@ MISTAKES = {
         "found a, b; set extract.url_column",
     ),
     "table format": ([*RUN, *TABLE, "--set", "extract.tables={tmp}/text"], "expected a table (.parquet"),
+    "port too high": ([*RUN, *TABLE, "--set", "fetch.connect_to=127.0.0.1:99999"], "expected HOST:PORT, found"),
     "set missing": ([*RUN, *TABLE, "--set", "overlap.sets=s={tmp}/none"], "none: expected a file here"),
     "set without images": ([*RUN, *TABLE, "--set", "overlap.sets=s={tmp}/images"], "expected a folder of images"),
     "set without name": ([*RUN, *TABLE, "--set", "overlap.sets={tmp}/images"], "expected an evaluation set as NAME="),

@@ -115,7 +115,8 @@ class Fetch:
             raise RecipeError(
                 "fetch.archives: expected the archives that hold the bodies, found none; the archive backend needs them"
             )
-        if self.connect_to and not self.connect_to.rpartition(":")[2].isdecimal():
+        port = self.connect_to.rpartition(":")[2]
+        if self.connect_to and not (port.isdecimal() and 0 < int(port) < 65_536):
             raise RecipeError(f"fetch.connect_to: expected HOST:PORT, found {self.connect_to!r}")
         if not product_token(self.user_agent):
             raise RecipeError(
