@@ -99,16 +99,25 @@ def newest(out: str) -> str | None:
 
 def complete_folders(out: str) -> list[str]:
     """Return the complete checkpoints of a run, the oldest first."""
+    return [folder for folder in _folders(out) if is_complete(folder)]
+
+
+def _folders(out: str) -> list[str]:
     folder = checkpoints_folder(out)
     names = sorted((name for name in list_names(folder) if _FOLDER.match(name)), key=lambda name: int(name[5:]))
-    return [path for path in (join(folder, name) for name in names) if is_complete(path)]
+    return [join(folder, name) for name in names]
 
 
 def keep_newest(out: str, count: int) -> None:
-    """Remove all but the newest `count` checkpoints; state.json goes first, so that no half-removed one counts."""
-    for folder in complete_folders(out)[:-count]:
-        remove(join(folder, STATE))
-        remove(folder)
+    """Remove all but the newest `count` checkpoints, and what a kill left of others, half written or half removed.
+
+    state.json goes first, so that no half-removed one counts.
+    """
+    kept = complete_folders(out)[-count:]
+    for folder in _folders(out):
+        if folder not in kept:
+            remove(join(folder, STATE))
+            remove(folder)
 
 
 def find(path: str) -> str:

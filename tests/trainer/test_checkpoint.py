@@ -100,11 +100,13 @@ def test_a_write_that_breaks_off_leaves_no_file_under_a_final_name(
 
 
 def test_old_checkpoints_go(tmp_path: Path) -> None:
-    """Only the newest are kept, by number and not by name."""
-    folders = [save(tmp_path, step) for step in (5, 99_999_999, 100_000_000)]
+    """Only the newest are kept, by number and not by name; what kills left of others goes as well."""
+    folders = [save(tmp_path, step) for step in (5, 6, 7, 99_999_999, 100_000_000)]
+    (folders[1] / STATE).unlink()
+    (folders[2] / MODEL).unlink()
     checkpoint.keep_newest(str(tmp_path), 2)
-    assert checkpoint.complete_folders(str(tmp_path)) == [str(folder) for folder in folders[1:]]
-    assert not folders[0].exists()
+    assert checkpoint.complete_folders(str(tmp_path)) == [str(folder) for folder in folders[3:]]
+    assert sorted(folders[0].parent.iterdir()) == sorted(folders[3:])
 
 
 class _Bomb:
