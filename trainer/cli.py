@@ -94,10 +94,13 @@ def evaluate(checkpoint: str, data: str, templates: str, out: str | None, device
 
 def _print_result(result: ZeroShotResult) -> None:
     low, high = result.interval
-    counts, correct = result.count_by_class(), result.correct_by_class()
+    counts, correct, mistaken = result.count_by_class(), result.correct_by_class(), result.mistaken_by_class()
     width = max(map(len, result.classes))
     for name in result.classes:
-        click.echo(f"  {name:<{width}}  {correct[name]:>5}/{counts[name]:<5} {correct[name] / counts[name]:7.1%}")
+        line = f"  {name:<{width}}  {correct[name]:>5}/{counts[name]:<5} {correct[name] / counts[name]:7.1%}"
+        other, times = mistaken.get(name, ("", 0))
+        click.echo(f"{line}  taken for {other}: {times}" if times else line)
+    click.echo(f"top-5 accuracy {result.top5_accuracy:.1%}")
     click.echo(
         f"zero-shot accuracy {result.accuracy:.1%} ({result.num_correct}/{result.num_images}; 95 % interval "
         f"{low:.1%} to {high:.1%}); chance {result.chance:.1%} ({len(result.classes)} classes): "
@@ -113,6 +116,7 @@ def _write_result(out: str, result: ZeroShotResult) -> None:
     write_parquet(join(out, "predictions.parquet"), result.predictions)
     facts = {
         "accuracy": result.accuracy,
+        "top5_accuracy": result.top5_accuracy,
         "interval": {"low": low, "high": high, "confidence": 0.95},
         "chance": result.chance,
         "num_images": result.num_images,

@@ -309,6 +309,7 @@ PREDICTIONS = pa.schema(
         _column("prediction", pa.string(), "the class that the model finds likeliest"),
         _column("probability", pa.float64(), "the model's probability of that class"),
         _column("label_probability", pa.float64(), "the model's probability of the image's own class"),
+        _column("label_rank", pa.int32(), "place of the image's own class, the likeliest first; from 1"),
     ]
 )
 """What a checkpoint says of each image of an evaluation set, in the set's order."""

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -13,7 +14,7 @@ from tests.trainer.conftest import micro_recipe
 from trainer.cli import evaluate
 from trainer.decode import center_crop, decode_short_side
 from trainer.evaluation.templates import TEMPLATES, read_templates
-from trainer.evaluation.zero_shot import build_classifier, evaluate_zero_shot, read_image_folder
+from trainer.evaluation.zero_shot import ZeroShotResult, build_classifier, evaluate_zero_shot, read_image_folder
 from trainer.loop import train
 from trainer.models.clip import build_clip
 from trainer.models.config import CONFIGS
@@ -82,6 +83,7 @@ def test_predictions_are_the_nearest_class(folder: Path) -> None:
         assert row["prediction"] == data.classes[int(probabilities.argmax())]
         assert row["probability"] == pytest.approx(float(probabilities.max()), abs=1e-5)
         assert row["label_probability"] == pytest.approx(float(probabilities[label]), abs=1e-5)
+        assert row["label_rank"] == 1 + int((probabilities > probabilities[label]).sum())
     num_correct = sum(row["label"] == row["prediction"] for row in rows)
     assert (result.num_images, result.num_correct) == (9, num_correct)
     assert sum(result.correct_by_class().values()) == num_correct
@@ -89,6 +91,25 @@ def test_predictions_are_the_nearest_class(folder: Path) -> None:
     assert result.accuracy == num_correct / 9
     assert result.chance == 1 / 3
     assert result.interval == clopper_pearson(num_correct, 9, 0.95)
+
+
+def test_a_class_is_shown_beside_the_one_it_is_taken_for() -> None:
+    """The commonest mistake of each class, of equal ones the first by name; top-5 by the rank of the own class."""
+    predicted = [
+        ("a", "a", 1),
+        ("a", "c", 5),
+        ("a", "b", 6),
+        ("b", "c", 2),
+        ("b", "c", 9),
+        ("b", "a", 2),
+        ("c", "c", 1),
+    ]
+    columns = {"path": "", "probability": 0.5, "label_probability": 0.1}
+    rows = [columns | {"label": label, "prediction": other, "label_rank": rank} for label, other, rank in predicted]
+    result = ZeroShotResult(("a", "b", "c"), pa.Table.from_pylist(rows, schema=PREDICTIONS))
+    assert result.mistaken_by_class() == {"a": ("b", 1), "b": ("c", 2)}
+    assert result.top5_accuracy == 5 / 7
+    assert result.correct_by_class() == {"a": 1, "b": 0, "c": 1}
 
 
 def test_what_is_no_evaluation_set_is_refused(folder: Path, tmp_path: Path) -> None:
@@ -135,4 +156,6 @@ def test_evaluate_prints_accuracy_beside_chance(shards: Path, folder: Path, tmp_
     assert table.num_rows == 9
     assert f"zero-shot accuracy {hits / 9:.1%} ({hits}/9; 95 % interval" in shown.output
     assert "chance 33.3% (3 classes)" in shown.output
+    assert "top-5 accuracy 100.0%" in shown.output
+    assert shown.output.count("taken for") == len({row["label"] for row in table.to_pylist() if row["label_rank"] > 1})
     assert f'"accuracy": {hits / 9}' in (out / "result.json").read_text()

@@ -66,6 +66,12 @@ class ZeroShotResult:
         return self.num_correct / self.num_images
 
     @property
+    def top5_accuracy(self) -> float:
+        """Share of the images whose own class is among the five likeliest."""
+        ranks: list[int] = self.predictions["label_rank"].to_pylist()
+        return sum(rank <= 5 for rank in ranks) / self.num_images
+
+    @property
     def chance(self) -> float:
         """Accuracy of guessing: 1 / classes."""
         return 1 / len(self.classes)
@@ -85,6 +91,15 @@ class ZeroShotResult:
         rows = self.predictions.select(["label", "prediction"]).to_pylist()
         hits = Counter(row["label"] for row in rows if row["label"] == row["prediction"])
         return {name: hits[name] for name in self.classes}
+
+    def mistaken_by_class(self) -> dict[str, tuple[str, int]]:
+        """Return the class that the images of each class are most often taken for wrongly, and how many are."""
+        rows = self.predictions.select(["label", "prediction"]).to_pylist()
+        wrong = Counter((row["label"], row["prediction"]) for row in rows if row["label"] != row["prediction"])
+        mistaken: dict[str, tuple[str, int]] = {}
+        for (label, prediction), count in sorted(wrong.items(), key=lambda item: (-item[1], item[0])):
+            mistaken.setdefault(label, (prediction, count))
+        return mistaken
 
 
 def read_image_folder(root: str) -> ImageFolder:
@@ -157,14 +172,15 @@ def evaluate_zero_shot(
         image_BD = model.encode_image(normalise_images(torch.from_numpy(images).to(device)))
         probability_BC = (scale * image_BD @ classifier_CD.T).softmax(dim=1).cpu()
         for number, probabilities in zip(numbers, probability_BC, strict=True):
-            best = int(probabilities.argmax())
+            label, order = data.labels[number], probabilities.argsort(descending=True, stable=True).tolist()
             rows.append(
                 {
                     "path": data.paths[number],
-                    "label": data.classes[data.labels[number]],
-                    "prediction": data.classes[best],
-                    "probability": float(probabilities[best]),
-                    "label_probability": float(probabilities[data.labels[number]]),
+                    "label": data.classes[label],
+                    "prediction": data.classes[order[0]],
+                    "probability": float(probabilities[order[0]]),
+                    "label_probability": float(probabilities[label]),
+                    "label_rank": order.index(label) + 1,
                 }
             )
     return ZeroShotResult(data.classes, pa.Table.from_pylist(rows, schema=PREDICTIONS))
