@@ -11,8 +11,6 @@ from wit.image import TOO_MANY_PIXELS, ImageRejected, opened
 MAX_PIXELS = 1 << 26  # 67 million, 200 MB as RGB; a small file may claim far more
 MAX_ASPECT = 16  # a longer strip would grow without bound when its short side is scaled up
 
-DECODE_MODES = ("exact", "draft")
-
 Pixels = NDArray[np.uint8]
 
 

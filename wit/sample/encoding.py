@@ -15,7 +15,6 @@ from PIL import Image
 from wit.sample.pictures import draw
 from wit.sample.scenes import Scene, random_scene
 
-FORMATS = ("jpeg", "png", "webp", "gif")
 MEDIA_TYPES = {"jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp", "gif": "image/gif"}
 EXTENSIONS = {"jpeg": "jpg", "png": "png", "webp": "webp", "gif": "gif"}
 

@@ -9,14 +9,14 @@ from random import Random
 import pytest
 from PIL import Image
 
-from wit.sample.encoding import EDIT_BITS, FORMATS, Picture, encode, perceptual_hash
+from wit.sample.encoding import EDIT_BITS, EXTENSIONS, Picture, encode, perceptual_hash
 from wit.sample.scenes import random_scene
 from wit.sample.sound_pairs import edited
 
 PICTURE = Picture(random_scene("encoding"), 160, 120)
 
 
-@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("kind", EXTENSIONS)
 def test_a_picture_opens_in_its_format(kind: str) -> None:
     """Each format is what it says, of the planned size, in one frame."""
     with Image.open(io.BytesIO(encode(replace(PICTURE, format=kind)))) as image:
