@@ -89,7 +89,7 @@ def main(arguments: list[str] | None = None) -> Any:
         status = wit.main(args=arguments, prog_name="wit", standalone_mode=False)
         sys.exit(status if isinstance(status, int) else 0)
     except click.exceptions.Abort:
-        _fail("interrupted; the same command goes on where it stopped", 130)
+        _fail("interrupted; what is finished stays, and the same command does the rest", 130)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         sys.exit(2)
