@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -18,6 +15,7 @@ from pipelines.recipes import STAGES, Recipe
 from pipelines.stages.verb import Verb
 from wit import manifest
 from wit.errors import OutputError, UserError
+from wit.locking import LOCK, locked
 from wit.progress import progress
 from wit.recipe import dumps, identity
 from wit.shards import write_manifest
@@ -28,8 +26,6 @@ from wit.storage import (
     join,
     list_names,
     local_path,
-    make_folder,
-    output_error,
     publish_text,
     remove,
     remove_temporaries,
@@ -37,7 +33,6 @@ from wit.storage import (
 
 IDENTITY = "run.json"
 RECIPE = "recipe.toml"
-LOCK = ".lock"
 _CLAIM = {IDENTITY, RECIPE, LOCK}
 """What a run holds before its first table."""
 
@@ -65,8 +60,7 @@ def run(request: Request, open_executor: Callable[[], Executor], say: Callable[[
     Raises MismatchError when the directory was made from another recipe, input or code, OutputError when it is not a
     run or cannot be written, and whatever a stage raises.
     """
-    make_folder(request.root)
-    with _locked(request.root):
+    with locked(request.root, "wit run"):
         _claim(request)
         remove_temporaries(request.root)
         try:
@@ -89,26 +83,6 @@ def read_ledger(root: str) -> list[Entry]:
 
 def _manifest_path(root: str, stage: str) -> str:
     return join(root, stage, "manifest.json")
-
-
-@contextmanager
-def _locked(root: str) -> Iterator[None]:
-    """Hold the run for this process; a killed process lets go of it by dying."""
-    if is_remote(root):
-        yield
-        return
-    path = join(local_path(root), LOCK)
-    try:
-        descriptor = os.open(path, os.O_CREAT | os.O_RDWR)
-    except OSError as error:
-        raise output_error(root, error) from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError as error:
-        raise OutputError(f"{root}: another wit run is at work in this folder; wait for it or stop it") from error
-    finally:
-        os.close(descriptor)
 
 
 def _identity(recipe: Recipe) -> dict[str, Any]:

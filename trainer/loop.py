@@ -20,9 +20,10 @@ from trainer.index import read_index
 from trainer.log import Log
 from trainer.optim import learning_rate, set_learning_rate
 from trainer.recipe import TrainRecipe
-from trainer.session import Session, open_session
+from trainer.session import Session, claim_folder, open_session
 from trainer.step import StepNumbers, train_step, trim_tokens
 from wit.errors import StageError
+from wit.locking import locked
 from wit.progress import progress
 from wit.storage import join
 
@@ -43,17 +44,16 @@ class TrainResult:
 def train(recipe: TrainRecipe, shards: str, out: str, device: str) -> TrainResult:
     """Train as a recipe says on the shards of a pattern, or go on from the newest checkpoint under `out`.
 
-    Raises InputError for shards that cannot be read, MismatchError when `out` holds something else, StageError when
-    the loss is no longer a number.
+    Raises InputError for shards that cannot be read, MismatchError when `out` holds something else, OutputError when
+    another process trains there, StageError when the loss is no longer a number.
     """
-    session = open_session(recipe, read_index(shards), out, torch.device(device))
-    log = Log(join(out, "log.jsonl"), session.state.step)
-    try:
-        with _stop_signals() as stopped_by:
+    index = read_index(shards)
+    session = open_session(recipe, index, out, torch.device(device))
+    with locked(out, "wit train"):  # not before: a folder that is not ours stays as it is
+        claim_folder(recipe, index, out)
+        with closing(Log(join(out, "log.jsonl"), session.state.step)) as log, _stop_signals() as stopped_by:
             num_replaced = _run(session, log, stopped_by)
             session.save()
-    finally:
-        log.close()
     return TrainResult(session.state.step, session.num_steps, num_replaced, checkpoint.find(out), stopped_by())
 
 

@@ -26,6 +26,7 @@ from trainer.recipe import TrainRecipe
 from trainer.tokenizer import ClipTokenizer, read_merges, train_merges
 from wit import manifest
 from wit.errors import MismatchError, RecipeError
+from wit.locking import LOCK
 from wit.recipe import dumps, identity
 from wit.storage import exists, join, list_names, publish_text, remove_temporaries
 
@@ -74,7 +75,6 @@ def open_session(recipe: TrainRecipe, index: Index, out: str, device: torch.devi
     if resumed:
         state = checkpoint.restore(resumed, model, optimiser)
     loader = _build_loader(recipe, index, tokenizer, config, state.loader)
-    _claim_folder(recipe, index, out)
     saved_step = state.step if resumed else -1
     return Session(recipe, out, device, tokenizer, config, model, optimiser, loader, state, saved_step)
 
@@ -117,12 +117,13 @@ def _check_folder(recipe: TrainRecipe, index: Index, out: str) -> str | None:
         remedy = "train with what it was made from, or choose another --out"
         manifest.require_same(out, manifest.read(run), _facts(recipe, index), remedy)
         return checkpoint.newest(out)
-    if list_names(out):
+    if any(name != LOCK for name in list_names(out)):
         raise MismatchError(f"{out}: expected a new folder or a training run, found other files; choose another --out")
     return None
 
 
-def _claim_folder(recipe: TrainRecipe, index: Index, out: str) -> None:
+def claim_folder(recipe: TrainRecipe, index: Index, out: str) -> None:
+    """Write what a run is made from into its folder, and remove what dead writers left; the folder must be locked."""
     remove_temporaries(out)
     publish_text(join(out, "recipe.toml"), dumps(recipe))
     manifest.write(join(out, "run.json"), _facts(recipe, index))

@@ -18,7 +18,8 @@ from tests.trainer.conftest import Sample, make_sample, micro_recipe, write_shar
 from trainer import checkpoint
 from trainer.loop import train
 from trainer.recipe import TrainRecipe
-from wit.errors import MismatchError, RecipeError, StageError
+from wit.errors import MismatchError, OutputError, RecipeError, StageError
+from wit.locking import locked
 from wit.recipe import dumps, load
 
 NUM_STEPS = 9  # 3 epochs of 60 // 16 = 3 batches
@@ -58,6 +59,7 @@ def test_a_run_leaves_what_it_says(undisturbed: Path) -> None:
     ]
     assert load(str(undisturbed / "recipe.toml"), TrainRecipe).run.epochs == 3
     assert sorted(entry.name for entry in undisturbed.iterdir()) == [
+        ".lock",
         "checkpoints",
         "log.jsonl",
         "recipe.toml",
@@ -148,6 +150,17 @@ def test_another_recipe_or_other_shards_are_refused(
     with pytest.raises(MismatchError, match="expected a new folder or a training run"):
         train(micro_recipe(), str(shards), str(shards), "cpu")
     assert not list(shards.glob("run.json"))
+
+
+def test_a_folder_is_trained_in_once_at_a_time(undisturbed: Path, shards: Path) -> None:
+    """While another process holds the folder, a second one ends in one line and changes nothing."""
+    before = {path: path.read_bytes() for path in undisturbed.rglob("*") if path.is_file()}
+    with (
+        locked(str(undisturbed), "wit train"),
+        pytest.raises(OutputError, match="another wit train is at work in this folder"),
+    ):
+        train(micro_recipe(), str(shards), str(undisturbed), "cpu")
+    assert {path: path.read_bytes() for path in undisturbed.rglob("*") if path.is_file()} == before
 
 
 def test_settings_that_cannot_change_the_result_may_change(undisturbed: Path, shards: Path) -> None:
