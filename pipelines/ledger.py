@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from wit.errors import ContractError
-from wit.storage import join, list_names, local_path, open_input
+from wit.storage import join, list_names, local_path, open_input, size
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,23 @@ def count_rows(root: str, table: str) -> int:
         with open_input(url) as file:
             total += pq.ParquetFile(file).metadata.num_rows
     return total
+
+
+def describe_tables(root: str, stage: str) -> dict[str, dict[str, int]]:
+    """Return parts, rows and bytes of every table that a stage wrote, its rejects included, by folder."""
+    folders = _folders(root, stage)
+    folders += [inner for folder in folders for inner in _folders(root, folder)]
+    found = {folder: parts(root, folder) for folder in [*folders, f"rejects/{stage}"]}
+    return {
+        folder: {"num_parts": len(urls), "num_rows": count_rows(root, folder), "num_bytes": sum(map(size, urls))}
+        for folder, urls in sorted(found.items())
+        if urls
+    }
+
+
+def _folders(root: str, folder: str) -> list[str]:
+    """Return what lies in a folder and is no file: files of a run have a suffix, folders none."""
+    return [f"{folder}/{name}" for name in list_names(join(root, folder)) if "." not in name]
 
 
 def count_reasons(root: str, stage: str) -> dict[str, int]:

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from pipelines.executors import Executor
 from pipelines.executors.parts import part_name, parts_of, write_rows
-from pipelines.ledger import Entry, from_manifest, measure
+from pipelines.ledger import Entry, describe_tables, from_manifest, measure
 from pipelines.recipes import STAGES, Recipe
 from pipelines.stages.verb import Verb
 from wit import manifest
@@ -61,10 +61,10 @@ def run(request: Request, open_executor: Callable[[], Executor], say: Callable[[
     run or cannot be written, and whatever a stage raises.
     """
     with locked(request.root, "wit run"):
-        _claim(request)
+        made_from = _claim(request)
         remove_temporaries(request.root)
         try:
-            return _run_stages(request, open_executor, say)
+            return _run_stages(request, made_from, open_executor, say)
         finally:
             remove_temporaries(request.root)  # of workers that were killed
 
@@ -96,8 +96,11 @@ def _identity(recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def _claim(request: Request) -> None:
-    """Make the directory this run's own, or check that it already is; drop what is to be made anew."""
+def _claim(request: Request) -> dict[str, Any]:
+    """Make the directory this run's own, or check that it already is; drop what is to be made anew.
+
+    Returns the run's identity.
+    """
     root, now = request.root, _identity(request.recipe)
     path = join(root, IDENTITY)
     if exists(path):
@@ -113,6 +116,7 @@ def _claim(request: Request) -> None:
         _drop(root, _from(request.first))
     manifest.write(path, now)
     publish_text(join(root, RECIPE), dumps(request.recipe))
+    return now
 
 
 def _from(stage: str) -> tuple[str, ...]:
@@ -137,7 +141,9 @@ def _drop(root: str, stages: tuple[str, ...]) -> None:
     remove(join(root, "shards"))
 
 
-def _run_stages(request: Request, open_executor: Callable[[], Executor], say: Callable[[str], None]) -> list[Entry]:
+def _run_stages(
+    request: Request, made_from: dict[str, Any], open_executor: Callable[[], Executor], say: Callable[[str], None]
+) -> list[Entry]:
     executor: Executor | None = None
     entries: list[Entry] = []
     try:
@@ -147,7 +153,9 @@ def _run_stages(request: Request, open_executor: Callable[[], Executor], say: Ca
                 entries.append(from_manifest(verb.name, manifest.read(path, "ledger")["ledger"]))
             else:
                 executor = executor or open_executor()
-                entries.append(_run_stage(request, verb, executor, entries[-1] if entries else None, say))
+                entry = _run_stage(request, verb, executor, entries[-1] if entries else None, say)
+                manifest.write(path, _stage_manifest(request.root, entry, made_from))
+                entries.append(entry)
             if verb.name == request.last:
                 break
     finally:
@@ -168,8 +176,19 @@ def _run_stage(
     seconds = time.monotonic() - started
     say(f"{verb.name}: {entry.num_in:,} in, {entry.num_out:,} out, {seconds:.1f} s")
     _log(request.root, {"stage": verb.name, "seconds": round(seconds, 3), **entry.as_manifest()})
-    manifest.write(_manifest_path(request.root, verb.name), {"stage": verb.name, "ledger": entry.as_manifest()})
     return entry
+
+
+def _stage_manifest(root: str, entry: Entry, made_from: dict[str, Any]) -> dict[str, Any]:
+    """Return what a stage was made from, what it wrote, and its ledger; no time, so equal runs have equal ones."""
+    return {
+        "stage": entry.stage,
+        "recipe": {name: made_from["recipe"][name] for name in ("run", entry.stage)},
+        "inputs": made_from["inputs"].get(entry.stage, {}),
+        "code": made_from["code"],
+        "tables": describe_tables(root, entry.stage),
+        "ledger": entry.as_manifest(),
+    }
 
 
 def _run_step(request: Request, stage: str, step: Step, executor: Executor) -> None:

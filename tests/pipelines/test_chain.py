@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -29,6 +30,24 @@ def test_no_candidate_has_two_ends(finished: Path) -> None:
     candidates = pq.read_table(finished / "extract" / "pairs", columns=["key"]).column("key").to_pylist()
     assert sorted(packed + rejected) == sorted(candidates)
     assert len(set(candidates)) == len(candidates)
+
+
+def test_each_stage_s_manifest_says_what_it_was_made_from_and_wrote(finished: Path) -> None:
+    """Recipe, inputs and code; parts, rows and bytes of every table as they lie there; a ledger that adds up."""
+    for path in finished.glob("*/manifest.json"):
+        if path.parent.name == "shards":
+            continue
+        made = json.loads(path.read_text())
+        assert made["code"] == json.loads((finished / "run.json").read_text())["code"]
+        assert set(made["recipe"]) == {"run", path.parent.name}
+        ledger = made["ledger"]
+        assert ledger["num_in"] == ledger["num_out"] + ledger["num_merged"] + sum(ledger["rejects"].values())
+        for folder, facts in made["tables"].items():
+            parts = list((finished / folder).glob("part-*.parquet"))
+            assert facts["num_parts"] == len(parts)
+            assert facts["num_bytes"] == sum(part.stat().st_size for part in parts)
+            assert facts["num_rows"] == sum(pq.ParquetFile(part).metadata.num_rows for part in parts)
+    assert json.loads((finished / "extract" / "manifest.json").read_text())["inputs"]
 
 
 def test_a_second_run_gives_the_same_bytes(chain: Chain, finished: Path, tmp_path: Path) -> None:

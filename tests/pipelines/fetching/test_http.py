@@ -97,7 +97,7 @@ FAULTS = {
 
 
 def test_every_fault_has_its_reason_and_none_hangs() -> None:
-    """All faults at once: each URL ends with the reason and detail it should, and the whole takes no slow host's time."""
+    """All faults at once: each URL ends with the reason and detail it should, and none waits for the slow ones."""
     with serving({f"http://{name}.example/": script for name, (script, _) in FAULTS.items()}) as server:
         started = time.monotonic()
         outcomes = fetch(server.address, *(f"http://{name}.example/" for name in FAULTS))
