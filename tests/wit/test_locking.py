@@ -10,7 +10,13 @@ from tests.support import ROOT
 from wit.errors import OutputError
 from wit.locking import locked
 
-HOLD = "import sys; from wit.locking import locked\nwith locked(sys.argv[1], 'wit run'): print('held', flush=True); input()"
+HOLD = """
+import sys
+from wit.locking import locked
+with locked(sys.argv[1], "wit run"):
+    print("held", flush=True)
+    input()
+"""
 
 
 def test_a_folder_is_held_until_its_process_dies(tmp_path: Path) -> None:
