@@ -81,8 +81,18 @@ def _interrupt(value: int) -> int:
     return value
 
 
+_others: set[psutil.Process] = set()
+"""Processes that other tests' fixtures keep running, such as a sample's server."""
+
+
+@pytest.fixture(autouse=True)
+def _know_others() -> None:
+    _others.clear()
+    _others.update(_workers())
+
+
 def _workers(pid: int | None = None) -> list[psutil.Process]:
-    children = psutil.Process(pid).children()
+    children = set(psutil.Process(pid).children()) - _others
     return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
 
 
