@@ -30,9 +30,14 @@ def locked(folder: str, command: str) -> Iterator[None]:
     except OSError as error:
         raise output_error(folder, error) from error
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _take(descriptor, folder, command)
         yield
-    except BlockingIOError as error:
-        raise OutputError(f"{folder}: another {command} is at work in this folder; wait for it or stop it") from error
     finally:
         os.close(descriptor)
+
+
+def _take(descriptor: int, folder: str, command: str) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise OutputError(f"{folder}: another {command} is at work in this folder; wait for it or stop it") from error
