@@ -25,6 +25,9 @@ EXECUTORS = ("local", "spark")
 @click.option("--set", "overrides", multiple=True, metavar="STAGE.FIELD=VALUE", help="Change one value of the recipe.")
 @click.option("--from", "first", metavar="STAGE", help="Make this stage and all later ones anew.")
 @click.option("--until", "last", metavar="STAGE", help="Stop after this stage.")
+@click.option(
+    "--accept-code", is_flag=True, help="Go on with what another version of wit began; the manifests name both."
+)
 @click.option("--executor", type=click.Choice(EXECUTORS), default="local", show_default=True)
 @click.option("--processes", type=click.IntRange(1, 1024), help="Worker processes.  [default: one a core]")
 @click.option("--memory-mb", type=click.IntRange(512), default=4096, show_default=True, help="Memory for SQL, in all.")
@@ -35,6 +38,7 @@ def run(
     overrides: tuple[str, ...],
     first: str | None,
     last: str | None,
+    accept_code: bool,
     executor: str,
     processes: int | None,
     memory_mb: int,
@@ -58,6 +62,7 @@ def run(
         first=check_stage(first) if first else STAGES[0],
         redo=first is not None,
         last=check_stage(last) if last else STAGES[-1],
+        accept_code=accept_code,
     )
 
     def open_executor() -> Executor:

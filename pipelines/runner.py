@@ -33,6 +33,7 @@ from wit.storage import (
 
 IDENTITY = "run.json"
 RECIPE = "recipe.toml"
+CODE = "wit and pipelines"
 _CLAIM = {IDENTITY, RECIPE, LOCK}
 """What a run holds before its first table."""
 
@@ -48,6 +49,8 @@ class Request:
     redo: bool = False
     """Whether `first` was asked for: without it, what is finished stays."""
     last: str = STAGES[-1]
+    accept_code: bool = False
+    """Whether to go on with what other code began."""
 
     def __post_init__(self) -> None:
         if STAGES.index(self.first) > STAGES.index(self.last):
@@ -92,7 +95,7 @@ def _identity(recipe: Recipe) -> dict[str, Any]:
     return {
         "recipe": json.loads(json.dumps(values)),
         "inputs": {stage: files for stage, files in inputs.items() if files},
-        "code": {"wit and pipelines": manifest.fingerprint_code("wit", "pipelines")},
+        "code": {CODE: manifest.fingerprint_code("wit", "pipelines")},
     }
 
 
@@ -105,9 +108,12 @@ def _claim(request: Request) -> dict[str, Any]:
     path = join(root, IDENTITY)
     if exists(path):
         before = manifest.read(path, "recipe", "inputs", "code")
+        now["code"] = _code_of_both(before["code"], now["code"], request.accept_code)
+        if request.accept_code:
+            before["code"] = now["code"]
         if request.redo:
             before = _without_stages(before, now, _from(request.first))
-        remedy = "choose another --out, or redo what depends on it with --from STAGE"
+        remedy = "choose another --out, redo what depends on it with --from STAGE, or accept other code (--accept-code)"
         if set(list_names(root)) - _CLAIM:  # else an input was at fault before there was any table
             manifest.require_same(root, before, now, remedy)
     elif any(name != LOCK for name in list_names(root)):
@@ -117,6 +123,14 @@ def _claim(request: Request) -> dict[str, Any]:
     manifest.write(path, now)
     publish_text(join(root, RECIPE), dumps(request.recipe))
     return now
+
+
+def _code_of_both(before: dict[str, Any], now: dict[str, Any], accepted: bool) -> dict[str, Any]:
+    """Return the present code, and under `earlier` every other that the run was made with and the user accepted."""
+    earlier = before.get("earlier", [])
+    if accepted and before[CODE] != now[CODE]:
+        earlier = [*earlier, before[CODE]]
+    return now | ({"earlier": earlier} if earlier else {})
 
 
 def _from(stage: str) -> tuple[str, ...]:

@@ -105,6 +105,25 @@ def test_a_changed_input_is_refused_by_name(chain: Chain, finished: Path, tmp_pa
     assert archive.name in result.stderr
 
 
+def test_other_code_is_refused_until_it_is_accepted(chain: Chain, finished: Path, tmp_path: Path) -> None:
+    """A run that another version began goes on only when told to, keeps what is finished, and names both versions."""
+    copy = tmp_path / "copy"
+    shutil.copytree(finished, copy)
+    before = json.loads((copy / "run.json").read_text())
+    (copy / "run.json").write_text(json.dumps(before | {"code": {"wit and pipelines": "0" * 64}}))
+    shutil.rmtree(copy / "pack")
+    refused = chain.run(copy)
+    assert refused.returncode == 2
+    assert "--accept-code" in refused.stderr
+    fetched = (copy / "fetch" / "manifest.json").stat().st_mtime_ns
+    for more in (["--accept-code"], []):
+        result = chain.run(copy, *more)
+        assert result.returncode == 0, result.stderr
+        assert json.loads((copy / "run.json").read_text())["code"] == before["code"] | {"earlier": ["0" * 64]}
+    assert (copy / "fetch" / "manifest.json").stat().st_mtime_ns == fetched
+    assert hash_files(copy / "shards") == hash_files(finished / "shards")
+
+
 def test_a_foreign_folder_is_refused(chain: Chain, tmp_path: Path) -> None:
     """A folder with someone's files in it is not written to."""
     (tmp_path / "thesis.tex").write_text("x")
