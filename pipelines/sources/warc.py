@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from fastwarc.warc import response
 
 from pipelines.sources import page
-from pipelines.sources.archive import read_body, records, skip_body
+from pipelines.sources.archive import findings, read_body, skip_body
 from pipelines.sources.charset import decode
 from pipelines.sources.payload import decode_payload
-from pipelines.sources.source import MALFORMED_RECORD, UNREADABLE_ARCHIVE, Fault, Link, Slice
+from pipelines.sources.source import MALFORMED_RECORD, Fault, Link, Slice
 
 _HTML_TYPES = ("text/html", "application/xhtml+xml")
 MAX_PAGE_BYTES = 8 << 20  # what lies beyond is not looked at; Common Crawl itself cuts pages at 1 MiB
@@ -29,23 +29,11 @@ class Warc:
         yield Slice(url)
 
     def findings(self, piece: Slice) -> Iterator[Link | Fault]:
-        """Yield the images of each page, in the order of records and of the document."""
-        for record in records(piece.url):
-            if isinstance(record, Fault):
-                yield record
-                continue
-            try:
-                found, whole = _findings(record)
-            except OSError as error:
-                yield Fault(UNREADABLE_ARCHIVE, f"at byte {record.stream_pos}: {error}", None)
-                return
-            if not whole:
-                yield Fault(UNREADABLE_ARCHIVE, f"the file ends inside the record at byte {record.stream_pos}", None)
-                return
-            yield from found
+        """Return the images of each page, in the order of records and of the document."""
+        return findings(piece.url, _look)
 
 
-def _findings(record: Any) -> tuple[Iterator[Link | Fault] | list[Fault], bool]:
+def _look(record: Any) -> tuple[Iterable[Link | Fault], bool]:
     """Return what a record holds, and whether it is all there; raises OSError when the stream is broken."""
     if record.record_type != response or not record.is_http:
         return [], skip_body(record)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import orjson
 from fastwarc.warc import metadata
 
-from pipelines.sources.archive import read_body, records, skip_body
+from pipelines.sources.archive import findings, read_body, skip_body
 from pipelines.sources.links import resolve, unescape_attribute
 from pipelines.sources.page import ALT
-from pipelines.sources.source import MALFORMED_RECORD, UNREADABLE_ARCHIVE, Fault, Link, Slice
+from pipelines.sources.source import MALFORMED_RECORD, Fault, Link, Slice
 
 _IMAGE_PATH = "IMG@/src"
 _MAX_RECORD_BYTES = 64 << 20  # the largest of a crawl are a few MiB: Common Crawl cuts pages at 1 MiB
@@ -30,22 +30,17 @@ class Wat:
         yield Slice(url)
 
     def findings(self, piece: Slice) -> Iterator[Link | Fault]:
-        """Yield the images with `alt` of each page, in the order of records and links."""
-        for record in records(piece.url):
-            if isinstance(record, Fault):
-                yield record
-                continue
-            offset = record.stream_pos
-            try:
-                body = read_body(record, _MAX_RECORD_BYTES) if record.record_type == metadata else b""
-                whole = body is not None if body else skip_body(record)
-            except OSError as error:
-                yield Fault(UNREADABLE_ARCHIVE, f"at byte {offset}: {error}", None)
-                return
-            if not whole or body is None:
-                yield Fault(UNREADABLE_ARCHIVE, f"the file ends inside the record at byte {offset}", None)
-                return
-            yield from _page_links(body, offset)
+        """Return the images with `alt` of each page, in the order of records and links."""
+        return findings(piece.url, _look)
+
+
+def _look(record: Any) -> tuple[Iterable[Link | Fault], bool]:
+    """Return what a record holds, and whether it is all there; raises OSError when the stream is broken."""
+    if record.record_type != metadata:
+        return [], skip_body(record)
+    offset = record.stream_pos
+    body = read_body(record, _MAX_RECORD_BYTES)
+    return ([], False) if body is None else (_page_links(body, offset), True)
 
 
 def _page_links(body: bytes, offset: int) -> Iterator[Link | Fault]:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from pipelines.verification import verify
-from tests.wit.test_shards import make_samples
+from tests.wit.test_shards import make_samples, write_two_shards
 from wit import tar
 from wit.errors import InputError
 from wit.schema import SHARD_INDEX
@@ -22,12 +22,7 @@ from wit.storage import write_parquet
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Two shards of 5 samples with their manifest."""
-    samples = make_samples(10)
-    write_shard(str(tmp_path), 0, samples[:5])
-    write_shard(str(tmp_path), 1, samples[5:])
-    write_manifest(str(tmp_path))
-    return tmp_path
+    return write_two_shards(tmp_path)
 
 
 def test_sound_shards_have_no_problems(folder: Path) -> None:

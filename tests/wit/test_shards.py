@@ -42,14 +42,18 @@ def make_samples(count: int, start: int = 0) -> list[tuple[dict[str, Any], bytes
     return sorted(samples, key=lambda sample: str(sample[0]["key"]))
 
 
+def write_two_shards(folder: Path) -> Path:
+    """Write two shards of 5 samples with their manifest; return their folder."""
+    samples = make_samples(10)
+    write_shard(str(folder), 0, samples[:5])
+    write_shard(str(folder), 1, samples[5:])
+    write_manifest(str(folder))
+    return folder
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Two shards of 5 samples with their manifest."""
-    samples = make_samples(10)
-    write_shard(str(tmp_path), 0, samples[:5])
-    write_shard(str(tmp_path), 1, samples[5:])
-    write_manifest(str(tmp_path))
-    return tmp_path
+    return write_two_shards(tmp_path)
 
 
 def test_golden_bytes(tmp_path: Path) -> None:
