@@ -34,8 +34,3 @@ def phash_stored(body: bytes) -> int:
 def to_signed(fingerprint: int) -> int:
     """Return the signed 64-bit integer with the bits of an unsigned one (Arrow, DuckDB and Spark share int64)."""
     return fingerprint - (1 << NUM_BITS) if fingerprint >> (NUM_BITS - 1) else fingerprint
-
-
-def to_unsigned(fingerprint: int) -> int:
-    """Return the unsigned 64-bit integer with the bits of a signed one; the inverse of `to_signed`."""
-    return fingerprint & ((1 << NUM_BITS) - 1)
