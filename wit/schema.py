@@ -264,8 +264,10 @@ QUERIES = pa.schema(
         _column("word_count", pa.int64(), "occurrences as a word; null if not a word source", nullable=True),
         _column("bigram_count", pa.int64(), "occurrences as a bigram", nullable=True),
         _column("pmi", pa.float64(), "pointwise mutual information of the bigram", nullable=True, unit="bits"),
-        _column("title", pa.string(), "the article's title as Wikipedia writes it", nullable=True),
-        _column("views", pa.int64(), "page views summed over the files given", nullable=True),
+        _column("npmi", pa.float64(), "PMI over its highest value at this count: 1 if never apart", nullable=True),
+        _column("title", pa.string(), "the most viewed article's title as Wikipedia writes it", nullable=True),
+        _column("disambiguator", pa.string(), "what stands in brackets at its end; null: nothing", nullable=True),
+        _column("views", pa.int64(), "page views of that article summed over the files given", nullable=True),
         _column(
             "synsets",
             pa.list_(pa.field("element", pa.string(), nullable=False)),
@@ -274,6 +276,41 @@ QUERIES = pa.schema(
         ),
     ]
 )
+"""The query list."""
+
+UNMATCHABLE = pa.schema(
+    [
+        _column("source", pa.string(), "word, bigram, title, synset; list: a term of the finished list"),
+        _column("text", pa.string(), "the title or lemma as its source writes it, or the term"),
+        _column("term", pa.string(), "what is sought in captions in its place; empty: nothing is left to seek"),
+        _column("mode", pa.string(), "the way of matching (wit.matching): default, metaclip"),
+        _column("reason", pa.string(), "one of queries.unmatchable.REASONS"),
+        _column("amount", pa.int64(), "its count or page views; null: it has none", nullable=True),
+    ]
+)
+"""What no caption can match, and names that a caption matches without the symbols in them."""
+
+DIFFERENCES = pa.schema(
+    [
+        _column("term", pa.string(), "the term"),
+        _column("change", pa.string(), "added, removed, moved (another query_id), changed (sources or a value)"),
+        _column("id_a", pa.int32(), "query_id in the first list; null: not in it", nullable=True),
+        _column("id_b", pa.int32(), "query_id in the second list", nullable=True),
+        _column(
+            "sources_a",
+            pa.list_(pa.field("element", pa.string(), nullable=False)),
+            "sources in the first list",
+            nullable=True,
+        ),
+        _column(
+            "sources_b",
+            pa.list_(pa.field("element", pa.string(), nullable=False)),
+            "sources in the second list",
+            nullable=True,
+        ),
+    ]
+)
+"""How two query lists differ; a term that both moved and changed has two rows."""
 
 SHARD_INDEX = pa.schema(
     [
@@ -338,6 +375,8 @@ TABLES: dict[str, pa.Schema] = {
     "packed": PACKED,
     "rejects": REJECTS,
     "queries": QUERIES,
+    "unmatchable": UNMATCHABLE,
+    "differences": DIFFERENCES,
     "shard_index": SHARD_INDEX,
     "predictions": PREDICTIONS,
 }

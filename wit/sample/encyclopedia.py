@@ -5,7 +5,7 @@ The answer is counted from the prose and the plan, never from the files, by the 
 - words: tokens of `wit.text.tokens`, the possessive "'s" left out, seen at least `MIN_WORD_COUNT` times in the articles
   (pages of namespace 0 that are no redirects); by count, then term;
 - bigrams: two words that are adjacent tokens of one line, at least `MIN_BIGRAM_COUNT` times, with a pointwise mutual
-  information of at least `MIN_PMI` bits; by PMI, then term;
+  information of at least `MIN_PMI` bits; by PMI, then term; normalised PMI is PMI / -log2 p(xy) (Bouma 2009);
 - titles: articles of the dump with at least `MIN_VIEWS` views on `en` and `en.m`, redirects followed to their end;
   without " (disambiguator)"; by views, then term; of two articles with one term the more viewed;
 - synsets: the first lemma of each synset, without its adjective marker; noun, verb, adj, adv, by offset.
@@ -73,14 +73,18 @@ def _bigrams(words: Counter[str], bigrams: Counter[tuple[str, str]]) -> Iterator
     for pair in sorted(ratios, key=lambda pair: (-ratios[pair], " ".join(pair))):
         pmi = log2(ratios[pair])
         if pmi >= MIN_PMI:
-            yield " ".join(pair), "bigram", {"bigram_count": bigrams[pair], "pmi": pmi}
+            npmi = pmi / log2(Fraction(num_bigrams, bigrams[pair]))
+            yield " ".join(pair), "bigram", {"bigram_count": bigrams[pair], "pmi": pmi, "npmi": npmi}
 
 
 def _titles(views: dict[str, int]) -> Iterator[_Facts]:
-    terms = {title: normalise(re.sub(r"(?<=.) \([^()]*\)$", "", title)) for title in views}
+    brackets = {title: re.search(r"(?<=.) \(([^()]*)\)$", title) for title in views}
+    terms = {title: normalise(title[: found.start()] if found else title) for title, found in brackets.items()}
     for title in sorted(views, key=lambda title: (-views[title], terms[title])):
         if views[title] >= MIN_VIEWS:
-            yield terms[title], "title", {"title": title, "views": views[title]}
+            found = brackets[title]
+            disambiguator = found.group(1) if found else None
+            yield terms[title], "title", {"title": title, "disambiguator": disambiguator, "views": views[title]}
 
 
 def _synsets(files: dict[str, list[Synset]], offsets: dict[str, list[int]]) -> Iterator[_Facts]:
