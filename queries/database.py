@@ -46,7 +46,7 @@ def write_rows(url: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -
     """Publish batches as one Parquet file and return its rows: the same bytes however the rows are cut into batches."""
     import pyarrow.parquet as pq
 
-    num_rows = 0
+    num_rows: int = 0
     with publish(url) as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
         waiting = schema.empty_table()
         for batch in batches:
@@ -57,4 +57,5 @@ def write_rows(url: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -
                 num_rows += ROW_GROUP_ROWS
         if waiting.num_rows:
             writer.write_table(waiting.combine_chunks())
-    return num_rows + waiting.num_rows
+            num_rows += waiting.num_rows
+    return num_rows

@@ -74,8 +74,8 @@ class Stops:
         """Return each threshold's value and whether it was fitted.
 
         The value of a fitted one is that of the last candidate it admits, None when it admits none; `ties_cut` counts
-        the candidates of the same value behind it, which the written order cut; `exhausted` says that there were too
-        few candidates to fill the list.
+        the candidates of the same value behind it, which the written order cut; `exhausted` says that it has
+        too few candidates to fill its share.
         """
         given = {"min_bigram_count": self._thresholds.min_bigram_count, "min_npmi": self._thresholds.min_npmi}
         facts: dict[str, dict[str, Any]] = {name: {"value": value, "fitted": False} for name, value in given.items()}

@@ -153,21 +153,13 @@ def _rows(connection: Any, statement: str, **parameters: Any) -> list[dict[str, 
 
 
 def _by_source(connection: Any, overlaps: list[dict[str, Any]]) -> dict[str, dict[str, int]]:
-    reached = {
-        row["source"]: row
-        for row in _rows(
-            connection,
-            "select source, count(*) as candidates, count(*) filter (term = '') as unmatchable from admitted group by source",
-        )
-    }
-    new = {
-        row["source"]: row["new"]
-        for row in _rows(connection, "select position >> 40 as source, count(*) as new from placed group by 1")
-    }
+    empty = "count(*) filter (term = '')"
+    reached = connection.sql(f"select source, count(*), {empty} from admitted group by source").fetchall()
+    counts = {source: (num_candidates, num_empty) for source, num_candidates, num_empty in reached}
+    new = dict(connection.sql("select position >> 40, count(*) from placed group by 1").fetchall())
     facts = {}
     for number, source in enumerate(SOURCES):
-        num_candidates = reached[number]["candidates"] if number in reached else 0
-        num_unmatchable = reached[number]["unmatchable"] if number in reached else 0
+        num_candidates, num_unmatchable = counts.get(number, (0, 0))
         num_new = new.get(number, 0)
         facts[source] = {
             "candidates": num_candidates,
@@ -181,20 +173,10 @@ def _by_source(connection: Any, overlaps: list[dict[str, Any]]) -> dict[str, dic
 
 
 def _margins(connection: Any, source: str, stop: int) -> dict[str, list[dict[str, Any]]]:
-    select = _MARGINS[source]
+    sides = {"above": "where place < $stop order by place desc", "below": "where place >= $stop order by place"}
     return {
-        "above": _rows(
-            connection,
-            f"{select} where place < $stop order by place desc limit $rows",
-            stop=stop,
-            rows=NUM_MARGIN_ROWS,
-        ),
-        "below": _rows(
-            connection,
-            f"{select} where place >= $stop order by place limit $rows",
-            stop=stop,
-            rows=NUM_MARGIN_ROWS,
-        ),
+        side: _rows(connection, f"{_MARGINS[source]} {where} limit {NUM_MARGIN_ROWS}", stop=stop)
+        for side, where in sides.items()
     }
 
 

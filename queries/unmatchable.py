@@ -25,7 +25,7 @@ from wit.text import fold
 
 REASONS = {
     "no_word": "nothing in it is a letter, a mark or a digit; not in the list",
-    "symbols_lost": "it has symbols that its term has not, so captions without them match: C++ as c; listed as its term",
+    "symbols_lost": "it has symbols that its term lacks, so captions without them match: C++ as c; listed as its term",
     "mark": "metaclip only: a mark of punctuation, tab or line break in it that has no space on both sides; listed",
 }
 
