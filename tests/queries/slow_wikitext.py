@@ -79,8 +79,8 @@ def prose(wikitext: str, rules: LinkRules | None = None) -> list[str]:
 # Tags whose content is not wikitext.
 
 _NAMES = (*OPAQUE_TAGS, *LITERAL_TAGS)
-_OPENER = re.compile(rf"<(?:!--|({'|'.join(_NAMES)})(?=[\s/>])[^<>]*+>)", re.IGNORECASE)
-_CLOSERS = {name: re.compile(rf"</{name}\s*+>", re.IGNORECASE) for name in _NAMES}
+_OPENER = re.compile(rf"<(?:!--|((?ai:{'|'.join(_NAMES)}))(?=[\s/>])[^<>]*+>)")
+_CLOSERS = {name: re.compile(rf"</(?ai:{name})\s*+>") for name in _NAMES}
 _LITERAL = re.compile(rf"{_STRIPPED}(\d+){_STRIPPED}")
 
 
@@ -225,7 +225,7 @@ _PLAIN_LINK = re.compile(
 _SCHEMES = ("http", "https", "ftp", "ftps", "gopher", "irc", "ircs", "sftp", "ssh", "svn", "git", "telnet", "nntp")
 _LONGEST_SCHEME = max(map(len, _SCHEMES))
 _LINK_MARK = re.compile(
-    rf"\[\[|\]\]|\[(?:(?i:(?:{'|'.join(_SCHEMES)})://|mailto:|news:|tel:)|//)[^\s\[\]<>\"\0]++[ \t]*+|\]"
+    rf"\[\[|\]\]|\[(?:(?ai:(?:{'|'.join(_SCHEMES)})://|mailto:|news:|tel:)|//)[^\s\[\]<>\"\0]++[ \t]*+|\]"
 )
 _URL_REST = re.compile(r"[^\s\[\]<>\"\0]*+")
 
@@ -332,7 +332,7 @@ def _lines(text: str, literals: list[str]) -> Iterator[str]:
     paragraph: list[str] = []
     for source in text.split("\n"):
         line = source.strip()
-        if "''" in line:
+        if "''" in line or _PARTED in line:
             line = _drop_quotes(line).replace(_PARTED, "")
         alone = _without_mark(line)
         if line and alone is None:

@@ -1,0 +1,305 @@
+"""The last pass: magic words go, literals come back, entities are decoded, lines are stripped."""
+
+from __future__ import annotations
+
+import html
+from html.entities import html5
+from typing import NamedTuple
+
+import numpy as np
+
+from queries.wikitext.kernel import I64, U8, kernel
+
+_STRIPPED, _LF = 0, 10
+_HASH, _AMPERSAND, _ZERO, _NINE, _SEMICOLON, _X, _UNDERSCORE = b"#&09;x_"
+
+_WIDE = 4  # may begin a white space of more than one byte
+_WHITE = np.array([int(byte < 128 and chr(byte).isspace()) for byte in range(256)])
+_WHITE[[0xC2, 0xE1, 0xE2, 0xE3]] = _WIDE
+_UPPER = np.array([65 <= byte <= 90 for byte in range(256)])
+_ALPHANUMERIC = np.array([byte < 128 and chr(byte).isalnum() for byte in range(256)])
+_DIGITS = np.array(
+    [int(chr(byte), 16) if byte < 128 and chr(byte) in "0123456789abcdefABCDEF" else 16 for byte in range(256)]
+)
+_PLAIN = ~np.isin(np.arange(256), list(b"\n&_\0"))
+
+_MOST_DIGITS, _MOST_HEX_DIGITS = 7, 6
+_LONGEST_NAME = 32  # characters that are sought after `&`
+_LONGEST_OPEN_NAME = max(len(name) for name in html5 if not name.endswith(";"))
+
+
+class Entities(NamedTuple):
+    """Named entities, and what the numbers below 256 stand for, which is not the code point for each of them."""
+
+    names: U8
+    """Without `&`, most with `;`; sorted."""
+    name_offsets: I64
+    texts: U8
+    """UTF-8, of the named ones first, then of the numbers."""
+    text_offsets: I64
+
+
+def compile_entities() -> Entities:
+    """Return the entities of HTML 5, as `html.unescape` decodes them."""
+    named = {name.encode(): text.encode() for name, text in html5.items()}
+    names = sorted(named)
+    texts = [*(named[name] for name in names), *(html.unescape(f"&#{number};").encode() for number in range(256))]
+    assert all(len(text) <= 2 * len(name) for name, text in named.items())  # `finish` relies on it
+    return Entities(
+        np.frombuffer(b"".join(names), np.uint8).copy(),
+        np.cumsum([0, *map(len, names)]),
+        np.frombuffer(b"".join(texts), np.uint8).copy(),
+        np.cumsum([0, *map(len, texts)]),
+    )
+
+
+def finish(text: U8, offsets: I64, source: U8, literals: tuple[I64, I64, I64], entities: Entities) -> tuple[U8, I64]:
+    """Return the pages' lines, joined by line ends, none blank, as a reader sees them.
+
+    `literals` are spans of `source`, as `strip_tags` returns them.
+    """
+    starts, ends, first_literals = literals
+    count = first_literals[-1]
+    size = 2 * (text.size + int((ends[:count] - starts[:count]).sum()))  # no entity's text is twice as long as it
+    out = np.empty(size, np.uint8)
+    out_offsets = np.zeros(offsets.size, np.int64)
+    scratch = (np.empty(size, np.uint8), np.empty(size, np.uint8))
+    _finish(text, offsets, source, literals, entities, scratch, out, out_offsets)
+    return out[: out_offsets[-1]], out_offsets
+
+
+@kernel
+def _white(text: U8, i: int, end: int) -> int:
+    """Return how many bytes the white space at i has, as str.isspace() sees it; 0 when there is none."""
+    width = int(_WHITE[text[i]])
+    if width != _WIDE:
+        return width
+    if text[i] == 0xC2:
+        return 2 if i + 1 < end and (text[i + 1] == 0x85 or text[i + 1] == 0xA0) else 0
+    if i + 2 >= end:
+        return 0
+    code = int(text[i]) << 16 | int(text[i + 1]) << 8 | int(text[i + 2])
+    if 0xE28080 <= code <= 0xE2808A or code == 0xE280A8 or code == 0xE280A9 or code == 0xE280AF:
+        return 3
+    return 3 if code == 0xE19A80 or code == 0xE2819F or code == 0xE38080 else 0
+
+
+@kernel
+def _trim(text: U8, start: int, end: int) -> tuple[int, int]:
+    """Return the span without white space at its ends."""
+    while start < end and _white(text, start, end):
+        start += _white(text, start, end)
+    while start < end:
+        last = end - 1
+        while last > start and text[last] & 0xC0 == 0x80:
+            last -= 1
+        if not _white(text, last, end):
+            break
+        end = last
+    return start, end
+
+
+@kernel
+def _copy(text: U8, start: int, end: int, out: U8, o: int) -> int:
+    for i in range(end - start):
+        out[o + i] = text[start + i]
+    return o + end - start
+
+
+@kernel
+def _magic_word_end(text: U8, i: int, end: int) -> int:
+    """Return where the magic word that begins at i ends; i when none does."""
+    if i + 1 >= end or text[i + 1] != _UNDERSCORE:
+        return i
+    after = i + 2
+    while after < end and after - i <= 32 and _UPPER[text[after]]:
+        after += 1
+    if not 3 <= after - i - 2 <= 30 or after + 1 >= end:
+        return i
+    return after + 2 if text[after] == text[after + 1] == _UNDERSCORE else i
+
+
+@kernel
+def _put_literals(
+    text: U8, start: int, end: int, source: U8, literals: tuple[I64, I64, I64], first: int, out: U8
+) -> int:
+    """Write a line without magic words and with its literals, of which `first` is the page's first; return its size."""
+    o = 0
+    i = start
+    while i < end:
+        if text[i] == _STRIPPED:
+            literal = first
+            number = 0
+            i += 1
+            while text[i] != _STRIPPED:
+                number = 10 * number + text[i] - _ZERO
+                i += 1
+            literal += number
+            o = _copy(source, literals[0][literal], literals[1][literal], out, o)
+            i += 1
+            continue
+        if text[i] == _UNDERSCORE:
+            after = _magic_word_end(text, i, end)
+            if after > i:
+                i = after
+                continue
+        out[o] = text[i]
+        o += 1
+        i += 1
+    return o
+
+
+@kernel
+def _put_point(point: int, out: U8, o: int) -> int:
+    """Write a code point from 256 on, as a numeric entity stands for it."""
+    if point > 0x10FFFF or 0xD800 <= point <= 0xDFFF:
+        point = 0xFFFD
+    if 0xFDD0 <= point <= 0xFDEF or point & 0xFFFE == 0xFFFE:  # no characters
+        return o
+    if point < 0x800:
+        out[o] = 0xC0 | point >> 6
+        o += 1
+    else:
+        if point < 0x10000:
+            out[o] = 0xE0 | point >> 12
+        else:
+            out[o] = 0xF0 | point >> 18
+            out[o + 1] = 0x80 | point >> 12 & 0x3F
+            o += 1
+        out[o + 1] = 0x80 | point >> 6 & 0x3F
+        o += 2
+    out[o] = 0x80 | point & 0x3F
+    return o + 1
+
+
+@kernel
+def _find_entity(entities: Entities, text: U8, start: int, end: int) -> int:
+    """Return the index of the named entity text[start:end], -1 when there is none."""
+    low, high = 0, entities.name_offsets.size - 1
+    size = end - start
+    while low < high:
+        middle = (low + high) // 2
+        first = entities.name_offsets[middle]
+        length = entities.name_offsets[middle + 1] - first
+        i = 0
+        while i < min(length, size) and text[start + i] == entities.names[first + i]:
+            i += 1
+        if i == length == size:
+            return middle
+        if i < size and (i == length or text[start + i] > entities.names[first + i]):
+            low = middle + 1
+        else:
+            high = middle
+    return -1
+
+
+@kernel
+def _put_text(entities: Entities, index: int, out: U8, o: int) -> int:
+    return _copy(entities.texts, entities.text_offsets[index], entities.text_offsets[index + 1], out, o)
+
+
+@kernel
+def _decode_number(text: U8, i: int, end: int, entities: Entities, out: U8, o: int) -> tuple[int, int]:
+    """Decode the numeric entity whose `#` is at i; return where it ends, -1 when it is none, and new `o`."""
+    i += 1
+    base, most = 10, _MOST_DIGITS
+    if i < end and text[i] | 32 == _X:
+        i += 1
+        base, most = 16, _MOST_HEX_DIGITS
+    start = i
+    point = 0
+    while i < end and i - start <= most and _DIGITS[text[i]] < base:
+        point = base * point + _DIGITS[text[i]]
+        i += 1
+    if not 1 <= i - start <= most or i == end or text[i] != _SEMICOLON:
+        return -1, o
+    if point < 256:
+        return i + 1, _put_text(entities, entities.text_offsets.size - 257 + point, out, o)
+    return i + 1, _put_point(point, out, o)
+
+
+@kernel
+def _decode_name(text: U8, i: int, end: int, entities: Entities, out: U8, o: int) -> tuple[int, int]:
+    """Decode the named entity whose name begins at i; return where it ends, -1 when it is none, and new `o`.
+
+    A name may go on behind one of those that need no `;`: the longest of these is decoded and the rest is text.
+    """
+    stop = i
+    while stop < end and stop - i <= _LONGEST_NAME and _ALPHANUMERIC[text[stop]]:
+        stop += 1
+    if not 2 <= stop - i <= _LONGEST_NAME or stop == end or text[stop] != _SEMICOLON or text[i] <= _NINE:
+        return -1, o
+    index = _find_entity(entities, text, i, stop + 1)
+    after = stop + 1
+    if index < 0:
+        after = min(stop, i + _LONGEST_OPEN_NAME)
+        index = _find_entity(entities, text, i, after)
+        while index < 0 and after > i + 2:
+            after -= 1
+            index = _find_entity(entities, text, i, after)
+    if index < 0:
+        return -1, o
+    o = _put_text(entities, index, out, o)
+    return stop + 1, _copy(text, after, stop + 1, out, o)
+
+
+@kernel
+def _decode(text: U8, start: int, end: int, entities: Entities, out: U8) -> int:
+    """Write a line with its entities decoded; return its size."""
+    o = 0
+    i = start
+    while i < end:
+        if text[i] == _AMPERSAND and i + 1 < end:
+            if text[i + 1] == _HASH:
+                after, o = _decode_number(text, i + 1, end, entities, out, o)
+            else:
+                after, o = _decode_name(text, i + 1, end, entities, out, o)
+            if after > 0:
+                i = after
+                continue
+        out[o] = text[i]
+        o += 1
+        i += 1
+    return o
+
+
+@kernel
+def _put_lines(text: U8, start: int, end: int, page_start: int, out: U8, o: int) -> int:
+    """Append the lines of text[start:end], stripped, without blank ones, to what of a page begins at page_start."""
+    while start < end:
+        stop = start
+        while stop < end and text[stop] != _LF:
+            stop += 1
+        first, last = _trim(text, start, stop)
+        if first < last:
+            if o > page_start:
+                out[o] = _LF
+                o += 1
+            o = _copy(text, first, last, out, o)
+        start = stop + 1
+    return o
+
+
+@kernel
+def _finish(
+    text: U8, offsets: I64, source: U8, literals: tuple[I64, I64, I64], entities: Entities,
+    scratch: tuple[U8, U8], out: U8, out_offsets: I64,
+) -> None:  # fmt: skip
+    o = 0
+    for page in range(offsets.size - 1):
+        page_start = o
+        start, end = offsets[page], offsets[page + 1]
+        while start < end:
+            stop = start
+            plain = True
+            while text[stop] != _LF:
+                plain &= _PLAIN[text[stop]]
+                stop += 1
+            if plain:
+                o = _put_lines(text, start, stop, page_start, out, o)
+            else:
+                size = _put_literals(text, start, stop, source, literals, literals[2][page], scratch[0])
+                size = _decode(scratch[0], 0, size, entities, scratch[1])
+                o = _put_lines(scratch[1], 0, size, page_start, out, o)
+            start = stop + 1
+        out_offsets[page + 1] = o

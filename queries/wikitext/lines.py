@@ -1,0 +1,212 @@
+"""The pass from source lines to lines of prose: apostrophe markup, headings, lists, paragraphs."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from queries.wikitext.kernel import I64, U8, kernel
+
+_PARTED, _LF = 1, 10
+_BLANK, _QUOTE, _DASH, _EQUALS, _OPEN, _BAR = b" '-={|"
+
+_WIDE = 4  # may begin a white space of more than one byte
+_WHITE = np.array([int(byte < 128 and chr(byte).isspace()) for byte in range(256)])
+_WHITE[[0xC2, 0xE1, 0xE2, 0xE3]] = _WIDE
+_PLAIN = ~np.isin(np.arange(256), list(b"\n'\1"))
+_LIST = np.isin(np.arange(256), list(b"*#:;"))
+
+_ITALIC, _BOLD, _BOTH = 2, 3, 5  # apostrophes of a mark
+_NONE, _ALONE, _ROW = range(3)  # a line of a paragraph; a list item or heading; a rule or a row of a broken table
+
+
+def lines(text: U8, offsets: I64) -> tuple[U8, I64]:
+    """Return the pages' lines without marks, each with a line end: paragraphs, headings, list items."""
+    # a source line with its line end is as long as what it adds; the last one of a page may lack a line end
+    out = np.empty(text.size + offsets.size, np.uint8)
+    out_offsets = np.zeros(offsets.size, np.int64)
+    _lines(text, offsets, out, out_offsets)
+    return out[: out_offsets[-1]], out_offsets
+
+
+@kernel
+def _white(text: U8, i: int, end: int) -> int:
+    """Return how many bytes the white space at i has, as str.isspace() sees it; 0 when there is none."""
+    width = int(_WHITE[text[i]])
+    if width != _WIDE:
+        return width
+    if text[i] == 0xC2:
+        return 2 if i + 1 < end and (text[i + 1] == 0x85 or text[i + 1] == 0xA0) else 0
+    if i + 2 >= end:
+        return 0
+    code = int(text[i]) << 16 | int(text[i + 1]) << 8 | int(text[i + 2])
+    if 0xE28080 <= code <= 0xE2808A or code == 0xE280A8 or code == 0xE280A9 or code == 0xE280AF:
+        return 3
+    return 3 if code == 0xE19A80 or code == 0xE2819F or code == 0xE38080 else 0
+
+
+@kernel
+def _trim(text: U8, start: int, end: int) -> tuple[int, int]:
+    """Return the span without white space at its ends."""
+    while start < end and _white(text, start, end):
+        start += _white(text, start, end)
+    while start < end:
+        last = end - 1
+        while last > start and text[last] & 0xC0 == 0x80:
+            last -= 1
+        if not _white(text, last, end):
+            break
+        end = last
+    return start, end
+
+
+@kernel
+def _copy(text: U8, start: int, end: int, out: U8, o: int) -> int:
+    for i in range(end - start):
+        out[o + i] = text[start + i]
+    return o + end - start
+
+
+@kernel
+def _literal_apostrophes(length: int) -> int:
+    """Return how many of a run's first apostrophes are text; the others are a mark."""
+    return length - 5 if length > 5 else int(length == 4)
+
+
+@kernel
+def _apostrophe_order(text: U8, start: int, mark: int) -> int:
+    """Rank a bold mark as an apostrophe: 0 after a one-letter word, 1 after a longer one, 2 after a space."""
+    if mark == start or text[mark - 1] == _BLANK:
+        return 2
+    letter = mark - 1
+    while text[letter] & 0xC0 == 0x80:
+        letter -= 1
+    return 0 if letter > start and text[letter - 1] == _BLANK else 1
+
+
+@kernel
+def _run_end(text: U8, i: int, end: int) -> int:
+    while i < end and text[i] == _QUOTE:
+        i += 1
+    return i
+
+
+@kernel
+def _mark_read_as_text(text: U8, start: int, end: int) -> int:
+    """Return where the bold mark lies of which one apostrophe is text, as the marks do not pair; -1 for none."""
+    italics = bolds = 0
+    best, best_order = -1, 3
+    i = start
+    while i < end:
+        if text[i] != _QUOTE:
+            i += 1
+            continue
+        after = _run_end(text, i, end)
+        mark = i + _literal_apostrophes(after - i)
+        if after - i >= 2:
+            italics += after - mark != _BOLD
+            bolds += after - mark != _ITALIC
+        if after - mark == _BOLD:
+            order = _apostrophe_order(text, start, mark)
+            if order < best_order:
+                best, best_order = mark, order
+        i = after
+    return best if italics % 2 and bolds % 2 else -1
+
+
+@kernel
+def _drop_quotes(text: U8, start: int, end: int, out: U8) -> int:
+    """Write a line without bold and italic marks, by the rule of MediaWiki's `doQuotes`; return its length.
+
+    A run of 2 is italic, 3 bold, 5 both; of 4 the first is an apostrophe, as are all above 5. When a line has an
+    odd number of both, one bold mark is an apostrophe and an italic mark: the first after a one-letter word, else
+    after a longer word, else after a space.
+    """
+    as_text = _mark_read_as_text(text, start, end)
+    o = 0
+    i = start
+    while i < end:
+        if text[i] == _QUOTE:
+            after = _run_end(text, i, end)
+            kept = _literal_apostrophes(after - i) if after - i > 1 else 1
+            if i + kept == as_text:
+                kept += 1
+            o = _copy(text, i, i + kept, out, o)
+            i = after
+            continue
+        if text[i] != _PARTED:
+            out[o] = text[i]
+            o += 1
+        i += 1
+    return o
+
+
+@kernel
+def _without_mark(line: U8, start: int, end: int) -> tuple[int, int, int]:
+    """Return what kind of line a line is, and its span without the marks of its kind."""
+    first = line[start]
+    if _LIST[first]:
+        while start < end and (_LIST[line[start]] or line[start] == _BLANK):
+            start += 1
+        return _ALONE, start, end
+    if first == _BAR or (first == _OPEN and start + 1 < end and line[start + 1] == _BAR):
+        return _ROW, end, end
+    if first == _DASH and end - start >= 4 and line[start + 1] == line[start + 2] == line[start + 3] == _DASH:
+        return _ROW, end, end
+    if first == _EQUALS and line[end - 1] == _EQUALS and end - start > 2:
+        while start < end and line[start] == _EQUALS:
+            start += 1
+        while start < end and line[end - 1] == _EQUALS:
+            end -= 1
+        return _ALONE, start, end
+    return _NONE, start, end
+
+
+@kernel
+def _line_end(text: U8, i: int, end: int) -> tuple[int, bool]:
+    """Return where the line ends that i lies in, and whether it may hold apostrophe markup."""
+    marked = False
+    while i < end:
+        if not _PLAIN[text[i]]:
+            if text[i] == _LF:
+                break
+            marked |= text[i] == _PARTED or (i + 1 < end and text[i + 1] == _QUOTE)
+        i += 1
+    return i, marked
+
+
+@kernel
+def _page_lines(text: U8, start: int, end: int, unmarked: U8, out: U8, o: int) -> int:
+    open_paragraph = False
+    while start < end:
+        stop, marked = _line_end(text, start, end)
+        line = text
+        first, last = _trim(text, start, stop)
+        start = stop + 1
+        if marked:
+            line = unmarked
+            first, last = 0, _drop_quotes(text, first, last, unmarked)
+        kind = _ROW
+        if first < last:
+            kind, first, last = _without_mark(line, first, last)
+        if open_paragraph:
+            out[o] = _BLANK if kind == _NONE else _LF
+            o += 1
+        open_paragraph = kind == _NONE
+        if first < last:
+            o = _copy(line, first, last, out, o)
+            if kind == _ALONE:
+                out[o] = _LF
+                o += 1
+    if open_paragraph:
+        out[o] = _LF
+        o += 1
+    return o
+
+
+@kernel
+def _lines(text: U8, offsets: I64, out: U8, out_offsets: I64) -> None:
+    unmarked = np.empty(text.size, np.uint8)
+    o = 0
+    for page in range(offsets.size - 1):
+        o = _page_lines(text, offsets[page], offsets[page + 1], unmarked, out, o)
+        out_offsets[page + 1] = o

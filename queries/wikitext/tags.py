@@ -1,0 +1,261 @@
+"""Passes over tags: comments and tags whose content is not wikitext come first, the other HTML tags late.
+
+Both take and give ragged pages and walk each page once: a tag's attributes are sought up to the next angle bracket
+only, and a closing tag that a page lacks from some place on is sought there once.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from queries.wikitext.kernel import I64, U8, kernel
+
+_OPAQUE, _LITERAL, _BLOCK, _SPACE, _INLINE = range(5)
+
+_TAGS = {
+    _OPAQUE: """
+        ce categorytree chem gallery graph hiero imagemap includeonly inputbox mapframe maplink math ref references
+        score script source style syntaxhighlight templatedata templatestyles timeline
+    """,  # vanish with their content
+    _LITERAL: "nowiki pre",  # their content is text, whatever markup it seems to hold
+    _BLOCK: "blockquote center dd div dl dt h1 h2 h3 h4 h5 h6 hr li ol p poem table tbody td th thead tr ul",
+    _SPACE: "br wbr",
+    _INLINE: """
+        abbr b bdi bdo big blink caption cite code col colgroup data del dfn em font i ins kbd mark meta noinclude
+        onlyinclude q rb rp rt rtc ruby s samp section small span strike strong sub sup time translate tt u var
+    """,
+}
+_KIND_OF = dict(sorted((name, kind) for kind, names in _TAGS.items() for name in names.split()))
+
+_NAMES = np.frombuffer("".join(_KIND_OF).encode(), np.uint8)
+_NAME_OFFSETS = np.cumsum([0, *map(len, _KIND_OF)])
+_KINDS = np.array(list(_KIND_OF.values()))
+_INITIALS = np.array([sum(name < chr(byte) for name in _KIND_OF) for byte in range(257)])
+"""Names are sorted; those with the first letter b have the indices _INITIALS[b] to _INITIALS[b + 1]."""
+_NO_TAG, _COMMENT = -2, -1  # in place of the index of a tag's name
+
+_STRIPPED, _PARTED, _LF = 0, 1, 10
+_BLANK, _BANG, _QUOTE, _DASH, _SLASH, _ZERO, _LESS, _GREATER = b" !'-/0<>"
+
+_LOWER = np.arange(256, dtype=np.uint8)
+_LOWER[ord("A") : ord("Z") + 1] += 32
+_ALPHANUMERIC = np.array([byte < 128 and chr(byte).isalnum() for byte in range(256)])
+_WIDE = 4  # may begin a white space of more than one byte
+_WHITE = np.array([int(byte < 128 and chr(byte).isspace()) for byte in range(256)])
+_WHITE[[0xC2, 0xE1, 0xE2, 0xE3]] = _WIDE
+
+
+def strip_tags(text: U8, offsets: I64) -> tuple[U8, I64, tuple[I64, I64, I64]]:
+    """Return the pages without comments and opaque tags, and with a mark for each literal.
+
+    Each page gains a line end at its front. The mark of a page's i-th literal is \\0, i in decimal, \\0; literals
+    come as their starts and ends in `text`, and how many there are before each page.
+    """
+    # Marks do not outgrow what they stand for: `<pre></pre>` has 11 bytes and a mark 11 from the billionth on. Nor
+    # do bytes that hold apostrophes apart: at most one for a tag, of 4 bytes or more.
+    out = np.empty(text.size + offsets.size, np.uint8)
+    most = text.size // 11 + 1
+    literals = (np.empty(most, np.int64), np.empty(most, np.int64), np.zeros(offsets.size, np.int64))
+    out_offsets = np.zeros(offsets.size, np.int64)
+    _strip_tags(text, offsets, out, out_offsets, *literals)
+    return out[: out_offsets[-1]], out_offsets, literals
+
+
+def drop_html(text: U8, offsets: I64) -> tuple[U8, I64]:
+    """Return the pages without HTML tags: an empty line for a block tag, a space for a break; content stays."""
+    out = np.empty(text.size, np.uint8)  # the shortest tag, `<p>`, is longer than an empty line
+    out_offsets = np.zeros(offsets.size, np.int64)
+    _drop_html(text, offsets, out, out_offsets)
+    return out[: out_offsets[-1]], out_offsets
+
+
+@kernel
+def _white(text: U8, i: int, end: int) -> int:
+    """Return how many bytes the white space at i has, as str.isspace() sees it; 0 when there is none."""
+    width = int(_WHITE[text[i]])
+    if width != _WIDE:
+        return width
+    if text[i] == 0xC2:
+        return 2 if i + 1 < end and (text[i + 1] == 0x85 or text[i + 1] == 0xA0) else 0
+    if i + 2 >= end:
+        return 0
+    code = int(text[i]) << 16 | int(text[i + 1]) << 8 | int(text[i + 2])
+    if 0xE28080 <= code <= 0xE2808A or code == 0xE280A8 or code == 0xE280A9 or code == 0xE280AF:
+        return 3
+    return 3 if code == 0xE19A80 or code == 0xE2819F or code == 0xE38080 else 0
+
+
+@kernel
+def _copy(text: U8, start: int, end: int, out: U8, o: int) -> int:
+    for i in range(end - start):
+        out[o + i] = text[start + i]
+    return o + end - start
+
+
+@kernel
+def _keep(text: U8, start: int, end: int, out: U8, o: int) -> int:
+    """Append what follows a cut, so that apostrophes on either side of it stay two marks. Needs 0 < o."""
+    if start < end and text[start] == _QUOTE and out[o - 1] == _QUOTE:
+        out[o] = _PARTED
+        o += 1
+    return _copy(text, start, end, out, o)
+
+
+@kernel
+def _find_name(text: U8, start: int, end: int) -> int:
+    """Return the index of the tag name text[start:end], in any case, or _NO_TAG."""
+    initial = _LOWER[text[start]]
+    for name in range(_INITIALS[initial], _INITIALS[initial + 1]):
+        first = _NAME_OFFSETS[name]
+        length = _NAME_OFFSETS[name + 1] - first
+        if length == end - start:
+            i = 1
+            while i < length and _LOWER[text[start + i]] == _NAMES[first + i]:
+                i += 1
+            if i == length:
+                return name
+    return _NO_TAG
+
+
+@kernel
+def _tag(text: U8, start: int, end: int) -> tuple[int, int]:
+    """Return the index of the name that begins at start, just after `<` or `</`, and where its tag ends."""
+    i = start
+    while i < end and _ALPHANUMERIC[text[i]]:
+        i += 1
+    if i in (start, end) or not (text[i] == _GREATER or text[i] == _SLASH or _white(text, i, end)):
+        return _NO_TAG, start
+    name = _find_name(text, start, i)
+    if name == _NO_TAG:
+        return _NO_TAG, start
+    while i < end and text[i] != _GREATER and text[i] != _LESS:
+        i += 1
+    return (name, i + 1) if i < end and text[i] == _GREATER else (_NO_TAG, start)
+
+
+@kernel
+def _opener(text: U8, i: int, end: int) -> tuple[int, int]:
+    """Return what the `<` at i opens, _COMMENT or the index of an opaque or literal tag's name, and where it ends."""
+    if i + 1 < end and text[i + 1] == _BANG:
+        if i + 3 < end and text[i + 2] == _DASH and text[i + 3] == _DASH:
+            return _COMMENT, i + 4
+        return _NO_TAG, i
+    name, tag_end = _tag(text, i + 1, end)
+    return (name, tag_end) if name >= 0 and _KINDS[name] <= _LITERAL else (_NO_TAG, i)
+
+
+@kernel
+def _comment_end(text: U8, i: int, end: int) -> int:
+    while i + 2 < end:
+        if text[i] == _DASH and text[i + 1] == _DASH and text[i + 2] == _GREATER:
+            return i + 3
+        i += 1
+    return end
+
+
+@kernel
+def _closer(text: U8, i: int, end: int, name: int) -> tuple[int, int]:
+    """Return where the next closing tag of a name begins and ends; (end, end) without one."""
+    first = int(_NAME_OFFSETS[name])
+    length = int(_NAME_OFFSETS[name + 1]) - first
+    while i + length + 2 < end:
+        if text[i] != _LESS or text[i + 1] != _SLASH:
+            i += 1
+            continue
+        matched = 0
+        while matched < length and _LOWER[text[i + 2 + matched]] == _NAMES[first + matched]:
+            matched += 1
+        stop = i + 2 + matched
+        if matched == length:
+            while stop < end and _white(text, stop, end):
+                stop += _white(text, stop, end)
+            if stop < end and text[stop] == _GREATER:
+                return i, stop + 1
+        i += 1
+    return end, end
+
+
+@kernel
+def _mark(number: int, out: U8, o: int) -> int:
+    """Write the mark of a literal."""
+    out[o] = _STRIPPED
+    unit = 1
+    while number // unit >= 10:
+        unit *= 10
+    while unit:
+        o += 1
+        out[o] = _ZERO + number // unit % 10
+        unit //= 10
+    out[o + 1] = _STRIPPED
+    return o + 2
+
+
+@kernel
+def _strip_page(text: U8, start: int, end: int, out: U8, o: int, starts: I64, ends: I64, count: int) -> tuple[int, int]:
+    """Strip the page text[start:end], of which the first line end is written; return new `o` and `count`."""
+    first = count
+    unclosed = np.zeros(_KINDS.size, np.bool_)  # tags that close nowhere from here on
+    i = kept = start
+    while i < end:
+        if text[i] != _LESS:
+            i += 1
+            continue
+        name, opened = _opener(text, i, end)
+        if name == _NO_TAG:
+            i += 1
+            continue
+        o = _keep(text, kept, i, out, o)
+        i = kept = opened
+        if name == _COMMENT:
+            i = kept = _comment_end(text, opened, end)
+        elif text[opened - 2] != _SLASH and not unclosed[name]:
+            stop, after = _closer(text, opened, end, name)
+            if stop == end:
+                unclosed[name] = True
+                continue
+            if _KINDS[name] == _LITERAL:
+                starts[count], ends[count] = opened, stop
+                o = _mark(count - first, out, o)
+                count += 1
+            i = kept = after
+    return _keep(text, kept, end, out, o), count
+
+
+@kernel
+def _strip_tags(text: U8, offsets: I64, out: U8, out_offsets: I64, starts: I64, ends: I64, first_literals: I64) -> None:
+    o = count = 0
+    for page in range(offsets.size - 1):
+        out[o] = _LF
+        o, count = _strip_page(text, offsets[page], offsets[page + 1], out, o + 1, starts, ends, count)
+        out_offsets[page + 1] = o
+        first_literals[page + 1] = count
+
+
+@kernel
+def _drop_html(text: U8, offsets: I64, out: U8, out_offsets: I64) -> None:
+    o = 0
+    for page in range(offsets.size - 1):
+        end = offsets[page + 1]
+        i = kept = offsets[page]
+        while i < end:
+            if text[i] != _LESS:
+                i += 1
+                continue
+            closing = i + 1 < end and text[i + 1] == _SLASH
+            name, after = _tag(text, i + 1 + closing, end)
+            if name == _NO_TAG:
+                i += 1
+                continue
+            o = _copy(text, kept, i, out, o)
+            if _KINDS[name] == _BLOCK:
+                out[o] = out[o + 1] = _LF
+                o += 2
+            elif _KINDS[name] == _SPACE:
+                out[o] = _BLANK
+                o += 1
+            elif i > offsets[page] and after < end and text[i - 1] == text[after] == _QUOTE:
+                out[o] = _PARTED
+                o += 1
+            i = kept = after
+        o = _copy(text, kept, end, out, o)
+        out_offsets[page + 1] = o
