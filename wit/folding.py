@@ -1,0 +1,209 @@
+"""What wit.text.fold does to each code point, as arrays: the tables that the kernels of wit.tokens read.
+
+fold() is NFKC, apostrophes, case folding, and NFKC and apostrophes again. Case folding and apostrophes look at one
+code point at a time; NFKC also looks at neighbours, in two ways only (Unicode Standard Annex #15): marks are sorted by
+canonical combining class, and some code points compose with an earlier one. So when the images of neighbours under
+both NFKC passes neither compose nor are out of order, the fold of a text is the folds of its code points, one after
+the other (the quick check of UAX #15, section 9, with a table of pairs in place of its "maybe"). The tables hold, for
+each code point, its fold and what is needed to see that. Whatever is rarer or harder is marked SLOW, and left to
+wit.text: nothing here is needed for the result to be right, but that an entry other than SLOW be true.
+
+The tables are made from the Python's own Unicode data, in 0.1 s, once a process.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from wit.text import fold
+
+NUM_CODE_POINTS = 0x40000
+"""Planes 0 to 3. Beyond them lie tags, variation selectors and private use alone; all of it is slow."""
+
+SLOW = 0
+"""Ask wit.text about the whole stretch up to the next SEPARATOR on both sides."""
+SEPARATOR = 1
+"""Folds to separators alone, and nothing after it can compose with it: no token and no fold reaches across."""
+SOFT_SEPARATOR = 2
+"""Folds to separators alone, but what follows may compose with it, as U+0338 does with "="."""
+APOSTROPHE = 3
+COPY = 4
+"""Part of a word, its own fold."""
+MAP = 5
+"""Part of a word, folds to word characters alone: `maps`."""
+MARK = 6
+"""Part of a word, its own fold, and it may compose with what stands before or change places with it."""
+
+CLASS_BITS, IS_S_BIT, GROUP_SHIFT, GROUP_MASK, PAYLOAD_SHIFT = 0x7, 0x8, 4, 0x7FF, 15
+"""Entry, 31 bits: class, whether its fold is "s", group (row of `composes`), payload.
+
+Payload: the number of a MAP in `maps`; canonical combining class << 8 | column of `composes` of a MARK.
+"""
+
+MAX_GROWTH = 2
+"""A MAP is at most so many times as long as its source, in bytes: it bounds the output of wit.tokens."""
+
+_BLOCK = 256
+_ANY_MARK = -1  # in place of a last starter: the fold ends in a mark, so no mark may follow without a look at it
+
+_L, _V, _T = range(0x1100, 0x1113), range(0x1161, 0x1176), range(0x11A8, 0x11C3)
+_LV = range(0xAC00, 0xD7A4, len(_T) + 1)
+"""Hangul, which composes by arithmetic: The Unicode Standard, section 3.12."""
+
+
+@dataclass(frozen=True)
+class FoldTable:
+    """The fold of every code point below NUM_CODE_POINTS."""
+
+    entries: npt.NDArray[np.int32]
+    """[NUM_CODE_POINTS] class, flag, group and payload."""
+    maps: npt.NDArray[np.uint8]
+    """UTF-8 of the folds of MAPs, one after the other."""
+    map_offsets: npt.NDArray[np.int32]
+    """[maps + 1] where each begins."""
+    composes: npt.NDArray[np.bool_]
+    """[groups, columns] whether a MARK of the column may compose with a last starter of the group."""
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """Which code points compose: `first` and `second` number them, `rows[i]` holds the numbers that follow first i."""
+
+    first: dict[int, int]
+    second: dict[int, int]
+    rows: list[set[int]]
+
+
+@lru_cache(maxsize=1)
+def fold_table() -> FoldTable:
+    """Return the tables; takes 0.1 s the first time."""
+    characters = list(map(chr, range(NUM_CODE_POINTS)))
+    pairs = _pairs(characters)
+    return _Builder(characters, pairs).table()
+
+
+def _pairs(characters: list[str]) -> _Pairs:
+    pairs = _Pairs({}, {}, [])
+    for composite, decomposition in enumerate(map(unicodedata.decomposition, characters)):
+        if " " in decomposition and decomposition[0] != "<":
+            first, second = (int(part, 16) for part in decomposition.split())
+            if unicodedata.normalize("NFC", chr(first) + chr(second)) == chr(composite):  # else excluded from it
+                _add_pairs(pairs, [first], [second])
+    _add_pairs(pairs, _L, _V)
+    _add_pairs(pairs, _LV, _T)
+    return pairs
+
+
+def _add_pairs(pairs: _Pairs, firsts: list[int] | range, seconds: list[int] | range) -> None:
+    columns = {pairs.second.setdefault(second, len(pairs.second) + 1) for second in seconds}  # 0: composes with nothing
+    for first in firsts:
+        row = pairs.first.setdefault(first, len(pairs.first))
+        if row == len(pairs.rows):
+            pairs.rows.append(set())
+        pairs.rows[row] |= columns
+
+
+def _word_flags(characters: list[str]) -> npt.NDArray[np.bool_]:
+    """Return which code points are letters, marks and digits, by the tables of `regex`, as in wit.text."""
+    import regex
+
+    flags = np.zeros(len(characters), np.bool_)
+    for match in regex.finditer(r"[\p{L}\p{M}\p{N}]+", "".join(characters)):
+        flags[match.start() : match.end()] = True
+    return flags
+
+
+class _Builder:
+    """Fills the tables one code point at a time, for the few that are not words or separators of their own."""
+
+    def __init__(self, characters: list[str], pairs: _Pairs) -> None:
+        self._characters = characters
+        self._pairs = pairs
+        self._is_word = _word_flags(characters)
+        self._classes = np.fromiter(map(unicodedata.combining, characters), np.uint8, len(characters))
+        self._groups: dict[tuple[int, int], int] = {(0, 0): 0}
+        self._maps: list[bytes] = []
+
+    def table(self) -> FoldTable:
+        entries = np.where(self._is_word, COPY, SEPARATOR).astype(np.int32)
+        for code in self._special():
+            entries[code] = self._entry(code)
+        composes = np.zeros((len(self._groups), len(self._pairs.second) + 1), np.bool_)
+        for (before, after), group in self._groups.items():
+            for first in (before, after):
+                if first == _ANY_MARK:
+                    composes[group] = True
+                elif first:
+                    composes[group, list(self._pairs.rows[self._pairs.first[first]])] = True
+        assert len(self._groups) <= GROUP_MASK
+        assert composes.shape[1] <= 0x100
+        assert len(self._maps) <= 0xFFFF
+        maps = np.frombuffer(b"".join(self._maps), np.uint8)
+        return FoldTable(entries, maps, np.cumsum([0, *map(len, self._maps)], dtype=np.int32), composes)
+
+    def _special(self) -> list[int]:
+        """Return the code points that fold to something else, are apostrophes, combine or are combined with."""
+        found = {ord("'"), *np.flatnonzero(self._classes).tolist(), *self._pairs.first, *self._pairs.second}
+        for start in range(ord(" "), NUM_CODE_POINTS, _BLOCK):
+            block = self._characters[start : start + _BLOCK]
+            text = "\n".join(block)  # a line end neither composes nor lets marks pass
+            folded = fold(text)
+            if folded != text:
+                found.update(
+                    start + index
+                    for index, (old, new) in enumerate(zip(block, folded.split("\n"), strict=True))
+                    if old != new
+                )
+        return sorted(found)
+
+    def _entry(self, code: int) -> int:
+        character = self._characters[code]
+        before = unicodedata.normalize("NFKC", character)  # the first pass of fold(), and what the second sees
+        after = unicodedata.normalize("NFKC", fold(character))
+        group = self._group(before, after)
+        folded = fold(character)
+        if folded == character and self._interacts(code):
+            return self._mark(code, group) if self._is_word[code] else SLOW
+        if self._interacts(ord(before[0])) or self._interacts(ord(after[0])):
+            return SLOW
+        if folded == "'":
+            return APOSTROPHE if group == 0 else SLOW
+        if "'" in folded:
+            return SLOW
+        word = [bool(self._is_word[ord(each)]) for each in folded]
+        if not any(word):
+            return (SEPARATOR if group == 0 else SOFT_SEPARATOR) | group << GROUP_SHIFT
+        if not all(word) or len(folded.encode()) > MAX_GROWTH * len(character.encode()):
+            return SLOW
+        payload = 0 if folded == character else self._add_map(folded)
+        kind = COPY if folded == character else MAP
+        return kind | (folded == "s") * IS_S_BIT | group << GROUP_SHIFT | payload << PAYLOAD_SHIFT
+
+    def _interacts(self, code: int) -> bool:
+        """Return whether the code point may compose with, or change places with, what stands before it."""
+        return bool(self._classes[code]) or code in self._pairs.second
+
+    def _mark(self, code: int, group: int) -> int:
+        column = self._pairs.second.get(code, 0)
+        payload = int(self._classes[code]) << 8 | column
+        return MARK | group << GROUP_SHIFT | payload << PAYLOAD_SHIFT
+
+    def _group(self, before: str, after: str) -> int:
+        key = self._last_starter(before), self._last_starter(after)
+        return self._groups.setdefault(key, len(self._groups))
+
+    def _last_starter(self, folded: str) -> int:
+        """Return the last code point if anything composes with it, else 0."""
+        last = ord(folded[-1])
+        if self._classes[last]:
+            return _ANY_MARK
+        return last if last in self._pairs.first else 0
+
+    def _add_map(self, folded: str) -> int:
+        self._maps.append(folded.encode())
+        return len(self._maps) - 1
