@@ -1,4 +1,4 @@
-"""What differs between two query lists: terms, their places, what the sources say of them, and what they were made from."""
+"""What differs between two query lists: terms, places, what the sources say of them, what they were made from."""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ def unite(
     """Write queries.parquet (QUERIES) and unmatchable.parquet (UNMATCHABLE) to the folder `out`; return the facts.
 
     `scratch`: a local folder for what exceeds `memory_bytes`. The bytes written depend on neither, nor on `threads`
-    (None: one a core). How thresholds are fitted is said in `queries.fitting`. Raises UserError when the memory does not
+    (None: one a core). `queries.fitting` has the rule of fitted thresholds. Raises UserError when the memory does not
     suffice, OutputError when a folder cannot be written.
     """
     with database(scratch, memory_bytes, threads) as connection:
