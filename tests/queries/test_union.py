@@ -154,7 +154,7 @@ def test_margins_show_what_lies_beside_each_threshold() -> None:
 
 
 def test_ranks_follow_the_amounts() -> None:
-    """At each rank stands the amount of the candidate of that rank; the first and the last are shown, and all of few."""
+    """At each rank stands the amount of the candidate of that rank; the first and the last are shown, all of few."""
     found = Rows(
         [word(f"w{number}", 1000 // (number + 1)) for number in range(999)],
         [bigram("a b", 3, 9.0), bigram("c d", 7, 8.0), bigram("e f", 7, 2.0)],
