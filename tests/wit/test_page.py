@@ -117,7 +117,7 @@ def test_markup_is_escaped_again_once_it_is_formatted() -> None:
 
 
 def test_a_table_formats_by_column() -> None:
-    """Numbers get commas and their column's decimals, None a dash, text and ready cells stay; the first is a heading."""
+    """Numbers get commas and their column's decimals, None a dash, text stays; the first is a heading."""
     shown = table({"name": None, "count": 0, "bits": 2}, [("a", 12345, 1.005), ("b", None, 3), ("c", "7 to 8", -0.5)])
     rows = [re.findall(r">([^<>\n]+)<", row) for row in shown.split("<tr>")[1:]]
     assert rows == [["name", "count", "bits"], ["a", "12,345", "1.00"], ["b", "–", "3.00"], ["c", "7 to 8", "-0.50"]]
