@@ -84,9 +84,11 @@ class _Stretch:
         while index < len(self.places):
             place = int(self.places[index])
             if expected and not expected[0] <= place <= expected[1]:
-                yield self._hole(index, expected[0])
+                # a footer that is not found, because it is damaged, may stand between; it holds nothing
+                if not _after_footer(expected[0]) <= place <= _after_footer(expected[1]):
+                    yield self._hole(index, expected[0])
             if not self.is_block[index]:
-                begin = (place + _FOOTER_BITS + 7) // 8 * 8 + _HEADER_BITS
+                begin = _after_footer(place)
                 index, expected = index + 1, (begin, begin)
                 continue
             if place >= self.own:
@@ -118,7 +120,9 @@ class _Stretch:
         if first < self.careful_until:
             return None
         last = first + 1
-        while last < min(first + GROUP_BLOCKS, len(self.places)) and self.is_block[last] and self.places[last] < self.own:
+        while (
+            last < min(first + GROUP_BLOCKS, len(self.places)) and self.is_block[last] and self.places[last] < self.own
+        ):
             last += 1
         xml = decompress(self._stream(first, last)) if last < len(self.places) else None
         if xml is None:
@@ -181,6 +185,11 @@ class _Stretch:
 
     def _offset(self, index: int) -> int:
         return self.start + int(self.places[index]) // 8
+
+
+def _after_footer(place: int) -> int:
+    """Return where the first magic of the next stream stands, after a footer at `place`."""
+    return (place + _FOOTER_BITS + 7) // 8 * 8 + _HEADER_BITS
 
 
 def decompress(stream: bytes) -> bytes | None:
@@ -250,7 +259,7 @@ def _find(source, pairs, places, is_block):  # type: ignore[no-untyped-def]
             if place & 7:
                 bits = (bits << (place & 7)) | (source[first + 6] >> (8 - (place & 7)))
             bits &= 0xFFFFFFFFFFFF
-            if bits == BLOCK_MAGIC or bits == FOOTER_MAGIC:  # noqa: PLR1714
+            if bits in (BLOCK_MAGIC, FOOTER_MAGIC):
                 places[num_found] = place
                 is_block[num_found] = bits == BLOCK_MAGIC
                 num_found += 1

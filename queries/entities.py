@@ -101,7 +101,7 @@ def _reference(source, place, end):  # type: ignore[no-untyped-def]
 def _character_reference(source, place, end):  # type: ignore[no-untyped-def]
     base = 16 if source[place + 2] == _LOWER_X else 10
     first = place + (3 if base == 16 else 2)
-    code = 0
+    code = np.int64(0)
     for at in range(first, end):
         byte = np.int64(source[at])
         if byte == _SEMICOLON:
@@ -114,7 +114,7 @@ def _character_reference(source, place, end):  # type: ignore[no-untyped-def]
             return -1, 0
         code = code * base + digit
         if code > 0x110000:  # too large stays too large, without overflow
-            code = 0x110000
+            code = np.int64(0x110000)
     return -1, 0
 
 

@@ -92,6 +92,11 @@ def scan_pages(xml: bytes, url: str, offset: int, exact: bool = False) -> Chunk:
     return _Scan(xml, url, offset, exact).chunk()
 
 
+def empty_chunk(damage: list[Damage]) -> Chunk:
+    """Return a chunk without pages."""
+    return Chunk(np.empty(0, np.uint8), np.zeros(1, np.int64), [], [], Counter(), damage)
+
+
 def title_in(page: bytes) -> str:
     """Return how to name a page of which perhaps only the beginning is known."""
     match = _TITLE.search(page)
@@ -218,7 +223,7 @@ class _Scan:
         return page, fields.get("text", "").encode()
 
     def _lose(self, start: int, end: int, reason: str, what: str, pages: int = 1) -> None:
-        detail = f"{title_in(self.xml[start:min(end, start + NAMED_BYTES)])} {what}"
+        detail = f"{title_in(self.xml[start : min(end, start + NAMED_BYTES)])} {what}"
         self.damage.append(Damage(self.url, self._at(start), reason, detail, pages))
 
     def _text(self) -> tuple[U8, I64]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from queries.pages import MAX_PAGE_BYTES, NAMED_BYTES, PAGE_END, PAGE_START, find_content, title_in
 from queries.wikipedia import Damage
 
+
 @dataclass(frozen=True)
 class Piece:
     """Bytes of XML, and where in the stored file they lie (compressed: the block or stream they come from)."""

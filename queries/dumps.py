@@ -1,0 +1,360 @@
+"""Dump files, cut into parts that are read apart from each other: in any process, in any order, again after a kill.
+
+Plain XML and bzip2 are cut by the size of the file alone, and each part is read straight from it. gzip and zstd cannot
+be entered in the middle: they are decompressed once, and laid down in pieces as they go; so are files of a server that
+does not serve ranges. Pages that cross a border are in no part; `stitch` finds them in what the parts leave over.
+
+    parent                                                  worker
+    dump = open_dump(url)                                   reader = PartReader(part)
+    for part in parts(dump, spool, wanted):  -> part ->     for chunk in reader: count(chunk.text, chunk.offsets)
+    for chunk in stitch(edges, dump): count(...)            reader.edges.to_bytes()
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import IO
+
+from queries.pages import PAGE_START, empty_chunk, scan_pages
+from queries.seams import Body, Cutter, Event, Gap, PartEdges, Piece
+from queries.streams import STREAM_ERRORS, Failure, compression_of, decompressed, inflate
+from queries.wikipedia import Chunk, Damage, Site, parse_header
+from wit.errors import InputError
+from wit.storage import filesystem, input_error, is_remote, open_input, output_error, size
+
+CHUNK_BYTES = 8 << 20  # XML that is scanned at once
+PIECE_BYTES = 4 << 20  # plain XML read at a time
+SPOOLED_XML_BYTES = 64 << 20  # a piece of a gzip or zstd dump, decompressed
+HEADER_BYTES = 1 << 20  # <siteinfo> of the largest wikis takes 10 KiB
+ATTEMPTS = 3  # at reading from a remote file
+
+PARTS_A_DUMP = 64
+OVERLAP_BYTES = 4 << 20  # past a laid down part of bzip2: its last block ends there
+_PART_BYTES = {"bzip2": (1 << 20, 32 << 20), "none": (4 << 20, 128 << 20)}
+"""The least and most stored bytes of a part: enough parts for 64 cores, each long beside what starting one costs."""
+
+_INDEX_LINE = re.compile(rb"\d+:\d+:[^\r\n]+\r?\n")
+
+
+class MultistreamIndex(InputError):
+    """The index of a multistream dump, which is not needed: it may stand beside the dump that a pattern names."""
+
+
+@dataclass(frozen=True)
+class Dump:
+    """A dump file, and what its head says."""
+
+    url: str
+    size: int
+    """Stored bytes; 0 when a server does not tell."""
+    compression: str
+    """none, bzip2, gzip or zstd."""
+    site: Site
+    ranges: bool
+    """Bytes can be read from any place."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a dump: all that a worker needs to read it."""
+
+    dump: Dump
+    index: int
+    start: int
+    end: int
+    """Stored bytes [start, end); what `size` sums to the dump's."""
+    path: str | None = None
+    """A local file that holds the part: of gzip and zstd its XML, otherwise the stored bytes and some more."""
+    gap: Gap | None = None
+    """Where the file cannot be read any further, after this part."""
+
+    @property
+    def size(self) -> int:
+        """Stored bytes."""
+        return self.end - self.start
+
+
+def open_dump(url: str) -> Dump:
+    """Return a dump by its head.
+
+    Raises InputError when the file is missing, empty, no dump, or its head cannot be read; MultistreamIndex when it is
+    the index of one.
+    """
+    with open_input(url) as raw, _reading(url):
+        magic = raw.read(6)
+    if not magic:
+        raise InputError(f"{url}: expected a MediaWiki XML dump, found an empty file")
+    compression = compression_of(magic, url)
+    with open_input(url) as raw:
+        head = _read_head(decompressed(raw), url)
+    num_bytes = _size(url)
+    return Dump(url, num_bytes, compression, parse_header(head, url), _has_ranges(url, num_bytes))
+
+
+def _read_head(xml: IO[bytes], url: str) -> bytes:
+    """Return a dump's XML up to its first page."""
+    head = b""
+    while PAGE_START not in head and len(head) <= HEADER_BYTES:
+        try:
+            read = xml.read(1 << 16)
+        except STREAM_ERRORS as error:
+            raise InputError(f"{url}: expected a MediaWiki XML dump, its head is damaged: {error}") from error
+        if not read:
+            break
+        head += read
+        if _INDEX_LINE.match(head):
+            raise MultistreamIndex(f"{url}: expected a dump, found the index of one, which is not needed; leave it out")
+        if b"<mediawiki" not in head and PAGE_START not in head:
+            raise InputError(
+                f"{url}: expected a MediaWiki XML dump (plain, .bz2, .gz or .zst), found no <mediawiki> element"
+            )
+    start = head.find(PAGE_START)
+    if start < 0:
+        found = "none in it" if b"</mediawiki>" in head else "that it breaks off before the first; fetch it again"
+        raise InputError(f"{url}: expected a dump with pages, found {found}")
+    return head[:start]
+
+
+def _size(url: str) -> int:
+    if not is_remote(url):
+        return size(url)
+    with _reading(url):
+        return int(filesystem(url).size(url) or 0)
+
+
+def _has_ranges(url: str, num_bytes: int) -> bool:
+    """Return whether bytes can be read from any place: a server may ignore what is asked, or not tell a size."""
+    if not is_remote(url):
+        return True
+    if not num_bytes:
+        return False
+    refusals = (ValueError, *_network_errors())  # fsspec raises ValueError where a server sends the whole
+    try:
+        with open_input(url) as file:
+            file.seek(num_bytes - 1)
+            return len(file.read(1)) == 1
+    except refusals:
+        return False
+
+
+@contextmanager
+def _reading(url: str) -> Iterator[None]:
+    try:
+        yield
+    except _network_errors() as error:
+        raise _unreadable(url, error) from error
+
+
+def _unreadable(url: str, error: Exception) -> InputError:
+    if isinstance(error, OSError):
+        return input_error(url, error)
+    return InputError(f"{url}: cannot be read: {error or type(error).__name__}; run the same command again")
+
+
+def _network_errors() -> tuple[type[Exception], ...]:
+    """Return what reading a file raises: OSError, and aiohttp's own errors where fsspec lets them through."""
+    import aiohttp
+
+    return (OSError, aiohttp.ClientError)
+
+
+def parts(
+    dump: Dump, spool: Callable[[int], str], wanted: Callable[[int], bool], part_bytes: int | None = None
+) -> Iterator[Part]:
+    """Yield the parts of a dump that are wanted, by their index, in order.
+
+    Where parts lie depends on the file alone. `spool` gives the local path that a part's bytes go to where the dump
+    must be read from its start to its end; such a part is written when it is asked for, and its reader removes it.
+    `part_bytes` sets the size of parts: stored bytes, but for gzip and zstd bytes of XML. Raises InputError when the
+    file cannot be read, OutputError when a part cannot be written.
+    """
+    if dump.compression in _PART_BYTES:
+        least, most = _PART_BYTES[dump.compression]
+        step = part_bytes or (min(max(dump.size // PARTS_A_DUMP, least), most) if dump.size else most)
+        if not dump.ranges:
+            yield from _stored_parts(dump, spool, wanted, step)
+            return
+        for index, start in enumerate(range(0, dump.size, step)):
+            if wanted(index):
+                yield Part(dump, index, start, min(start + step, dump.size))
+    else:
+        yield from _inflated_parts(dump, spool, wanted, part_bytes or SPOOLED_XML_BYTES)
+
+
+def _stored_parts(dump: Dump, spool: Callable[[int], str], wanted: Callable[[int], bool], step: int) -> Iterator[Part]:
+    """Lay down stored bytes; each part's with those that follow, in which its last block ends."""
+    overlap = OVERLAP_BYTES if dump.compression == "bzip2" else 0
+    with open_input(dump.url) as raw, _reading(dump.url):
+        index = start = 0
+        held = _read_fully(raw, step + overlap)
+        while held:
+            end = start + min(step, len(held))
+            if wanted(index):
+                path = spool(index)
+                _write(path, [held])
+                yield Part(dump, index, start, end, path)
+            held = held[step:] + _read_fully(raw, step)
+            index, start = index + 1, end
+
+
+def _read_fully(raw: IO[bytes], num_bytes: int) -> bytes:
+    """Return so many bytes, fewer only at the end: a stream from a server gives what has come."""
+    found = []
+    while num_bytes > 0 and (data := raw.read(num_bytes)):
+        found.append(data)
+        num_bytes -= len(data)
+    return b"".join(found)
+
+
+def _inflated_parts(
+    dump: Dump, spool: Callable[[int], str], wanted: Callable[[int], bool], step: int
+) -> Iterator[Part]:
+    """Lay down XML, about `step` bytes a part, whatever was made of it before."""
+    with open_input(dump.url) as raw, _reading(dump.url):
+        index = start = num_bytes = 0
+        held: list[bytes] = []
+        for found in inflate(raw, dump.compression):
+            if isinstance(found, bytes):
+                num_bytes += len(found)
+                held += [found] if wanted(index) else []
+                if num_bytes < step:
+                    continue
+            end = max(start, raw.tell())
+            gap = _gap_of(found, dump, end) if isinstance(found, Failure) else None
+            yield from _laid_down(Part(dump, index, start, end, gap=gap), held, spool, wanted)
+            index, start, num_bytes, held = index + 1, end, 0, []
+        if num_bytes:
+            yield from _laid_down(Part(dump, index, start, max(start, raw.tell())), held, spool, wanted)
+
+
+def _gap_of(failure: Failure, dump: Dump, end: int) -> Gap:
+    left = f"; {dump.size - end:,} bytes of the file are not read" if dump.size else ""
+    return Gap(end, failure.reason, failure.detail + left, failure.padding)
+
+
+def _laid_down(
+    part: Part, held: list[bytes], spool: Callable[[int], str], wanted: Callable[[int], bool]
+) -> Iterator[Part]:
+    if wanted(part.index):
+        path = spool(part.index)
+        _write(path, held)
+        yield replace(part, path=path)
+
+
+def _write(path: str, data: Iterable[bytes]) -> None:
+    """Write a file that lives only until its reader has read it: it need not survive a crash."""
+    try:
+        with open(path, "wb") as file:
+            file.writelines(data)
+    except OSError as error:
+        raise output_error(path, error) from error
+
+
+def read_part(part: Part, chunk_bytes: int = CHUNK_BYTES) -> PartReader:
+    """Return the reader of a part."""
+    return PartReader(part, chunk_bytes)
+
+
+class PartReader:
+    """Yields a part's chunks, about `chunk_bytes` of XML each; then `edges` are what it leaves to its neighbours.
+
+    Raises InputError when the file cannot be read; what of it is damaged is in the chunks.
+    """
+
+    def __init__(self, part: Part, chunk_bytes: int = CHUNK_BYTES) -> None:
+        self.part = part
+        self.edges = PartEdges((), (), True)
+        self._cutter = Cutter(part.dump.url, part.dump.compression == "none", chunk_bytes, keep_head=True)
+
+    def __iter__(self) -> Iterator[Chunk]:
+        cutter = self._cutter
+        yield from _chunks(cutter, chain(chain.from_iterable(map(cutter.feed, _events(self.part))), cutter.cut()))
+        rest = tuple(cutter.rest)
+        self.edges = PartEdges(rest, (), True) if cutter.head is None else PartEdges(cutter.head, rest, False)
+
+
+def stitch(edges: Iterable[PartEdges], dump: Dump) -> Iterator[Chunk]:
+    """Yield the pages that cross the borders of a dump's parts, and what is damaged there.
+
+    `edges`: of every part, in order.
+    """
+    cutter = Cutter(dump.url, dump.compression == "none", CHUNK_BYTES, keep_head=False)
+
+    def found() -> Iterator[Body | Damage]:
+        for each in edges:
+            for event in each.head:
+                yield from cutter.feed(event)
+            if not each.whole:
+                yield from cutter.cut()
+                yield from cutter.settle()
+                for event in each.tail:
+                    yield from cutter.feed(event)
+        yield from cutter.cut()
+        yield from cutter.settle(end_of_file=True)
+
+    yield from _chunks(cutter, found())
+
+
+def _chunks(cutter: Cutter, found: Iterable[Body | Damage]) -> Iterator[Chunk]:
+    damage: list[Damage] = []
+    for one in found:
+        if isinstance(one, Damage):
+            damage.append(one)
+            continue
+        chunk = scan_pages(one.piece.xml, cutter.url, one.piece.offset, cutter.exact)
+        yield replace(chunk, damage=damage + chunk.damage)
+        damage = []
+    if damage:
+        yield empty_chunk(damage)
+
+
+def _events(part: Part) -> Iterator[Event]:
+    """Yield a part's XML, and gaps where it cannot be read."""
+    with closing(_Stored(part)) as read:
+        if part.dump.compression == "bzip2":
+            from queries.bzip2 import read_blocks
+
+            yield from read_blocks(read, part.start, part.end, part.dump.size)
+        elif part.dump.compression == "none":
+            for start in range(part.start, part.end, PIECE_BYTES):
+                yield Piece(start, read(start, min(start + PIECE_BYTES, part.end)))
+        else:
+            place = part.start
+            while xml := read(place, place + PIECE_BYTES):
+                yield Piece(part.start, xml)
+                place += len(xml)
+            if part.gap:
+                yield part.gap
+
+
+class _Stored:
+    """Reads bytes of a part: from the file, again if the network fails, or from where the part was laid down."""
+
+    def __init__(self, part: Part) -> None:
+        self._url, self._base = (part.path, part.start) if part.path is not None else (part.dump.url, 0)
+        self._file: IO[bytes] | None = None
+
+    def __call__(self, start: int, end: int) -> bytes:
+        """Return bytes [start, end), fewer only where the file ends."""
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                if self._file is None:
+                    self._file = open_input(self._url)
+                self._file.seek(start - self._base)
+                return _read_fully(self._file, end - start)
+            except _network_errors() as error:
+                self.close()
+                if attempt == ATTEMPTS or not is_remote(self._url):
+                    raise _unreadable(self._url, error) from error
+                time.sleep(attempt)
+        raise AssertionError("unreachable")
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None

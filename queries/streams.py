@@ -1,0 +1,129 @@
+"""Compressed files as streams: gzip of many members, zstd of many frames, bzip2 of many streams."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import IO, Any
+
+from wit.errors import InputError
+
+STREAM_ERRORS = (EOFError, OSError, zlib.error, ValueError)
+"""What reading a damaged stream raises."""
+
+_STORED_BYTES = 1 << 14  # decompressed at a time: what the last step before a damaged place gives is lost
+_INFLATED_BYTES = 1 << 20  # the most that a step gives at once, however well it is compressed
+_GZIP = b"\x1f\x8b"
+
+_MAGICS = {b"BZh": "bzip2", _GZIP: "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
+_SKIPPABLE = b"*M\x18"  # a zstd frame without content; its first byte is 0x50 to 0x5F
+_OTHERS = {b"\xfd7zXZ": "an xz file", b"7z\xbc\xaf": "a 7z archive", b"PK\x03\x04": "a zip archive"}
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a stream cannot be read any further."""
+
+    reason: str
+    """One of DAMAGE_REASONS."""
+    detail: str
+    padding: bool = False
+    """No part of the stream is damaged: what follows it is none."""
+
+
+def compression_of(magic: bytes, url: str) -> str:
+    """Return bzip2, gzip, zstd or none by a file's first bytes; raises InputError for what cannot be read."""
+    for signature, found in _OTHERS.items():
+        if magic.startswith(signature):
+            raise InputError(f"{url}: expected plain XML, .bz2, .gz or .zst, found {found}; unpack it first")
+    if magic[1:4] == _SKIPPABLE and magic[0] >> 4 == 5:
+        return "zstd"
+    return next((name for signature, name in _MAGICS.items() if magic.startswith(signature)), "none")
+
+
+def decompressed(raw: IO[bytes]) -> IO[bytes]:
+    """Return a file's content, decompressed when its first bytes are those of bzip2, gzip or zstd.
+
+    Reading from it raises one of STREAM_ERRORS where the file is damaged.
+    """
+    magic = raw.read(6)
+    try:
+        raw.seek(0)
+    except (ValueError, OSError):  # the stream of a server that does not serve ranges
+        raw = io.BufferedReader(_Rewound(magic, raw))
+    opener = _OPENERS.get(compression_of(magic, "input"))
+    return opener(raw) if opener else raw
+
+
+class _Rewound(io.RawIOBase):
+    """A stream with the bytes that were read from it put back."""
+
+    def __init__(self, head: bytes, raw: IO[bytes]) -> None:
+        self._head, self._raw = head, raw
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._head[: len(buffer)] or self._raw.read(len(buffer))
+        self._head = self._head[len(data) :]
+        buffer[: len(data)] = data
+        return len(data)
+
+
+def _open_zstd(raw: IO[bytes]) -> IO[bytes]:
+    import pyarrow as pa
+
+    return io.BufferedReader(pa.CompressedInputStream(pa.PythonFile(raw, mode="r"), "zstd"))
+
+
+def inflate(raw: IO[bytes], compression: str) -> Iterator[bytes | Failure]:
+    """Yield the content of a gzip or zstd file, and, where it cannot be read any further, why."""
+    return _inflate_gzip(raw) if compression == "gzip" else _inflate_zstd(raw)
+
+
+def _inflate_gzip(raw: IO[bytes]) -> Iterator[bytes | Failure]:
+    stored = raw.read(_STORED_BYTES)
+    while stored:
+        member = zlib.decompressobj(16 + zlib.MAX_WBITS)
+        while not member.eof:
+            if not stored:
+                yield Failure("cut_short", "the file ends inside a gzip member")
+                return
+            try:
+                xml = member.decompress(stored, _INFLATED_BYTES)
+            except zlib.error as error:
+                yield Failure("corrupt_gzip", str(error))
+                return
+            if xml:
+                yield xml
+            stored = member.unconsumed_tail or (b"" if member.eof else raw.read(_STORED_BYTES))
+        stored = member.unused_data or raw.read(_STORED_BYTES)
+        if len(stored) < len(_GZIP):
+            stored += raw.read(_STORED_BYTES)
+        if stored and not stored.startswith(_GZIP):
+            yield Failure("corrupt_gzip", "what follows a gzip member is none", padding=True)
+            return
+
+
+def _inflate_zstd(raw: IO[bytes]) -> Iterator[bytes | Failure]:
+    import pyarrow as pa
+
+    stream = pa.CompressedInputStream(pa.PythonFile(raw, mode="r"), "zstd")
+    try:
+        while xml := stream.read(_STORED_BYTES):
+            yield xml
+    except OSError as error:
+        reason = "cut_short" if "Truncated" in str(error) else "corrupt_zstd"
+        yield Failure(reason, str(error), padding="Unknown frame descriptor" in str(error))
+
+
+_OPENERS: dict[str, Callable[[IO[bytes]], Any]] = {
+    "bzip2": bz2.BZ2File,
+    "gzip": lambda raw: gzip.GzipFile(fileobj=raw),
+    "zstd": _open_zstd,
+}
