@@ -219,8 +219,8 @@ def _ranks(facts: Mapping[str, Any]) -> Iterator[Html]:
             amount = "views" if source == "title" else "count"
             drawing = rank_frequency(PLURALS[source], amount, ranks, facts["thresholds"][name]["value"])
             num_reached, num_ranked = facts["by_source"][source]["candidates"], ranks[-1][0]
-            caption = f"{PLURALS[source].capitalize()}: {number(num_reached)} of {number(num_ranked)} reach "
-            caption += "count and mutual information" if source == "bigram" else "the threshold"
+            caption = f"{PLURALS[source].capitalize()}: {number(num_reached)} of {number(num_ranked)} reach the "
+            caption += "least mutual information, too" if source == "bigram" else "threshold"
             drawn.append(figure(drawing, caption))
     yield beside(*drawn) if drawn else paragraph("Nothing was counted.")
 
