@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from queries.wikitext.kernel import I64, U8, kernel
+from queries.wikitext.kernel import I64, U8, Bools, kernel
 
 _STRIPPED, _LF = 0, 10
 _HASH, _AMPERSAND, _ZERO, _NINE, _SEMICOLON, _X, _UNDERSCORE = b"#&09;x_"
@@ -21,7 +21,11 @@ _ALPHANUMERIC = np.array([byte < 128 and chr(byte).isalnum() for byte in range(2
 _DIGITS = np.array(
     [int(chr(byte), 16) if byte < 128 and chr(byte) in "0123456789abcdefABCDEF" else 16 for byte in range(256)]
 )
-_PLAIN = ~np.isin(np.arange(256), list(b"\n&_\0"))
+_ONE = np.uint64(1)
+_LINE_ENDS = np.arange(256) == _LF
+_MARKS = np.isin(np.arange(256), list(b"\n&_\0"))
+_WORD_MARKS = np.isin(np.arange(256), list(b"_\0"))
+_REFERENCES = np.arange(256) == _AMPERSAND
 
 _MOST_DIGITS, _MOST_HEX_DIGITS = 7, 6
 _LONGEST_NAME = 32  # characters that are sought after `&`
@@ -101,9 +105,19 @@ def _trim(text: U8, start: int, end: int) -> tuple[int, int]:
 
 @kernel
 def _copy(text: U8, start: int, end: int, out: U8, o: int) -> int:
-    for i in range(end - start):
-        out[o + i] = text[start + i]
+    read, write = np.uint64(start), np.uint64(o)  # numba would look at each signed index whether it is negative
+    for i in range(np.uint64(end - start)):
+        out[write + i] = text[read + i]
     return o + end - start
+
+
+@kernel
+def _seek(text: U8, start: int, end: int, marks: Bools) -> int:
+    """Return where the first byte lies that is one of the marks; `end` when there is none."""
+    i, stop = np.uint64(start), np.uint64(end)
+    while i < stop and not marks[text[i]]:
+        i += _ONE
+    return int(np.int64(i))
 
 
 @kernel
@@ -125,28 +139,26 @@ def _put_literals(
 ) -> int:
     """Write a line without magic words and with its literals, of which `first` is the page's first; return its size."""
     o = 0
-    i = start
-    while i < end:
-        if text[i] == _STRIPPED:
-            literal = first
-            number = 0
-            i += 1
-            while text[i] != _STRIPPED:
-                number = 10 * number + text[i] - _ZERO
-                i += 1
-            literal += number
-            o = _copy(source, literals[0][literal], literals[1][literal], out, o)
+    i = kept = start
+    while True:
+        i = _seek(text, i, end, _WORD_MARKS)
+        if i >= end:
+            break
+        after = _magic_word_end(text, i, end) if text[i] == _UNDERSCORE else 0
+        if after == i:
             i += 1
             continue
-        if text[i] == _UNDERSCORE:
-            after = _magic_word_end(text, i, end)
-            if after > i:
-                i = after
-                continue
-        out[o] = text[i]
-        o += 1
-        i += 1
-    return o
+        o = _copy(text, kept, i, out, o)
+        if text[i] == _STRIPPED:
+            number = 0
+            after = i + 1
+            while text[after] != _STRIPPED:
+                number = 10 * number + text[after] - _ZERO
+                after += 1
+            after += 1
+            o = _copy(source, literals[0][first + number], literals[1][first + number], out, o)
+        i = kept = after
+    return _copy(text, kept, end, out, o)
 
 
 @kernel
@@ -247,29 +259,28 @@ def _decode_name(text: U8, i: int, end: int, entities: Entities, out: U8, o: int
 def _decode(text: U8, start: int, end: int, entities: Entities, out: U8) -> int:
     """Write a line with its entities decoded; return its size."""
     o = 0
-    i = start
-    while i < end:
-        if text[i] == _AMPERSAND and i + 1 < end:
-            if text[i + 1] == _HASH:
-                after, o = _decode_number(text, i + 1, end, entities, out, o)
-            else:
-                after, o = _decode_name(text, i + 1, end, entities, out, o)
-            if after > 0:
-                i = after
-                continue
-        out[o] = text[i]
-        o += 1
+    i = kept = start
+    while True:
+        i = _seek(text, i, end, _REFERENCES)
+        if i + 1 >= end:
+            break
+        o = _copy(text, kept, i, out, o)
+        kept = i
+        if text[i + 1] == _HASH:
+            after, o = _decode_number(text, i + 1, end, entities, out, o)
+        else:
+            after, o = _decode_name(text, i + 1, end, entities, out, o)
         i += 1
-    return o
+        if after > 0:
+            i = kept = after
+    return _copy(text, kept, end, out, o)
 
 
 @kernel
 def _put_lines(text: U8, start: int, end: int, page_start: int, out: U8, o: int) -> int:
     """Append the lines of text[start:end], stripped, without blank ones, to what of a page begins at page_start."""
     while start < end:
-        stop = start
-        while stop < end and text[stop] != _LF:
-            stop += 1
+        stop = _seek(text, start, end, _LINE_ENDS)
         first, last = _trim(text, start, stop)
         if first < last:
             if o > page_start:
@@ -290,12 +301,10 @@ def _finish(
         page_start = o
         start, end = offsets[page], offsets[page + 1]
         while start < end:
-            stop = start
-            plain = True
+            plain = stop = _seek(text, start, end, _MARKS)
             while text[stop] != _LF:
-                plain &= _PLAIN[text[stop]]
-                stop += 1
-            if plain:
+                stop = _seek(text, stop + 1, end, _MARKS)
+            if stop == plain:
                 o = _put_lines(text, start, stop, page_start, out, o)
             else:
                 size = _put_literals(text, start, stop, source, literals, literals[2][page], scratch[0])

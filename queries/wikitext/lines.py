@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from queries.wikitext.kernel import I64, U8, kernel
+from queries.wikitext.kernel import I64, U8, Bools, kernel
 
 _PARTED, _LF = 1, 10
 _BLANK, _QUOTE, _DASH, _EQUALS, _OPEN, _BAR = b" '-={|"
@@ -12,7 +12,9 @@ _BLANK, _QUOTE, _DASH, _EQUALS, _OPEN, _BAR = b" '-={|"
 _WIDE = 4  # may begin a white space of more than one byte
 _WHITE = np.array([int(byte < 128 and chr(byte).isspace()) for byte in range(256)])
 _WHITE[[0xC2, 0xE1, 0xE2, 0xE3]] = _WIDE
-_PLAIN = ~np.isin(np.arange(256), list(b"\n'\1"))
+_ONE = np.uint64(1)
+_QUOTES = np.arange(256) == _QUOTE
+_MARKS = np.isin(np.arange(256), list(b"\n'\1"))
 _LIST = np.isin(np.arange(256), list(b"*#:;"))
 
 _ITALIC, _BOLD, _BOTH = 2, 3, 5  # apostrophes of a mark
@@ -61,9 +63,19 @@ def _trim(text: U8, start: int, end: int) -> tuple[int, int]:
 
 @kernel
 def _copy(text: U8, start: int, end: int, out: U8, o: int) -> int:
-    for i in range(end - start):
-        out[o + i] = text[start + i]
+    read, write = np.uint64(start), np.uint64(o)  # numba would look at each signed index whether it is negative
+    for i in range(np.uint64(end - start)):
+        out[write + i] = text[read + i]
     return o + end - start
+
+
+@kernel
+def _seek(text: U8, start: int, end: int, marks: Bools) -> int:
+    """Return where the first byte lies that is one of the marks; `end` when there is none."""
+    i, stop = np.uint64(start), np.uint64(end)
+    while i < stop and not marks[text[i]]:
+        i += _ONE
+    return int(np.int64(i))
 
 
 @kernel
@@ -96,10 +108,10 @@ def _mark_read_as_text(text: U8, start: int, end: int) -> int:
     italics = bolds = 0
     best, best_order = -1, 3
     i = start
-    while i < end:
-        if text[i] != _QUOTE:
-            i += 1
-            continue
+    while True:
+        i = _seek(text, i, end, _QUOTES)
+        if i >= end:
+            break
         after = _run_end(text, i, end)
         mark = i + _literal_apostrophes(after - i)
         if after - i >= 2:
@@ -125,18 +137,18 @@ def _drop_quotes(text: U8, start: int, end: int, out: U8) -> int:
     o = 0
     i = start
     while i < end:
-        if text[i] == _QUOTE:
+        mark = _seek(text, i, end, _MARKS)
+        o = _copy(text, i, mark, out, o)
+        i = mark
+        if i < end and text[i] == _QUOTE:
             after = _run_end(text, i, end)
             kept = _literal_apostrophes(after - i) if after - i > 1 else 1
             if i + kept == as_text:
                 kept += 1
             o = _copy(text, i, i + kept, out, o)
             i = after
-            continue
-        if text[i] != _PARTED:
-            out[o] = text[i]
-            o += 1
-        i += 1
+        else:
+            i += 1  # apostrophes are parted no longer
     return o
 
 
@@ -165,11 +177,11 @@ def _without_mark(line: U8, start: int, end: int) -> tuple[int, int, int]:
 def _line_end(text: U8, i: int, end: int) -> tuple[int, bool]:
     """Return where the line ends that i lies in, and whether it may hold apostrophe markup."""
     marked = False
-    while i < end:
-        if not _PLAIN[text[i]]:
-            if text[i] == _LF:
-                break
-            marked |= text[i] == _PARTED or (i + 1 < end and text[i + 1] == _QUOTE)
+    while True:
+        i = _seek(text, i, end, _MARKS)
+        if i >= end or text[i] == _LF:
+            break
+        marked |= text[i] == _PARTED or (i + 1 < end and text[i + 1] == _QUOTE)
         i += 1
     return i, marked
 

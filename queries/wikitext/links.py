@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from queries.wikitext.kernel import I64, U8, kernel
+from queries.wikitext.kernel import I64, U8, Bools, kernel
 from queries.wikitext.letters import Prefixes
 
 _TAB = 9
@@ -23,8 +23,13 @@ _LOWER[ord("A") : ord("Z") + 1] += 32
 _WIDE = 4  # may begin a white space of more than one byte
 _WHITE = np.array([int(byte < 128 and chr(byte).isspace()) for byte in range(256)])
 _WHITE[[0xC2, 0xE1, 0xE2, 0xE3]] = _WIDE
+_ONE = np.uint64(1)
+_OPENS = np.arange(256) == _OPEN
+_BRACKETS = np.isin(np.arange(256), (_OPEN, _CLOSE))
+_COLONS = np.arange(256) == _COLON
 _NOT_URL = np.where(np.isin(np.arange(256), list(b'[]<>"\0')), 1, _WHITE)
-_NOT_PLAIN = np.isin(np.arange(256), list(b"[]|:"))
+_NOT_TARGET = np.isin(np.arange(256), list(b"[]|:"))
+_NOT_LABEL = np.isin(np.arange(256), list(b"[]|"))
 _NOT_PREFIX = np.isin(np.arange(256), list(b"[]|:{}<>\n"))
 
 
@@ -88,22 +93,29 @@ def _trim(text: U8, start: int, end: int) -> tuple[int, int]:
 
 @kernel
 def _copy(text: U8, start: int, end: int, out: U8, o: int) -> int:
-    for i in range(end - start):
-        out[o + i] = text[start + i]
+    read, write = np.uint64(start), np.uint64(o)  # numba would look at each signed index whether it is negative
+    for i in range(np.uint64(end - start)):
+        out[write + i] = text[read + i]
     return o + end - start
+
+
+@kernel
+def _seek(text: U8, start: int, end: int, marks: Bools) -> int:
+    """Return where the first byte lies that is one of the marks; `end` when there is none."""
+    i, stop = np.uint64(start), np.uint64(end)
+    while i < stop and not marks[text[i]]:
+        i += _ONE
+    return int(np.int64(i))
 
 
 @kernel
 def _plain_link(text: U8, i: int, end: int) -> tuple[int, int]:
     """Return what a reader sees of the plain link whose text begins at i: (start, end), its `]]` follows; or (0, 0)."""
     start = i
-    while i < end and not _NOT_PLAIN[text[i]]:
-        i += 1
+    i = _seek(text, i, end, _NOT_TARGET)
     if i < end and text[i] == _BAR and i > start:
-        i += 1
-        start = i
-        while i < end and (not _NOT_PLAIN[text[i]] or text[i] == _COLON):
-            i += 1
+        start = i + 1
+        i = _seek(text, start, end, _NOT_LABEL)
     closed = i + 1 < end and text[i] == _CLOSE and text[i + 1] == _CLOSE
     return (start, i) if closed and i > start else (0, 0)
 
@@ -114,8 +126,11 @@ def _resolve_plain_links(text: U8, offsets: I64, out: U8, out_offsets: I64) -> N
     for page in range(offsets.size - 1):
         end = offsets[page + 1]
         i = kept = offsets[page]
-        while i + 1 < end:
-            if text[i] == _OPEN and text[i + 1] == _OPEN:
+        while True:
+            i = _seek(text, i, end, _OPENS)
+            if i + 1 >= end:
+                break
+            if text[i + 1] == _OPEN:
                 first, last = _plain_link(text, i + 2, end)
                 if last:
                     o = _copy(text, kept, i, out, o)
@@ -275,10 +290,10 @@ def _resolve_page(text: U8, start: int, end: int, prefixes: Prefixes, stack: I64
     stack[0] = 0  # the page itself, then the links that are open
     top = 0
     i = kept = start
-    while i < end:
-        if text[i] != _OPEN and text[i] != _CLOSE:
-            i += 1
-            continue
+    while True:
+        i = _seek(text, i, end, _BRACKETS)
+        if i >= end:
+            break
         double = i + 1 < end and text[i + 1] == text[i]
         after = i + 1 + double
         if text[i] == _OPEN and not double:
@@ -348,8 +363,11 @@ def _drop_urls(text: U8, offsets: I64, letters: U8, out: U8, out_offsets: I64) -
     for page in range(offsets.size - 1):
         end = offsets[page + 1]
         i = kept = offsets[page]
-        while i + 2 < end:
-            if text[i] != _COLON or text[i + 1] != _SLASH or text[i + 2] != _SLASH:
+        while True:
+            i = _seek(text, i, end, _COLONS)
+            if i + 2 >= end:
+                break
+            if text[i + 1] != _SLASH or text[i + 2] != _SLASH:
                 i += 1
                 continue
             start = _bare_url_start(text, kept, i, letters)

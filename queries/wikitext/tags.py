@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from queries.wikitext.kernel import I64, U8, kernel
+from queries.wikitext.kernel import I64, U8, Bools, kernel
 
 _OPAQUE, _LITERAL, _BLOCK, _SPACE, _INLINE = range(5)
 
@@ -37,6 +37,10 @@ _NO_TAG, _COMMENT = -2, -1  # in place of the index of a tag's name
 _STRIPPED, _PARTED, _LF = 0, 1, 10
 _BLANK, _BANG, _QUOTE, _DASH, _SLASH, _ZERO, _LESS, _GREATER = b" !'-/0<>"
 
+_ONE = np.uint64(1)
+_OPENS = np.arange(256) == _LESS
+_DASHES = np.arange(256) == _DASH
+_ENDS = np.isin(np.arange(256), (_LESS, _GREATER))
 _LOWER = np.arange(256, dtype=np.uint8)
 _LOWER[ord("A") : ord("Z") + 1] += 32
 _ALPHANUMERIC = np.array([byte < 128 and chr(byte).isalnum() for byte in range(256)])
@@ -87,9 +91,19 @@ def _white(text: U8, i: int, end: int) -> int:
 
 @kernel
 def _copy(text: U8, start: int, end: int, out: U8, o: int) -> int:
-    for i in range(end - start):
-        out[o + i] = text[start + i]
+    read, write = np.uint64(start), np.uint64(o)  # numba would look at each signed index whether it is negative
+    for i in range(np.uint64(end - start)):
+        out[write + i] = text[read + i]
     return o + end - start
+
+
+@kernel
+def _seek(text: U8, start: int, end: int, marks: Bools) -> int:
+    """Return where the first byte lies that is one of the marks; `end` when there is none."""
+    i, stop = np.uint64(start), np.uint64(end)
+    while i < stop and not marks[text[i]]:
+        i += _ONE
+    return int(np.int64(i))
 
 
 @kernel
@@ -128,8 +142,7 @@ def _tag(text: U8, start: int, end: int) -> tuple[int, int]:
     name = _find_name(text, start, i)
     if name == _NO_TAG:
         return _NO_TAG, start
-    while i < end and text[i] != _GREATER and text[i] != _LESS:
-        i += 1
+    i = _seek(text, i, end, _ENDS)
     return (name, i + 1) if i < end and text[i] == _GREATER else (_NO_TAG, start)
 
 
@@ -146,10 +159,11 @@ def _opener(text: U8, i: int, end: int) -> tuple[int, int]:
 
 @kernel
 def _comment_end(text: U8, i: int, end: int) -> int:
-    while i + 2 < end:
-        if text[i] == _DASH and text[i + 1] == _DASH and text[i + 2] == _GREATER:
-            return i + 3
-        i += 1
+    dash = _seek(text, i, end, _DASHES)
+    while dash + 2 < end:
+        if text[dash + 1] == _DASH and text[dash + 2] == _GREATER:
+            return dash + 3
+        dash = _seek(text, dash + 1, end, _DASHES)
     return end
 
 
@@ -158,12 +172,12 @@ def _closer(text: U8, i: int, end: int, name: int) -> tuple[int, int]:
     """Return where the next closing tag of a name begins and ends; (end, end) without one."""
     first = int(_NAME_OFFSETS[name])
     length = int(_NAME_OFFSETS[name + 1]) - first
-    while i + length + 2 < end:
-        if text[i] != _LESS or text[i + 1] != _SLASH:
-            i += 1
-            continue
+    while True:
+        i = _seek(text, i, end, _OPENS)
+        if i + length + 2 >= end:
+            break
         matched = 0
-        while matched < length and _LOWER[text[i + 2 + matched]] == _NAMES[first + matched]:
+        while text[i + 1] == _SLASH and matched < length and _LOWER[text[i + 2 + matched]] == _NAMES[first + matched]:
             matched += 1
         stop = i + 2 + matched
         if matched == length:
@@ -196,10 +210,10 @@ def _strip_page(text: U8, start: int, end: int, out: U8, o: int, starts: I64, en
     first = count
     unclosed = np.zeros(_KINDS.size, np.bool_)  # tags that close nowhere from here on
     i = kept = start
-    while i < end:
-        if text[i] != _LESS:
-            i += 1
-            continue
+    while True:
+        i = _seek(text, i, end, _OPENS)
+        if i >= end:
+            break
         name, opened = _opener(text, i, end)
         if name == _NO_TAG:
             i += 1
@@ -237,10 +251,10 @@ def _drop_html(text: U8, offsets: I64, out: U8, out_offsets: I64) -> None:
     for page in range(offsets.size - 1):
         end = offsets[page + 1]
         i = kept = offsets[page]
-        while i < end:
-            if text[i] != _LESS:
-                i += 1
-                continue
+        while True:
+            i = _seek(text, i, end, _OPENS)
+            if i >= end:
+                break
             closing = i + 1 < end and text[i + 1] == _SLASH
             name, after = _tag(text, i + 1 + closing, end)
             if name == _NO_TAG:

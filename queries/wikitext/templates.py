@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from queries.wikitext.kernel import I64, U8, kernel
+from queries.wikitext.kernel import I64, U8, Bools, kernel
 
 _PARTED, _TAB, _LF = 1, 9, 10
 _BLANK, _QUOTE, _OPEN, _BAR, _CLOSE = b" '{|}"
 
+_ONE = np.uint64(1)
 _MARKS = np.isin(np.arange(256), list(b"\n{}"))  # first bytes of marks
 _INDENT = np.isin(np.arange(256), list(b" \t:*#;"))  # what may stand before the mark of a table on its line
 
@@ -29,9 +30,19 @@ def cut_templates(text: U8, offsets: I64) -> tuple[U8, I64]:
 
 @kernel
 def _copy(text: U8, start: int, end: int, out: U8, o: int) -> int:
-    for i in range(end - start):
-        out[o + i] = text[start + i]
+    read, write = np.uint64(start), np.uint64(o)  # numba would look at each signed index whether it is negative
+    for i in range(np.uint64(end - start)):
+        out[write + i] = text[read + i]
     return o + end - start
+
+
+@kernel
+def _seek(text: U8, start: int, end: int, marks: Bools) -> int:
+    """Return where the first byte lies that is one of the marks; `end` when there is none."""
+    i, stop = np.uint64(start), np.uint64(end)
+    while i < stop and not marks[text[i]]:
+        i += _ONE
+    return int(np.int64(i))
 
 
 @kernel
@@ -106,10 +117,11 @@ def _match(text: U8, start: int, end: int, waiting: I64, spans: I64, counts: I64
     """Match the marks of a page: fill `spans` with the outermost spans to cut, `waiting` with what stays open."""
     counts[:] = 0
     i = start
-    while i < end:
-        if not _MARKS[text[i]]:
-            i += 1
-        elif text[i] == _LF:
+    while True:
+        i = _seek(text, i, end, _MARKS)
+        if i >= end:
+            break
+        if text[i] == _LF:
             mark = _table_mark(text, i + 1, end)
             if mark < 0:
                 i += 1
