@@ -83,10 +83,8 @@ class _Stretch:
         index, expected = self._first()
         while index < len(self.places):
             place = int(self.places[index])
-            if expected and not expected[0] <= place <= expected[1]:
-                # a footer that is not found, because it is damaged, may stand between; it holds nothing
-                if not _after_footer(expected[0]) <= place <= _after_footer(expected[1]):
-                    yield self._hole(index, expected[0])
+            if expected and not _follows(place, *expected):
+                yield self._hole(index, expected[0])
             if not self.is_block[index]:
                 begin = _after_footer(place)
                 index, expected = index + 1, (begin, begin)
@@ -190,6 +188,14 @@ class _Stretch:
 def _after_footer(place: int) -> int:
     """Return where the first magic of the next stream stands, after a footer at `place`."""
     return (place + _FOOTER_BITS + 7) // 8 * 8 + _HEADER_BITS
+
+
+def _follows(place: int, first: int, last: int) -> bool:
+    """Return whether nothing is missing before a magic that should stand between two bits.
+
+    A footer that is damaged, and so not found, may come before it: a footer holds nothing.
+    """
+    return first <= place <= last or _after_footer(first) <= place <= _after_footer(last)
 
 
 def decompress(stream: bytes) -> bytes | None:

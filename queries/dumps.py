@@ -133,7 +133,7 @@ def _has_ranges(url: str, num_bytes: int) -> bool:
         return True
     if not num_bytes:
         return False
-    refusals = (ValueError, *_network_errors())  # fsspec raises ValueError where a server sends the whole
+    refusals: tuple[type[Exception], ...] = (ValueError, *_network_errors())  # fsspec raises ValueError where a server sends the whole
     try:
         with open_input(url) as file:
             file.seek(num_bytes - 1)
