@@ -1,41 +1,41 @@
 """Titles of articles with their page views.
 
-Reads the hourly files of dumps.wikimedia.org/other/pageviews ("en Title count bytes", one domain code a site: `en` the
-desktop site, `en.m` the mobile one) and plain lists ("Title count"), gzip, bzip2 or plain. Views of a redirect go
-to its target; pages of other namespaces are left out, and names of which the dump has no article.
+Views are summed over files, and over the redirects to an article; names that are no article are left out and counted.
+A trailing "(disambiguator)" is split off, so that the name can match a caption.
 """
 
 from __future__ import annotations
 
-import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from itertools import chain, islice
-from typing import IO
-from urllib.parse import unquote_to_bytes
+from collections.abc import Sequence
+from typing import Any
 
-from queries.wikipedia import Site, decompressed
-from wit.errors import InputError
-from wit.storage import open_input
-from wit.text import normalise
+import pyarrow as pa
+import pyarrow.compute as pc
 
-HEAD_LINES = 100  # the format is told from the first line among these that is whole; real files hold broken ones
-MAX_REDIRECTS = 10  # MediaWiki follows one; chains are leftovers of moves, cycles are vandalism
+from queries import sql
+from queries.database import database, write_rows
+from queries.pageviews import VIEWS, scratch_beside
+from queries.wikipedia import Site
+from wit.storage import ROW_GROUP_ROWS, join
 
+TITLES = pa.schema(
+    [
+        pa.field("title", pa.string(), nullable=False),
+        pa.field("name", pa.string(), nullable=False),
+        pa.field("disambiguator", pa.string()),
+        pa.field("term", pa.string(), nullable=False),
+        pa.field("views", pa.int64(), nullable=False),
+    ]
+)
+"""What `write_titles` writes: title as the wiki writes it, with spaces; name: without disambiguator; term: its normal
+form, what a caption may hold."""
 
-@dataclass(frozen=True)
-class Title:
-    """An article and how often it was looked at."""
-
-    title: str
-    """As Wikipedia writes it, with spaces."""
-    views: int
-
-    @property
-    def term(self) -> str:
-        """The title's normal form without its disambiguator: what a caption may hold."""
-        return normalise(split_disambiguator(self.title)[0])
+_LEADS = pa.schema([("title", pa.string()), ("article", pa.string()), ("in_dump", pa.bool_())])
+_PREFIXES = pa.schema([("prefix", pa.string())])
+_NAMES = "create table names as select title, sum(views) as views from read_parquet($files) group by title"
+_KEPT = "select article as title, views from sums where fate is null and views >= $min_views"
+_ORDERED = "select * from read_parquet($file) order by views desc, term, title"
 
 
 def split_disambiguator(title: str) -> tuple[str, str | None]:
@@ -55,131 +55,66 @@ def split_disambiguator(title: str) -> tuple[str, str | None]:
     return title, None
 
 
-class Views:
-    """Sums page views over files, by title as the files write it."""
+def write_titles(
+    views: Sequence[str],
+    pages: Sequence[str] | None,
+    site: Site,
+    out: str,
+    min_views: int,
+    memory_bytes: int,
+    threads: int | None = None,
+) -> Counter[str]:
+    """Write the articles seen at least `min_views` times to `out` (TITLES), and return what became of every name.
 
-    def __init__(self, language: str = "en") -> None:
-        self._domains = (language.encode(), f"{language}.m".encode())
-        self._views: dict[bytes, int] = {}
-        self.lines: Counter[str] = Counter()
-        """Lines by what became of them: counted, other_domain, malformed."""
-
-    def add_file(self, url: str) -> None:
-        """Add the views of one file; raises InputError when it is missing, damaged, empty or in neither format."""
-        with open_input(url) as raw:
-            lines = _checked_lines(decompressed(raw), url)
-            head = list(islice(lines, HEAD_LINES))
-            read = _reader(head, url)
-            for line in chain(head, lines):
-                self._add(read(self._domains, line))
-
-    def _add(self, found: tuple[bytes, int] | str) -> None:
-        if isinstance(found, str):
-            self.lines[found] += 1
-            return
-        title, views = found
-        self.lines["counted"] += 1
-        self._views[title] = self._views.get(title, 0) + views
-
-    def titles(self, articles: Articles, min_views: int) -> tuple[list[Title], Counter[str]]:
-        """Return articles seen at least `min_views` times, the most viewed first, and what became of every name.
-
-        Ties are in the order of their terms, then titles. What becomes of a name, counted: kept, below_threshold,
-        namespace, not_in_dump, bad_encoding.
-        """
-        sums: Counter[str] = Counter()
-        fates: Counter[str] = Counter()
-        for raw, views in self._views.items():
-            title = _decoded(raw)
-            fate = articles.fate(title)
-            if fate:
-                fates[fate] += 1
-            elif title is not None:
-                sums[articles.resolve(title)] += views
-        kept = [Title(title, views) for title, views in sums.items() if views >= min_views]
-        fates["kept"], fates["below_threshold"] = len(kept), len(sums) - len(kept)
-        return sorted(kept, key=lambda item: (-item.views, item.term, item.title)), +fates
+    `views`: local files of `pageviews.VIEWS`. `pages`: local Parquet files (title, target) of the pages of the article
+    namespace, target null for an article; None when there is no dump, so that any name of that namespace is an article.
+    Order: most viewed first, then by term, then by title, by code point. The bytes do not depend on `memory_bytes`,
+    `threads` (None: one a core), or how the rows are spread over files. Fates: articles kept and below_threshold; names
+    in another namespace, and not_in_dump, which a redirect in a circle is, too. Raises UserError when the memory does
+    not suffice.
+    """
+    with scratch_beside(out) as scratch, database(scratch, memory_bytes, threads) as connection:
+        _follow_redirects(connection, pages)
+        if views:
+            connection.execute(_NAMES, {"files": list(views)})
+        else:
+            connection.register("names", VIEWS.empty_table())
+        _find_namespaces(connection, site)
+        connection.execute(sql.read("titles_sums"), {"has_dump": pages is not None})
+        fates = Counter(dict(connection.execute(sql.read("titles_fates"), {"min_views": min_views}).fetchall()))
+        kept = connection.sql(_KEPT, params={"min_views": min_views}).to_arrow_reader(ROW_GROUP_ROWS)
+        unordered = join(scratch, "titles.parquet")
+        write_rows(unordered, TITLES, map(_with_terms, kept))
+        write_rows(out, TITLES, connection.sql(_ORDERED, params={"file": unordered}).to_arrow_reader(ROW_GROUP_ROWS))
+    return fates
 
 
-@dataclass
-class Articles:
-    """What dumps say of the article namespace."""
-
-    site: Site
-    titles: set[str] | None = field(default_factory=set)
-    """Titles of articles that are no redirects; None when no dump was read, so that any name may be one."""
-    redirects: dict[str, str] = field(default_factory=dict)
-    """Title of a redirect: the title it leads to."""
-
-    def resolve(self, title: str) -> str:
-        """Return where a title leads; a cycle, or a chain of more than ten, stays where it stands."""
-        target = title
-        for _ in range(MAX_REDIRECTS):
-            if target not in self.redirects:
-                return target
-            target = self.redirects[target].partition("#")[0]
-        return title
-
-    def fate(self, title: str | None) -> str | None:
-        """Return why a name is no article: bad_encoding (None), namespace, not_in_dump; None when it is one."""
-        if title is None:
-            return "bad_encoding"
-        target = self.resolve(title)
-        if self.site.namespace(title) or self.site.namespace(target):
-            return "namespace"
-        if not target or (self.titles is not None and target not in self.titles):
-            return "not_in_dump"
-        return None
+def _follow_redirects(connection: Any, pages: Sequence[str] | None) -> None:
+    """Make the table leads: the article that each page leads to, and whether the dump has it."""
+    if pages:
+        connection.execute(sql.read("titles_pages"), {"files": list(pages)})
+        connection.execute(sql.read("titles_leads"))
+    else:
+        connection.register("leads", _LEADS.empty_table())
 
 
-def _decoded(raw: bytes) -> str | None:
-    """Return a title as the dump writes it, None when its bytes are not UTF-8."""
-    try:
-        title = unquote_to_bytes(raw).decode()
-    except UnicodeDecodeError:
-        return None
-    title = " ".join(title.replace("_", " ").split())
-    return title[:1].upper() + title[1:]
+def _find_namespaces(connection: Any, site: Site) -> None:
+    """Make the table prefixes: the spellings of namespaces that occur."""
+    found: list[str] = []
+    for batch in connection.sql(sql.read("titles_prefixes")).to_arrow_reader(ROW_GROUP_ROWS):
+        found += [prefix for prefix in batch.column("prefix").to_pylist() if site.namespace(f"{prefix}:x")]
+    connection.register("prefixes", pa.table([pa.array(found, pa.string())], schema=_PREFIXES))
 
 
-def _checked_lines(file: IO[bytes], url: str) -> Iterator[bytes]:
-    number = 0
-    try:
-        for line in file:
-            number += 1
-            yield line
-    except (EOFError, OSError, zlib.error) as error:
-        raise InputError(
-            f"{url}: damaged or cut short after line {number:,} ({error}); fetch the file again"
-        ) from error
+def _with_terms(kept: pa.RecordBatch) -> pa.RecordBatch:
+    """Return rows of TITLES for articles and their views."""
+    from wit.tokens import normal_form_array
 
-
-Reader = Callable[[tuple[bytes, bytes], bytes], tuple[bytes, int] | str]
-
-
-def _reader(head: list[bytes], url: str) -> Reader:
-    """Return the reader of a file's format, which its first whole line tells."""
-    for line in head:
-        fields = line.split()
-        if len(fields) == 4 and fields[2].isdigit() and fields[3].isdigit():
-            return _read_hourly
-        if len(fields) == 2 and fields[1].isdigit():
-            return _read_list
-    found = repr(head[0][:80]) if head else "an empty file"
-    raise InputError(f"{url}: expected lines of 'en Title count bytes' or 'Title count', found {found}")
-
-
-def _read_hourly(domains: tuple[bytes, bytes], line: bytes) -> tuple[bytes, int] | str:
-    if not line.startswith(domains[0]):
-        return "other_domain"
-    fields = line.split(b" ")
-    if fields[0] not in domains:
-        return "other_domain"
-    if len(fields) != 4 or not fields[1] or not fields[2].isdigit():
-        return "malformed"
-    return fields[1], int(fields[2])
-
-
-def _read_list(_: tuple[bytes, bytes], line: bytes) -> tuple[bytes, int] | str:
-    title, _space, views = line.strip().rpartition(b" ")
-    return (title, int(views)) if title and views.isdigit() else "malformed"
+    titles = kept.column("title")
+    bracketed = pc.ends_with(titles, ")")
+    parts = [split_disambiguator(title) for title in titles.filter(bracketed).to_pylist()]
+    names = pc.replace_with_mask(titles, bracketed, pa.array([name for name, _ in parts], pa.string()))
+    nothing = pa.nulls(len(titles), pa.string())
+    disambiguators = pc.replace_with_mask(nothing, bracketed, pa.array([second for _, second in parts], pa.string()))
+    terms = normal_form_array(names).cast(pa.string())
+    return pa.record_batch([titles, names, disambiguators, terms, kept.column("views")], schema=TITLES)
