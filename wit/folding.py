@@ -14,6 +14,7 @@ The tables are made from the Python's own Unicode data, in 0.1 s, once a process
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -33,11 +34,11 @@ SOFT_SEPARATOR = 2
 """Folds to separators alone, but what follows may compose with it, as U+0338 does with "="."""
 APOSTROPHE = 3
 COPY = 4
-"""Part of a word, its own fold."""
+"""Part of a word, its own fold. So are the classes that follow, and no others."""
 MAP = 5
-"""Part of a word, folds to word characters alone: `maps`."""
+"""Folds to other word characters alone: `maps`."""
 MARK = 6
-"""Part of a word, its own fold, and it may compose with what stands before or change places with it."""
+"""Its own fold, and it may compose with what stands before or change places with it."""
 
 CLASS_BITS, IS_S_BIT, GROUP_SHIFT, GROUP_MASK, PAYLOAD_SHIFT = 0x7, 0x8, 4, 0x7FF, 15
 """Entry, 31 bits: class, whether its fold is "s", group (row of `composes`), payload.
@@ -49,7 +50,6 @@ MAX_GROWTH = 2
 """A MAP is at most so many times as long as its source, in bytes: it bounds the output of wit.tokens."""
 
 _BLOCK = 256
-_ANY_MARK = -1  # in place of a last starter: the fold ends in a mark, so no mark may follow without a look at it
 
 _L, _V, _T = range(0x1100, 0x1113), range(0x1161, 0x1176), range(0x11A8, 0x11C3)
 _LV = range(0xAC00, 0xD7A4, len(_T) + 1)
@@ -72,11 +72,14 @@ class FoldTable:
 
 @dataclass(frozen=True)
 class _Pairs:
-    """Which code points compose: `first` and `second` number them, `rows[i]` holds the numbers that follow first i."""
+    """Which code points compose."""
 
-    first: dict[int, int]
-    second: dict[int, int]
-    rows: list[set[int]]
+    columns: dict[int, int]
+    """Number of each code point that composes with an earlier one; 0 is kept for those that do not."""
+    followers: dict[int, set[int]]
+    """The columns that compose with each code point."""
+    stems: dict[int, int]
+    """What each composite is composed of, without its last part."""
 
 
 @lru_cache(maxsize=1)
@@ -88,24 +91,22 @@ def fold_table() -> FoldTable:
 
 
 def _pairs(characters: list[str]) -> _Pairs:
-    pairs = _Pairs({}, {}, [])
+    pairs = _Pairs({}, {}, {})
     for composite, decomposition in enumerate(map(unicodedata.decomposition, characters)):
         if " " in decomposition and decomposition[0] != "<":
             first, second = (int(part, 16) for part in decomposition.split())
             if unicodedata.normalize("NFC", chr(first) + chr(second)) == chr(composite):  # else excluded from it
                 _add_pairs(pairs, [first], [second])
+                pairs.stems[composite] = first
     _add_pairs(pairs, _L, _V)
     _add_pairs(pairs, _LV, _T)
     return pairs
 
 
-def _add_pairs(pairs: _Pairs, firsts: list[int] | range, seconds: list[int] | range) -> None:
-    columns = {pairs.second.setdefault(second, len(pairs.second) + 1) for second in seconds}  # 0: composes with nothing
+def _add_pairs(pairs: _Pairs, firsts: Iterable[int], seconds: Iterable[int]) -> None:
+    columns = {pairs.columns.setdefault(second, len(pairs.columns) + 1) for second in seconds}
     for first in firsts:
-        row = pairs.first.setdefault(first, len(pairs.first))
-        if row == len(pairs.rows):
-            pairs.rows.append(set())
-        pairs.rows[row] |= columns
+        pairs.followers.setdefault(first, set()).update(columns)
 
 
 def _word_flags(characters: list[str]) -> npt.NDArray[np.bool_]:
@@ -126,20 +127,17 @@ class _Builder:
         self._pairs = pairs
         self._is_word = _word_flags(characters)
         self._classes = np.fromiter(map(unicodedata.combining, characters), np.uint8, len(characters))
-        self._groups: dict[tuple[int, int], int] = {(0, 0): 0}
+        self._groups: dict[frozenset[int], int] = {frozenset(): 0}
+        self._any_mark = frozenset(range(len(pairs.columns) + 1))
         self._maps: list[bytes] = []
 
     def table(self) -> FoldTable:
         entries = np.where(self._is_word, COPY, SEPARATOR).astype(np.int32)
         for code in self._special():
             entries[code] = self._entry(code)
-        composes = np.zeros((len(self._groups), len(self._pairs.second) + 1), np.bool_)
-        for (before, after), group in self._groups.items():
-            for first in (before, after):
-                if first == _ANY_MARK:
-                    composes[group] = True
-                elif first:
-                    composes[group, list(self._pairs.rows[self._pairs.first[first]])] = True
+        composes = np.zeros((len(self._groups), len(self._pairs.columns) + 1), np.bool_)
+        for columns, group in self._groups.items():
+            composes[group, list(columns)] = True
         assert len(self._groups) <= GROUP_MASK
         assert composes.shape[1] <= 0x100
         assert len(self._maps) <= 0xFFFF
@@ -148,7 +146,8 @@ class _Builder:
 
     def _special(self) -> list[int]:
         """Return the code points that fold to something else, are apostrophes, combine or are combined with."""
-        found = {ord("'"), *np.flatnonzero(self._classes).tolist(), *self._pairs.first, *self._pairs.second}
+        pairs = self._pairs
+        found = {ord("'"), *np.flatnonzero(self._classes).tolist(), *pairs.columns, *pairs.followers, *pairs.stems}
         for start in range(ord(" "), NUM_CODE_POINTS, _BLOCK):
             block = self._characters[start : start + _BLOCK]
             text = "\n".join(block)  # a line end neither composes nor lets marks pass
@@ -163,13 +162,11 @@ class _Builder:
 
     def _entry(self, code: int) -> int:
         character = self._characters[code]
-        before = unicodedata.normalize("NFKC", character)  # the first pass of fold(), and what the second sees
-        after = unicodedata.normalize("NFKC", fold(character))
-        group = self._group(before, after)
-        folded = fold(character)
+        before, folded = unicodedata.normalize("NFKC", character), fold(character)  # what the two passes of NFKC leave
+        group = self._groups.setdefault(self._followers(before) | self._followers(folded), len(self._groups))
         if folded == character and self._interacts(code):
             return self._mark(code, group) if self._is_word[code] else SLOW
-        if self._interacts(ord(before[0])) or self._interacts(ord(after[0])):
+        if self._interacts(ord(before[0])) or self._interacts(ord(folded[0])):
             return SLOW
         if folded == "'":
             return APOSTROPHE if group == 0 else SLOW
@@ -186,23 +183,33 @@ class _Builder:
 
     def _interacts(self, code: int) -> bool:
         """Return whether the code point may compose with, or change places with, what stands before it."""
-        return bool(self._classes[code]) or code in self._pairs.second
+        return bool(self._classes[code]) or self._stem(code) in self._pairs.columns
 
-    def _mark(self, code: int, group: int) -> int:
-        column = self._pairs.second.get(code, 0)
-        payload = int(self._classes[code]) << 8 | column
-        return MARK | group << GROUP_SHIFT | payload << PAYLOAD_SHIFT
+    def _stem(self, code: int) -> int:
+        """Return the first code point of the canonical decomposition."""
+        while code in self._pairs.stems:
+            code = self._pairs.stems[code]
+        return code
 
-    def _group(self, before: str, after: str) -> int:
-        key = self._last_starter(before), self._last_starter(after)
-        return self._groups.setdefault(key, len(self._groups))
+    def _followers(self, folded: str) -> frozenset[int]:
+        """Return the columns of the marks that may change what the text ends in.
 
-    def _last_starter(self, folded: str) -> int:
-        """Return the last code point if anything composes with it, else 0."""
+        They compose with the last starter, or with what is left of it without its marks of higher class: H with caron
+        and a breve below are h with breve below and a caron, for the breve is sorted before the caron.
+        """
         last = ord(folded[-1])
         if self._classes[last]:
-            return _ANY_MARK
-        return last if last in self._pairs.first else 0
+            return self._any_mark
+        columns = set(self._pairs.followers.get(last, ()))
+        while last in self._pairs.stems:
+            last = self._pairs.stems[last]
+            columns |= self._pairs.followers[last]
+        return frozenset(columns)
+
+    def _mark(self, code: int, group: int) -> int:
+        column = self._pairs.columns.get(self._stem(code), 0)
+        payload = int(self._classes[code]) << 8 | column
+        return MARK | group << GROUP_SHIFT | payload << PAYLOAD_SHIFT
 
     def _add_map(self, folded: str) -> int:
         self._maps.append(folded.encode())

@@ -200,8 +200,7 @@ def _entry(text: U8, i: int, end: int, entries: I32) -> tuple[int, int]:
 
 @_inlined
 def _is_word(entry: int) -> bool:
-    kind = entry & CLASS_BITS
-    return kind == COPY or kind == MAP or kind == MARK
+    return entry & CLASS_BITS >= COPY
 
 
 @_inlined
@@ -296,6 +295,54 @@ def _after(
     return kind, group if mark_class else own_group, mark_class
 
 
+@_inlined
+def _word(text: U8, i: int, end: int, entry: int, maps: U8, map_offsets: I32, out: U8, o: int) -> int:
+    """Write the code point text[i:end], which is part of a word; return the new o."""
+    if entry & CLASS_BITS == MAP:
+        number = entry >> PAYLOAD_SHIFT
+        return _copied(maps, map_offsets[number], map_offsets[number + 1], out, o)
+    return _copied(text, i, end, out, o)
+
+
+@_inlined
+def _document(
+    text: U8, i: int, end: int, signs: U8, entries: I32, maps: U8, map_offsets: I32, composes: Flags,
+    out: U8, o: int, holes: I64, num_holes: int,
+) -> tuple[int, int]:  # fmt: skip
+    """Write the normal form of text[i:end]; return the new o and num_holes."""
+    begin, in_word = o, 0  # of the line in `out`
+    stretch, stretch_out = i, o  # where the last SEPARATOR ended
+    known, group, last_class = i, 0, 0  # see _after
+    while True:
+        i, o, in_word, stretch, stretch_out = _ascii(text, i, end, signs, out, o, in_word, stretch, stretch_out)
+        if i == end:
+            return _trimmed(out, begin, o), num_holes
+        if signs[text[i]] == _LINE_END:
+            o = _trimmed(out, begin, o)
+            out[o] = _NEWLINE
+            i, o, in_word = i + 1, o + 1, 0
+            begin, stretch, stretch_out = o, i, o
+            continue
+        entry, size = _entry(text, i, end, entries)
+        kind, group, last_class = _after(text, i, entry, entries, composes, known, group, last_class)
+        known = i + size
+        if kind >= COPY:
+            o, in_word = _word(text, i, known, entry, maps, map_offsets, out, o), 1
+            i = known
+        elif kind == APOSTROPHE:
+            i, o, in_word = _apostrophe(text, known, end, entries, out, o, in_word)
+        elif kind == SLOW:
+            i, o, in_word = _stretch_end(text, known, end, entries), stretch_out + 1, 1
+            out[stretch_out] = HOLE
+            holes[num_holes, 0], holes[num_holes, 1], holes[num_holes, 2] = stretch, i, stretch_out
+            num_holes += 1
+        else:
+            out[o] = _SPACE
+            i, o, in_word = known, o + in_word, 0
+            if kind == SEPARATOR:
+                stretch, stretch_out = i, o
+
+
 @_kernel
 def _fold(
     text: U8, offsets: I64, signs: U8, entries: I32, maps: U8, map_offsets: I32, composes: Flags,
@@ -308,43 +355,8 @@ def _fold(
     o = num_holes = 0
     ends[0] = 0
     for document in range(len(offsets) - 1):
-        i, end, begin = offsets[document], offsets[document + 1], o  # of the line in `out`
-        stretch, stretch_out = i, o  # where the last SEPARATOR ended
-        in_word = 0
-        known, group, last_class = i, 0, 0  # see _after
-        while True:
-            i, o, in_word, stretch, stretch_out = _ascii(text, i, end, signs, out, o, in_word, stretch, stretch_out)
-            if i == end:
-                break
-            if signs[text[i]] == _LINE_END:
-                o = _trimmed(out, begin, o)
-                out[o] = _NEWLINE
-                i, o, in_word = i + 1, o + 1, 0
-                begin, stretch, stretch_out = o, i, o
-                continue
-            entry, size = _entry(text, i, end, entries)
-            kind, group, last_class = _after(text, i, entry, entries, composes, known, group, last_class)
-            known = i + size
-            if kind == COPY or kind == MARK:  # noqa: SIM109
-                o, in_word = _copied(text, i, known, out, o), 1
-            elif kind == MAP:
-                number = entry >> PAYLOAD_SHIFT
-                o, in_word = _copied(maps, map_offsets[number], map_offsets[number + 1], out, o), 1
-            elif kind == APOSTROPHE:
-                i, o, in_word = _apostrophe(text, known, end, entries, out, o, in_word)
-                continue
-            elif kind == SLOW:
-                known, o, in_word = _stretch_end(text, known, end, entries), stretch_out + 1, 1
-                out[stretch_out] = HOLE
-                holes[num_holes, 0], holes[num_holes, 1], holes[num_holes, 2] = stretch, known, stretch_out
-                num_holes += 1
-            else:
-                out[o] = _SPACE
-                o, in_word = o + in_word, 0
-                if kind == SEPARATOR:
-                    stretch, stretch_out = known, o
-            i = known
-        o = _trimmed(out, begin, o)
+        i, end = offsets[document], offsets[document + 1]
+        o, num_holes = _document(text, i, end, signs, entries, maps, map_offsets, composes, out, o, holes, num_holes)
         ends[document + 1] = o
     return num_holes
 
