@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -43,6 +44,11 @@ def database(scratch: str, memory_bytes: int, threads: int | None = None) -> Ite
         raise UserError(f"{memory_bytes // MIB:,} MiB of memory do not suffice ({reason}); allow more") from error
     except duckdb.IOException as error:
         raise OutputError(f"{scratch}: cannot be written or read: {str(error).splitlines()[0]}") from error
+
+
+def scan(connection: Any, path: str, **options: bool) -> Any:
+    """Return the rows of the one local Parquet file of this very name, whatever signs are in it."""
+    return connection.read_parquet(glob.escape(path), hive_partitioning=False, **options)
 
 
 def write_rows(url: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from queries import sql
-from queries.database import database, write_rows
+from queries.database import database, scan, write_rows
 from queries.fitting import SOURCES
 from queries.listing import require_columns, table_path
 from wit import manifest
@@ -78,7 +78,7 @@ def compare(a: str, b: str, out: str | None = None, memory_bytes: int = MEMORY_B
     """
     with tempfile.TemporaryDirectory() as scratch, database(scratch, memory_bytes) as connection:
         for name, where in (("list_a", a), ("list_b", b)):
-            connection.read_parquet(_local_list(where, os.path.join(scratch, f"{name}.parquet"))).create_view(name)
+            scan(connection, _local_list(where, os.path.join(scratch, f"{name}.parquet"))).create_view(name)
         distinct = ", ".join(f'a."{name}" is distinct from b."{name}" as "{name}"' for name in VALUES)
         changed = ", ".join(f'"{name}"' for name in VALUES)
         connection.execute(string.Template(sql.read("difference")).substitute(distinct=distinct, changed=changed))

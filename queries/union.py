@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from queries import sql
-from queries.database import database, write_rows
+from queries.database import database, scan, write_rows
 from queries.fitting import SOURCES, Stops, Thresholds
 from queries.unmatchable import write_unmatchable
 from wit.schema import QUERIES
@@ -124,7 +124,7 @@ def _open(connection: Any, candidates: Candidates) -> None:
             columns = {**_FILES[source], "file_row_number": _INT}
             connection.register(f"{source}_file", pa.schema(list(columns.items())).empty_table())
         else:
-            connection.read_parquet(path, file_row_number=True).create_view(f"{source}_file")
+            scan(connection, path, file_row_number=True).create_view(f"{source}_file")
 
 
 def _facts(connection: Any, stops: Stops, reasons: dict[str, Counter[str]]) -> UnionFacts:

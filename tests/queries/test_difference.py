@@ -117,6 +117,15 @@ def test_a_remote_list_is_compared(tmp_path: Path) -> None:
     assert compare(str(tmp_path / "a.parquet"), "memory://lists/b").is_same
 
 
+def test_a_folder_may_have_any_name(tmp_path: Path) -> None:
+    """Signs that are patterns elsewhere, in the name of a folder, mean themselves."""
+    _write(FOUND, tmp_path / "a.parquet")
+    for name in ("a[1]*?", "term=dog", "it's"):
+        (tmp_path / name).mkdir()
+        _write(FOUND, tmp_path / name / "queries.parquet")
+        assert compare(str(tmp_path / "a.parquet"), str(tmp_path / name)).is_same
+
+
 def test_what_is_no_list_is_refused(tmp_path: Path) -> None:
     """A missing list, a file that is no Parquet, and another table are named."""
     _write(FOUND, tmp_path / "a.parquet")

@@ -126,7 +126,7 @@ def test_a_lower_limit_gives_a_prefix(found: Rows, thresholds: Thresholds, limit
 def test_sources_may_be_absent(tmp_path: Path) -> None:
     """No file of a source is the same as an empty one; no candidates at all give an empty table of the right schema."""
     found = Rows([word("dog", 9)], synsets=synsets("eel"))
-    files = found.write(tmp_path / "files")
+    files = found.write(tmp_path / "count=1 [*]")
     unite(files, ANY, str(tmp_path / "empty"), str(tmp_path), MEMORY_BYTES)
     facts = unite(replace(files, bigrams=None, titles=None), ANY, str(tmp_path / "absent"), str(tmp_path), MEMORY_BYTES)
     for name in ("queries.parquet", "unmatchable.parquet"):
