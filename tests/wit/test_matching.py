@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 
 import pytest
@@ -104,6 +105,25 @@ def test_unmatchable_in_metaclip_mode_are_those_whose_marks_touch_a_word() -> No
     terms = ["St. Louis", "Who?", "a , b", ", .", "a\tb", "", "plain", "a ,  . b"]
     assert [terms[index] for index in unmatchable(terms, METACLIP)] == ["St. Louis", "Who?", ", .", "a\tb", ""]
     assert found_by(terms, ["a,b a,.b"], METACLIP) == [(0, 2, 0), (0, 7, 3)]
+
+
+def test_many_texts_match_as_few_do() -> None:
+    """Compiled code normalises where there are many texts, and changes no match: line ends and lone surrogates too."""
+    choose = random.Random(1)
+    pieces = [*WORDS, "A\u030a", "\u1e8d\u0323", "\n", "\ud800", "o’clock", "’S"]
+    captions = ["".join(choose.choices(pieces, k=choose.randint(0, 6))) for _ in range(5000)]
+    terms = [" ".join(choose.choices(pieces, k=choose.randint(1, 2))) for _ in range(3000)]
+    few = terms[:1500], terms[1500:]
+    assert unmatchable(terms) == unmatchable(few[0]) + [1500 + index for index in unmatchable(few[1])]
+    matchers = [Matcher(part) for part in few]
+    found = [
+        (start + row, 1500 * part + query_id, position)
+        for part, matcher in enumerate(matchers)
+        for start in range(0, 5000, 500)
+        for row, query_id, position in zip(*matcher.match(captions[start : start + 500]), strict=True)
+    ]
+    assert len(found) > 5000
+    assert found_by(terms, captions, DEFAULT) == sorted(found)
 
 
 def test_many_captions_are_searched_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
