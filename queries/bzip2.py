@@ -23,6 +23,7 @@ import numpy.typing as npt
 from numba import njit
 
 from queries.seams import Event, Gap, Piece
+from queries.streams import OVERLAP_BYTES
 
 U8 = npt.NDArray[np.uint8]
 I64 = npt.NDArray[np.int64]
@@ -30,7 +31,7 @@ I64 = npt.NDArray[np.int64]
 BLOCK_MAGIC = 0x314159265359  # pi
 FOOTER_MAGIC = 0x177245385090  # its square root
 MAX_BLOCK_BYTES = 5 << 19  # 900,000 symbols of at most 20 bits are 2.25 MB; then tables and selectors
-OVERLAP_BYTES = 4 << 20  # read past a stretch for the end of its last block and the next magic
+NEAR_BYTES = 1 << 20  # read past a stretch for the end of its last block and the next magic
 GROUP_BLOCKS = 4  # decompressed at a time: 3.6 MB of XML, where setting up (0.1 ms) is nothing beside 60 ms
 MAX_GROUP_BYTES = 16 << 20  # a block of 900,000 bytes holds up to 46 MB when bytes repeat; those are read one by one
 MAX_WASTE = 8  # bytes of failing blocks that are tried, as a multiple of those there are: 1 in an honest file
@@ -51,10 +52,12 @@ def read_blocks(read: Reader, start: int, end: int, size: int) -> Iterator[Event
 
     `size` is the file's, 0 when it is not known. Memory: the stretch and OVERLAP_BYTES, and GROUP_BLOCKS decompressed.
     """
-    data = read(start, end)
-    if len(data) == end - start:
-        data += read(end, end + OVERLAP_BYTES)
-    yield from _Stretch(data, start, end, size).events()
+    data = read(start, end + NEAR_BYTES)
+    stretch = _Stretch(data, start, end, size)
+    if not stretch.closed and len(data) == end - start + NEAR_BYTES:
+        data += read(end + NEAR_BYTES, end + OVERLAP_BYTES)
+        stretch = _Stretch(data, start, end, size)
+    yield from stretch.events()
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,11 @@ class _Stretch:
         self.waste_left = MAX_WASTE * self.bits
         self.careful_until = 0
         """Blocks before this one are read alone: a group that they were in has failed."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether a block begins after the stretch."""
+        return bool(np.any(self.is_block & (self.places >= self.own)))
 
     def events(self) -> Iterator[Event]:
         index, expected = self._first()

@@ -22,7 +22,7 @@ from typing import IO
 
 from queries.pages import PAGE_START, empty_chunk, scan_pages
 from queries.seams import Body, Cutter, Event, Gap, PartEdges, Piece
-from queries.streams import STREAM_ERRORS, Failure, compression_of, decompressed, inflate
+from queries.streams import OVERLAP_BYTES, STREAM_ERRORS, Failure, compression_of, decompressed, inflate
 from queries.wikipedia import Chunk, Damage, Site, parse_header
 from wit.errors import InputError
 from wit.storage import filesystem, input_error, is_remote, open_input, output_error, size
@@ -34,7 +34,6 @@ HEADER_BYTES = 1 << 20  # <siteinfo> of the largest wikis takes 10 KiB
 ATTEMPTS = 3  # at reading from a remote file
 
 PARTS_A_DUMP = 64
-OVERLAP_BYTES = 4 << 20  # past a laid down part of bzip2: its last block ends there
 _PART_BYTES = {"bzip2": (1 << 20, 32 << 20), "none": (4 << 20, 128 << 20)}
 """The least and most stored bytes of a part: enough parts for 64 cores, each long beside what starting one costs."""
 
@@ -133,7 +132,10 @@ def _has_ranges(url: str, num_bytes: int) -> bool:
         return True
     if not num_bytes:
         return False
-    refusals: tuple[type[Exception], ...] = (ValueError, *_network_errors())  # fsspec raises ValueError where a server sends the whole
+    refusals: tuple[type[Exception], ...] = (
+        ValueError,
+        *_network_errors(),
+    )  # fsspec raises ValueError where a server sends the whole
     try:
         with open_input(url) as file:
             file.seek(num_bytes - 1)

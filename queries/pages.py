@@ -126,13 +126,12 @@ class _Scan:
         """Text, by article, of those that expat read; None for one that turned out to be damaged."""
         self.valid = is_utf8(xml)
         self.page_end = 0
+        """Where the irregular page that was looked at last ends."""
 
     def chunk(self) -> Chunk:
         place = 0
         while (start := self.xml.find(PAGE_START, place)) >= 0:
             self._between(place, start)
-            if start >= self.page_end:  # looked for once, however many pages begin before it
-                self.page_end = self.xml.find(PAGE_END, start) + len(PAGE_END)
             place = self._regular(start) or self._irregular(start)
         self._between(place, len(self.xml))
         text, offsets = self._text()
@@ -148,7 +147,7 @@ class _Scan:
 
     def _regular(self, start: int) -> int:
         """Read a page that looks as MediaWiki writes it; return where it ends, 0 when it does not."""
-        head = _PAGE_HEAD.match(self.xml, start, self.page_end)
+        head = _PAGE_HEAD.match(self.xml, start)
         if not head:
             return 0
         text_start = text_end = rest = head.end()
@@ -157,20 +156,20 @@ class _Scan:
             rest = text_end + len(b"</text>")
             if self.xml[text_end:rest] != b"</text>":
                 return 0
-        if not _PAGE_REST.match(self.xml, rest, self.page_end) or not self._may_be(start):
+        tail = _PAGE_REST.match(self.xml, rest)
+        if not tail or not self._may_be(start, tail.end()):
             return 0
         title, redirect, model = (_plain(head[group]) if head[group] is not None else "" for group in (1, 3, 4))
         if title is None or redirect is None or model is None:
             return 0
         page = _Page(title, int(head[2]), redirect if head[3] is not None else None, model)
-        self._add(page, text_start, text_end, start)
-        return self.page_end
+        self._add(page, _Article(len(self.titles), text_start, text_end, start, tail.end()))
+        return tail.end()
 
-    def _may_be(self, start: int) -> bool:
-        size = self.page_end - start
-        return size <= MAX_PAGE_BYTES and (self.valid or is_utf8(self.xml[start : self.page_end]))
+    def _may_be(self, start: int, end: int) -> bool:
+        return end - start <= MAX_PAGE_BYTES and (self.valid or is_utf8(self.xml[start:end]))
 
-    def _add(self, page: _Page, text_start: int, text_end: int, start: int) -> bool:
+    def _add(self, page: _Page, article: _Article) -> bool:
         """Take a page; return whether it is an article, whose text counts."""
         if page.namespace:
             self.kinds["other_namespace"] += 1
@@ -185,18 +184,20 @@ class _Scan:
             self.kinds["other_model"] += 1
             return False
         self.kinds["article"] += 1
-        self.articles.append(_Article(len(self.titles) - 1, text_start, text_end, start, self.page_end))
+        self.articles.append(article)
         return True
 
     def _irregular(self, start: int) -> int:
         """Read a page by expat; return where reading goes on."""
+        if start >= self.page_end:  # looked for once, however many pages begin before it
+            self.page_end = self.xml.find(PAGE_END, start) + len(PAGE_END)
         last = self.xml.rfind(PAGE_START, start, self.page_end)
         if last > start:
             pages = self.xml.count(PAGE_START, start, last)
             self._lose(start, last, "malformed_page", "has no </page>", pages)
             return last
         found = self._parsed(start, self.page_end)
-        if found and self._add(found[0], start, start, start):
+        if found and self._add(found[0], _Article(len(self.titles), start, start, start, self.page_end)):
             self.parsed[len(self.articles) - 1] = found[1]
         return self.page_end
 

@@ -15,6 +15,8 @@ from wit.errors import InputError
 STREAM_ERRORS = (EOFError, OSError, zlib.error, ValueError)
 """What reading a damaged stream raises."""
 
+OVERLAP_BYTES = 4 << 20  # of a bzip2 file, read past a part when the end of its last block is not found nearer
+
 _STORED_BYTES = 1 << 14  # decompressed at a time: what the last step before a damaged place gives is lost
 _INFLATED_BYTES = 1 << 20  # the most that a step gives at once, however well it is compressed
 _GZIP = b"\x1f\x8b"

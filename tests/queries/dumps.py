@@ -11,7 +11,9 @@ from xml.sax.saxutils import escape, quoteattr
 NAMESPACES = {-1: "Special", 0: "", 1: "Talk", 4: "Wikipedia", 6: "File", 14: "Category"}
 
 
-def header(version: str = "0.11", language: str = "en", namespaces: dict[int, str] | None = None) -> str:
+def header(
+    version: str = "0.11", language: str = "en", namespaces: dict[int, str] | None = None, case: str = "first-letter"
+) -> str:
     """Return a dump's head, up to its first page."""
     names = "".join(
         f'<namespace key="{key}" case="first-letter">{name}</namespace>\n'
@@ -20,7 +22,7 @@ def header(version: str = "0.11", language: str = "en", namespaces: dict[int, st
     return (
         f'<mediawiki xmlns="http://www.mediawiki.org/xml/export-{version}/" version="{version}"'
         f' xml:lang="{language}">\n'
-        f"<siteinfo><sitename>Test</sitename><namespaces>\n{names}</namespaces></siteinfo>\n"
+        f"<siteinfo><sitename>Test</sitename><case>{case}</case><namespaces>\n{names}</namespaces></siteinfo>\n"
     )
 
 
@@ -60,3 +62,27 @@ def write_all(folder: Path, pages: list[str]) -> list[Path]:
     for name, data in forms.items():
         (folder / name).write_bytes(data)
     return [folder / name for name in forms]
+
+
+def zstd(*frames: bytes) -> bytes:
+    """Return each piece as a zstd frame, one after the other."""
+    import pyarrow as pa
+
+    return b"".join(pa.Codec("zstd").compress(frame, asbytes=True) for frame in frames)
+
+
+def forms(pages: list[str]) -> dict[str, bytes]:
+    """Return a dump in every form that can be read, by file name."""
+    whole = dump(pages)
+    cuts = [whole[start : start + 700] for start in range(0, len(whole), 700)]
+    bzip2 = {f"level{level}.xml.bz2": bz2.compress(whole, level) for level in (1, 9)}
+    return {
+        "a.xml": whole,
+        **bzip2,
+        "pages.xml.bz2": multistream(pages),
+        "cut.xml.bz2": b"".join(bz2.compress(cut) for cut in cuts),
+        "a.xml.gz": gzip.compress(whole),
+        "members.xml.gz": b"".join(gzip.compress(cut) for cut in cuts),
+        "a.xml.zst": zstd(whole),
+        "frames.xml.zst": zstd(*cuts),
+    }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import random
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ def _events(data: bytes, *cuts: int) -> list[Event]:
     borders = [0, *cuts, len(data)]
     return [
         event
-        for start, end in zip(borders, borders[1:], strict=False)
+        for start, end in pairwise(borders)
         for event in read_blocks(lambda first, last: data[first:last], start, end, len(data))
     ]
 
@@ -87,7 +88,7 @@ def test_many_streams_are_read_cut_at_every_byte() -> None:
     data, content = b"".join(STREAMS), b"".join(SMALL)
     for cut in range(1, len(data)):
         assert _content(_events(data, cut)) == content
-    for step in (1, 2, 3, 7, 50):
+    for step in (1, 3, 50):
         assert _content(_events(data, *range(step, len(data), step))) == content
 
 
@@ -164,6 +165,7 @@ def test_garbage_before_between_and_after_is_told() -> None:
 def test_a_hole_larger_than_what_is_read_ahead_is_one_gap(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where no magic follows within the bytes that are read past a stretch, the hole is told once, by that stretch."""
     monkeypatch.setattr(bzip2, "OVERLAP_BYTES", 40_000)
+    monkeypatch.setattr(bzip2, "NEAR_BYTES", 10_000)
     content = _noise(60_000)
     stream = bz2.compress(content)
     data = stream + bytes(100_000) + stream
