@@ -37,7 +37,7 @@ PAGES_A_STREAM = 100
 REPLACED = 0.45  # of the words of 4 letters and more: about a quarter of all words
 FLAT_RANKS, TAIL = 2000.0, 0.6
 NUM_SYLLABLES = 512
-MOST_RANKS = 1 << 36  # a word has at most 4 syllables and a half: 512 ** 4 = 2 ** 36
+MOST_RANKS = 1 << 36  # words of 2, 3 and 4 syllables: 2 ** 18 + 2 ** 27 + 2 ** 36 in all
 
 SHARES = {"article": 0.28, "redirect": 0.46, "Category": 0.10, "Template": 0.05, "Wikipedia": 0.06, "File": 0.05}
 """Kinds of pages; about the shares of enwiki's pages-articles, which has 7 million articles among 25 million pages."""
@@ -168,7 +168,7 @@ def _write_section(
 ) -> int:
     """Write text[start:stop] with some of its words replaced at `end` of `out`; return where it ends.
 
-    `out` needs 12 bytes for each word beside the section's own: a word of 4 letters becomes one of 15 at most.
+    `out` needs 8 bytes for each word beside the section's own: a word of 4 letters becomes one of 12 at most.
     """
     state = seed
     position = start
@@ -220,7 +220,7 @@ class Writer:
         return f"{prefix}{name} (film)" if page % 10 == 7 else f"{prefix}{name}"
 
     def _word(self, rank: int) -> str:
-        out = np.zeros(16, np.uint8)
+        out = np.zeros(12, np.uint8)
         return bytes(out[: _spell(rank, self.sections.syllables, out, 0)]).decode()
 
     def text(self, page: int) -> bytes:
@@ -242,7 +242,7 @@ class Writer:
 
     def _filled(self, chosen: list[int], seed: int) -> bytes:
         starts, word_starts = self.sections.starts, self.sections.word_starts
-        sizes = [starts[i + 1] - starts[i] + 12 * (word_starts[i + 1] - word_starts[i]) for i in chosen]
+        sizes = [starts[i + 1] - starts[i] + 8 * (word_starts[i + 1] - word_starts[i]) for i in chosen]
         out = np.empty(int(sum(sizes)), np.uint8)
         end = 0
         for order, i in enumerate(chosen):
