@@ -30,7 +30,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -229,8 +229,9 @@ def _layout(first: bytes, stream: _Stream) -> _Layout:
     if votes:
         return votes.most_common(1)[0][0]
     if stream.damage:
+        why = stream.damage[0].detail
         raise InputError(
-            f"{stream.url}: expected page views, found no line that can be read ({stream.damage[0].detail}); fetch the file again"
+            f"{stream.url}: expected page views, found no line that can be read ({why}); fetch the file again"
         )
     found = repr(lines[0][:80]) if first else "an empty file"
     raise InputError(

@@ -31,6 +31,9 @@ TITLES = pa.schema(
 """What `write_titles` writes: title as the wiki writes it, with spaces; name: without disambiguator; term: its normal
 form, what a caption may hold."""
 
+MAX_REDIRECTS = 10
+"""A longer chain stays where it stands: MediaWiki follows one, chains are leftovers of moves, cycles are vandalism."""
+
 _LEADS = pa.schema([("title", pa.string()), ("article", pa.string()), ("in_dump", pa.bool_())])
 _PREFIXES = pa.schema([("prefix", pa.string())])
 _NAMES = "create table names as select title, sum(views) as views from read_parquet($files) group by title"
@@ -93,7 +96,10 @@ def _follow_redirects(connection: Any, pages: Sequence[str] | None) -> None:
     """Make the table leads: the article that each page leads to, and whether the dump has it."""
     if pages:
         connection.execute(sql.read("titles_pages"), {"files": list(pages)})
+        connection.execute(sql.read("titles_middles"))
+        connection.execute(sql.read("titles_ends"), {"max_redirects": MAX_REDIRECTS})
         connection.execute(sql.read("titles_leads"))
+        connection.execute("drop table pages")
     else:
         connection.register("leads", _LEADS.empty_table())
 

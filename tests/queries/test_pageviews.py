@@ -6,6 +6,7 @@ import bz2
 import gzip
 import unicodedata
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -102,7 +103,7 @@ def test_merged_files(tmp_path: Path, hours: bytes) -> None:
 
 
 def test_lists(tmp_path: Path) -> None:
-    """A plain list has a space or a tab before the count; titles may hold spaces; names of other wikis are none here."""
+    """A plain list has a space or a tab before the count; titles may hold spaces; there are no domains."""
     views, fates, _ = read(tmp_path, b"Cat 5\nBlack cat 4\nBlack_cat\t3\r\n\xc3\x89clair\t1 \nen.z 2\n- 9\nDog\n 7\n")
     assert views == {"Cat": 5, "Black cat": 7, "Éclair": 1, "En.z": 2, "-": 9}
     assert fates == {"counted": 6, "malformed": 2}
@@ -240,7 +241,12 @@ def _zstd(data: bytes) -> bytes:
     return compressed
 
 
-_FORMS = {"plain": bytes, "gzip": gzip.compress, "bzip2": bz2.compress, "zstd": _zstd}
+_FORMS: dict[str, Callable[[bytes], bytes]] = {
+    "plain": bytes,
+    "gzip": gzip.compress,
+    "bzip2": bz2.compress,
+    "zstd": _zstd,
+}
 
 
 @pytest.mark.parametrize("form", _FORMS)

@@ -1,75 +1,200 @@
-"""Titles with page views: both formats, redirects, namespaces, broken lines, disambiguators."""
+"""Titles with page views: sums, redirects, namespaces, what becomes of every name, disambiguators."""
 
 from __future__ import annotations
 
-import bz2
-import gzip
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from queries.titles import Articles, Title, Views, split_disambiguator
-from queries.wikipedia import site_of
+from queries.pageviews import VIEWS, read_views
+from queries.titles import MAX_REDIRECTS, TITLES, split_disambiguator, write_titles
+from queries.wikipedia import Site, site_of
 from tests.support import real_data
-from wit.errors import InputError
+from wit.text import normalise
 
-SITE = site_of("en", {4: "Wikipedia"})
+EN = site_of("en", {4: "Wikipedia"})
+PAGES = pa.schema([pa.field("title", pa.string(), nullable=False), pa.field("target", pa.string())])
+MEMORY_BYTES = 256 << 20
 
-HOURLY = b"""\
-de Katze 7 0
-en.b Cat 9 0
-en Cat 5 0
-en cat 1 0
-en C%61t 2 0
-en.m Cat 30 0
-en Black_cat 4 0
-en Kitty 100 0
-en Caf%C3%A9 3 0
-en Caf\xc3\xa9 1 0
-en %FF 9 0
-en Special:Search 900 0
-en Wikipedia:About 900 0
-en Cat_talk 1 0
-en Cat x 0
-en  5 0
-en Cat 5
-"""
+Pages = Sequence[tuple[str, str | None]]
 
 
-def _read(tmp_path: Path, *contents: bytes) -> Views:
-    views = Views()
-    for number, content in enumerate(contents):
-        file = tmp_path / f"pageviews-{number}"
-        file.write_bytes(content)
-        views.add_file(str(file))
-    return views
+def run(
+    folder: Path,
+    views: Sequence[Mapping[str, int]],
+    pages: Sequence[Pages] | None,
+    *,
+    site: Site = EN,
+    min_views: int = 1,
+    threads: int | None = 1,
+) -> tuple[list[dict[str, object]], Counter[str]]:
+    """Write each mapping and each list of pages to a file of its own, then the titles; return their rows and fates."""
+    files = [str(folder / f"views-{number}.parquet") for number in range(len(views))]
+    for file, sums in zip(files, views, strict=True):
+        pq.write_table(pa.table([list(sums), list(sums.values())], schema=VIEWS), file)
+    dumps = None if pages is None else [str(folder / f"pages-{number}.parquet") for number in range(len(pages))]
+    for file, rows in zip(dumps or [], pages or [], strict=True):
+        columns = [[title for title, _ in rows], [target for _, target in rows]]
+        pq.write_table(pa.table(columns, schema=PAGES), file)
+    out = folder / "titles.parquet"
+    fates = write_titles(files, dumps, site, str(out), min_views, MEMORY_BYTES, threads)
+    table = pq.read_table(out)
+    assert table.schema.equals(TITLES)
+    return table.to_pylist(), fates
 
 
-def test_hourly_files(tmp_path: Path) -> None:
-    """Desktop and mobile views, every spelling of a title and its redirects add up; no other line is lost uncounted."""
-    views = _read(tmp_path, HOURLY, gzip.compress(b"en Cat 1000 0\n"), bz2.compress(b"en Cat 2000 0\n"))
-    articles = Articles(SITE, {"Cat", "Black cat", "Café"}, {"Kitty": "Pussycat", "Pussycat": "Cat#Names"})
-    titles, fates = views.titles(articles, 4)
-    assert titles == [Title("Cat", 3138), Title("Black cat", 4), Title("Café", 4)]
-    assert fates == {"kept": 3, "bad_encoding": 1, "namespace": 2, "not_in_dump": 1}
-    assert views.lines == {"counted": 14, "other_domain": 2, "malformed": 3}
+def sums(rows: list[dict[str, object]]) -> dict[object, object]:
+    return {row["title"]: row["views"] for row in rows}
+
+
+def test_views_are_summed_over_files_and_redirects(tmp_path: Path) -> None:
+    """Views of all files and of chains of redirects go to the article; what names no article is counted."""
+    views = [{"Cat": 5, "Kitty": 100, "Special:Search": 900}, {"Cat": 30, "Pussycat": 7, "Nope": 2, "Dog": 1}]
+    pages: Pages = [("Cat", None), ("Dog", None), ("Kitty", "Pussycat"), ("Pussycat", "Cat#Names")]
+    rows, fates = run(tmp_path, views, [pages], min_views=2)
+    assert rows == [{"title": "Cat", "name": "Cat", "disambiguator": None, "term": "cat", "views": 142}]
+    assert fates == {"kept": 1, "below_threshold": 1, "namespace": 1, "not_in_dump": 1}
 
 
 def test_threshold_is_inclusive_and_ties_go_by_term(tmp_path: Path) -> None:
-    """A title with exactly the views asked stays; among equals the lower term, then title, comes first."""
-    views = _read(tmp_path, b"Zebra 5\nAnt_(insect) 5\nAnt 5\nBee 4\n")
-    titles, fates = views.titles(Articles(SITE, None), 5)
-    assert [title.title for title in titles] == ["Ant", "Ant (insect)", "Zebra"]
-    assert fates == {"kept": 3, "below_threshold": 1}
+    """A title with exactly the views asked stays; among equals the lower term, then title, by code point, is first."""
+    views = {"Zebra": 5, "Ant (insect)": 5, "Ant": 5, "ANT": 5, "Ärger": 5, "Bee": 4}
+    rows, fates = run(tmp_path, [views], None, min_views=5)
+    assert [row["title"] for row in rows] == ["ANT", "Ant", "Ant (insect)", "Zebra", "Ärger"]
+    assert fates == {"kept": 5, "below_threshold": 1}
 
 
-def test_a_circle_of_redirects_ends(tmp_path: Path) -> None:
-    """Redirects in a circle, into another namespace or to nothing give views to no article."""
-    views = _read(tmp_path, b"A 5\nB 6\nC 7\nD 8\n")
-    articles = Articles(SITE, {"X"}, {"A": "B", "B": "A", "C": "Category:X", "D": "Nothing"})
-    assert views.titles(articles, 0) == ([], {"not_in_dump": 3, "namespace": 1})
+def test_circles_of_redirects_end(tmp_path: Path) -> None:
+    """Redirects in a circle, to themselves, into another namespace or to nothing give views to no article."""
+    pages: Pages = [("X", None), ("A", "B"), ("B", "A"), ("C", "Category:X"), ("D", "Nothing"), ("E", "E"), ("F", "A")]
+    rows, fates = run(tmp_path, [dict.fromkeys("ABCDEF", 5)], [[*pages, ("G", "")]])
+    assert rows == []
+    assert fates == {"not_in_dump": 5, "namespace": 1}
+
+
+@pytest.mark.parametrize("length", [1, 2, MAX_REDIRECTS, MAX_REDIRECTS + 1])
+def test_chains_of_redirects_are_followed_ten_steps(tmp_path: Path, length: int) -> None:
+    """A chain of ten gives its views to the article; the first of a longer one has none to give."""
+    chain: Pages = [(f"R{step}", f"R{step - 1}") for step in range(1, length + 1)]
+    rows, fates = run(tmp_path, [{f"R{length}": 3}], [[("R0", None), *chain]])
+    assert sums(rows) == ({"R0": 3} if length <= MAX_REDIRECTS else {})
+    assert sum(fates.values()) == 1
+
+
+def test_dumps_that_overlap_count_once(tmp_path: Path) -> None:
+    """A page that stands in two dumps counts once; where they differ, an article is an article."""
+    first: Pages = [("Cat", None), ("Kitty", "Cat"), ("Dog", None), ("Moved", "Dog")]
+    second: Pages = [("Cat", None), ("Kitty", "Cat"), ("Dog", "Cat"), ("Moved", "Cat")]
+    views = {"Cat": 1, "Kitty": 10, "Dog": 100, "Moved": 1000}
+    for pages in ([first, second], [second, first], [[*first, *second]]):
+        rows, fates = run(tmp_path, [views], pages)
+        assert sums(rows) == {"Cat": 1011, "Dog": 100}
+        assert fates == {"kept": 2}
+
+
+def test_namespaces_of_the_wiki(tmp_path: Path) -> None:
+    """The wiki's own names of namespaces count, in any case, beside those of every wiki; other colons do not."""
+    site = site_of("de", {6: "Datei", 2: "Benutzer"})
+    names = ["Datei:Katze.jpg", "datei :Katze.jpg", "File:Katze.jpg", "BENUTZER:A", "Star Trek: Picard", ":", "Katze"]
+    rows, fates = run(tmp_path, [dict.fromkeys(names, 1)], None, site=site)
+    assert [row["title"] for row in rows] == [":", "Katze", "Star Trek: Picard"]
+    assert fates == {"kept": 3, "namespace": 4}
+
+
+def test_a_wiki_that_tells_cases_apart(tmp_path: Path) -> None:
+    """In Wiktionary "cat" and "Cat" are two titles; elsewhere they are one."""
+    file = tmp_path / "list"
+    file.write_text("cat 5\nCat 7\n")
+    for capital_links, expected in ((False, {"cat": 5, "Cat": 7}), (True, {"Cat": 12})):
+        site = site_of("en", {}, capital_links)
+        read_views(str(file), str(tmp_path / "views.parquet"), site)
+        write_titles([str(tmp_path / "views.parquet")], None, site, str(tmp_path / "out"), 1, MEMORY_BYTES)
+        assert sums(pq.read_table(tmp_path / "out").to_pylist()) == expected
+
+
+def test_nothing_gives_nothing(tmp_path: Path) -> None:
+    """No views, no pages and both give an empty table; a dump without pages has no article."""
+    assert run(tmp_path, [], None) == ([], {})
+    assert run(tmp_path, [{}], [[]]) == ([], {})
+    assert run(tmp_path, [{"Cat": 1}], []) == ([], {"not_in_dump": 1})
+
+
+def oracle(
+    views: Sequence[Mapping[str, int]], pages: Pages | None, min_views: int
+) -> tuple[dict[str, int], Counter[str]]:
+    """The rules again, a name at a time."""
+    articles = {title for title, target in pages or [] if target is None}
+    redirects: dict[str, str] = {}
+    for title, target in sorted((title, target) for title, target in pages or [] if target is not None):
+        if title not in articles:
+            redirects.setdefault(title, target.partition("#")[0])
+    found: Counter[str] = Counter()
+    fates: Counter[str] = Counter()
+    names = Counter[str]()
+    for file in views:
+        names.update(file)
+    for name, count in names.items():
+        place = name
+        for _ in range(MAX_REDIRECTS):
+            place = redirects.get(place, place)
+        place = name if place in redirects else place
+        if EN.namespace(name) or EN.namespace(place):
+            fates["namespace"] += 1
+        elif pages is not None and place not in articles:
+            fates["not_in_dump"] += 1
+        else:
+            found[place] += count
+    kept = {title: count for title, count in found.items() if count >= min_views}
+    fates["kept"], fates["below_threshold"] = len(kept), len(found) - len(kept)
+    return kept, +fates
+
+
+NAMES = st.sampled_from([*"ABCDEFGHIJKLMN", "A (b)", "File:A", "X: y", "Ä"])
+COUNTS = st.dictionaries(NAMES, st.integers(1, 9))
+ROWS = st.lists(st.tuples(NAMES, st.none() | NAMES | st.sampled_from(["A#b", "Talk:A", "Z"])), max_size=20)
+
+
+@settings(deadline=None, max_examples=60)  # a busy machine is no failure
+@given(st.lists(COUNTS, max_size=3), st.none() | st.lists(ROWS, min_size=1, max_size=2), st.integers(1, 12))
+def test_views_go_where_the_rules_say(
+    tmp_path_factory: pytest.TempPathFactory,
+    views: list[dict[str, int]],
+    pages: list[list[tuple[str, str | None]]] | None,
+    min_views: int,
+) -> None:
+    """For any views and pages, sums and fates are those of a slow reading of the rules, and rows are in order."""
+    rows, fates = run(tmp_path_factory.mktemp("titles"), views, pages, min_views=min_views)
+    expected, expected_fates = oracle(
+        views, None if pages is None else [row for file in pages for row in file], min_views
+    )
+    assert sums(rows) == expected
+    assert fates == expected_fates
+    assert rows == sorted(rows, key=lambda row: (-int(str(row["views"])), row["term"], row["title"]))
+    assert all(row["term"] == normalise(str(row["name"])) for row in rows)
+    assert all((row["name"], row["disambiguator"]) == split_disambiguator(str(row["title"])) for row in rows)
+
+
+def test_the_bytes_depend_on_neither_threads_nor_files(tmp_path: Path) -> None:
+    """One thread or two, views in one file or in three, give the same bytes; no view is lost on the way."""
+    everything = {f"T{number * 7919 % 100_000}": number % 13 + 1 for number in range(100_000)}
+    items = list(everything.items())
+    parts = [dict(items[start::3]) for start in range(3)]
+    pages: Pages = [(title, None if number % 2 else "T1") for number, title in enumerate(sorted(everything))]
+    outputs = set()
+    for views in ([everything], parts, parts[::-1]):
+        for threads in (1, 2):
+            rows, fates = run(tmp_path, views, [pages], threads=threads)
+            outputs.add((tmp_path / "titles.parquet").read_bytes())
+            assert sum(int(str(row["views"])) for row in rows) == sum(everything.values())
+            assert fates == {"kept": 50_000}
+    assert len(outputs) == 1
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == []
 
 
 @pytest.mark.parametrize(
@@ -82,6 +207,7 @@ def test_a_circle_of_redirects_ends(tmp_path: Path) -> None:
         ("A (b) c", "A (b) c", None),
         ("A) (b", "A) (b", None),
         (" (a)", " (a)", None),
+        ("A ()", "A", ""),
         ("Cat", "Cat", None),
         ("", "", None),
     ],
@@ -100,41 +226,32 @@ def test_splitting_keeps_every_sign(title: str) -> None:
     assert whole.split() == title.split()
 
 
-def test_terms_are_normal_forms_of_the_name() -> None:
-    """What is sought in captions is the name without its disambiguator, in normal form."""
-    assert Title("St. Elwin's Door (film)", 1).term == "st elwin 's door"
-    assert Title("!!!", 1).term == ""
+def test_terms_are_normal_forms_of_the_name(tmp_path: Path) -> None:
+    """What is sought in captions is the name without its disambiguator, in normal form; it may be empty."""
+    rows, _ = run(tmp_path, [{"St. Elwin's Door (film)": 2, "!!!": 1}], None)
+    assert [(row["name"], row["disambiguator"], row["term"]) for row in rows] == [
+        ("St. Elwin's Door", "film", "st elwin 's door"),
+        ("!!!", None, ""),
+    ]
 
 
-@pytest.mark.parametrize(
-    ("content", "found"),
-    [
-        (b"", "found an empty file"),
-        (b"hello world\n", "found b'hello world"),
-        (b"<html>\n", "found b'<html>"),
-        (gzip.compress(b"en Cat 5 0\n" * 10_000)[:-20], "damaged or cut short"),
-        (bz2.compress(b"en Cat 5 0\n" * 10_000)[:-20], "damaged or cut short"),
-    ],
-)
-def test_a_file_that_is_no_pageview_file_is_named(tmp_path: Path, content: bytes, found: str) -> None:
-    """An empty, foreign or broken file is one InputError that names it."""
-    with pytest.raises(InputError, match=found) as caught:
-        _read(tmp_path, content)
-    assert "pageviews-0" in str(caught.value)
-
-
-def test_real_lists_give_the_sums_that_their_source_gives() -> None:
+def test_real_lists_give_the_sums_that_their_source_gives(tmp_path: Path) -> None:
     """Over three months of real views, the articles of the Leopardus subset have the sums of its expected output."""
     folder = real_data("pageviews", "onezoom")
-    views = Views()
-    expected: dict[str, int] = {}
-    for month in ("202401", "202402", "202403"):
-        views.add_file(str(folder / f"Felidae_pageviews-{month}-user"))
+    months = ("202401", "202402", "202403")
+    expected: Counter[str] = Counter()
+    files, num_views = [], 0
+    for month in months:
+        source = folder / f"Felidae_pageviews-{month}-user"
+        files.append(str(tmp_path / month))
+        read_views(str(source), files[-1], EN)
+        num_views += sum(int(line.split()[1]) for line in source.read_text().splitlines())
         for line in (folder / f"expected_filtered_Leopardus_pageviews-{month}-user").read_text().splitlines():
             title, count = line.split()
-            expected[title.replace("_", " ")] = expected.get(title.replace("_", " "), 0) + int(count)
-    titles, _ = views.titles(Articles(SITE, None), 0)
-    found = {title.title: title.views for title in titles}
-    assert len(found) == 47
+            expected[title.replace("_", " ")] += int(count)
+    fates = write_titles(files, None, EN, str(tmp_path / "titles"), 0, MEMORY_BYTES)
+    found = sums(pq.read_table(tmp_path / "titles").to_pylist())
+    assert fates == {"kept": 47}
     assert len(expected) == 9
     assert {title: found[title] for title in expected} == expected
+    assert sum(int(str(count)) for count in found.values()) == num_views
