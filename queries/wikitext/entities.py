@@ -144,7 +144,7 @@ def _put_literals(
         i = _seek(text, i, end, _WORD_MARKS)
         if i >= end:
             break
-        after = _magic_word_end(text, i, end) if text[i] == _UNDERSCORE else 0
+        after = _magic_word_end(text, i, end) if text[i] == _UNDERSCORE else -1
         if after == i:
             i += 1
             continue
