@@ -1,235 +1,366 @@
-"""Exact counts of words and bigrams, and the pointwise mutual information of bigrams.
+"""Exact counts of the words and bigrams of one stretch of text, in bounded memory.
 
 A word is a token of `wit.text.tokens` other than the possessive "'s". A bigram is two words next to each other in the
-token stream of one line of prose; a possessive stands between its neighbours and parts them, because a matcher that
-seeks whole runs of tokens would find it there. Counting is exact: what does not fit in memory is spilled to disk as
-sorted runs and merged, nothing is pruned before all is summed.
+tokens of one line; a possessive stands between its neighbours and parts them, because a matcher that seeks whole runs
+of tokens would find it there. What does not fit in memory goes to disk as sorted runs (`queries.runs`); nothing is
+pruned.
+
+Bigrams are counted by sorting, not by hashing: the text becomes a stream of word numbers, and the pairs of neighbours
+are sorted as 64-bit integers, which numpy does at 100 to 200 million a second where the processor has AVX-512.
 """
 
 from __future__ import annotations
 
-import math
 import os
-from collections import Counter, defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from numba import njit
 
-from queries.wikipedia import Site, parse_block
-from queries.wikitext import prose
-from wit.text import POSSESSIVE, tokens
+from queries.runs import I64, MAX_RUN_TOKENS, U8, U32, U64, write_run
 
-Ints = npt.NDArray[np.int64]
+BREAK = 0
+"""The word number of what parts its neighbours: a possessive, the end of a line or of a document."""
 
-SPILL_ROWS = 1 << 24  # 2^24 rows x 16 bytes = 256 MiB, and about twice that while they are sorted
+MIN_TOKENS, MIN_WORDS, MIN_ARENA_BYTES = 16, 16, 64
+FIRST_SLOTS = 1 << 12
+BATCH_WORDS = 1 << 13  # 24 bytes each: they stay in the processor's cache
 
+_SPACE, _NEWLINE = 0x20, 0x0A
+_SHORT = 7
+"""A word of up to this many bytes is its own key: the bytes, big-endian. The key of a longer one is a hash with the top
+byte not zero, so that it is no short word's."""
 
-@dataclass(frozen=True)
-class Block:
-    """Raw XML of whole pages, as one process counts it."""
+_BREAK_KEY = np.uint64(0x2773)  # "'s"
+_LONG_MARK = np.uint64(1 << 56)
+_EIGHT = np.uint64(8)
+_HALF, _OTHER_HALF = np.uint64(32), np.uint64(29)
+_LOW_32 = np.uint64(0xFFFFFFFF)
+_MIX = np.uint64(0xFF51AFD7ED558CCD)  # of MurmurHash3's 64-bit finaliser
 
-    xml: bytes
-    url: str
-    site: Site
-
-
-@dataclass(frozen=True)
-class BlockCounts:
-    """The counts of one block; words are numbered by first occurrence, number 0 is the break between lines."""
-
-    words: list[str]
-    word_counts: Ints
-    pairs: Ints
-    """`first * len(words) + second` of each distinct bigram, ascending."""
-    pair_counts: Ints
-    pages: Counter[str]
-    """Pages by kind: article, redirect, other_namespace, other_model."""
-    titles: list[str]
-    """Titles of the article namespace that are no redirects."""
-    redirects: list[tuple[str, str]]
-    """(title, title it redirects to) in the article namespace."""
-
-
-def count_block(block: Block) -> BlockCounts:
-    """Return the counts of a block's articles; raises InputError for malformed XML."""
-    kinds: Counter[str] = Counter()
-    titles: list[str] = []
-    redirects: list[tuple[str, str]] = []
-    stream: list[str] = []  # tokens, with a possessive as the break after each line too
-    rules = block.site.link_rules()
-    for page in parse_block(block.xml, block.url):
-        if page.namespace != 0:
-            kinds["other_namespace"] += 1
-            continue
-        if page.redirect is not None:
-            kinds["redirect"] += 1
-            redirects.append((page.title, page.redirect))
-            continue
-        titles.append(page.title)
-        if page.model not in ("", "wikitext"):
-            kinds["other_model"] += 1
-            continue
-        kinds["article"] += 1
-        for line in prose(page.text, rules):
-            stream += tokens(line)
-            stream.append(POSSESSIVE)
-    return BlockCounts(*_count_stream(stream), kinds, titles, redirects)
-
-
-def _count_stream(stream: list[str]) -> tuple[list[str], Ints, Ints, Ints]:
-    numbers: defaultdict[str, int] = defaultdict()
-    numbers.default_factory = numbers.__len__
-    assert numbers[POSSESSIVE] == 0
-    ids = np.fromiter(map(numbers.__getitem__, stream), np.int64, len(stream))
-    counts = np.bincount(ids, minlength=len(numbers)).astype(np.int64)
-    counts[0] = 0
-    first, second = ids[:-1], ids[1:]
-    together = (first != 0) & (second != 0)
-    pairs, pair_counts = np.unique(first[together] * len(numbers) + second[together], return_counts=True)
-    return list(numbers), counts, pairs, pair_counts.astype(np.int64)
+_DONE, _FULL, _CROWDED = range(3)  # what stopped _number_words
 
 
 @dataclass(frozen=True)
-class Bigram:
-    """Two words that stand together."""
+class RunFacts:
+    """The totals of all runs of a counter."""
 
-    term: str
-    count: int
-    pmi: float
-    """Pointwise mutual information, in bits."""
-
-
-def pointwise_mutual_information(pair: int, first: int, second: int, num_words: int, num_pairs: int) -> float:
-    """Return log2(P(xy) / (P(x) P(y))) in bits, from counts and no smoothing.
-
-    P(xy) = pair / num_pairs and P(x) = first / num_words, maximum likelihood; Church and Hanks, "Word association
-    norms, mutual information, and lexicography", 1990. The quotient is of exact integers, rounded once.
-    """
-    return math.log2((pair * num_words * num_words) / (first * second * num_pairs))
+    num_words: int
+    num_pairs: int
+    num_runs: int
 
 
-class NgramCounts:
-    """Sums the counts of blocks.
+@dataclass(frozen=True)
+class _Room:
+    """How much a run may hold.
 
-    Words are held in memory. Bigrams are held as sorted arrays of (key, count), key = number of the first word << 32 |
-    number of the second, and spilled to `folder` whenever more than `spill_rows` of them are held.
+    Of `memory_bytes` M: a token takes 4 bytes in the stream and 8 more as a pair, sorted in place: M/16 tokens are
+    3/4 M. Up to then a word takes 56 bytes at most (two slots of 16 bytes, half as much again while they double, its
+    offset), and 36 while words are sorted, beside M/4 of the stream: M/128 words and M/8 bytes of them are 7/16 M and
+    (held twice while they are written) 1/4 M.
     """
 
-    def __init__(self, folder: str, spill_rows: int = SPILL_ROWS) -> None:
-        self.pages: Counter[str] = Counter()
-        self._numbers: dict[str, int] = {}
-        self._word_counts: Ints = np.zeros(1 << 16, np.int64)
-        self._pairs = _PairRuns(folder, spill_rows)
+    tokens: int
+    words: int
+    arena_bytes: int
 
-    def add(self, block: BlockCounts) -> None:
-        """Add one block."""
-        numbers = self._numbers
-        ids = np.fromiter((numbers.setdefault(word, len(numbers)) for word in block.words), np.int64, len(block.words))
-        if len(numbers) > len(self._word_counts):
-            self._word_counts = np.concatenate([self._word_counts, np.zeros(len(numbers), np.int64)])
-        self._word_counts[ids] += block.word_counts
-        first, second = np.divmod(block.pairs, max(len(block.words), 1))
-        self._pairs.add(ids[first] << 32 | ids[second], block.pair_counts)
-        self.pages += block.pages
-
-    @property
-    def num_words(self) -> int:
-        """Occurrences of words."""
-        return int(self._word_counts.sum())
-
-    @property
-    def num_pairs(self) -> int:
-        """Occurrences of bigrams."""
-        return self._pairs.total
-
-    def words(self, min_count: int) -> list[tuple[str, int]]:
-        """Return (word, count) of words seen at least `min_count` times, the most frequent first, then by word."""
-        counted = zip(self._numbers, self._word_counts.tolist(), strict=False)
-        kept = [(word, count) for word, count in counted if count >= max(min_count, 1)]
-        return sorted(kept, key=lambda item: (-item[1], item[0]))
-
-    def bigrams(self, min_count: int, min_pmi: float) -> list[Bigram]:
-        """Return bigrams at or above both thresholds, the highest PMI first, then by term."""
-        names = list(self._numbers)
-        counts = self._word_counts
-        num_words, num_pairs = self.num_words, self.num_pairs
-        found: list[Bigram] = []
-        for keys, pair_counts in self._pairs.merged():
-            frequent = pair_counts >= min_count
-            for key, count in zip(keys[frequent].tolist(), pair_counts[frequent].tolist(), strict=True):
-                first, second = key >> 32, key & 0xFFFFFFFF
-                pmi = pointwise_mutual_information(count, int(counts[first]), int(counts[second]), num_words, num_pairs)
-                if pmi >= min_pmi:
-                    found.append(Bigram(f"{names[first]} {names[second]}", count, pmi))
-        return sorted(found, key=lambda bigram: (-bigram.pmi, bigram.term))
+    @staticmethod
+    def within(memory_bytes: int) -> _Room:
+        tokens = min(max(memory_bytes // 16, MIN_TOKENS), MAX_RUN_TOKENS)
+        return _Room(tokens, max(memory_bytes // 128, MIN_WORDS), max(memory_bytes // 8, MIN_ARENA_BYTES))
 
 
-class _PairRuns:
-    """Keys and their summed counts, in memory up to a limit and beyond it in sorted runs on disk."""
+class NgramCounter:
+    """Counts words and bigrams and writes them as runs, run-00000 and on, to a local folder.
 
-    def __init__(self, folder: str, spill_rows: int) -> None:
-        self.total = 0
+    It holds at most `memory_bytes` beside what it is given, whatever the text: also where every word is new. (One
+    word that is longer than the memory is held all the same.) The runs depend on `memory_bytes`; their sums do not.
+    """
+
+    def __init__(self, folder: str, memory_bytes: int) -> None:
         self._folder = folder
-        self._spill_rows = spill_rows
-        self._held: list[tuple[Ints, Ints]] = []
-        self._num_held = 0
-        self._runs: list[str] = []
+        self._room = _Room.within(memory_bytes)
+        # Against words crafted to collide. No result depends on it: numbers of words are replaced by their places.
+        self._salt = np.uint64(int.from_bytes(os.urandom(8), "little"))
+        self._num_words = self._num_pairs = self._num_runs = 0
+        self._keys: U64 = np.empty(BATCH_WORDS, np.uint64)
+        self._begins: I64 = np.empty(BATCH_WORDS, np.int64)
+        self._ends: I64 = np.empty(BATCH_WORDS, np.int64)
+        self._stream: U32 = np.empty(self._room.tokens, np.uint32)
+        self._clear()
 
-    def add(self, keys: Ints, counts: Ints) -> None:
-        self.total += int(counts.sum())
-        self._held.append((keys, counts))
-        self._num_held += len(keys)
-        if self._num_held > self._spill_rows:
-            self._sum_held()
-            if self._num_held > self._spill_rows // 2:
-                self._spill()
+    def _clear(self) -> None:
+        room = self._room
+        self._slots: U64 = np.zeros((FIRST_SLOTS, 2), np.uint64)  # (key, word number); key 0 is an empty slot
+        self._arena: U8 = np.empty(room.arena_bytes, np.uint8)
+        self._starts: I64 = np.zeros(room.words + 2, np.int64)
+        self._held: I64 = np.array([0, 1])  # tokens; words, and the break
+        self._carried = 0
+        """1 when the stream begins with a word that the run before has counted, so that its last bigram is whole."""
 
-    def _sum_held(self) -> None:
-        summed = _summed([keys for keys, _ in self._held], [counts for _, counts in self._held])
-        self._held = [summed]
-        self._num_held = len(summed[0])
+    def add(self, text: U8, offsets: I64) -> None:
+        """Count documents, as `wit.tokens.normal_lines` gives them; raises OutputError when a run cannot be written."""
+        place = np.array([0, offsets[0]], np.int64)
+        while num_found := _find_words(text, offsets, place, self._salt, self._keys, self._begins, self._ends):
+            self._number(text, self._keys[:num_found], self._begins[:num_found], self._ends[:num_found])
 
-    def _spill(self) -> None:
-        path = os.path.join(self._folder, f"run-{len(self._runs):05d}.npy")
-        np.save(path, np.stack(self._held[0]))
-        self._runs.append(path)
-        self._held, self._num_held = [], 0
+    def _number(self, text: U8, keys: U64, begins: I64, ends: I64) -> None:
+        while True:
+            num_done, outcome = self._number_some(text, keys, begins, ends)
+            keys, begins, ends = keys[num_done:], begins[num_done:], ends[num_done:]
+            if outcome == _DONE:
+                return
+            if outcome == _CROWDED:
+                self._slots = _doubled(self._slots, self._salt)
+            elif self._held[0] > self._carried:
+                self._write_and_carry()
+            else:  # nothing to write: one word is longer than all room for words
+                self._arena = np.concatenate([self._arena, np.empty(ends[0] - begins[0], np.uint8)])
 
-    def merged(self) -> Iterator[tuple[Ints, Ints]]:
-        """Yield (keys, counts) in chunks, keys ascending over all of them, each key once."""
-        if self._held:
-            self._sum_held()
-        spilled = [np.load(path, mmap_mode="r") for path in self._runs]
-        runs = [(run[0], run[1]) for run in spilled] + self._held
-        yield from _merge_runs(runs, self._spill_rows)
+    def _number_some(self, text: U8, keys: U64, begins: I64, ends: I64) -> tuple[int, int]:
+        held = (self._slots, self._arena, self._starts, self._stream, self._held)  # only here: _write frees them
+        num_done, outcome = _number_words(text, keys, begins, ends, *held, self._salt)
+        return int(num_done), int(outcome)
+
+    def close(self) -> RunFacts:
+        """Write what is not written yet; raises OutputError. The counter cannot be used after it."""
+        if self._held[0] > self._carried:
+            self._write()
+        return RunFacts(self._num_words, self._num_pairs, self._num_runs)
+
+    def _write_and_carry(self) -> None:
+        """Write a run in the middle of a text; the next one begins with the last word of this."""
+        last = self._stream[self._held[0] - 1]
+        word = self._arena[self._starts[last] : self._starts[last + 1]].copy()
+        self._write()
+        self._clear()
+        if last != BREAK:
+            key, begin, end = np.empty(1, np.uint64), np.empty(1, np.int64), np.empty(1, np.int64)
+            _find_words(word, np.array([0, len(word)]), np.zeros(2, np.int64), self._salt, key, begin, end)
+            self._number(word, key, begin, end)
+            self._carried = 1
+
+    def _write(self) -> None:
+        del self._slots
+        stream, num_distinct = self._stream[: self._held[0]], int(self._held[1]) - 1
+        counts = _word_counts(stream, num_distinct, self._carried)
+        starts = self._starts[1 : num_distinct + 2]
+        order, words = _sorted_words(self._arena, starts, counts)
+        places = np.empty(num_distinct + 1, np.uint32)
+        places[1 + order] = np.arange(num_distinct, dtype=np.uint32)
+        del self._arena, self._starts, starts, order  # room for the pairs
+        keys = np.empty(len(stream), np.uint64)
+        keys = keys[: _pairs(stream, places, keys)]
+        keys.sort()
+        row_starts = np.empty(num_distinct + 1, np.int64)
+        num_rows = _fold(keys, row_starts)
+        num_words = int(counts.sum())
+        path = os.path.join(self._folder, f"run-{self._num_runs:05d}")
+        write_run(path, words, row_starts, keys[:num_rows], num_words, len(keys))
+        self._num_words += num_words
+        self._num_pairs += len(keys)
+        self._num_runs += 1
 
 
-def _summed(keys: list[Ints], counts: list[Ints]) -> tuple[Ints, Ints]:
-    """Return the distinct keys, ascending, and the sum of the counts of each."""
-    every = np.concatenate(keys)
-    if not len(every):
-        return every, every
-    order = np.argsort(every, kind="stable")
-    every = every[order]
-    starts = np.flatnonzero(np.r_[True, every[1:] != every[:-1]])
-    return every[starts], np.add.reduceat(np.concatenate(counts)[order], starts)
+def _sorted_words(arena: U8, starts: I64, counts: I64) -> tuple[I64, pa.Table]:
+    """Return the words' order by their bytes, and the words in that order with their counts."""
+    buffers = [None, pa.py_buffer(starts), pa.py_buffer(arena)]
+    words = pa.Array.from_buffers(pa.large_binary(), len(counts), buffers)
+    order = pc.sort_indices(words).to_numpy().view(np.int64)
+    # Rebuilt by hand: `take` would hold the bytes a third time.
+    data, offsets = np.empty(starts[-1] - starts[0], np.uint8), np.empty(len(starts), np.int64)
+    _gather(arena, starts, order, data, offsets)
+    ordered = [None, pa.py_buffer(offsets), pa.py_buffer(data)]
+    column = pa.Array.from_buffers(pa.large_string(), len(counts), ordered)
+    return order, pa.table({"word": column, "count": counts[order]})
 
 
-def _merge_runs(runs: list[tuple[Ints, Ints]], max_rows: int) -> Iterator[tuple[Ints, Ints]]:
-    """Merge sorted runs in chunks of at most about `max_rows`.
+@njit(cache=True, nogil=True)
+def _doubled(slots, salt):  # type: ignore[no-untyped-def]
+    """Return the same words in a table of twice as many slots."""
+    larger = np.zeros((2 * len(slots), 2), np.uint64)
+    mask = np.uint64(len(larger) - 1)
+    for slot in range(len(slots)):
+        key = slots[slot, 0]
+        if key != 0:
+            place = _mixed(key, salt) & mask
+            while larger[place, 0] != 0:
+                place = (place + np.uint64(1)) & mask
+            larger[place, 0] = key
+            larger[place, 1] = slots[slot, 1]
+    return larger
 
-    Each step looks at an equal share of every run; what lies at or below the lowest of the shares' last keys is
-    complete and leaves.
+
+@njit(cache=True, nogil=True)
+def _mixed(key, salt):  # type: ignore[no-untyped-def]
+    mixed = (key ^ salt) * _MIX
+    mixed = (mixed ^ (mixed >> _HALF)) * _MIX
+    return mixed ^ (mixed >> _OTHER_HALF)
+
+
+@njit(cache=True, nogil=True)
+def _find_words(text, offsets, place, salt, keys, begins, ends):  # type: ignore[no-untyped-def]
+    """Write key, begin and end of the words from `place` (document, position) on; return how many.
+
+    Stops at the documents' end or when the arrays are full; `place` then says where. Breaks have the possessive's key.
     """
-    positions = [0] * len(runs)
-    share = max(max_rows // max(len(runs), 1), 1)
-    while any(position < len(keys) for position, (keys, _) in zip(positions, runs, strict=True)):
-        windows = [keys[position : position + share] for position, (keys, _) in zip(positions, runs, strict=True)]
-        cutoff = min(window[-1] for window in windows if len(window))
-        taken = [int(np.searchsorted(window, cutoff, side="right")) for window in windows]
-        cuts = [slice(position, position + rows) for position, rows in zip(positions, taken, strict=True)]
-        pieces = [(keys[cut], counts[cut]) for cut, (keys, counts) in zip(cuts, runs, strict=True)]
-        yield _summed([keys for keys, _ in pieces], [counts for _, counts in pieces])
-        positions = [cut.stop for cut in cuts]
+    num_found = 0
+    document, position = place[0], place[1]
+    while document < len(offsets) - 1 and num_found < len(keys):
+        end = offsets[document + 1]
+        while position < end and num_found < len(keys):
+            if text[position] <= _SPACE:
+                if text[position] == _NEWLINE:
+                    keys[num_found] = _BREAK_KEY
+                    num_found += 1
+                position += 1
+                continue
+            begin, limit, key = position, min(position + _SHORT, end), np.uint64(0)
+            while position < limit and text[position] > _SPACE:
+                key = (key << _EIGHT) | np.uint64(text[position])
+                position += 1
+            if position == limit and position < end and text[position] > _SPACE:
+                position, key = _long_word(text, position, end, key, salt)
+            keys[num_found], begins[num_found], ends[num_found] = key, begin, position
+            num_found += 1
+        if position == end and num_found < len(keys):
+            keys[num_found] = _BREAK_KEY
+            num_found += 1
+            document += 1
+    place[0], place[1] = document, position
+    return num_found
+
+
+@njit(cache=True, nogil=True)
+def _long_word(text, position, end, key, salt):  # type: ignore[no-untyped-def]
+    """Return the end and the key of a word whose first _SHORT bytes are in `key`."""
+    mixed, num_bytes = salt, _SHORT
+    while position < end and text[position] > _SPACE:
+        if num_bytes == 8:
+            mixed, key, num_bytes = _mixed(mixed ^ key, salt), np.uint64(0), 0
+        key = (key << _EIGHT) | np.uint64(text[position])
+        num_bytes += 1
+        position += 1
+    return position, _mixed(mixed ^ key, salt) | _LONG_MARK
+
+
+@njit(cache=True, nogil=True)
+def _number_words(text, keys, begins, ends, slots, arena, starts, stream, held, salt):  # type: ignore[no-untyped-def]
+    """Append the words' numbers to the stream, new words to the arena; return how many, and what stopped it.
+
+    That is _FULL when stream, list of words or arena has no room, _CROWDED when more than half of the slots are taken.
+    `held` is (tokens in the stream, words and the break). One break is enough between two words.
+    """
+    num_tokens, num_words = held[0], held[1]
+    last = stream[num_tokens - 1] if num_tokens > 0 else np.uint32(BREAK)
+    mask = np.uint64(len(slots) - 1)
+    index, outcome = 0, _DONE
+    while index < len(keys):
+        key, number = keys[index], np.uint32(BREAK)
+        if num_tokens == len(stream):
+            outcome = _FULL
+            break
+        if key != _BREAK_KEY:
+            begin, end = begins[index], ends[index]
+            slot = _mixed(key, salt) & mask
+            while slots[slot, 0] != 0 and not (
+                slots[slot, 0] == key
+                and (key < _LONG_MARK or _same(text, begin, end, arena, starts, np.int64(slots[slot, 1])))
+            ):
+                slot = (slot + np.uint64(1)) & mask
+            if slots[slot, 0] == 0:
+                outcome = _keep(text, begin, end, slots, arena, starts, num_words)
+                if outcome != _DONE:
+                    break
+                slots[slot, 0], slots[slot, 1] = key, np.uint64(num_words)
+                num_words += 1
+            number = np.uint32(slots[slot, 1])
+        if number != BREAK or last != BREAK:
+            stream[num_tokens] = last = number
+            num_tokens += 1
+        index += 1
+    held[0], held[1] = num_tokens, num_words
+    return index, outcome
+
+
+@njit(cache=True, nogil=True)
+def _keep(text, begin, end, slots, arena, starts, num_words):  # type: ignore[no-untyped-def]
+    """Append a new word to the arena, or say why it cannot be."""
+    start = starts[num_words]
+    if num_words + 2 > len(starts) or start + end - begin > len(arena):
+        return _FULL
+    if 2 * num_words > len(slots):
+        return _CROWDED
+    for place in range(begin, end):
+        arena[start + place - begin] = text[place]
+    starts[num_words + 1] = start + end - begin
+    return _DONE
+
+
+@njit(cache=True, nogil=True)
+def _same(text, begin, end, arena, starts, number):  # type: ignore[no-untyped-def]
+    start, num_bytes = starts[number], end - begin
+    place = 0
+    if starts[number + 1] - start != num_bytes:
+        return False
+    while place < num_bytes and text[begin + place] == arena[start + place]:
+        place += 1
+    return place == num_bytes
+
+
+@njit(cache=True, nogil=True)
+def _word_counts(stream, num_distinct, carried):  # type: ignore[no-untyped-def]
+    """Return how often each word occurs in the stream but for the first `carried` tokens; word n is at n - 1."""
+    counts = np.zeros(num_distinct + 1, np.int64)
+    for place in range(carried, len(stream)):
+        counts[stream[place]] += 1
+    return counts[1:]
+
+
+@njit(cache=True, nogil=True)
+def _gather(data, starts, order, gathered, offsets):  # type: ignore[no-untyped-def]
+    """Copy the words, in the given order, one after another."""
+    end = 0
+    offsets[0] = 0
+    for rank in range(len(order)):
+        for place in range(starts[order[rank]], starts[order[rank] + 1]):
+            gathered[end] = data[place]
+            end += 1
+        offsets[rank + 1] = end
+
+
+@njit(cache=True, nogil=True)
+def _pairs(stream, places, keys):  # type: ignore[no-untyped-def]
+    """Write place of the first word << 32 | place of the second for neighbours in the stream; return how many."""
+    num_pairs = 0
+    for index in range(1, len(stream)):
+        first, second = stream[index - 1], stream[index]
+        if first != BREAK and second != BREAK:
+            keys[num_pairs] = (np.uint64(places[first]) << _HALF) | np.uint64(places[second])
+            num_pairs += 1
+    return num_pairs
+
+
+@njit(cache=True, nogil=True)
+def _fold(keys, row_starts):  # type: ignore[no-untyped-def]
+    """Replace sorted keys by rows of a run; return how many. There are never more rows than keys: it is done in place.
+
+    A count fits 32 bits because a run has at most MAX_RUN_TOKENS tokens.
+    """
+    num_rows = begin = 0
+    num_firsts = np.int64(0)  # whose row_starts are written
+    while begin < len(keys):
+        key = keys[begin]
+        end = begin + 1
+        while end < len(keys) and keys[end] == key:
+            end += 1
+        while num_firsts <= np.int64(key >> _HALF):
+            row_starts[num_firsts] = num_rows
+            num_firsts += 1
+        keys[num_rows] = ((key & _LOW_32) << _HALF) | np.uint64(end - begin)
+        num_rows += 1
+        begin = end
+    row_starts[num_firsts:] = num_rows
+    return num_rows

@@ -1,108 +1,143 @@
-"""Counts of words and bigrams: exact, whatever is spilled, and the formula of mutual information."""
+"""Counts of words and bigrams in runs: exact, whatever the memory and wherever a run ends."""
 
 from __future__ import annotations
 
-import math
-from collections import Counter
-from itertools import pairwise
+import errno
+import os
+import tracemalloc
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from queries.ngrams import Block, NgramCounts, count_block, pointwise_mutual_information
-from queries.wikipedia import Site
-from tests.queries.dumps import page
+from queries import ngrams, runs
+from queries.ngrams import BATCH_WORDS, NgramCounter
+from queries.runs import find_runs
+from tests.queries.naive_ngrams import DOCUMENTS, naive_counts, ragged, runs_counts, write_runs
+from wit.errors import InputError, OutputError
 
-WORDS = st.sampled_from(["a", "b", "c", "dog", "dog's", "it's", "é"])
-LINES = st.lists(st.lists(WORDS, max_size=6).map(" ".join), max_size=4)
-
-
-def _block(*texts: str) -> Block:
-    return Block("".join(page(f"T{number}", text) for number, text in enumerate(texts)).encode(), "test", Site())
+Documents = list[list[list[str]]]
+KIB, MIB = 1 << 10, 1 << 20
 
 
-def _naive(texts: list[list[str]]) -> tuple[Counter[str], Counter[str]]:
-    words: Counter[str] = Counter()
-    bigrams: Counter[str] = Counter()
-    for lines in texts:
-        for line in lines:
-            found = line.replace("'s", " 's").split()
-            words.update(word for word in found if word != "'s")
-            bigrams.update(f"{a} {b}" for a, b in pairwise(found) if "'s" not in (a, b))
-    return words, bigrams
-
-
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
-@given(st.lists(st.lists(LINES, max_size=3), max_size=4), st.integers(1, 8))
-def test_counts_equal_a_naive_count_however_much_is_spilled(
-    tmp_path: Path, blocks: list[list[list[str]]], spill_rows: int
+@settings(max_examples=150, deadline=None)
+@given(documents=DOCUMENTS, memory_bytes=st.sampled_from([0, 400, 1000, 4000, MIB]))
+def test_runs_sum_to_a_naive_count(
+    tmp_path_factory: pytest.TempPathFactory, documents: Documents, memory_bytes: int
 ) -> None:
-    """Words and bigrams of all blocks equal a plain count; a possessive and a line's end part their neighbours."""
-    counts = NgramCounts(str(tmp_path), spill_rows)
-    for texts in blocks:
-        counts.add(count_block(_block(*("\n\n".join(lines) for lines in texts))))
-    words, bigrams = _naive([lines for texts in blocks for lines in texts])
-    assert dict(counts.words(1)) == dict(words)
-    assert (counts.num_words, counts.num_pairs) == (words.total(), bigrams.total())
-    found = counts.bigrams(1, -math.inf) if words else []
-    assert {bigram.term: bigram.count for bigram in found} == dict(bigrams)
-
-
-def test_spilled_runs_are_really_written_and_give_the_same(tmp_path: Path) -> None:
-    """A count that spills many runs equals one that holds all in memory, to the last digit."""
-    texts = [f"w{number % 7} w{number % 11} w{number % 13}" for number in range(300)]
-    spilled, held = NgramCounts(str(tmp_path), spill_rows=20), NgramCounts(str(tmp_path))
-    for text in texts:
-        block = count_block(_block(text))
-        spilled.add(block)
-        held.add(block)
-    assert len(list(tmp_path.iterdir())) > 3
-    assert spilled.bigrams(1, -99) == held.bigrams(1, -99)
-
-
-def test_thresholds_are_inclusive_and_ties_are_in_the_order_of_terms(tmp_path: Path) -> None:
-    """A word seen exactly as often as asked stays; equal counts and equal PMI go by term."""
-    counts = NgramCounts(str(tmp_path))
-    counts.add(count_block(_block("b a\n\nb a\n\nd c\n\nd c\n\ne")))
-    assert counts.words(2) == [("a", 2), ("b", 2), ("c", 2), ("d", 2)]
-    assert counts.words(3) == []
-    best = counts.bigrams(2, -99)
-    assert [bigram.term for bigram in best] == ["b a", "d c"]
-    assert best[0].pmi == best[1].pmi == math.log2(2 * 81 / (2 * 2 * 4))
-    assert counts.bigrams(2, best[0].pmi) == best
-    assert counts.bigrams(2, math.nextafter(best[0].pmi, 99)) == []
-
-
-def test_only_articles_are_counted() -> None:
-    """Other namespaces, redirects and other content models give no words, and are counted by kind."""
-    pages = [
-        page("A", "dog"),
-        page("Old", "cat", redirect="A"),
-        page("Talk:A", "cat", namespace=1),
-        page("A.json", "cat", model="json"),
-        page("B", ""),
-    ]
-    block = count_block(Block("".join(pages).encode(), "test", Site()))
-    assert block.words[1:] == ["dog"]
-    assert block.pages == {"article": 2, "redirect": 1, "other_namespace": 1, "other_model": 1}
-    assert block.titles == ["A", "A.json", "B"]
-    assert block.redirects == [("Old", "A")]
+    """Words and bigrams of all runs equal a plain count, however little memory cuts the text into runs."""
+    folder = tmp_path_factory.mktemp("runs")
+    facts = write_runs(folder, documents, memory_bytes)
+    words, bigrams = naive_counts(documents)
+    assert runs_counts(folder) == (words, bigrams)
+    assert (facts.num_words, facts.num_pairs) == (words.total(), bigrams.total())
+    assert facts.num_runs == len(find_runs([str(folder)])) == len(list(folder.glob("*.json")))
 
 
 @pytest.mark.parametrize(
-    ("pair", "first", "second", "num_words", "num_pairs", "expected"),
+    ("text", "bigrams"),
     [
-        (8, 8, 8, 1024, 1024, 7.0),  # always together: log2(N / c)
-        (1, 32, 32, 1024, 1024, 0.0),  # as often as chance
-        (20, 28, 28, 64_000, 60_000, math.log2(20 / 60_000 / (28 / 64_000) ** 2)),
-        (10**9, 10**10, 10**10, 10**12, 10**12, math.log2(10)),
+        ("a b", {("a", "b"): 1}),
+        ("a\nb", {}),
+        ("a 's b", {}),
+        ("'s a b 's", {("a", "b"): 1}),
+        ("a 's 's\n\n 's b c", {("b", "c"): 1}),
+        ("a a a", {("a", "a"): 2}),
+        ("'s", {}),
+        ("", {}),
     ],
 )
-def test_pointwise_mutual_information(
-    pair: int, first: int, second: int, num_words: int, num_pairs: int, expected: float
-) -> None:
-    """The formula gives what its definition gives by hand."""
-    found = pointwise_mutual_information(pair, first, second, num_words, num_pairs)
-    assert found == pytest.approx(expected, abs=1e-12)
+def test_what_parts_two_words(tmp_path: Path, text: str, bigrams: dict[tuple[str, str], int]) -> None:
+    """A possessive and the end of a line part their neighbours, any number of them once; nothing else does."""
+    counter = NgramCounter(str(tmp_path), MIB)
+    counter.add(np.frombuffer(text.encode(), np.uint8), np.array([0, len(text)]))
+    counter.close()
+    assert runs_counts(tmp_path)[1] == bigrams
+
+
+def test_documents_and_calls_part_words(tmp_path: Path) -> None:
+    """The last word of a document and the first of the next are no bigram, within a call and between calls."""
+    counter = NgramCounter(str(tmp_path), MIB)
+    counter.add(np.frombuffer(b"xxa bc d", np.uint8), np.array([2, 5, 8]))  # offsets need not begin at 0
+    counter.add(*ragged([[["e", "f"]]]))
+    counter.close()
+    words, bigrams = runs_counts(tmp_path)
+    assert words == {"a": 1, "b": 1, "c": 1, "d": 1, "e": 1, "f": 1}
+    assert bigrams == {("a", "b"): 1, ("c", "d"): 1, ("e", "f"): 1}
+
+
+def test_no_run_without_words(tmp_path: Path) -> None:
+    """Text without words gives no run."""
+    assert write_runs(tmp_path, [[["'s"], []], []], MIB).num_runs == 0
+    assert not list(tmp_path.iterdir())
+
+
+def test_texts_longer_than_a_batch(tmp_path: Path) -> None:
+    """Batches of words end in the middle of lines, on breaks and on documents' ends without a trace."""
+    line = [f"w{number * number % 97}" for number in range(BATCH_WORDS - 2)]
+    documents = [[line, line[:1], line[:2]], [line], [line * 2], [["z"]]]
+    write_runs(tmp_path, documents, MIB)
+    assert runs_counts(tmp_path) == naive_counts(documents)
+
+
+def test_a_word_longer_than_the_memory(tmp_path: Path) -> None:
+    """Words of 10 MB are counted as any other, also beside each other and first of a run."""
+    huge, other = "a" * 10_000_000, "a" * 9_999_999 + "b"
+    documents = [[["x", huge, huge, other, "y"]], [[other]]]
+    write_runs(tmp_path, documents, 64 * KIB)
+    assert runs_counts(tmp_path) == naive_counts(documents)
+
+
+def test_words_with_one_hash_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Long words are equal when their bytes are: a hash that is the same for all of one call changes no count."""
+    find_words = ngrams._find_words
+
+    def colliding(*arguments: Any) -> int:
+        num_found = int(find_words(*arguments))
+        keys = arguments[4][:num_found]
+        keys[keys >= ngrams._LONG_MARK] = ngrams._LONG_MARK
+        return num_found
+
+    monkeypatch.setattr(ngrams, "_find_words", colliding)
+    documents = [[["longlonglong" + "ab"[number % 2] * (number % 5) for number in range(50)]]]
+    write_runs(tmp_path, documents, MIB)
+    assert runs_counts(tmp_path) == naive_counts(documents)
+
+
+def test_memory_is_bounded_where_every_word_is_new(tmp_path: Path) -> None:
+    """A text of distinct words alone, many times larger than the memory, never holds more than the memory."""
+    memory_bytes = 8 * MIB
+    texts = [ragged([[[f"{call * 20_000 + word:09d}" for word in range(20_000)]]]) for call in range(20)]
+    write_runs(tmp_path / "compiled", [[["longer than a short word"]]], MIB)
+    tracemalloc.start()
+    counter = NgramCounter(str(tmp_path), memory_bytes)
+    for text in texts:
+        counter.add(*text)
+    facts = counter.close()
+    assert tracemalloc.get_traced_memory()[1] < memory_bytes
+    tracemalloc.stop()
+    assert (facts.num_words, facts.num_pairs) == (400_000, 400_000 - len(texts))
+    assert facts.num_runs > 3
+
+
+def test_a_full_disk_is_a_mistake_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that cannot be written raises OutputError, which names it."""
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(runs, "write_numbers", full)
+    with pytest.raises(OutputError, match="run-00000: cannot be written: no space left"):
+        write_runs(tmp_path, [[["a", "b"]]], MIB)
+
+
+def test_a_run_cut_short_is_an_input_error(tmp_path: Path) -> None:
+    """Rows that are missing are noticed, with the file named."""
+    write_runs(tmp_path, [[["a", "b", "c"]]], MIB)
+    (run,) = find_runs([str(tmp_path)])
+    Path(run.path + ".rows").write_bytes(b"12345678")
+    with pytest.raises(InputError, match="expected 2 rows, found 1"):
+        run.rows(0, 2)
