@@ -1,4 +1,4 @@
-"""What wit.text.fold does to each code point, as arrays: the tables that the kernels of wit.tokens read.
+"""What wit.text.fold does to each code point, as arrays: the tables that wit.token_kernels reads.
 
 fold() is NFKC, apostrophes, case folding, and NFKC and apostrophes again. Case folding and apostrophes look at one
 code point at a time; NFKC also looks at neighbours, in two ways only (Unicode Standard Annex #15): marks are sorted by
@@ -22,32 +22,21 @@ import numpy as np
 import numpy.typing as npt
 
 from wit.text import fold
-
-NUM_CODE_POINTS = 0x40000
-"""Planes 0 to 3. Beyond them lie tags, variation selectors and private use alone; all of it is slow."""
-
-SLOW = 0
-"""Ask wit.text about the whole stretch up to the next SEPARATOR on both sides."""
-SEPARATOR = 1
-"""Folds to separators alone, and nothing after it can compose with it: no token and no fold reaches across."""
-SOFT_SEPARATOR = 2
-"""Folds to separators alone, but what follows may compose with it, as U+0338 does with "="."""
-APOSTROPHE = 3
-COPY = 4
-"""Part of a word, its own fold. So are the classes that follow, and no others."""
-MAP = 5
-"""Folds to other word characters alone: `maps`."""
-MARK = 6
-"""Its own fold, and it may compose with what stands before or change places with it."""
-
-CLASS_BITS, IS_S_BIT, GROUP_SHIFT, GROUP_MASK, PAYLOAD_SHIFT = 0x7, 0x8, 4, 0x7FF, 15
-"""Entry, 31 bits: class, whether its fold is "s", group (row of `composes`), payload.
-
-Payload: the number of a MAP in `maps`; canonical combining class << 8 | column of `composes` of a MARK.
-"""
-
-MAX_GROWTH = 2
-"""A MAP is at most so many times as long as its source, in bytes: it bounds the output of wit.tokens."""
+from wit.token_kernels import (
+    APOSTROPHE,
+    COPY,
+    GROUP_MASK,
+    GROUP_SHIFT,
+    IS_S_BIT,
+    MAP,
+    MARK,
+    MAX_GROWTH,
+    NUM_CODE_POINTS,
+    PAYLOAD_SHIFT,
+    SEPARATOR,
+    SLOW,
+    SOFT_SEPARATOR,
+)
 
 _BLOCK = 256
 

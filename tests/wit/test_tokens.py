@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 
 from tests.strategies import captions
 from wit.errors import ContractError
-from wit.folding import CLASS_BITS, COPY, GROUP_SHIFT, MARK, NUM_CODE_POINTS, SEPARATOR, SLOW, fold_table
+from wit.folding import fold_table
 from wit.text import normalise
-from wit.tokens import I64, U8, normal_form_array, normal_forms, normal_lines
+from wit.token_kernels import CLASS_BITS, COPY, GROUP_SHIFT, I64, MARK, NUM_CODE_POINTS, SEPARATOR, SLOW, U8
+from wit.tokens import normal_form_array, normal_forms, normal_lines
 
 EVERY = [chr(code) for code in range(NUM_CODE_POINTS) if not 0xD800 <= code < 0xE000]
 BEYOND = [chr(code) for code in (*range(0xE0000, 0xE0200), *range(NUM_CODE_POINTS, 0x110000, 0x1001))]
@@ -242,4 +243,4 @@ def test_the_command_line_does_not_load_the_compiler() -> None:
     """`wit.cli` and `wit.text` import neither numba nor the tables."""
     script = "import sys, wit.cli, wit.text, wit.matching; print(sorted(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
-    assert not [name for name in ("numba", "wit.tokens", "wit.folding") if f"'{name}'" in loaded]
+    assert not [name for name in ("numba", "wit.tokens", "wit.folding", "wit.token_kernels") if f"'{name}'" in loaded]
