@@ -1,0 +1,124 @@
+"""The files that a list is made from: found, copied here when they lie elsewhere, and hashed.
+
+What lies under a URL is copied once, over one connection, and a copy that was cut off goes on where it stopped: a dump
+is then read in parallel from the disk, and not from a server that allows two or three connections.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import IO
+
+from wit.errors import InputError
+from wit.processes import Pool
+from wit.progress import progress
+from wit.storage import (
+    base_name,
+    expand,
+    expand_files,
+    is_remote,
+    local_path,
+    make_folder,
+    open_input,
+    output_error,
+    size,
+)
+
+READ_BYTES = 1 << 20
+PARTIAL = ".partial"
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The files the list is made from."""
+
+    dumps: tuple[str, ...] = ()
+    pageviews: tuple[str, ...] = ()
+    wordnets: tuple[str, ...] = ()
+    """Folders."""
+
+
+def resolve_inputs(dumps: Iterable[str], pageviews: Iterable[str], wordnets: Iterable[str]) -> Inputs:
+    """Return the files that paths, URLs, brace and glob patterns name; raises InputError when one names nothing."""
+    return Inputs(_once(dumps, expand_files), _once(pageviews, expand_files), _once(wordnets, expand))
+
+
+def _once(patterns: Iterable[str], expanded: Callable[[str], list[str]]) -> tuple[str, ...]:
+    files = [file for pattern in patterns for file in expanded(pattern)]
+    twice = sorted(file for file, count in Counter(files).items() if count > 1)
+    if twice:
+        raise InputError(f"{twice[0]}: expected each input once, found it named twice")
+    return tuple(files)
+
+
+def local_copies(urls: Iterable[str], folder: str) -> dict[str, str]:
+    """Return, for each URL or path, a local path with its content: the file itself, or a copy of it in `folder`.
+
+    Raises InputError when a file cannot be read whole, OutputError when it cannot be copied.
+    """
+    remote = [url for url in urls if is_remote(url)]
+    with progress("copying", sum(map(size, remote)), "bytes") as advance:
+        copies = {url: _copy(url, folder, advance) for url in remote}
+    return {url: copies.get(url) or local_path(url) for url in urls}
+
+
+def _copy(url: str, folder: str, advance: Callable[[int], None]) -> str:
+    make_folder(folder)
+    name = hashlib.sha256(url.encode()).hexdigest()[:16]
+    copy = os.path.join(folder, f"{name}-{base_name(url)}")
+    if os.path.exists(copy):
+        advance(size(copy))
+        return copy
+    num_bytes = size(url)
+    with open_input(url) as source, open(copy + PARTIAL, "ab") as target:
+        _copy_rest(source, target, url, advance)
+        if target.tell() != num_bytes:
+            raise InputError(f"{url}: expected {num_bytes:,} bytes, read {target.tell():,}; run the same command again")
+        os.fsync(target.fileno())
+    os.replace(copy + PARTIAL, copy)
+    return copy
+
+
+def _copy_rest(source: IO[bytes], target: IO[bytes], url: str, advance: Callable[[int], None]) -> None:
+    done = target.tell()
+    advance(done)
+    try:
+        source.seek(done)
+        while block := source.read(READ_BYTES):
+            _write(target, block)
+            advance(len(block))
+    except OSError as error:
+        raise InputError(f"{url}: broke off while it was copied ({error}); run the same command again") from error
+
+
+def _write(target: IO[bytes], block: bytes) -> None:
+    try:
+        target.write(block)
+    except OSError as error:
+        raise output_error(target.name, error) from error
+
+
+def hash_files(paths: Mapping[str, str], pool: Pool) -> dict[str, str]:
+    """Return `size:sha256` of whole local files, keyed as they are."""
+    found: dict[str, str] = {}
+    with progress("hashing the input", len(paths), "files") as advance:
+
+        def keep(hashed: tuple[str, str]) -> None:
+            found.update([hashed])
+            advance(1)
+
+        pool.run((partial(_hash_file, name, path) for name, path in paths.items()), keep)
+    return {name: found[name] for name in paths}
+
+
+def _hash_file(name: str, path: str) -> tuple[str, str]:
+    digest = hashlib.sha256()
+    with open_input(path) as file:
+        while block := file.read(READ_BYTES):
+            digest.update(block)
+    return name, f"{size(path)}:{digest.hexdigest()}"
