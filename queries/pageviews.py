@@ -38,7 +38,7 @@ import pyarrow.compute as pc
 
 from queries.database import database, write_rows
 from queries.seams import Piece
-from queries.streams import compression_of, inflate
+from queries.streams import compression_of, content
 from queries.wikipedia import Damage, Site
 from wit.errors import InputError
 from wit.storage import ROW_GROUP_ROWS, TEMPORARY_PREFIX, is_remote, local_path, make_folder, open_input
@@ -197,11 +197,8 @@ class _Stream:
         try:
             if compression == "bzip2":
                 yield from self._bzip2()
-            elif compression == "none":
-                while piece := self._raw.read(BLOCK_BYTES):
-                    yield piece
             else:
-                for event in inflate(self._raw, compression):
+                for event in content(self._raw, compression):
                     yield event if isinstance(event, bytes) else self._damage(event.reason, event.detail)
         except OSError as error:
             yield self._damage("cut_short", f"cannot be read: {error}")
