@@ -22,7 +22,7 @@ from typing import IO
 
 from queries.pages import PAGE_START, empty_chunk, scan_pages
 from queries.seams import Body, Cutter, Event, Gap, PartEdges, Piece
-from queries.streams import OVERLAP_BYTES, STREAM_ERRORS, Failure, compression_of, decompressed, inflate
+from queries.streams import OVERLAP_BYTES, Failure, compression_of, content
 from queries.wikipedia import Chunk, Damage, Site, parse_header
 from wit.errors import InputError
 from wit.storage import filesystem, input_error, is_remote, open_input, output_error, size
@@ -90,28 +90,27 @@ def open_dump(url: str) -> Dump:
         raise InputError(f"{url}: expected a MediaWiki XML dump, found an empty file")
     compression = compression_of(magic, url)
     with open_input(url) as raw:
-        head = _read_head(decompressed(raw), url)
+        head = _read_head(content(raw, compression), url)
     num_bytes = _size(url)
     return Dump(url, num_bytes, compression, parse_header(head, url), _has_ranges(url, num_bytes))
 
 
-def _read_head(xml: IO[bytes], url: str) -> bytes:
+def _read_head(xml: Iterator[bytes | Failure], url: str) -> bytes:
     """Return a dump's XML up to its first page."""
     head = b""
-    while PAGE_START not in head and len(head) <= HEADER_BYTES:
-        try:
-            read = xml.read(1 << 16)
-        except STREAM_ERRORS as error:
-            raise InputError(f"{url}: expected a MediaWiki XML dump, its head is damaged: {error}") from error
-        if not read:
-            break
-        head += read
-        if _INDEX_LINE.match(head):
-            raise MultistreamIndex(f"{url}: expected a dump, found the index of one, which is not needed; leave it out")
-        if b"<mediawiki" not in head and PAGE_START not in head:
-            raise InputError(
-                f"{url}: expected a MediaWiki XML dump (plain, .bz2, .gz or .zst), found no <mediawiki> element"
-            )
+    with _reading(url):
+        for read in xml:
+            if isinstance(read, Failure):
+                raise InputError(f"{url}: expected a MediaWiki XML dump, its head is damaged: {read.detail}")
+            head += read
+            if PAGE_START in head or len(head) > HEADER_BYTES:
+                break
+    if _INDEX_LINE.match(head):
+        raise MultistreamIndex(f"{url}: expected a dump, found the index of one, which is not needed; leave it out")
+    if b"<mediawiki" not in head and PAGE_START not in head:
+        raise InputError(
+            f"{url}: expected a MediaWiki XML dump (plain, .bz2, .gz or .zst), found no <mediawiki> element"
+        )
     start = head.find(PAGE_START)
     if start < 0:
         found = "none in it" if b"</mediawiki>" in head else "that it breaks off before the first; fetch it again"
@@ -218,20 +217,20 @@ def _inflated_parts(
 ) -> Iterator[Part]:
     """Lay down XML, about `step` bytes a part, whatever was made of it before."""
     with open_input(dump.url) as raw, _reading(dump.url):
-        index = start = num_bytes = 0
+        index = start = end = num_bytes = 0
         held: list[bytes] = []
-        for found in inflate(raw, dump.compression):
+        for found in content(raw, dump.compression):
+            end = raw.tell()
             if isinstance(found, bytes):
                 num_bytes += len(found)
                 held += [found] if wanted(index) else []
                 if num_bytes < step:
                     continue
-            end = max(start, raw.tell())
             gap = _gap_of(found, dump, end) if isinstance(found, Failure) else None
             yield from _laid_down(Part(dump, index, start, end, gap=gap), held, spool, wanted)
             index, start, num_bytes, held = index + 1, end, 0, []
         if num_bytes:
-            yield from _laid_down(Part(dump, index, start, max(start, raw.tell())), held, spool, wanted)
+            yield from _laid_down(Part(dump, index, start, end), held, spool, wanted)
 
 
 def _gap_of(failure: Failure, dump: Dump, end: int) -> Gap:

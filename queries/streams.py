@@ -18,6 +18,8 @@ STREAM_ERRORS = (EOFError, OSError, zlib.error, ValueError)
 OVERLAP_BYTES = 4 << 20  # of a bzip2 file, read past a part when the end of its last block is not found nearer
 
 _STORED_BYTES = 1 << 14  # decompressed at a time: what the last step before a damaged place gives is lost
+_BZIP2_STEP = 64  # only heads are read so
+_ZSTD_STEP = 1 << 12  # decompressed at a time, for the same reason
 _INFLATED_BYTES = 1 << 20  # the most that a step gives at once, however well it is compressed
 _GZIP = b"\x1f\x8b"
 
@@ -83,9 +85,33 @@ def _open_zstd(raw: IO[bytes]) -> IO[bytes]:
     return io.BufferedReader(pa.CompressedInputStream(pa.PythonFile(raw, mode="r"), "zstd"))
 
 
-def inflate(raw: IO[bytes], compression: str) -> Iterator[bytes | Failure]:
-    """Yield the content of a gzip or zstd file, and, where it cannot be read any further, why."""
-    return _inflate_gzip(raw) if compression == "gzip" else _inflate_zstd(raw)
+def content(raw: IO[bytes], compression: str) -> Iterator[bytes | Failure]:
+    """Yield a file's content in small pieces, and, where it cannot be read any further, why."""
+    return _CONTENTS[compression](raw)
+
+
+def _read_plain(raw: IO[bytes]) -> Iterator[bytes | Failure]:
+    while data := raw.read(_STORED_BYTES):
+        yield data
+
+
+def _inflate_bzip2(raw: IO[bytes]) -> Iterator[bytes | Failure]:
+    stored = raw.read(_BZIP2_STEP)
+    while stored:
+        stream = bz2.BZ2Decompressor()
+        while not stream.eof:
+            if not stored:
+                yield Failure("cut_short", "the file ends inside a bzip2 stream")
+                return
+            try:
+                data = stream.decompress(stored)
+            except OSError as error:
+                yield Failure("corrupt_block", str(error))
+                return
+            if data:
+                yield data
+            stored = b"" if stream.eof else raw.read(_BZIP2_STEP)
+        stored = stream.unused_data or raw.read(_BZIP2_STEP)
 
 
 def _inflate_gzip(raw: IO[bytes]) -> Iterator[bytes | Failure]:
@@ -97,12 +123,12 @@ def _inflate_gzip(raw: IO[bytes]) -> Iterator[bytes | Failure]:
                 yield Failure("cut_short", "the file ends inside a gzip member")
                 return
             try:
-                xml = member.decompress(stored, _INFLATED_BYTES)
+                data = member.decompress(stored, _INFLATED_BYTES)
             except zlib.error as error:
                 yield Failure("corrupt_gzip", str(error))
                 return
-            if xml:
-                yield xml
+            if data:
+                yield data
             stored = member.unconsumed_tail or (b"" if member.eof else raw.read(_STORED_BYTES))
         stored = member.unused_data or raw.read(_STORED_BYTES)
         if len(stored) < len(_GZIP):
@@ -117,13 +143,19 @@ def _inflate_zstd(raw: IO[bytes]) -> Iterator[bytes | Failure]:
 
     stream = pa.CompressedInputStream(pa.PythonFile(raw, mode="r"), "zstd")
     try:
-        while xml := stream.read(_STORED_BYTES):
-            yield xml
+        while data := stream.read(_ZSTD_STEP):
+            yield data
     except OSError as error:
         reason = "cut_short" if "Truncated" in str(error) else "corrupt_zstd"
         yield Failure(reason, str(error), padding="Unknown frame descriptor" in str(error))
 
 
+_CONTENTS: dict[str, Callable[[IO[bytes]], Iterator[bytes | Failure]]] = {
+    "none": _read_plain,
+    "bzip2": _inflate_bzip2,
+    "gzip": _inflate_gzip,
+    "zstd": _inflate_zstd,
+}
 _OPENERS: dict[str, Callable[[IO[bytes]], Any]] = {
     "bzip2": bz2.BZ2File,
     "gzip": lambda raw: gzip.GzipFile(fileobj=raw),
