@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import IO
 
-from queries.pages import PAGE_START, empty_chunk, scan_pages
+from queries.pages import DUMP_END, PAGE_START, empty_chunk, scan_pages
 from queries.seams import Body, Cutter, Event, Gap, PartEdges, Piece
 from queries.streams import OVERLAP_BYTES, Failure, compression_of, content
 from queries.wikipedia import Chunk, Damage, Site, parse_header
@@ -113,7 +113,7 @@ def _read_head(xml: Iterator[bytes | Failure], url: str) -> bytes:
         )
     start = head.find(PAGE_START)
     if start < 0:
-        found = "none in it" if b"</mediawiki>" in head else "that it breaks off before the first; fetch it again"
+        found = "none in it" if DUMP_END in head else "that it breaks off before the first; fetch it again"
         raise InputError(f"{url}: expected a dump with pages, found {found}")
     return head[:start]
 
@@ -338,6 +338,7 @@ class _Stored:
 
     def __init__(self, part: Part) -> None:
         self._url, self._base = (part.path, part.start) if part.path is not None else (part.dump.url, 0)
+        self._size = part.dump.size if part.path is None else 0
         self._file: IO[bytes] | None = None
 
     def __call__(self, start: int, end: int) -> bytes:
@@ -347,13 +348,22 @@ class _Stored:
                 if self._file is None:
                     self._file = open_input(self._url)
                 self._file.seek(start - self._base)
-                return _read_fully(self._file, end - start)
+                data = _read_fully(self._file, end - start)
             except _network_errors() as error:
                 self.close()
                 if attempt == ATTEMPTS or not is_remote(self._url):
                     raise _unreadable(self._url, error) from error
                 time.sleep(attempt)
+            else:
+                self._check(start, end, len(data))
+                return data
         raise AssertionError("unreachable")
+
+    def _check(self, start: int, end: int, num_bytes: int) -> None:
+        expected = min(end, self._size) - start if self._size else num_bytes
+        if num_bytes < expected:
+            found = f"found its end at {start + num_bytes:,}; it has changed since it was opened"
+            raise InputError(f"{self._url}: expected {self._size:,} bytes, {found}")
 
     def close(self) -> None:
         if self._file is not None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     U8 = npt.NDArray[np.uint8]
     I64 = npt.NDArray[np.int64]
 
-PAGE_START, PAGE_END = b"<page>", b"</page>"
+PAGE_START, PAGE_END, DUMP_END = b"<page>", b"</page>", b"</mediawiki>"
 MAX_PAGE_BYTES = 64 << 20  # MediaWiki stops a page at 2 MiB of text; beyond this the file is no dump
 NAMED_BYTES = 1 << 16  # a page's title stands in its first lines
 _DECODED_BYTES = 1 << 18  # decoded at a time to check UTF-8: stays in the cache

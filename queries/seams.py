@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from queries.pages import MAX_PAGE_BYTES, NAMED_BYTES, PAGE_END, PAGE_START, find_content, title_in
+from queries.pages import DUMP_END, MAX_PAGE_BYTES, NAMED_BYTES, PAGE_END, PAGE_START, find_content, title_in
 from queries.wikipedia import Damage
 
 
@@ -160,13 +160,13 @@ class Cutter:
         return pieces[-1].offset + len(pieces[-1].xml) * self.exact
 
     def _shortened(self, piece: Piece, start: int) -> list[Event]:
-        """Return a piece without a whole page as it is, or, when no page can be that long, what must be known of it."""
+        """Return what must be known of a piece without a whole page: all of it, unless its pages are lost anyway."""
+        if self.rest and start < 0:  # after a gap: what ends here, and what begins at the very end
+            marks = [mark for mark in (PAGE_END, DUMP_END) if mark in piece.xml]
+            return [Piece(piece.offset, b"".join(marks) + piece.xml[-len(DUMP_END) :])]
         if len(piece.xml) <= MAX_PAGE_BYTES:
             return [piece]
-        if self.rest and start < 0:  # after a gap: lost anyway
-            ended = PAGE_END if PAGE_END in piece.xml else b""
-            return [Piece(piece.offset, ended + piece.xml[-len(PAGE_START) :])]
-        kept = piece.xml[: max(start, 0) + NAMED_BYTES] if start >= 0 else b""
+        kept = piece.xml[: start + NAMED_BYTES] if start >= 0 else b""
         detail = f"no </page> in {len(piece.xml) - max(start, 0):,} bytes"
         return [Piece(piece.offset, kept), Gap(piece.offset + max(start, 0) * self.exact, "page_too_long", detail)]
 
@@ -187,7 +187,7 @@ class _Segment:
 
 def _judge(rest: list[Event], url: str, at_start: bool, end_of_file: bool) -> Iterator[Damage]:
     segments, gaps = _segments(rest)
-    ended = [b"</mediawiki>" in segment.xml for segment in segments]
+    ended = [DUMP_END in segment.xml for segment in segments]
     for index, gap in enumerate(gaps):
         harmless = gap.padding and end_of_file and any(ended[: index + 1])
         if not harmless or any(segment.open_page for segment in segments[index + 1 :]):

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import bz2
-import gzip
-import io
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import IO
 
 from wit.errors import InputError
-
-STREAM_ERRORS = (EOFError, OSError, zlib.error, ValueError)
-"""What reading a damaged stream raises."""
 
 OVERLAP_BYTES = 4 << 20  # of a bzip2 file, read past a part when the end of its last block is not found nearer
 
@@ -47,42 +42,6 @@ def compression_of(magic: bytes, url: str) -> str:
     if magic[1:4] == _SKIPPABLE and magic[0] >> 4 == 5:
         return "zstd"
     return next((name for signature, name in _MAGICS.items() if magic.startswith(signature)), "none")
-
-
-def decompressed(raw: IO[bytes]) -> IO[bytes]:
-    """Return a file's content, decompressed when its first bytes are those of bzip2, gzip or zstd.
-
-    Reading from it raises one of STREAM_ERRORS where the file is damaged.
-    """
-    magic = raw.read(6)
-    try:
-        raw.seek(0)
-    except (ValueError, OSError):  # the stream of a server that does not serve ranges
-        raw = io.BufferedReader(_Rewound(magic, raw))
-    opener = _OPENERS.get(compression_of(magic, "input"))
-    return opener(raw) if opener else raw
-
-
-class _Rewound(io.RawIOBase):
-    """A stream with the bytes that were read from it put back."""
-
-    def __init__(self, head: bytes, raw: IO[bytes]) -> None:
-        self._head, self._raw = head, raw
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        data = self._head[: len(buffer)] or self._raw.read(len(buffer))
-        self._head = self._head[len(data) :]
-        buffer[: len(data)] = data
-        return len(data)
-
-
-def _open_zstd(raw: IO[bytes]) -> IO[bytes]:
-    import pyarrow as pa
-
-    return io.BufferedReader(pa.CompressedInputStream(pa.PythonFile(raw, mode="r"), "zstd"))
 
 
 def content(raw: IO[bytes], compression: str) -> Iterator[bytes | Failure]:
@@ -155,9 +114,4 @@ _CONTENTS: dict[str, Callable[[IO[bytes]], Iterator[bytes | Failure]]] = {
     "bzip2": _inflate_bzip2,
     "gzip": _inflate_gzip,
     "zstd": _inflate_zstd,
-}
-_OPENERS: dict[str, Callable[[IO[bytes]], Any]] = {
-    "bzip2": bz2.BZ2File,
-    "gzip": lambda raw: gzip.GzipFile(fileobj=raw),
-    "zstd": _open_zstd,
 }

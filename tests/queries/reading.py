@@ -59,7 +59,7 @@ def read_parts(dump: Dump, part_bytes: int | None, chunk_bytes: int, spool: Path
         sizes.append(part.size)
         if part.path is not None:
             Path(part.path).unlink()
-    assert sum(sizes) in (dump.size, 0) or part.gap is not None
+    assert not dump.size or sum(sizes) == dump.size or part.gap is not None
     for chunk in stitch(edges, dump):
         found.add(chunk)
     return found

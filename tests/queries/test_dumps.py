@@ -9,16 +9,17 @@ import random
 import re
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 from queries import pages, seams
 from queries.bzip2 import find_magics
-from queries.dumps import MultistreamIndex, open_dump, parts
-from queries.streams import decompressed
+from queries.dumps import MultistreamIndex, Part, PartReader, open_dump, parts
 from queries.wikipedia import Damage
 from tests.queries.dumps import dump, forms, header, page, zstd
 from tests.queries.reading import Found, read_dump
@@ -293,18 +294,22 @@ def test_a_missing_dump_is_named(tmp_path: Path) -> None:
         open_dump(str(tmp_path))
 
 
-def test_lines_of_any_compressed_file_can_be_read(tmp_path: Path) -> None:
-    """What `decompressed` returns gives the same lines for each compression."""
-    lines = b"one\ntwo\nthree" * 1000
-    for data in (lines, gzip.compress(lines), bz2.compress(lines), zstd(lines[:100], lines[100:])):
-        with _written(tmp_path, "lines", data).open("rb") as raw:
-            assert list(decompressed(raw)) == lines.splitlines(keepends=True)
+def test_a_file_that_shrinks_while_it_is_read_is_named(tmp_path: Path) -> None:
+    """Parts of a file that has become shorter since it was opened are not silently empty."""
+    for name in ("a.xml", "cut.xml.bz2"):
+        path = _written(tmp_path, name, FORMS[name])
+        last = list(parts(open_dump(str(path)), str, lambda _: True, 500))[-1]
+        _written(tmp_path, name, FORMS[name][:-300])
+        with pytest.raises(InputError, match="it has changed since it was opened"):
+            list(PartReader(last))
 
 
 class _Handler(http.server.SimpleHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     data: bytes
     ranges: bool
+    sized: bool
+    failures: ClassVar[list[int]]
 
     def do_HEAD(self) -> None:
         self._send(body=False)
@@ -313,6 +318,9 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
         self._send(body=True)
 
     def _send(self, body: bool) -> None:
+        if body and self.failures and not self.failures.pop():
+            self.close_connection = True
+            return
         asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
         data = self.data
         if asked and self.ranges:
@@ -323,7 +331,10 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
             self.send_response(200)
         if self.ranges:
             self.send_header("Accept-Ranges", "bytes")
-        self.send_header("Content-Length", str(len(data)))
+        if self.sized:
+            self.send_header("Content-Length", str(len(data)))
+        else:
+            self.close_connection = True
         self.end_headers()
         if body:
             self.wfile.write(data)
@@ -333,8 +344,10 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
 
 
 @contextmanager
-def _served(data: bytes, ranges: bool) -> Iterator[str]:
-    handler = type("Handler", (_Handler,), {"data": data, "ranges": ranges})
+def _served(data: bytes, ranges: bool, sized: bool = True, failures: Iterable[int] = ()) -> Iterator[str]:
+    """Serve one file; `failures`: from the last to the first request for content, 0 for one that is not answered."""
+    fields = {"data": data, "ranges": ranges, "sized": sized, "failures": list(failures)}
+    handler = type("Handler", (_Handler,), fields)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -353,6 +366,30 @@ def test_a_dump_is_read_from_a_server(tmp_path: Path, name: str, ranges: bool) -
         assert open_dump(url).ranges == ranges
         found = read_dump(url, 700, spool=None if ranges and name[-3:] in ("xml", "bz2") else tmp_path)
     assert (found, found.damage) == (EXPECTED, [])
+
+
+@pytest.mark.parametrize("name", ["a.xml", "cut.xml.bz2", "a.xml.gz"])
+def test_a_dump_is_read_from_a_server_that_does_not_tell_its_size(tmp_path: Path, name: str) -> None:
+    """Sent without a length, until the connection ends, a dump is read as any other."""
+    with _served(FORMS[name], ranges=False, sized=False) as url:
+        assert open_dump(url).size == 0
+        found = read_dump(url, 700, spool=tmp_path)
+    assert (found, found.damage) == (EXPECTED, [])
+
+
+def test_a_part_is_asked_for_again_when_the_network_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that is closed without an answer is tried again; when it always is, the dump cannot be read."""
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    with _served(FORMS["a.xml"], ranges=True) as url:
+        dump = open_dump(url)
+    for answers, whole in (([1] * 9 + [0] * 2, True), ([0] * 99, False)):
+        with _served(FORMS["a.xml"], ranges=True, failures=answers) as url:
+            reader = PartReader(Part(replace(dump, url=url), 0, 0, dump.size))
+            if whole:
+                assert sum(chunk.kinds.total() for chunk in reader) == 7
+            else:
+                with pytest.raises(InputError, match="cannot be read"):
+                    list(reader)
 
 
 @pytest.mark.parametrize(
