@@ -40,7 +40,7 @@ _LANGUAGES = """
 LANGUAGES = frozenset(_LANGUAGES.split())
 """Prefixes of interlanguage links: the codes of Wikipedia's editions."""
 
-_FIRST_TEXT_BYTE = 2
+_FIRST_TEXT_BYTE = 3
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ _HASH, _AMPERSAND, _ZERO, _NINE, _SEMICOLON, _X, _UNDERSCORE = b"#&09;x_"
 _WIDE = 4  # may begin a white space of more than one byte
 _WHITE = np.array([int(byte < 128 and chr(byte).isspace()) for byte in range(256)])
 _WHITE[[0xC2, 0xE1, 0xE2, 0xE3]] = _WIDE
-_UPPER = np.array([65 <= byte <= 90 for byte in range(256)])
+_MAGIC = np.array([byte >= 0x80 or byte in b"ABCDEFGHIJKLMNOPQRSTUVWXYZ_" for byte in range(256)])
+_FEWEST_LETTERS, _MOST_LETTERS = 2, 30  # of a magic word, in any edition's language
 _ALPHANUMERIC = np.array([byte < 128 and chr(byte).isalnum() for byte in range(256)])
 _DIGITS = np.array(
     [int(chr(byte), 16) if byte < 128 and chr(byte) in "0123456789abcdefABCDEF" else 16 for byte in range(256)]
@@ -25,6 +26,7 @@ _ONE = np.uint64(1)
 _LINE_ENDS = np.arange(256) == _LF
 _MARKS = np.isin(np.arange(256), list(b"\n&_\0"))
 _WORD_MARKS = np.isin(np.arange(256), list(b"_\0"))
+_WORDS = np.array([byte >= 0x80 or chr(byte).isalnum() for byte in range(256)])
 _REFERENCES = np.arange(256) == _AMPERSAND
 
 _MOST_DIGITS, _MOST_HEX_DIGITS = 7, 6
@@ -123,14 +125,19 @@ def _seek(text: U8, start: int, end: int, marks: Bools) -> int:
 @kernel
 def _magic_word_end(text: U8, i: int, end: int) -> int:
     """Return where the magic word that begins at i ends; i when none does."""
-    if i + 1 >= end or text[i + 1] != _UNDERSCORE:
+    if i + 2 >= end or text[i + 1] != _UNDERSCORE or text[i + 2] == _UNDERSCORE:
         return i
     after = i + 2
-    while after < end and after - i <= 32 and _UPPER[text[after]]:
+    letters = 0
+    while after + 1 < end and letters < _MOST_LETTERS:
+        if not _MAGIC[text[after]] or (text[after] == text[after + 1] == _UNDERSCORE):
+            break
         after += 1
-    if not 3 <= after - i - 2 <= 30 or after + 1 >= end:
-        return i
-    return after + 2 if text[after] == text[after + 1] == _UNDERSCORE else i
+        while text[after] & 0xC0 == 0x80:
+            after += 1
+        letters += 1
+    closed = after + 1 < end and text[after] == text[after + 1] == _UNDERSCORE
+    return after + 2 if closed and letters >= _FEWEST_LETTERS else i
 
 
 @kernel
@@ -278,11 +285,14 @@ def _decode(text: U8, start: int, end: int, entities: Entities, out: U8) -> int:
 
 @kernel
 def _put_lines(text: U8, start: int, end: int, page_start: int, out: U8, o: int) -> int:
-    """Append the lines of text[start:end], stripped, without blank ones, to what of a page begins at page_start."""
+    """Append the lines of text[start:end], stripped, to what of a page begins at page_start.
+
+    A line without a letter or digit is blank or left over from what was cut.
+    """
     while start < end:
         stop = _seek(text, start, end, _LINE_ENDS)
         first, last = _trim(text, start, stop)
-        if first < last:
+        if _seek(text, first, last, _WORDS) < last:
             if o > page_start:
                 out[o] = _LF
                 o += 1

@@ -6,19 +6,24 @@ import numpy as np
 
 from queries.wikitext.kernel import I64, U8, Bools, kernel
 
-_PARTED, _LF = 1, 10
-_BLANK, _QUOTE, _DASH, _EQUALS, _OPEN, _BAR = b" '-={|"
+_PARTED, _GAP, _TAB, _LF = 1, 2, 9, 10
+_BLANK, _QUOTE, _DASH, _COLON, _SEMICOLON, _EQUALS, _OPEN, _BAR = b" '-:;={|"
 
 _WIDE = 4  # may begin a white space of more than one byte
 _WHITE = np.array([int(byte < 128 and chr(byte).isspace()) for byte in range(256)])
 _WHITE[[0xC2, 0xE1, 0xE2, 0xE3]] = _WIDE
+_WHITE[_GAP] = 1
 _ONE = np.uint64(1)
 _QUOTES = np.arange(256) == _QUOTE
-_MARKS = np.isin(np.arange(256), list(b"\n'\1"))
+_MARKS = np.isin(np.arange(256), list(b"\n'\1\2"))
+_GAPS = np.arange(256) == _GAP
+_NO_GAP_BEFORE = np.isin(np.arange(256), list(b" \t.,;:!?)"))
 _LIST = np.isin(np.arange(256), list(b"*#:;"))
 
 _ITALIC, _BOLD, _BOTH = 2, 3, 5  # apostrophes of a mark
-_NONE, _ALONE, _ROW = range(3)  # a line of a paragraph; a list item or heading; a rule or a row of a broken table
+_NONE, _ALONE, _TERM, _ROW = range(4)
+"""Kinds of lines: of a paragraph; a list item, heading, rule or preformatted; a term, maybe with its definition; a row
+of a broken table."""
 
 
 def lines(text: U8, offsets: I64) -> tuple[U8, I64]:
@@ -32,7 +37,7 @@ def lines(text: U8, offsets: I64) -> tuple[U8, I64]:
 
 @kernel
 def _white(text: U8, i: int, end: int) -> int:
-    """Return how many bytes the white space at i has, as str.isspace() sees it; 0 when there is none."""
+    """Return how many bytes the white space at i has, as str.isspace() sees it, or a gap; 0 for none."""
     width = int(_WHITE[text[i]])
     if width != _WIDE:
         return width
@@ -159,11 +164,13 @@ def _without_mark(line: U8, start: int, end: int) -> tuple[int, int, int]:
     if _LIST[first]:
         while start < end and (_LIST[line[start]] or line[start] == _BLANK):
             start += 1
-        return _ALONE, start, end
+        return _TERM if first == _SEMICOLON else _ALONE, start, end
     if first == _BAR or (first == _OPEN and start + 1 < end and line[start + 1] == _BAR):
         return _ROW, end, end
     if first == _DASH and end - start >= 4 and line[start + 1] == line[start + 2] == line[start + 3] == _DASH:
-        return _ROW, end, end
+        while start < end and line[start] == _DASH:
+            start += 1
+        return _ALONE, start, end
     if first == _EQUALS and line[end - 1] == _EQUALS and end - start > 2:
         while start < end and line[start] == _EQUALS:
             start += 1
@@ -174,41 +181,77 @@ def _without_mark(line: U8, start: int, end: int) -> tuple[int, int, int]:
 
 
 @kernel
-def _line_end(text: U8, i: int, end: int) -> tuple[int, bool]:
-    """Return where the line ends that i lies in, and whether it may hold apostrophe markup."""
-    marked = False
+def _fill_gaps(text: U8, start: int, end: int, out: U8) -> int:
+    """Write a line with a space for each gap inside it that has no white space or closing punctuation beside it."""
+    o = 0
+    i = start
+    while True:
+        gap = _seek(text, i, end, _GAPS)
+        o = _copy(text, i, gap, out, o)
+        if gap == end:
+            return o
+        i = gap
+        while text[i] == _GAP:
+            i += 1
+        if not (text[gap - 1] == _BLANK or text[gap - 1] == _TAB or _NO_GAP_BEFORE[text[i]]):
+            out[o] = _BLANK
+            o += 1
+
+
+@kernel
+def _part_definition(line: U8, start: int, end: int) -> None:
+    """Turn the first colon of a term's line, with the space beside it, into a line end."""
+    for i in range(start, end - 1):
+        if (line[i] == _BLANK and line[i + 1] == _COLON) or (line[i] == _COLON and line[i + 1] == _BLANK):
+            line[i] = _LF
+            line[i + 1] = _BLANK
+            return
+
+
+@kernel
+def _line_end(text: U8, i: int, end: int) -> tuple[int, bool, bool]:
+    """Return where the line ends that i lies in, whether it holds gaps, and whether it may hold apostrophe markup."""
+    gaps = quotes = False
     while True:
         i = _seek(text, i, end, _MARKS)
         if i >= end or text[i] == _LF:
             break
-        marked |= text[i] == _PARTED or (i + 1 < end and text[i + 1] == _QUOTE)
+        gaps |= text[i] == _GAP
+        quotes |= text[i] == _PARTED or (text[i] == _QUOTE and i + 1 < end and text[i + 1] == _QUOTE)
         i += 1
-    return i, marked
+    return i, gaps, quotes
 
 
 @kernel
-def _page_lines(text: U8, start: int, end: int, unmarked: U8, out: U8, o: int) -> int:
+def _page_lines(text: U8, start: int, end: int, filled: U8, unmarked: U8, out: U8, o: int) -> int:
     open_paragraph = False
     while start < end:
-        stop, marked = _line_end(text, start, end)
+        stop, gaps, quotes = _line_end(text, start, end)
         line = text
         first, last = _trim(text, start, stop)
-        start = stop + 1
-        if marked:
+        if gaps:
+            first, last = 0, _fill_gaps(line, first, last, filled)
+            line = filled
+        if quotes:
+            first, last = 0, _drop_quotes(line, first, last, unmarked)
             line = unmarked
-            first, last = 0, _drop_quotes(text, first, last, unmarked)
         kind = _ROW
         if first < last:
             kind, first, last = _without_mark(line, first, last)
+        if kind == _NONE and text[start] == _BLANK:
+            kind = _ALONE  # preformatted
         if open_paragraph:
             out[o] = _BLANK if kind == _NONE else _LF
             o += 1
         open_paragraph = kind == _NONE
         if first < last:
             o = _copy(line, first, last, out, o)
-            if kind == _ALONE:
+            if kind == _TERM:
+                _part_definition(out, o - (last - first), o)
+            if not open_paragraph:
                 out[o] = _LF
                 o += 1
+        start = stop + 1
     if open_paragraph:
         out[o] = _LF
         o += 1
@@ -217,8 +260,8 @@ def _page_lines(text: U8, start: int, end: int, unmarked: U8, out: U8, o: int) -
 
 @kernel
 def _lines(text: U8, offsets: I64, out: U8, out_offsets: I64) -> None:
-    unmarked = np.empty(text.size, np.uint8)
+    filled, unmarked = np.empty(text.size, np.uint8), np.empty(text.size, np.uint8)
     o = 0
     for page in range(offsets.size - 1):
-        o = _page_lines(text, offsets[page], offsets[page + 1], unmarked, out, o)
+        o = _page_lines(text, offsets[page], offsets[page + 1], filled, unmarked, out, o)
         out_offsets[page + 1] = o

@@ -7,7 +7,7 @@ import numpy as np
 from queries.wikitext.kernel import I64, U8, Bools, kernel
 from queries.wikitext.letters import Prefixes
 
-_TAB = 9
+_GAP, _TAB = 2, 9
 _BLANK, _SLASH, _COLON, _OPEN, _CLOSE, _UNDERSCORE, _BAR = b" /:[]_|"
 
 _SCHEMES = ("http", "https", "ftp", "ftps", "gopher", "irc", "ircs", "sftp", "ssh", "svn", "git", "telnet", "nntp")
@@ -28,6 +28,7 @@ _OPENS = np.arange(256) == _OPEN
 _BRACKETS = np.isin(np.arange(256), (_OPEN, _CLOSE))
 _COLONS = np.arange(256) == _COLON
 _NOT_URL = np.where(np.isin(np.arange(256), list(b'[]<>"\0')), 1, _WHITE)
+_WHITE[_GAP] = 1  # but part of a URL
 _NOT_TARGET = np.isin(np.arange(256), list(b"[]|:"))
 _NOT_LABEL = np.isin(np.arange(256), list(b"[]|"))
 _NOT_PREFIX = np.isin(np.arange(256), list(b"[]|:{}<>\n"))
@@ -62,7 +63,7 @@ def drop_urls(text: U8, offsets: I64, letters: U8) -> tuple[U8, I64]:
 
 @kernel
 def _white(text: U8, i: int, end: int) -> int:
-    """Return how many bytes the white space at i has, as str.isspace() sees it; 0 when there is none."""
+    """Return how many bytes the white space at i has, as str.isspace() sees it, or a gap; 0 for none."""
     width = int(_WHITE[text[i]])
     if width != _WIDE:
         return width

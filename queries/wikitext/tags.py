@@ -34,13 +34,15 @@ _INITIALS = np.array([sum(name < chr(byte) for name in _KIND_OF) for byte in ran
 """Names are sorted; those with the first letter b have the indices _INITIALS[b] to _INITIALS[b + 1]."""
 _NO_TAG, _COMMENT = -2, -1  # in place of the index of a tag's name
 
-_STRIPPED, _PARTED, _LF = 0, 1, 10
+_STRIPPED, _PARTED, _GAP, _TAB, _LF = 0, 1, 2, 9, 10
 _BLANK, _BANG, _QUOTE, _DASH, _SLASH, _ZERO, _LESS, _GREATER = b" !'-/0<>"
 
 _ONE = np.uint64(1)
 _OPENS = np.arange(256) == _LESS
 _DASHES = np.arange(256) == _DASH
 _ENDS = np.isin(np.arange(256), (_LESS, _GREATER))
+_NO_GAP_BEHIND = np.isin(np.arange(256), list(b" \t\n\2"))
+_NO_GAP_BEFORE = np.isin(np.arange(256), list(b" \t\n.,;:!?)"))
 _LOWER = np.arange(256, dtype=np.uint8)
 _LOWER[ord("A") : ord("Z") + 1] += 32
 _ALPHANUMERIC = np.array([byte < 128 and chr(byte).isalnum() for byte in range(256)])
@@ -107,11 +109,26 @@ def _seek(text: U8, start: int, end: int, marks: Bools) -> int:
 
 
 @kernel
-def _keep(text: U8, start: int, end: int, out: U8, o: int) -> int:
-    """Append what follows a cut, so that apostrophes on either side of it stay two marks. Needs 0 < o."""
-    if start < end and text[start] == _QUOTE and out[o - 1] == _QUOTE:
-        out[o] = _PARTED
+def _gap(out: U8, o: int) -> int:
+    """Append a gap, for a cut of something that a reader sees, unless white space lies before it. Needs 0 < o."""
+    if not _NO_GAP_BEHIND[out[o - 1]]:
+        out[o] = _GAP
         o += 1
+    return o
+
+
+@kernel
+def _keep(text: U8, start: int, end: int, out: U8, o: int) -> int:
+    """Append what follows a cut, so that apostrophes on either side of it stay two marks.
+
+    A gap goes when white space or closing punctuation follows. Needs 0 < o.
+    """
+    if start < end:
+        if out[o - 1] == _GAP and _NO_GAP_BEFORE[text[start]]:
+            o -= 1
+        elif text[start] == _QUOTE and out[o - 1] == _QUOTE:
+            out[o] = _PARTED
+            o += 1
     return _copy(text, start, end, out, o)
 
 
@@ -168,6 +185,26 @@ def _comment_end(text: U8, i: int, end: int) -> int:
 
 
 @kernel
+def _comment(text: U8, page: int, kept: int, i: int, end: int) -> tuple[int, int]:
+    """Return which span goes with the comment at i: a line that holds comments alone goes with one of its line ends."""
+    front = i
+    while front > kept and (text[front - 1] == _BLANK or text[front - 1] == _TAB):
+        front -= 1
+    first_end = after = _comment_end(text, i + 4, end)
+    if front != page and (front == kept or text[front - 1] != _LF):
+        return i, first_end
+    while True:
+        while after < end and (text[after] == _BLANK or text[after] == _TAB):
+            after += 1
+        if after == end or text[after] == _LF:
+            return (front, after) if front == page else (front - 1, after)
+        name, opened = _opener(text, after, end)
+        if name != _COMMENT:
+            return i, first_end
+        after = _comment_end(text, opened, end)
+
+
+@kernel
 def _closer(text: U8, i: int, end: int, name: int) -> tuple[int, int]:
     """Return where the next closing tag of a name begins and ends; (end, end) without one."""
     first = int(_NAME_OFFSETS[name])
@@ -218,11 +255,16 @@ def _strip_page(text: U8, start: int, end: int, out: U8, o: int, starts: I64, en
         if name == _NO_TAG:
             i += 1
             continue
+        if name == _COMMENT:
+            front, after = _comment(text, start, kept, i, end)
+            o = _keep(text, kept, front, out, o)
+            i = kept = after
+            continue
         o = _keep(text, kept, i, out, o)
         i = kept = opened
-        if name == _COMMENT:
-            i = kept = _comment_end(text, opened, end)
-        elif text[opened - 2] != _SLASH and not unclosed[name]:
+        if text[opened - 2] == _SLASH:
+            o = o if _KINDS[name] == _LITERAL else _gap(out, o)
+        elif not unclosed[name]:
             stop, after = _closer(text, opened, end, name)
             if stop == end:
                 unclosed[name] = True
@@ -231,6 +273,8 @@ def _strip_page(text: U8, start: int, end: int, out: U8, o: int, starts: I64, en
                 starts[count], ends[count] = opened, stop
                 o = _mark(count - first, out, o)
                 count += 1
+            else:
+                o = _gap(out, o)
             i = kept = after
     return _keep(text, kept, end, out, o), count
 

@@ -6,23 +6,32 @@ import numpy as np
 
 from queries.wikitext.kernel import I64, U8, Bools, kernel
 
-_PARTED, _TAB, _LF = 1, 9, 10
-_BLANK, _QUOTE, _OPEN, _BAR, _CLOSE = b" '{|}"
+_PARTED, _GAP, _TAB, _LF = 1, 2, 9, 10
+_BLANK, _BANG, _QUOTE, _EQUALS, _S, _OPEN, _BAR, _CLOSE = b" !'=s{|}"
 
 _ONE = np.uint64(1)
 _MARKS = np.isin(np.arange(256), list(b"\n{}"))  # first bytes of marks
 _INDENT = np.isin(np.arange(256), list(b" \t:*#;"))  # what may stand before the mark of a table on its line
 
-_WAITING, _TEMPLATES, _SPANS = range(3)
-"""Indices into `counts`: openers that wait for their closers, templates among them, spans to cut."""
+_NO_GAP_BEHIND = np.isin(np.arange(256), list(b" \t\n\2"))
+_NO_GAP_BEFORE = np.isin(np.arange(256), list(b" \t\n.,;:!?)"))
+_BLANKS = np.isin(np.arange(256), list(b" \t\n"))
+
+_WAITING, _TEMPLATES, _SPANS, _BARE = range(4)
+"""Indices into `state`: how many openers wait for their closers, templates among them, spans to cut; and where the
+front of a line ends of which nothing is left but blanks and list marks."""
+
+_NOTHING = 0  # what is left of a span to cut: nothing, _GAP, or the sign that a template is: `|`, `=`, `'`, s for `'s`
+_LONGEST_SIGN = 16  # bytes of `{{!}}` with its braces and the white space in it
 
 
 def cut_templates(text: U8, offsets: I64) -> tuple[U8, I64]:
     """Return the pages without templates, parameters and tables; of a template left open only its braces go.
 
-    A table's marks count at the start of a line only; each page must begin with a line end.
+    A table's marks count at the start of a line only, that of its beginning also behind templates; each page must
+    begin with a line end.
     """
-    out = np.empty(text.size, np.uint8)  # a cut of 2 bytes or more leaves at most 1 that holds apostrophes apart
+    out = np.empty(text.size, np.uint8)  # less is left of a template of 4 bytes or more, or of the braces of an opener
     out_offsets = np.zeros(offsets.size, np.int64)
     _cut_templates(text, offsets, out, out_offsets)
     return out[: out_offsets[-1]], out_offsets
@@ -46,50 +55,81 @@ def _seek(text: U8, start: int, end: int, marks: Bools) -> int:
 
 
 @kernel
-def _cut(start: int, end: int, spans: I64, counts: I64) -> None:
+def _is_bare(text: U8, i: int, bare: int) -> bool:
+    """Say whether nothing but blanks, list marks and what is cut up to `bare` lies between a line's start and i."""
+    while i != bare and _INDENT[text[i - 1]]:
+        i -= 1
+    return i == bare or text[i - 1] == _LF
+
+
+@kernel
+def _cut(text: U8, start: int, end: int, fill: int, spans: I64, state: I64) -> None:
     """Cut a span, and forget those inside it."""
-    while counts[_SPANS] and spans[counts[_SPANS] - 1, 0] >= start:
-        counts[_SPANS] -= 1
-    spans[counts[_SPANS], 0] = start
-    spans[counts[_SPANS], 1] = end
-    counts[_SPANS] += 1
+    while state[_SPANS] and spans[state[_SPANS] - 1, 0] >= start:
+        state[_SPANS] -= 1
+    spans[state[_SPANS], 0] = start
+    spans[state[_SPANS], 1] = end
+    spans[state[_SPANS], 2] = fill
+    state[_SPANS] += 1
+    if _is_bare(text, start, state[_BARE]):
+        state[_BARE] = end
 
 
 @kernel
-def _open(start: int, braces: int, waiting: I64, counts: I64) -> None:
+def _sign(text: U8, start: int, end: int) -> int:
+    """Return the sign that the template text[start:end] is in nearly every edition; a gap for another."""
+    if end - start > _LONGEST_SIGN:
+        return _GAP
+    start, end = start + 2, end - 2
+    while start < end and _BLANKS[text[start]]:
+        start += 1
+    while start < end and _BLANKS[text[end - 1]]:
+        end -= 1
+    if end - start == 2:
+        return _S if text[start] == _QUOTE and text[start + 1] == _S else _GAP
+    if end - start != 1:
+        return _GAP
+    if text[start] == _BANG:
+        return _BAR
+    return int(text[start]) if text[start] == _EQUALS or text[start] == _QUOTE else _GAP
+
+
+@kernel
+def _open(start: int, braces: int, waiting: I64, state: I64) -> None:
     """Push an opener: where it starts and how many `{` are left of its run, 0 for a table."""
-    waiting[counts[_WAITING], 0] = start
-    waiting[counts[_WAITING], 1] = braces
-    counts[_WAITING] += 1
-    counts[_TEMPLATES] += braces > 0
+    waiting[state[_WAITING], 0] = start
+    waiting[state[_WAITING], 1] = braces
+    state[_WAITING] += 1
+    state[_TEMPLATES] += braces > 0
 
 
 @kernel
-def _close_table(end: int, waiting: I64, spans: I64, counts: I64) -> None:
+def _close_table(text: U8, end: int, waiting: I64, spans: I64, state: I64) -> None:
     """Close the innermost table, giving up templates left open in it."""
-    top = counts[_WAITING] - 1
+    top = state[_WAITING] - 1
     while waiting[top, 1]:
-        counts[_TEMPLATES] -= 1
+        state[_TEMPLATES] -= 1
         top -= 1
-    counts[_WAITING] = top
-    _cut(waiting[top, 0], end, spans, counts)
+    state[_WAITING] = top
+    _cut(text, waiting[top, 0], end, _GAP, spans, state)
 
 
 @kernel
-def _close_braces(start: int, end: int, waiting: I64, spans: I64, counts: I64) -> None:
+def _close_braces(text: U8, start: int, end: int, waiting: I64, spans: I64, state: I64) -> None:
     """Close templates (2 braces) and parameters (3) with a run of `}`, giving up tables left open in them."""
-    while end - start >= 2 and counts[_TEMPLATES]:
-        top = counts[_WAITING] - 1
+    while end - start >= 2 and state[_TEMPLATES]:
+        top = state[_WAITING] - 1
         while not waiting[top, 1]:
             top -= 1
         used = min(end - start, waiting[top, 1], 3)
         start += used
         waiting[top, 1] -= used
-        _cut(waiting[top, 0] + waiting[top, 1], start, spans, counts)
+        first = waiting[top, 0] + waiting[top, 1]
+        _cut(text, first, start, _sign(text, first, start) if used == 2 else _GAP, spans, state)
         if waiting[top, 1] < 2:  # a single brace is left over: text
-            counts[_TEMPLATES] -= 1
+            state[_TEMPLATES] -= 1
             top -= 1
-        counts[_WAITING] = top + 1
+        state[_WAITING] = top + 1
 
 
 @kernel
@@ -113,9 +153,10 @@ def _table_mark(text: U8, i: int, end: int) -> int:
 
 
 @kernel
-def _match(text: U8, start: int, end: int, waiting: I64, spans: I64, counts: I64) -> None:
+def _match(text: U8, start: int, end: int, waiting: I64, spans: I64, state: I64) -> None:
     """Match the marks of a page: fill `spans` with the outermost spans to cut, `waiting` with what stays open."""
-    counts[:] = 0
+    state[:] = 0
+    state[_BARE] = -1
     i = start
     while True:
         i = _seek(text, i, end, _MARKS)
@@ -126,48 +167,84 @@ def _match(text: U8, start: int, end: int, waiting: I64, spans: I64, counts: I64
             if mark < 0:
                 i += 1
             elif text[mark] == _OPEN:
-                _open(mark, 0, waiting, counts)
+                _open(mark, 0, waiting, state)
                 i = mark + 2
             else:
                 first = mark + 1
                 i = _run_end(text, first, end)
-                top = counts[_WAITING] - 1
+                top = state[_WAITING] - 1
                 in_table = top >= 0 and waiting[top, 1] == 0
-                if counts[_WAITING] > counts[_TEMPLATES] and (in_table or i - first == 1):
+                if state[_WAITING] > state[_TEMPLATES] and (in_table or i - first == 1):
                     first += 1
-                    _close_table(first, waiting, spans, counts)
-                _close_braces(first, i, waiting, spans, counts)
+                    _close_table(text, first, waiting, spans, state)
+                _close_braces(text, first, i, waiting, spans, state)
         else:
             first = i
             i = _run_end(text, i, end)
             if i - first >= 2 and text[first] == _OPEN:
-                _open(first, i - first, waiting, counts)
-            elif i - first >= 2:
-                _close_braces(first, i, waiting, spans, counts)
+                _open(first, i - first, waiting, state)
+            elif text[first] == _OPEN and i < end and text[i] == _BAR and _is_bare(text, first, state[_BARE]):
+                _open(first, 0, waiting, state)
+            elif text[first] == _CLOSE:
+                _close_braces(text, first, i, waiting, spans, state)
+
+
+@kernel
+def _gap(out: U8, o: int) -> int:
+    """Append a gap, for a cut of something that a reader sees, unless white space lies before it. Needs 0 < o."""
+    if not _NO_GAP_BEHIND[out[o - 1]]:
+        out[o] = _GAP
+        o += 1
+    return o
 
 
 @kernel
 def _keep(text: U8, start: int, end: int, out: U8, o: int) -> int:
-    """Append what follows a cut, so that apostrophes on either side of it stay two marks. Needs 0 < o or no text."""
-    if start < end and text[start] == _QUOTE and out[o - 1] == _QUOTE:
-        out[o] = _PARTED
-        o += 1
+    """Append what follows a cut, so that apostrophes on either side of it stay two marks.
+
+    A gap goes when white space or closing punctuation follows. Needs 0 < o.
+    """
+    if start < end:
+        if out[o - 1] == _GAP and _NO_GAP_BEFORE[text[start]]:
+            o -= 1
+        elif text[start] == _QUOTE and out[o - 1] == _QUOTE:
+            out[o] = _PARTED
+            o += 1
     return _copy(text, start, end, out, o)
 
 
 @kernel
-def _without(text: U8, start: int, end: int, waiting: I64, spans: I64, counts: I64, out: U8, o: int) -> int:
+def _put(fill: int, out: U8, o: int) -> int:
+    """Append what is left of a span that is cut."""
+    if fill == _NOTHING:
+        return o
+    if fill == _GAP:
+        return _gap(out, o)
+    if fill in (_QUOTE, _S) and out[o - 1] == _QUOTE:
+        out[o] = _PARTED
+        o += 1
+    if fill == _S:
+        out[o] = _QUOTE
+        o += 1
+    out[o] = fill
+    return o + 1
+
+
+@kernel
+def _without(text: U8, start: int, end: int, waiting: I64, spans: I64, state: I64, out: U8, o: int) -> int:
     """Copy a page without its cut spans and the braces of the openers left, both in order and apart from each other."""
-    kept = start
+    out[o] = _LF  # as the page begins
+    o += 1
+    kept = start + 1
     span = opener = 0
-    while span < counts[_SPANS] or opener < counts[_WAITING]:
-        if opener == counts[_WAITING] or (span < counts[_SPANS] and spans[span, 0] < waiting[opener, 0]):
-            cut_start, cut_end = spans[span, 0], spans[span, 1]
+    while span < state[_SPANS] or opener < state[_WAITING]:
+        if opener == state[_WAITING] or (span < state[_SPANS] and spans[span, 0] < waiting[opener, 0]):
+            cut_start, cut_end, fill = spans[span, 0], spans[span, 1], spans[span, 2]
             span += 1
         else:
-            cut_start, cut_end = waiting[opener, 0], waiting[opener, 0] + waiting[opener, 1]
+            cut_start, cut_end, fill = waiting[opener, 0], waiting[opener, 0] + waiting[opener, 1], _NOTHING
             opener += 1
-        o = _keep(text, kept, cut_start, out, o)
+        o = _put(fill, out, _keep(text, kept, cut_start, out, o))
         kept = cut_end
     return _keep(text, kept, end, out, o)
 
@@ -179,10 +256,10 @@ def _cut_templates(text: U8, offsets: I64, out: U8, out_offsets: I64) -> None:
         longest = max(longest, offsets[page + 1] - offsets[page])
     # an opener and a closer take 2 bytes or more each; every span to cut comes of a closer or of 2 of its braces
     waiting = np.empty((longest // 2 + 1, 2), np.int64)
-    spans = np.empty((longest // 2 + 1, 2), np.int64)
-    counts = np.zeros(3, np.int64)
+    spans = np.empty((longest // 2 + 1, 3), np.int64)
+    state = np.zeros(4, np.int64)
     o = 0
     for page in range(offsets.size - 1):
-        _match(text, offsets[page], offsets[page + 1], waiting, spans, counts)
-        o = _without(text, offsets[page], offsets[page + 1], waiting, spans, counts, out, o)
+        _match(text, offsets[page], offsets[page + 1], waiting, spans, state)
+        o = _without(text, offsets[page], offsets[page + 1], waiting, spans, state, out, o)
         out_offsets[page + 1] = o

@@ -59,6 +59,9 @@ LANGUAGES = frozenset(_LANGUAGES.split())
 
 _STRIPPED = "\0"  # marks text that later passes must not read; XML cannot hold it
 _PARTED = "\1"  # holds apostrophes apart that a cut brought together; XML cannot hold it either
+_GAP = "\2"  # a cut of something that a reader sees; a space at last, where there is none on either side
+_BLANKS = "".join(filter(str.isspace, map(chr, range(0x3001)))) + _GAP
+_CLOSING = tuple(".,;:!?)")  # follow a word without a space
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ class LinkRules:
 
 def prose(wikitext: str, rules: LinkRules | None = None) -> list[str]:
     """Return the lines of prose of a page's wikitext; none is blank. Takes time linear in the text."""
-    text, literals = _strip_tags("\n" + wikitext.replace(_STRIPPED, "").replace(_PARTED, ""))
+    text, literals = _strip_tags("\n" + re.sub("[\0-\2]", "", wikitext))
     text = _drop_urls(_resolve_links(_cut_templates(text), rules or LinkRules()))
     return list(_lines(_drop_html(text), literals))
 
@@ -79,8 +82,9 @@ def prose(wikitext: str, rules: LinkRules | None = None) -> list[str]:
 # Tags whose content is not wikitext.
 
 _NAMES = (*OPAQUE_TAGS, *LITERAL_TAGS)
-_OPENER = re.compile(rf"<(?:!--|((?ai:{'|'.join(_NAMES)}))(?=[\s/>])[^<>]*+>)")
+_OPENER = re.compile(rf"(?:\n[ \t]*+)?+<!--|<(?:((?ai:{'|'.join(_NAMES)}))(?=[\s/>])[^<>]*+>)")
 _CLOSERS = {name: re.compile(rf"</(?ai:{name})\s*+>") for name in _NAMES}
+_SPACES = re.compile(r"[ \t]*+")
 _LITERAL = re.compile(rf"{_STRIPPED}(\d+){_STRIPPED}")
 
 
@@ -95,9 +99,11 @@ def _strip_tags(text: str) -> tuple[str, list[str]]:
         position = opener.end()
         name = (opener.group(1) or "").lower()
         if not name:
-            end = text.find("-->", position)
-            position = len(text) if end < 0 else end + 3
-        elif not opener.group().endswith("/>") and name not in unclosed:
+            position, alone = _comment_end(text, opener)
+            kept.append("" if alone else opener.group().removesuffix("<!--"))
+        elif opener.group().endswith("/>"):
+            kept.append("" if name in LITERAL_TAGS else _GAP)
+        elif name not in unclosed:
             closer = _CLOSERS[name].search(text, position)
             if closer is None:
                 unclosed.add(name)
@@ -105,16 +111,46 @@ def _strip_tags(text: str) -> tuple[str, list[str]]:
             if name in LITERAL_TAGS:
                 kept.append(f"{_STRIPPED}{len(literals)}{_STRIPPED}")
                 literals.append(text[position : closer.start()])
+            else:
+                kept.append(_GAP)
             position = closer.end()
     kept.append(text[position:])
     return _joined(kept), literals
 
 
+def _comment_end(text: str, opener: re.Match[str]) -> tuple[int, bool]:
+    """Return where a comment ends, and whether its line, which then goes whole, holds comments alone."""
+    first = end = _after(text, "-->", opener.end())
+    if not opener.group().startswith("\n"):
+        return first, False
+    while True:
+        end = _match_end(_SPACES, text, end)
+        if not text.startswith("<!--", end):
+            break
+        end = _after(text, "-->", end + 4)
+    return (end, True) if text[end : end + 1] in ("", "\n") else (first, False)
+
+
+def _after(text: str, mark: str, start: int) -> int:
+    found = text.find(mark, start)
+    return len(text) if found < 0 else found + len(mark)
+
+
 def _joined(pieces: list[str]) -> str:
-    """Join what is left around cuts, so that apostrophes on either side of one stay two marks."""
+    """Join what is left around cuts, so that apostrophes on either side of one stay two marks.
+
+    A gap stays where no white space or closing punctuation lies beside it.
+    """
     joined: list[str] = []
     for piece in filter(None, pieces):
-        if piece[0] == "'" and joined and joined[-1][-1] == "'":
+        last = joined[-1][-1] if joined else "\n"
+        if piece == _GAP:
+            if last not in (" ", "\t", "\n", _GAP):
+                joined.append(piece)
+            continue
+        if last == _GAP and piece[0] in (" ", "\t", "\n", *_CLOSING):
+            joined[-1:] = filter(None, [joined[-1][:-1]])
+        elif piece[0] == last == "'":
             joined.append(_PARTED)
         joined.append(piece)
     return "".join(joined)
@@ -122,7 +158,14 @@ def _joined(pieces: list[str]) -> str:
 
 # Templates and tables.
 
-_BRACES = re.compile(r"\{\{++|\}\}++|\n[ \t:*#;]*+\{\||\n[ \t]*+\|\}++")  # a literal first byte: 4 times as fast as ^
+_BRACES = re.compile(
+    r"\{\{++|\{\||\}\}++|\n[ \t:*#;]*+\{\||\n[ \t]*+\|\}++"
+)  # a literal first byte: 4 times as fast as ^
+
+
+_SIGNS = {"!": "|", "=": "=", "'": "'", "'s": "'s"}
+"""Templates that are a sign of their own, in nearly every edition."""
+_LONGEST_SIGN = 16  # characters with its braces and the white space in them
 
 
 @dataclass
@@ -137,9 +180,12 @@ class _Open:
 class _Nesting:
     """Matches braces and table marks in one walk; collects the outermost spans to cut."""
 
+    text: str
     waiting: list[_Open] = field(default_factory=list)
     templates: int = 0
-    spans: list[tuple[int, int]] = field(default_factory=list)
+    spans: list[tuple[int, int, str]] = field(default_factory=list)
+    bare: int = 0
+    """Where a line's front ends of which nothing is left: blanks, list marks and templates."""
 
     @property
     def tables(self) -> int:
@@ -154,10 +200,18 @@ class _Nesting:
         self.templates -= opener.braces > 0
         return opener
 
-    def _cut(self, start: int, end: int) -> None:
+    def _cut(self, start: int, end: int, fill: str = _GAP) -> None:
         while self.spans and self.spans[-1][0] >= start:
             self.spans.pop()
-        self.spans.append((start, end))
+        self.spans.append((start, end, fill))
+        if self.is_bare(start):
+            self.bare = end
+
+    def is_bare(self, position: int) -> bool:
+        """Say whether nothing is left of a line's front up to a position."""
+        while self.text[position - 1] in " \t:*#;" and position != self.bare:
+            position -= 1
+        return position == self.bare or self.text[position - 1] == "\n"
 
     def close_table(self, end: int) -> None:
         """Close the innermost table, giving up templates left open in it."""
@@ -174,7 +228,11 @@ class _Nesting:
             used = min(count, opener.braces, 3)
             start, count = start + used, count - used
             opener.braces -= used
-            self._cut(opener.start + opener.braces, start)
+            first = opener.start + opener.braces
+            short = used == 2 and start - first <= _LONGEST_SIGN
+            self._cut(
+                first, start, _SIGNS.get(self.text[first + 2 : start - 2].strip(" \t\n"), _GAP) if short else _GAP
+            )
             if opener.braces < 2:  # a single brace is left over: text
                 self.waiting.pop()
                 self.templates -= 1
@@ -183,15 +241,17 @@ class _Nesting:
 def _cut_templates(text: str) -> str:
     """Return the text without templates, parameters and tables; of a template left open only its braces go.
 
-    A table's marks count at the start of a line only; the text must begin with a line end.
+    A table's marks count at the start of a line only, that of its beginning also behind templates; the text must begin
+    with a line end.
     """
-    nesting = _Nesting()
+    nesting = _Nesting(text)
     for match in _BRACES.finditer(text):
         mark, end = match.group(), match.end()
         if mark.startswith("{{"):
             nesting.open(match.start(), len(mark))
         elif mark.endswith("{|"):
-            nesting.open(end - 2, 0)
+            if mark[0] == "\n" or nesting.is_bare(match.start()):
+                nesting.open(end - 2, 0)
         elif mark.startswith("}}"):
             nesting.close_braces(match.start(), len(mark))
         else:
@@ -201,17 +261,17 @@ def _cut_templates(text: str) -> str:
                 nesting.close_table(end - braces + 1)
                 braces -= 1
             nesting.close_braces(end - braces, braces)
-    unclosed = [(opener.start, opener.start + opener.braces) for opener in nesting.waiting]
+    unclosed = [(opener.start, opener.start + opener.braces, "") for opener in nesting.waiting]
     return _without(text, sorted(nesting.spans + unclosed))
 
 
-def _without(text: str, spans: list[tuple[int, int]]) -> str:
+def _without(text: str, spans: list[tuple[int, int, str]]) -> str:
     if not spans:
         return text
     kept: list[str] = []
     position = 0
-    for start, end in spans:
-        kept.append(text[position:start])
+    for start, end, fill in spans:
+        kept += (text[position:start], fill)
         position = end
     kept.append(text[position:])
     return _joined(kept)
@@ -268,16 +328,16 @@ def _resolve_links(text: str, rules: LinkRules) -> str:
 def _close_link(text: str, pieces: list[str], stack: list[_Link], rules: LinkRules) -> None:
     link = stack.pop()
     prefix = _PREFIX.match(text, link.start)
-    name = prefix.group(1).strip().replace("_", " ").lower() if prefix else ""
+    name = prefix.group(1).strip(_BLANKS).replace("_", " ").lower() if prefix else ""
     if name in rules.vanishing or name in rules.interlanguage:
         del pieces[link.first_piece :]
     elif not link.holds_link:  # a link that holds links is text to MediaWiki: only its brackets go
         target, _, label = "".join(pieces[link.first_piece :]).partition("|")
-        pieces[link.first_piece :] = [label or target.strip().removeprefix(":")]
+        pieces[link.first_piece :] = [label or target.strip(_BLANKS).removeprefix(":")]
     stack[-1].holds_link = True
 
 
-_PREFIX = re.compile(r"\s*+([^\[\]|:{}<>\n]{1,60}):")
+_PREFIX = re.compile(r"[\s\2]*+([^\[\]|:{}<>\n]{1,60}):")
 
 
 def _drop_urls(text: str) -> str:
@@ -307,7 +367,10 @@ def _match_end(pattern: re.Pattern[str], text: str, start: int) -> int:
 _TAG = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9]*+)(?=[\s/>])[^<>]*+>")
 _QUOTES = re.compile(r"''++")
 _ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
-_MAGIC_WORD = re.compile(r"__[A-Z]{3,30}__")
+_MAGIC_WORD = re.compile(r"__(?!_)(?:[A-Z\x80-\U0010ffff]|_(?!_)){2,30}+__")  # in any edition's language
+_GAPS = re.compile(f"{_GAP}++")
+_DEFINITION = re.compile(" :|: ")
+_WORD = re.compile(r"[0-9A-Za-z\x80-\U0010ffff]")
 
 
 def _drop_html(text: str) -> str:
@@ -331,39 +394,57 @@ def _drop_html(text: str) -> str:
 def _lines(text: str, literals: list[str]) -> Iterator[str]:
     paragraph: list[str] = []
     for source in text.split("\n"):
-        line = source.strip()
+        line = source.strip(_BLANKS)
+        if _GAP in line:
+            line = _GAPS.sub(_space, line)
         if "''" in line or _PARTED in line:
             line = _drop_quotes(line).replace(_PARTED, "")
         alone = _without_mark(line)
+        if alone is None and source[0:1] == " ":
+            alone = [line]  # preformatted
         if line and alone is None:
             paragraph.append(line)
             continue
         yield from _finished(" ".join(paragraph), literals)
-        yield from _finished(alone or "", literals)
+        for part in alone or ():
+            yield from _finished(part, literals)
         paragraph = []
     yield from _finished(" ".join(paragraph), literals)
 
 
-def _without_mark(line: str) -> str | None:
-    """Return the text of a list item or heading, "" for a rule or a row of a broken table, None for other lines."""
-    if line.startswith(("*", "#", ":", ";")):
-        return line.lstrip("*#:; ")
-    if line.startswith(("{|", "|", "----")):
-        return ""
+def _space(gap: re.Match[str]) -> str:
+    """Return a space for a gap inside a line without white space or closing punctuation beside it."""
+    before, after = gap.string[gap.start() - 1], gap.string[gap.end()]
+    return "" if before in " \t" or after in (" ", "\t", *_CLOSING) else " "
+
+
+def _without_mark(line: str) -> list[str] | None:
+    """Return the texts of a list item, heading or rule, none for a row of a broken table, None for other lines."""
+    if line.startswith(";"):
+        return _DEFINITION.split(line.lstrip("*#:; "), maxsplit=1)
+    if line.startswith(("*", "#", ":")):
+        return [line.lstrip("*#:; ")]
+    if line.startswith(("{|", "|")):
+        return []
+    if line.startswith("----"):
+        return [line.lstrip("-")]
     if len(line) > 2 and line[0] == line[-1] == "=":
-        return line.strip("=")
+        return [line.strip("=")]
     return None
 
 
 def _finished(line: str, literals: list[str]) -> Iterator[str]:
-    """Yield a line with its literals put back and entities decoded; several when a literal holds line ends."""
+    """Yield a line with its literals put back and entities decoded; several when a literal holds line ends.
+
+    A line without a letter or digit is left over from what was cut.
+    """
     if "__" in line:
         line = _MAGIC_WORD.sub("", line)
     if _STRIPPED in line:
         line = _LITERAL.sub(lambda match: literals[int(match.group(1))], line)
     if "&" in line:
         line = _ENTITY.sub(lambda match: html.unescape(match.group()), line)
-    yield from filter(None, map(str.strip, line.split("\n")))
+    yield from filter(_WORD.search, map(str.strip, line.split("\n")))
 
 
 def _drop_quotes(line: str) -> str:
