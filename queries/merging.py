@@ -3,7 +3,7 @@
 Four steps, each linear in the rows of its input but for sorting in memory:
 
 1. words: DuckDB sums the words of all runs; those seen often enough for a bigram are listed by their bytes.
-2. batches: as many runs as fit in memory become one file of ascending numbers, packed (`queries.pairs`), sorted, summed.
+2. batches: as many runs as fit in memory make one file of ascending numbers, packed (`queries.pairs`) and summed.
 3. ranges: every so many numbers of each batch are known, so that the numbers can be cut in ranges that fit in memory;
    the rows of one range, from all batches, are sorted and summed, and what is seen often enough gets its PMI.
 4. order: DuckDB sorts what is kept.
@@ -147,24 +147,20 @@ def _sum_words(runs: Sequence[Run], url: str, scratch: str, settings: MergeSetti
     """Write the words of all runs and return how many there are."""
     if not runs:
         return write_rows(url, WORDS, [])
+    query = "select word, sum(count)::bigint as count from read_parquet(?) group by word order by count desc, word"
     with _database(scratch, settings) as connection:
-        connection.execute(
-            "select word, sum(count)::bigint as count from read_parquet(?) group by word order by count desc, word",
-            [[run.words_path for run in runs]],
-        )
-        return write_rows(url, WORDS, connection.to_arrow_reader(ROW_GROUP_ROWS))
+        found = connection.sql(query, params=[[run.words_path for run in runs]])
+        return write_rows(url, WORDS, found.to_arrow_reader(ROW_GROUP_ROWS))
 
 
 def _list_words(words: str, scratch: str, settings: MergeSettings) -> WordList:
     """List the words that can be part of a bigram to keep."""
-    path = join(scratch, "words")
+    path, query = join(scratch, "words"), "select word, count from read_parquet(?) where count >= ? order by word"
     num_words = num_bytes = 0
     with _database(scratch, settings) as connection, numbers_of(path, (".bytes", ".offsets", ".counts")) as files:
         write_numbers(files[1], np.zeros(1, np.int64))
-        connection.execute(
-            "select word, count from read_parquet(?) where count >= ? order by word", [words, settings.min_bigram_count]
-        )
-        for batch in connection.to_arrow_reader(ROW_GROUP_ROWS):
+        found = connection.sql(query, params=[words, settings.min_bigram_count])
+        for batch in found.to_arrow_reader(ROW_GROUP_ROWS):
             data, offsets = _bytes_of(batch.column("word"))
             write_numbers(files[0], data)
             write_numbers(files[1], offsets[1:] + num_bytes)
@@ -352,5 +348,5 @@ def _order_bigrams(parts: Sequence[str], url: str, scratch: str, settings: Merge
     if not parts:
         return write_rows(url, BIGRAMS, [])
     with _database(scratch, settings) as connection:
-        connection.execute("select * from read_parquet(?) order by pmi desc, term", [list(parts)])
-        return write_rows(url, BIGRAMS, connection.to_arrow_reader(ROW_GROUP_ROWS))
+        found = connection.sql("select * from read_parquet(?) order by pmi desc, term", params=[list(parts)])
+        return write_rows(url, BIGRAMS, found.to_arrow_reader(ROW_GROUP_ROWS))
