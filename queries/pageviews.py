@@ -41,7 +41,7 @@ from queries.seams import Piece
 from queries.streams import compression_of, content
 from queries.wikipedia import Damage, Site
 from wit.errors import InputError
-from wit.storage import ROW_GROUP_ROWS, TEMPORARY_PREFIX, is_remote, local_path, make_folder, open_input
+from wit.storage import ROW_GROUP_ROWS, TEMPORARY_PREFIX, is_remote, join, local_path, make_folder, open_input
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -60,10 +60,12 @@ _BIDI = re.compile("[\u200e\u200f\u202a-\u202e]+")
 _SPACES = re.compile("[ _\u00a0\u1680\u180e\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+")
 _DOTTED_I = ("tr", "az", "kaa")
 
-_SCANNED = pa.schema([pa.field("title", pa.large_string()), pa.field("views", pa.int64())])
+# From a file, because DuckDB spills no sums of a stream; and apart from sorting, which has its own need of memory.
 _SUM = """
-select title, least(sum(views), 9223372036854775807)::bigint as views from lines group by title order by title
+create table sums as
+select title, least(sum(views), 9223372036854775807)::bigint as views from read_parquet($file) group by title
 """
+_ORDERED = "select title, views from sums order by title"
 
 
 @dataclass(frozen=True)
@@ -123,9 +125,11 @@ def read_views(url: str, out: str, site: Site, memory_bytes: int = MEMORY_BYTES)
         blocks = stream.blocks()
         first = next(blocks, b"")
         batches = _batches(chain([first], blocks), _layout(first, stream), site, fates)
+        scanned = join(scratch, "lines.parquet")
+        write_rows(scanned, VIEWS, batches)
         with database(scratch, memory_bytes, threads=1) as connection:
-            connection.register("lines", pa.RecordBatchReader.from_batches(_SCANNED, batches))
-            write_rows(out, VIEWS, connection.sql(_SUM).to_arrow_reader(ROW_GROUP_ROWS))
+            connection.execute(_SUM, {"file": scanned})
+            write_rows(out, VIEWS, connection.sql(_ORDERED).to_arrow_reader(ROW_GROUP_ROWS))
     return +fates, stream.damage
 
 
@@ -267,7 +271,7 @@ def _batches(blocks: Iterator[bytes], layout: _Layout, site: Site, fates: Counte
         )
         fates.update(dict(zip(viewlines.FATES, counts.tolist(), strict=True)))
         titles = pa.LargeStringArray.from_buffers(len(views), pa.py_buffer(offsets), pa.py_buffer(text))
-        batch = pa.record_batch([_mended(titles, pa.array(flags), site), pa.array(views)], schema=_SCANNED)
+        batch = pa.record_batch([_mended(titles, pa.array(flags), site), pa.array(views)], names=VIEWS.names)
         named = pc.not_equal(batch.column("title"), "")  # marks of direction and white space leave nothing
         num_empty = len(named) - named.true_count
         fates.update({"counted": -num_empty, "malformed": num_empty})

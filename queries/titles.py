@@ -83,7 +83,8 @@ def write_titles(
         else:
             connection.register("names", VIEWS.empty_table())
         _find_namespaces(connection, site)
-        connection.execute(sql.read("titles_sums"), {"has_dump": pages is not None})
+        connection.execute(sql.read("titles_named"), {"has_dump": pages is not None})
+        connection.execute(sql.read("titles_sums"))
         fates = Counter(dict(connection.execute(sql.read("titles_fates"), {"min_views": min_views}).fetchall()))
         kept = connection.sql(_KEPT, params={"min_views": min_views}).to_arrow_reader(ROW_GROUP_ROWS)
         unordered = join(scratch, "titles.parquet")

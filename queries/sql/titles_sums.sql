@@ -1,16 +1,6 @@
--- Views of each article (fate null), and of the names of each fate together. Without a dump every name of the article
--- namespace is an article.
+-- Views of each article (fate null), and of the names of each fate together.
 create table sums as
-with named as (
-    select
-        names.title,
-        coalesce(article, names.title) as article,
-        views,
-        coalesce(in_dump, not $has_dump) as is_article
-    from names
-    left join leads on names.title = leads.title
-),
-judged as (
+with judged as (
     select
         article,
         views,
