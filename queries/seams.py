@@ -106,10 +106,12 @@ class Cutter:
         """Take the next event."""
         if isinstance(event, Gap):
             yield from self.cut()
-            if self.rest and isinstance(self.rest[-1], Gap):  # one hole, however many blocks it swallowed
-                if not self.rest[-1].padding or event.padding:
+            last = self.rest[-1] if self.rest else None
+            if isinstance(last, Gap):  # one hole, however many blocks it swallows
+                if event.padding or (event.reason == last.reason and not last.padding):
                     return
-                self.rest.pop()
+                if last.padding:
+                    self.rest.pop()
             self.rest.append(event)
             return
         self.rest.append(event)
@@ -164,11 +166,13 @@ class Cutter:
         if self.rest and start < 0:  # after a gap: what ends here, and what begins at the very end
             marks = [mark for mark in (PAGE_END, DUMP_END) if mark in piece.xml]
             return [Piece(piece.offset, b"".join(marks) + piece.xml[-len(DUMP_END) :])]
-        if len(piece.xml) <= MAX_PAGE_BYTES:
+        page = max(start, 0)
+        num_bytes = len(piece.xml) - page
+        if num_bytes <= MAX_PAGE_BYTES:
             return [piece]
         kept = piece.xml[: start + NAMED_BYTES] if start >= 0 else b""
-        detail = f"no </page> in {len(piece.xml) - max(start, 0):,} bytes"
-        return [Piece(piece.offset, kept), Gap(piece.offset + max(start, 0) * self.exact, "page_too_long", detail)]
+        gap = Gap(piece.offset + page * self.exact, "page_too_long", f"no </page> in {num_bytes:,} bytes")
+        return [Piece(piece.offset, kept), gap]
 
 
 @dataclass(frozen=True)
