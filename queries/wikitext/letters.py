@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
+from functools import lru_cache
 from itertools import product
 from typing import NamedTuple
 
@@ -31,13 +33,18 @@ def compile_prefixes(names: Iterable[str]) -> Prefixes:
     names = list(names)
     spelled = sorted({spelling.encode() for name in names for spelling in _spellings(name)})
     letters = set("".join(names))
-    capitals = [c for c in map(chr, range(128, 0x110000)) if c != "Σ" and c.lower() != c and letters & set(c.lower())]
+    capitals = [c for c in _capitals() if c != "Σ" and letters & set(c.lower())]
     return Prefixes(
         np.frombuffer(b"".join(spelled), np.uint8).copy(),
         np.cumsum([0, *map(len, spelled)]),
         np.array([ord(c) for c in capitals], np.int64),
         np.frombuffer(b"".join(c.lower().encode().ljust(4, b"\0") for c in capitals), np.uint8).copy(),
     )
+
+
+@lru_cache(maxsize=1)
+def _capitals() -> tuple[str, ...]:
+    return tuple(c for c in map(chr, range(128, sys.maxunicode + 1)) if c.lower() != c)
 
 
 def _spellings(name: str) -> set[str]:
