@@ -37,7 +37,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from queries.database import database, write_rows
-from queries.seams import Piece
 from queries.streams import compression_of, content
 from queries.wikipedia import Damage, Site
 from wit.errors import InputError
@@ -180,7 +179,7 @@ class _Stream:
             yield rest + b"\n"
 
     def _pieces(self) -> Iterator[bytes | Damage]:
-        """Yield the content, some BLOCK_BYTES at a time, and the holes in it, as one what follows one another."""
+        """Yield the content, some BLOCK_BYTES at a time, and the holes in it: one, however many blocks it swallowed."""
         gathered: list[bytes] = []
         num_bytes = 0
         last: bytes | Damage | None = None
@@ -209,6 +208,7 @@ class _Stream:
 
     def _bzip2(self) -> Iterator[bytes | Damage]:
         from queries.bzip2 import read_blocks
+        from queries.seams import Piece
 
         size = self._raw.seek(0, os.SEEK_END)
         for start in range(0, size, STRETCH_BYTES):
