@@ -33,7 +33,7 @@ FOOTER_MAGIC = 0x177245385090  # its square root
 MAX_BLOCK_BYTES = 5 << 19  # 900,000 symbols of at most 20 bits are 2.25 MB; then tables and selectors
 NEAR_BYTES = 1 << 20  # read past a stretch for the end of its last block and the next magic
 GROUP_BLOCKS = 4  # decompressed at a time: 3.6 MB of XML, where setting up (0.1 ms) is nothing beside 60 ms
-MAX_GROUP_BYTES = 16 << 20  # a block of 900,000 bytes holds up to 46 MB when bytes repeat; those are read one by one
+MAX_GROUP_BYTES = 8 << 20  # a block of 900,000 bytes holds up to 46 MB when bytes repeat; those are read one by one
 MAX_WASTE = 8  # bytes of failing blocks that are tried, as a multiple of those there are: 1 in an honest file
 
 _HEADER = b"BZh9"  # the level is the largest block there may be; the stream's own matters to no block

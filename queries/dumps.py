@@ -131,10 +131,8 @@ def _has_ranges(url: str, num_bytes: int) -> bool:
         return True
     if not num_bytes:
         return False
-    refusals: tuple[type[Exception], ...] = (
-        ValueError,
-        *_network_errors(),
-    )  # fsspec raises ValueError where a server sends the whole
+    # fsspec raises ValueError where a server sends the whole
+    refusals: tuple[type[Exception], ...] = (ValueError, *_errors(url))
     try:
         with open_input(url) as file:
             file.seek(num_bytes - 1)
@@ -147,7 +145,7 @@ def _has_ranges(url: str, num_bytes: int) -> bool:
 def _reading(url: str) -> Iterator[None]:
     try:
         yield
-    except _network_errors() as error:
+    except _errors(url) as error:
         raise _unreadable(url, error) from error
 
 
@@ -157,8 +155,10 @@ def _unreadable(url: str, error: Exception) -> InputError:
     return InputError(f"{url}: cannot be read: {error or type(error).__name__}; run the same command again")
 
 
-def _network_errors() -> tuple[type[Exception], ...]:
+def _errors(url: str) -> tuple[type[Exception], ...]:
     """Return what reading a file raises: OSError, and aiohttp's own errors where fsspec lets them through."""
+    if not is_remote(url):
+        return (OSError,)
     import aiohttp
 
     return (OSError, aiohttp.ClientError)
@@ -349,7 +349,7 @@ class _Stored:
                     self._file = open_input(self._url)
                 self._file.seek(start - self._base)
                 data = _read_fully(self._file, end - start)
-            except _network_errors() as error:
+            except _errors(self._url) as error:
                 self.close()
                 if attempt == ATTEMPTS or not is_remote(self._url):
                     raise _unreadable(self._url, error) from error

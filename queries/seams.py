@@ -133,13 +133,16 @@ class Cutter:
             return
         if start:
             self.rest.append(Piece(pieces[0].offset, xml[:start]))
+        damage: list[Damage] = []
         if self.head is None and self.keep_head:
             self.head = tuple(self.rest)
-            self.rest = []
         else:
-            yield from self.settle()
-        yield Body(Piece(self._offset(pieces, start), xml[start:end]))
+            damage = list(self.settle())
+        body = Body(Piece(self._offset(pieces, start), xml[start:end]))
         self.rest = [Piece(self._offset(pieces, end), xml[end:])] if end < len(xml) else []
+        del pieces, xml  # not to be held while the body is worked on
+        yield from damage
+        yield body
 
     def settle(self, end_of_file: bool = False) -> Iterator[Damage]:
         """Judge what is left: it is followed by a page's start, or by nothing."""
@@ -163,16 +166,19 @@ class Cutter:
 
     def _shortened(self, piece: Piece, start: int) -> list[Event]:
         """Return what must be known of a piece without a whole page: all of it, unless its pages are lost anyway."""
-        if self.rest and start < 0:  # after a gap: what ends here, and what begins at the very end
-            marks = [mark for mark in (PAGE_END, DUMP_END) if mark in piece.xml]
-            return [Piece(piece.offset, b"".join(marks) + piece.xml[-len(DUMP_END) :])]
         page = max(start, 0)
         num_bytes = len(piece.xml) - page
-        if num_bytes <= MAX_PAGE_BYTES:
+        after_gap = bool(self.rest) and start < 0
+        if num_bytes <= MAX_PAGE_BYTES and not after_gap:
             return [piece]
+        # what ends in it, and what begins at its very end
+        marks = [mark for mark in (PAGE_END, DUMP_END) if piece.xml.find(mark, page) >= 0]
+        rest = Piece(piece.offset, b"".join(marks) + piece.xml[-len(DUMP_END) :])
+        if after_gap:
+            return [rest]
         kept = piece.xml[: start + NAMED_BYTES] if start >= 0 else b""
         gap = Gap(piece.offset + page * self.exact, "page_too_long", f"no </page> in {num_bytes:,} bytes")
-        return [Piece(piece.offset, kept), gap]
+        return [Piece(piece.offset, kept), gap, rest]
 
 
 @dataclass(frozen=True)
@@ -193,6 +199,8 @@ def _judge(rest: list[Event], url: str, at_start: bool, end_of_file: bool) -> It
     segments, gaps = _segments(rest)
     ended = [DUMP_END in segment.xml for segment in segments]
     for index, gap in enumerate(gaps):
+        if index and _goes_on(gaps[index - 1], segments[index], gap):
+            continue
         harmless = gap.padding and end_of_file and any(ended[: index + 1])
         if not harmless or any(segment.open_page for segment in segments[index + 1 :]):
             yield _at_gap(gap, segments[index], segments[index + 1], url)
@@ -205,6 +213,12 @@ def _judge(rest: list[Event], url: str, at_start: bool, end_of_file: bool) -> It
         yield from find_content(last.xml.partition(PAGE_START)[0], url, last.offset)
     if last.open_page:
         yield Damage(url, last.offset, "malformed_page", f"{title_in(last.open_page)} has no </page>", 1)
+
+
+def _goes_on(before: Gap, between: _Segment, after: Gap) -> bool:
+    """Return whether two gaps are one page that is too long for two parts."""
+    in_page = PAGE_END not in between.xml and not between.open_page
+    return before.reason == after.reason == "page_too_long" and in_page
 
 
 def _segments(rest: list[Event]) -> tuple[list[_Segment], list[Gap]]:

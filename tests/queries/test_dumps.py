@@ -236,6 +236,22 @@ def test_a_page_too_long_is_left_out_and_the_next_is_read(tmp_path: Path, monkey
             assert "'Huge'" in found.damage[0].detail
 
 
+def test_all_pages_within_the_limit_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exactly the pages that are longer than the limit are left out, wherever they lie in parts and chunks."""
+    limit = 1000
+    for module in (pages, seams):
+        monkeypatch.setattr(module, "MAX_PAGE_BYTES", limit)
+        monkeypatch.setattr(module, "NAMED_BYTES", 200)
+    rng = random.Random(4)
+    written = [page(f"Page {number}", "x" * rng.randrange(1400)) for number in range(40)]
+    path = _written(tmp_path, "a.xml", dump(written))
+    short = {f"Page {number}" for number, each in enumerate(written) if len(each.strip()) <= limit}
+    for part_bytes in (None, *rng.sample(range(20, 3000), 40)):
+        found = read_dump(path, part_bytes, rng.randrange(1, 2000))
+        assert set(found.titles) == short, part_bytes
+        assert set(_reasons(found.damage)) == {"page_too_long"}
+
+
 def test_windows_line_ends_and_no_head(tmp_path: Path) -> None:
     """A dump with Windows line ends, and a part of one without a head, are read."""
     windows = dump(MIXED).replace(b"\n", b"\r\n")
