@@ -6,7 +6,7 @@ import numpy as np
 
 from queries.wikitext.kernel import I64, U8, Bools, kernel
 
-_PARTED, _GAP, _TAB, _LF = 1, 2, 9, 10
+_PARTED, _GAP, _VERSE, _TAB, _LF = 1, 2, 3, 9, 10
 _BLANK, _QUOTE, _DASH, _COLON, _SEMICOLON, _EQUALS, _OPEN, _BAR = b" '-:;={|"
 
 _WIDE = 4  # may begin a white space of more than one byte
@@ -15,7 +15,7 @@ _WHITE[[0xC2, 0xE1, 0xE2, 0xE3]] = _WIDE
 _WHITE[_GAP] = 1
 _ONE = np.uint64(1)
 _QUOTES = np.arange(256) == _QUOTE
-_MARKS = np.isin(np.arange(256), list(b"\n'\1\2"))
+_MARKS = np.isin(np.arange(256), list(b"\n\3'\1\2"))
 _GAPS = np.arange(256) == _GAP
 _NO_GAP_BEFORE = np.isin(np.arange(256), list(b" \t.,;:!?)"))
 _LIST = np.isin(np.arange(256), list(b"*#:;"))
@@ -214,7 +214,7 @@ def _line_end(text: U8, i: int, end: int) -> tuple[int, bool, bool]:
     gaps = quotes = False
     while True:
         i = _seek(text, i, end, _MARKS)
-        if i >= end or text[i] == _LF:
+        if i >= end or text[i] == _LF or text[i] == _VERSE:
             break
         gaps |= text[i] == _GAP
         quotes |= text[i] == _PARTED or (text[i] == _QUOTE and i + 1 < end and text[i + 1] == _QUOTE)
@@ -238,8 +238,8 @@ def _page_lines(text: U8, start: int, end: int, filled: U8, unmarked: U8, out: U
         kind = _ROW
         if first < last:
             kind, first, last = _without_mark(line, first, last)
-        if kind == _NONE and text[start] == _BLANK:
-            kind = _ALONE  # preformatted
+        if kind == _NONE and (text[start] == _BLANK or (stop < end and text[stop] == _VERSE)):
+            kind = _ALONE  # preformatted, or a verse
         if open_paragraph:
             out[o] = _BLANK if kind == _NONE else _LF
             o += 1

@@ -117,6 +117,9 @@ def _plain_link(text: U8, i: int, end: int) -> tuple[int, int]:
     if i < end and text[i] == _BAR and i > start:
         start = i + 1
         i = _seek(text, start, end, _NOT_LABEL)
+        first, last = _trim(text, start, i)
+        if first == last:
+            return 0, 0
     closed = i + 1 < end and text[i] == _CLOSE and text[i + 1] == _CLOSE
     return (start, i) if closed and i > start else (0, 0)
 
@@ -273,7 +276,8 @@ def _shown(out: U8, start: int, end: int) -> int:
     bar = start
     while bar < end and out[bar] != _BAR:
         bar += 1
-    if bar + 1 < end:
+    first, last = _trim(out, min(bar + 1, end), end)
+    if first < last:
         return _copy(out, bar + 1, end, out, start)
     first, last = _trim(out, start, bar)
     if first < last and out[first] == _COLON:

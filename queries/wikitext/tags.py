@@ -14,15 +14,16 @@ _OPAQUE, _LITERAL, _BLOCK, _SPACE, _INLINE = range(5)
 
 _TAGS = {
     _OPAQUE: """
-        ce categorytree chem gallery graph hiero imagemap includeonly inputbox mapframe maplink math ref references
-        score script source style syntaxhighlight templatedata templatestyles timeline
+        ce categorytree chem gallery graph hiero imagemap includeonly indicator inputbox mapframe maplink math ref
+        references score script source style syntaxhighlight templatedata templatestyles timeline
     """,  # vanish with their content
     _LITERAL: "nowiki pre",  # their content is text, whatever markup it seems to hold
     _BLOCK: "blockquote center dd div dl dt h1 h2 h3 h4 h5 h6 hr li ol p poem table tbody td th thead tr ul",
     _SPACE: "br wbr",
     _INLINE: """
-        abbr b bdi bdo big blink caption cite code col colgroup data del dfn em font i ins kbd mark meta noinclude
-        onlyinclude q rb rp rt rtc ruby s samp section small span strike strong sub sup time translate tt u var
+        abbr b bdi bdo big blink caption charinsert cite code col colgroup data del dfn em font i ins kbd langconvert
+        languages mark meta noinclude onlyinclude phonos q rb rp rt rtc ruby s samp section small span strike strong sub
+        sup time translate tt tvar u var
     """,
 }
 _KIND_OF = dict(sorted((name, kind) for kind, names in _TAGS.items() for name in names.split()))
@@ -34,7 +35,9 @@ _INITIALS = np.array([sum(name < chr(byte) for name in _KIND_OF) for byte in ran
 """Names are sorted; those with the first letter b have the indices _INITIALS[b] to _INITIALS[b + 1]."""
 _NO_TAG, _COMMENT = -2, -1  # in place of the index of a tag's name
 
-_STRIPPED, _PARTED, _GAP, _TAB, _LF = 0, 1, 2, 9, 10
+_POEM = list(_KIND_OF).index("poem")
+
+_STRIPPED, _PARTED, _GAP, _VERSE, _TAB, _LF = 0, 1, 2, 3, 9, 10
 _BLANK, _BANG, _QUOTE, _DASH, _SLASH, _ZERO, _LESS, _GREATER = b" !'-/0<>"
 
 _ONE = np.uint64(1)
@@ -290,30 +293,46 @@ def _strip_tags(text: U8, offsets: I64, out: U8, out_offsets: I64, starts: I64, 
 
 
 @kernel
+def _part_verses(out: U8, start: int, end: int) -> None:
+    for i in range(start, end):
+        if out[i] == _LF:
+            out[i] = _VERSE
+
+
+@kernel
+def _drop_page_html(text: U8, start: int, end: int, out: U8, o: int) -> int:
+    poem = -1  # where what is written of a poem begins
+    i = kept = start
+    while True:
+        i = _seek(text, i, end, _OPENS)
+        if i >= end:
+            return _copy(text, kept, end, out, o)
+        closing = i + 1 < end and text[i + 1] == _SLASH
+        name, after = _tag(text, i + 1 + closing, end)
+        if name == _NO_TAG:
+            i += 1
+            continue
+        o = _copy(text, kept, i, out, o)
+        if name == _POEM and closing and poem >= 0:
+            _part_verses(out, poem, o)
+            poem = -1
+        if _KINDS[name] == _BLOCK:
+            out[o] = out[o + 1] = _LF
+            o += 2
+        elif _KINDS[name] == _SPACE:
+            out[o] = _BLANK
+            o += 1
+        elif i > start and after < end and text[i - 1] == text[after] == _QUOTE:
+            out[o] = _PARTED
+            o += 1
+        if name == _POEM and not closing and poem < 0:
+            poem = o
+        i = kept = after
+
+
+@kernel
 def _drop_html(text: U8, offsets: I64, out: U8, out_offsets: I64) -> None:
     o = 0
     for page in range(offsets.size - 1):
-        end = offsets[page + 1]
-        i = kept = offsets[page]
-        while True:
-            i = _seek(text, i, end, _OPENS)
-            if i >= end:
-                break
-            closing = i + 1 < end and text[i + 1] == _SLASH
-            name, after = _tag(text, i + 1 + closing, end)
-            if name == _NO_TAG:
-                i += 1
-                continue
-            o = _copy(text, kept, i, out, o)
-            if _KINDS[name] == _BLOCK:
-                out[o] = out[o + 1] = _LF
-                o += 2
-            elif _KINDS[name] == _SPACE:
-                out[o] = _BLANK
-                o += 1
-            elif i > offsets[page] and after < end and text[i - 1] == text[after] == _QUOTE:
-                out[o] = _PARTED
-                o += 1
-            i = kept = after
-        o = _copy(text, kept, end, out, o)
+        o = _drop_page_html(text, offsets[page], offsets[page + 1], out, o)
         out_offsets[page + 1] = o

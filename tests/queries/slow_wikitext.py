@@ -19,9 +19,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 OPAQUE_TAGS = (
-    "ce", "categorytree", "chem", "gallery", "graph", "hiero", "imagemap", "includeonly", "inputbox", "mapframe",
-    "maplink", "math", "ref", "references", "score", "script", "source", "style", "syntaxhighlight", "templatedata",
-    "templatestyles", "timeline",
+    "ce", "categorytree", "chem", "gallery", "graph", "hiero", "imagemap", "includeonly", "indicator", "inputbox",
+    "mapframe", "maplink", "math", "ref", "references", "score", "script", "source", "style", "syntaxhighlight",
+    "templatedata", "templatestyles", "timeline",
 )  # fmt: skip
 """Tags that vanish with their content."""
 
@@ -35,8 +35,9 @@ BLOCK_TAGS = frozenset(_BLOCK.split())
 SPACE_TAGS = frozenset(("br", "wbr"))
 
 _INLINE = """
-    abbr b bdi bdo big blink caption cite code col colgroup data del dfn em font i ins kbd mark meta noinclude
-    onlyinclude q rb rp rt rtc ruby s samp section small span strike strong sub sup time translate tt u var
+    abbr b bdi bdo big blink caption charinsert cite code col colgroup data del dfn em font i ins kbd langconvert
+    languages mark meta noinclude onlyinclude phonos q rb rp rt rtc ruby s samp section small span strike strong sub sup
+    time translate tt tvar u var
 """
 INLINE_TAGS = frozenset(_INLINE.split())
 
@@ -60,6 +61,7 @@ LANGUAGES = frozenset(_LANGUAGES.split())
 _STRIPPED = "\0"  # marks text that later passes must not read; XML cannot hold it
 _PARTED = "\1"  # holds apostrophes apart that a cut brought together; XML cannot hold it either
 _GAP = "\2"  # a cut of something that a reader sees; a space at last, where there is none on either side
+_VERSE = "\3"  # a line end inside a poem
 _BLANKS = "".join(filter(str.isspace, map(chr, range(0x3001)))) + _GAP
 _CLOSING = tuple(".,;:!?)")  # follow a word without a space
 
@@ -74,7 +76,7 @@ class LinkRules:
 
 def prose(wikitext: str, rules: LinkRules | None = None) -> list[str]:
     """Return the lines of prose of a page's wikitext; none is blank. Takes time linear in the text."""
-    text, literals = _strip_tags("\n" + re.sub("[\0-\2]", "", wikitext))
+    text, literals = _strip_tags("\n" + re.sub("[\0-\3]", "", wikitext))
     text = _drop_urls(_resolve_links(_cut_templates(text), rules or LinkRules()))
     return list(_lines(_drop_html(text), literals))
 
@@ -280,7 +282,7 @@ def _without(text: str, spans: list[tuple[int, int, str]]) -> str:
 # Links.
 
 _PLAIN_LINK = re.compile(
-    r"\[\[(?:[^\[\]|:]++\|([^\[\]|]++)|([^\[\]|:]++))\]\]"
+    r"\[\[(?:[^\[\]|:]++\|(?=[\s\2]*+[^\s\2\[\]|])([^\[\]|]++)|([^\[\]|:]++))\]\]"
 )  # nothing nested, no prefix: nearly all
 _SCHEMES = ("http", "https", "ftp", "ftps", "gopher", "irc", "ircs", "sftp", "ssh", "svn", "git", "telnet", "nntp")
 _LONGEST_SCHEME = max(map(len, _SCHEMES))
@@ -333,7 +335,7 @@ def _close_link(text: str, pieces: list[str], stack: list[_Link], rules: LinkRul
         del pieces[link.first_piece :]
     elif not link.holds_link:  # a link that holds links is text to MediaWiki: only its brackets go
         target, _, label = "".join(pieces[link.first_piece :]).partition("|")
-        pieces[link.first_piece :] = [label or target.strip(_BLANKS).removeprefix(":")]
+        pieces[link.first_piece :] = [label if label.strip(_BLANKS) else target.strip(_BLANKS).removeprefix(":")]
     stack[-1].holds_link = True
 
 
@@ -374,34 +376,50 @@ _WORD = re.compile(r"[0-9A-Za-z\x80-\U0010ffff]")
 
 
 def _drop_html(text: str) -> str:
-    if "<" not in text:
-        return text
+    kept: list[str] = []
+    position = 0
+    verses: int | None = None  # where a poem begins among what is kept
+    for match in _TAG.finditer(text):
+        closing, name = match.group(1), match.group(2).lower()
+        shown = _shown(text, match, name)
+        if shown is None:
+            continue
+        kept.append(text[position : match.start()])
+        position = match.end()
+        if name == "poem" and closing and verses is not None:
+            kept[verses:] = ["".join(kept[verses:]).replace("\n", _VERSE)]
+            verses = None
+        kept.append(shown)
+        if name == "poem" and not closing and verses is None:
+            verses = len(kept)
+    kept.append(text[position:])
+    return "".join(kept)
 
-    def shown(match: re.Match[str]) -> str:
-        name = match.group(2).lower()
-        if name in BLOCK_TAGS:
-            return "\n\n"
-        if name in SPACE_TAGS:
-            return " "
-        if name not in INLINE_TAGS and name not in _CLOSERS:
-            return match.group()
-        start, end = match.span()
-        return _PARTED if text[start - 1 : start] == text[end : end + 1] == "'" else ""
 
-    return _TAG.sub(shown, text)
+def _shown(text: str, tag: re.Match[str], name: str) -> str | None:
+    """Return what is left of a tag; None when it is text."""
+    if name in BLOCK_TAGS:
+        return "\n\n"
+    if name in SPACE_TAGS:
+        return " "
+    if name not in INLINE_TAGS and name not in _CLOSERS:
+        return None
+    start, end = tag.span()
+    return _PARTED if text[start - 1 : start] == text[end : end + 1] == "'" else ""
 
 
 def _lines(text: str, literals: list[str]) -> Iterator[str]:
     paragraph: list[str] = []
-    for source in text.split("\n"):
+    parts = re.split("([\n\3])", text)
+    for source, line_end in zip(parts[::2], [*parts[1::2], "\n"], strict=True):
         line = source.strip(_BLANKS)
         if _GAP in line:
             line = _GAPS.sub(_space, line)
         if "''" in line or _PARTED in line:
             line = _drop_quotes(line).replace(_PARTED, "")
         alone = _without_mark(line)
-        if alone is None and source[0:1] == " ":
-            alone = [line]  # preformatted
+        if alone is None and (source[0:1] == " " or line_end == _VERSE):
+            alone = [line]  # preformatted, or a verse
         if line and alone is None:
             paragraph.append(line)
             continue
