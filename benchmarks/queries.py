@@ -10,8 +10,8 @@ and all its children together, at its peak, sampled four times a second: pages t
 ratios are to the fastest decompression of the same dump with as many cores, and to the one with the least CPU; on a
 machine that does other work at the same time only the second can be trusted.
 
-gensim (`WikiCorpus` and `Phrases`, NPMI) runs on SMALLER: it takes hours for what takes minutes here, and its rate does
-not rise with size (measure two sizes to see it). `--project` prints what a full English dump would cost, from the
+gensim (`WikiCorpus` and `Phrases`, NPMI) runs on SMALLER and its rate is taken for all sizes; measure two to see whether
+it holds. `--project` prints what a full English dump would cost, from the
 results of the largest dump measured with two numbers of processes.
 """
 
