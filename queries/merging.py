@@ -42,6 +42,8 @@ BIGRAMS = pa.schema(
         pa.field("npmi", pa.float64(), nullable=False),
     ]
 )
+_KEYED = pa.schema([pa.field("key", pa.uint64(), nullable=False), *list(BIGRAMS)[1:]])
+"""Bigrams with the numbers of their words, as `queries.pairs` joins them, in place of the term."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ def merge_runs(run_folders: Sequence[str], folder: str, settings: MergeSettings)
         )
         batches = list(_fold_batches(sums, runs)) if sums.words.num_words else []
         by_power, parts = _sum_ranges(sums, batches)
-        num_bigrams = _order_bigrams(parts, join(folder, "bigrams.parquet"), scratch, settings)
+        num_bigrams = _order_bigrams(sums, parts, join(folder, "bigrams.parquet"))
     finally:
         remove(scratch)
     by_count = np.trim_zeros(by_power, "b")
@@ -306,7 +308,7 @@ def _sum_ranges(sums: Sums, batches: Sequence[Batch]) -> tuple[I64, list[str]]:
 def _sum_range(sums: Sums, numbers: Range) -> tuple[str, I64]:
     by_power = np.zeros(64, np.int64)
     part = join(sums.scratch, f"bigrams-{numbers.index:05d}.parquet")
-    write_rows(part, BIGRAMS, _bigrams(sums, _read_range(numbers), by_power))
+    write_rows(part, _KEYED, _bigrams(sums, _read_range(numbers), by_power))
     return part, by_power
 
 
@@ -328,25 +330,37 @@ def _read_range(numbers: Range) -> U64:
 
 def _bigrams(sums: Sums, packed: U64, by_power: I64) -> Iterator[pa.RecordBatch]:
     """Yield the bigrams to keep; `by_power` grows by all."""
-    from queries.pairs import Layout, join_words, split, totals
+    from queries.pairs import Layout, split, totals
 
     settings, layout = sums.settings, Layout.of(sums.words.num_words)
-    words, word_counts = sums.words.words(), sums.words.counts()
+    word_counts = sums.words.counts()
     begin = 0
     while begin < len(packed):
         begin, keys, counts = totals(packed, begin, layout, settings.min_bigram_count, by_power, ROW_GROUP_ROWS)
         firsts, seconds = split(keys, layout)
         margins = (word_counts[firsts], word_counts[seconds])
         kept, pmi, npmi = associations(counts, *margins, *sums.runs_totals, settings.min_pmi)
-        data, offsets = join_words(firsts[kept], seconds[kept], words)
-        terms = pa.Array.from_buffers(pa.large_string(), len(kept), [None, pa.py_buffer(offsets), pa.py_buffer(data)])
-        yield pa.record_batch([terms, counts[kept], pmi, npmi], names=BIGRAMS.names)
+        yield pa.record_batch([keys[kept], counts[kept], pmi, npmi], schema=_KEYED)
 
 
-def _order_bigrams(parts: Sequence[str], url: str, scratch: str, settings: MergeSettings) -> int:
-    """Write the rows of all parts in their final order and return how many there are."""
+def _order_bigrams(sums: Sums, parts: Sequence[str], url: str) -> int:
+    """Write the rows of all parts in their final order and return how many there are.
+
+    Keys are in the order of the terms: the words' numbers are in the order of their bytes, and the space that ends the
+    first word in a term is below any byte of a word.
+    """
     if not parts:
         return write_rows(url, BIGRAMS, [])
-    with _database(scratch, settings) as connection:
-        found = connection.sql("select * from read_parquet(?) order by pmi desc, term", params=[list(parts)])
-        return write_rows(url, BIGRAMS, found.to_arrow_reader(ROW_GROUP_ROWS))
+    with _database(sums.scratch, sums.settings) as connection:
+        found = connection.sql("select * from read_parquet(?) order by pmi desc, key", params=[list(parts)])
+        return write_rows(url, BIGRAMS, map(partial(_spelled_out, sums.words), found.to_arrow_reader(ROW_GROUP_ROWS)))
+
+
+def _spelled_out(listed: WordList, batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Return a batch with terms in place of keys."""
+    from queries.pairs import Layout, join_words, split
+
+    firsts, seconds = split(batch.column("key").to_numpy(), Layout.of(listed.num_words))
+    data, offsets = join_words(firsts, seconds, listed.words())
+    terms = pa.Array.from_buffers(pa.large_string(), len(firsts), [None, pa.py_buffer(offsets), pa.py_buffer(data)])
+    return pa.record_batch([terms, *batch.columns[1:]], names=BIGRAMS.names)
