@@ -9,7 +9,8 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
@@ -20,6 +21,9 @@ from queries.work import read_facts, whole_folder, write_facts
 from wit.processes import Pool
 from wit.progress import progress
 from wit.storage import TEMPORARY_PREFIX, make_folder, remove, size, write_parquet
+
+if TYPE_CHECKING:
+    from queries.wikitext import LinkRules, Prose
 
 PAGES = pa.schema([pa.field("title", pa.string(), nullable=False), pa.field("target", pa.string())])
 """The pages of the article namespace; target: the title that a redirect leads to."""
@@ -116,10 +120,9 @@ def _read_edges(folder: str) -> PartEdges:
 def _count(chunks: Iterable[Chunk], folder: str, dump: Dump, each_bytes: int, num_bytes: int) -> None:
     """Write the runs of words and bigrams of chunks, their pages, and what is to know of them, to a folder."""
     from queries.ngrams import NgramCounter
-    from queries.wikitext import Prose
     from wit.tokens import normal_lines
 
-    prose, ngrams = Prose(dump.site.link_rules()), NgramCounter(folder, each_bytes)
+    prose, ngrams = _prose(dump.site.link_rules()), NgramCounter(folder, each_bytes)
     kinds: Counter[str] = Counter()
     damage: list[Damage] = []
     pages = [PAGES.empty_table()]
@@ -138,6 +141,14 @@ def _count(chunks: Iterable[Chunk], folder: str, dump: Dump, each_bytes: int, nu
         "damage": [asdict(each) for each in damage],
     }
     write_facts(folder, facts)
+
+
+@lru_cache(maxsize=1)
+def _prose(rules: LinkRules) -> Prose:
+    """Return the wikitext passes: their tables are made once a process, not once a part."""
+    from queries.wikitext import Prose
+
+    return Prose(rules)
 
 
 @dataclass(frozen=True)
