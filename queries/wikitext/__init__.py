@@ -63,8 +63,8 @@ class LinkRules:
 class Prose:
     """From wikitext to prose by the rules of one wiki, which are compiled once.
 
-    Its first call in a process loads the machine code, and compiles it (about half a minute) when no earlier process
-    has left it beside the modules.
+    Its first call in a process loads the machine code, and compiles it (15 s) when no earlier process has left it
+    beside the modules.
     """
 
     def __init__(self, rules: LinkRules | None = None) -> None:

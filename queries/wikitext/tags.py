@@ -26,16 +26,17 @@ _TAGS = {
         sup time translate tt tvar u var
     """,
 }
-_KIND_OF = dict(sorted((name, kind) for kind, names in _TAGS.items() for name in names.split()))
+KIND_OF = dict(sorted((name, kind) for kind, names in _TAGS.items() for name in names.split()))
+"""What becomes of each tag that MediaWiki knows; another one is text."""
 
-_NAMES = np.frombuffer("".join(_KIND_OF).encode(), np.uint8)
-_NAME_OFFSETS = np.cumsum([0, *map(len, _KIND_OF)])
-_KINDS = np.array(list(_KIND_OF.values()))
-_INITIALS = np.array([sum(name < chr(byte) for name in _KIND_OF) for byte in range(257)])
+_NAMES = np.frombuffer("".join(KIND_OF).encode(), np.uint8)
+_NAME_OFFSETS = np.cumsum([0, *map(len, KIND_OF)])
+_KINDS = np.array(list(KIND_OF.values()))
+_INITIALS = np.array([sum(name < chr(byte) for name in KIND_OF) for byte in range(257)])
 """Names are sorted; those with the first letter b have the indices _INITIALS[b] to _INITIALS[b + 1]."""
 _NO_TAG, _COMMENT = -2, -1  # in place of the index of a tag's name
 
-_POEM = list(_KIND_OF).index("poem")
+_POEM = list(KIND_OF).index("poem")
 
 _STRIPPED, _PARTED, _GAP, _VERSE, _TAB, _LF = 0, 1, 2, 3, 9, 10
 _BLANK, _BANG, _QUOTE, _DASH, _SLASH, _ZERO, _LESS, _GREATER = b" !'-/0<>"

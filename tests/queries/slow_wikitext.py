@@ -1,14 +1,6 @@
-"""Wikitext to prose: what a reader of the article would read as sentences, one line a paragraph.
+"""The rules of `queries.wikitext` again, as regular expressions over str: slower, shorter, the judge of its kernels.
 
-Removed with their content: comments, templates, tables, references, files, categories, interlanguage links,
-formulas, galleries, code and the other extension tags of `OPAQUE_TAGS`. Other HTML tags go and their content
-stays; block tags end a line. `[[a|b]]` gives b, `[[a]]` gives a, letters around a link join it; `[url text]` gives
-text, bare URLs go; apostrophe markup goes by MediaWiki's own rule for unbalanced runs; entities are decoded last.
-Headings, list items and paragraphs are each one line; source lines that follow each other without a blank one are
-one paragraph, as they are for MediaWiki.
-
-Malformed markup costs no more than good markup: each pass walks the text once, every regular expression is
-possessive or bounded, and an opener without its closer goes alone: what follows it is kept.
+What is removed and what is kept, that module's docstring says.
 """
 
 from __future__ import annotations
@@ -17,6 +9,8 @@ import html
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+
+from queries.wikitext import LinkRules
 
 OPAQUE_TAGS = (
     "ce", "categorytree", "chem", "gallery", "graph", "hiero", "imagemap", "includeonly", "indicator", "inputbox",
@@ -41,37 +35,12 @@ _INLINE = """
 """
 INLINE_TAGS = frozenset(_INLINE.split())
 
-_LANGUAGES = """
-    aa ab ace ady af ak als alt am ami an ang ann anp ar arc ary arz as ast atj av avk awa ay az azb ba ban bar
-    bat-smg bbc bcl bdr be be-tarask be-x-old bew bg bh bi bjn blk bm bn bo bpy br bs btm bug bxr ca cbk-zam cdo ce
-    ceb ch chr chy ckb co cr crh cs csb cu cv cy da dag de dga din diq dsb dtp dty dv dz ee el eml en eo es et eu
-    ext fa fat ff fi fiu-vro fj fo fon fr frp frr fur fy ga gag gan gcr gd gl glk gn gom gor got gpe gsw gu guc gur
-    guw gv ha hak haw he hi hif hr hsb ht hu hy hyw ia iba id ie ig igl ik ilo inh io is it iu ja jam jbo jv ka kaa
-    kab kbd kbp kcg kg kge ki kk kl km kn knc ko koi krc ks ksh ku kus kv kw ky la lad lb lbe lez lfn lg li lij lld
-    lmo ln lo lt ltg lv mad mai map-bms mdf mg mhr mi min mk ml mn mni mnw mr mrj ms mt mwl my myv mzn nah nap nds
-    nds-nl ne new nia nl nn no nov nqo nr nrm nso nup nv ny oc olo om or os pa pag pam pap pcd pcm pdc pfl pi pih pl
-    pms pnb pnt ps pt pwn qu rm rmy rn ro roa-rup roa-tara rsk ru rue rw sa sah sat sc scn sco sd se sg sh shi shn
-    si simple sk skr sl sm smn sn so sq sr srn ss st stq su sv sw syl szl szy ta tay tcy tdd te tet tg th ti tk tl
-    tly tn to tpi tr trv ts tt tum tw ty tyv udm ug uk ur uz ve vec vep vi vls vo wa war wo wuu xal xh xmf yi yo za
-    zea zgh zh zh-classical zh-min-nan zh-yue zu
-"""
-LANGUAGES = frozenset(_LANGUAGES.split())
-"""Prefixes of interlanguage links: the codes of Wikipedia's editions."""
-
 _STRIPPED = "\0"  # marks text that later passes must not read; XML cannot hold it
 _PARTED = "\1"  # holds apostrophes apart that a cut brought together; XML cannot hold it either
 _GAP = "\2"  # a cut of something that a reader sees; a space at last, where there is none on either side
 _VERSE = "\3"  # a line end inside a poem
 _BLANKS = "".join(filter(str.isspace, map(chr, range(0x3001)))) + _GAP
 _CLOSING = tuple(".,;:!?)")  # follow a word without a space
-
-
-@dataclass(frozen=True)
-class LinkRules:
-    """Which link prefixes vanish with the link: names of namespaces, lower case, with spaces."""
-
-    vanishing: frozenset[str] = frozenset(("file", "image", "category"))
-    interlanguage: frozenset[str] = LANGUAGES
 
 
 def prose(wikitext: str, rules: LinkRules | None = None) -> list[str]:

@@ -21,6 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from queries.wikitext import LinkRules, Prose, prose
+from tests.queries.slow_wikitext import BLOCK_TAGS, INLINE_TAGS, LITERAL_TAGS, OPAQUE_TAGS, SPACE_TAGS
 from tests.queries.slow_wikitext import prose as slow_prose
 from tests.support import ROOT, real_data
 
@@ -147,6 +148,16 @@ def test_white_space_and_letters_are_those_of_python() -> None:
     for template in AROUND_A_POINT:
         pages = [template.format(point) for point in points]
         assert _prose(pages) == [slow_prose(page) for page in pages]
+
+
+def test_every_tag_goes_as_the_slow_rules_say() -> None:
+    """Both sets of rules know the same tags, in any case, open, closed, empty and with attributes."""
+    from queries.wikitext.tags import KIND_OF
+
+    assert set(KIND_OF) == {*OPAQUE_TAGS, *LITERAL_TAGS, *BLOCK_TAGS, *SPACE_TAGS, *INLINE_TAGS}
+    forms = ("a<{0}>b</{0}>c", "a<{0}/>b", "a<{0} x=y>b</{0} >c", "a</{0}>b", "a<{0}x>b", "a<x{0}>b", "a<{0}")
+    pages = [form.format(name) for tag in KIND_OF for name in (tag, tag.upper()) for form in forms]
+    assert _prose(pages) == [slow_prose(page) for page in pages]
 
 
 def test_entities_are_those_of_html() -> None:
