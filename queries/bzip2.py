@@ -208,11 +208,14 @@ def _follows(place: int, first: int, last: int) -> bool:
 
 def decompress(stream: bytes) -> bytes | None:
     """Return what a small bzip2 stream holds; None when it is damaged, or holds more than MAX_GROUP_BYTES."""
+    source = io.BytesIO(stream)
     try:
-        with indexed_bzip2.open(io.BytesIO(stream), parallelization=1) as file:
+        with indexed_bzip2.open(source, parallelization=1) as file:
             xml: bytes = file.read(MAX_GROUP_BYTES + 1)
     except _DECODER_ERRORS:
         return None
+    finally:
+        source.close()  # indexed_bzip2 1.7 never lets go of it: unclosed, the stream would stay in memory
     return xml if len(xml) <= MAX_GROUP_BYTES else None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import random
+import tracemalloc
 from itertools import pairwise
 
 import numpy as np
@@ -213,3 +214,19 @@ def test_no_bytes_raise(junk: bytes) -> None:
     """Whatever follows a magic, reading it gives events."""
     data = b"BZh9" + BLOCK_MAGIC.to_bytes(6) + junk
     assert len(_events(data)) >= 1
+
+
+def test_decompressed_streams_are_let_go() -> None:
+    """Memory does not grow with the streams that were decompressed, whole or damaged."""
+    streams = [bz2.compress(_noise(100_000, number)) for number in range(20)]
+    tracemalloc.start()
+    try:
+        for number, stream in enumerate(streams):
+            copy = bytes(bytearray(stream))
+            assert bzip2.decompress(copy if number % 2 else copy[:-20]) == (
+                _noise(100_000, number) if number % 2 else None
+            )
+        del copy
+        assert tracemalloc.get_traced_memory()[0] < 2 * len(streams[0])
+    finally:
+        tracemalloc.stop()
