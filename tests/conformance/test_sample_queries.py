@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from queries.build import TABLE, Settings, build, resolve_inputs
+from queries.build import TABLE, Means, Settings, build
+from queries.inputs import resolve_inputs
 from wit.sample.encyclopedia import (
     MIN_BIGRAM_COUNT,
     MIN_PMI,
@@ -30,7 +31,7 @@ def test_the_list_of_the_sample_is_its_truth(tmp_path: Path, seed: int) -> None:
     settings = Settings(
         min_word_count=MIN_WORD_COUNT, min_bigram_count=MIN_BIGRAM_COUNT, min_pmi=MIN_PMI, min_views=MIN_VIEWS
     )
-    result = build(inputs, settings, str(tmp_path / "out"), processes=1)
+    result = build(inputs, settings, str(tmp_path / "out"), Means(processes=1, memory_bytes=1 << 30))
     assert result is not None
     words, bigrams = count_words(write_prose(seed))
     assert (result["num_words"], result["num_pairs"]) == (words.total(), bigrams.total())

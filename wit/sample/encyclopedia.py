@@ -73,7 +73,7 @@ def _bigrams(words: Counter[str], bigrams: Counter[tuple[str, str]]) -> Iterator
     for pair in sorted(ratios, key=lambda pair: (-ratios[pair], " ".join(pair))):
         pmi = log2(ratios[pair])
         if pmi >= MIN_PMI:
-            npmi = pmi / log2(Fraction(num_bigrams, bigrams[pair]))
+            npmi = min(pmi / log2(Fraction(num_bigrams, bigrams[pair])), 1.0)  # pairs are fewer than words
             yield " ".join(pair), "bigram", {"bigram_count": bigrams[pair], "pmi": pmi, "npmi": npmi}
 
 
