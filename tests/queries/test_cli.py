@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from queries.cli import summary
+from queries.cli import Bytes, summary
 from tests.queries.dumps import page, write_all
 from wit.cli import main
 
@@ -30,8 +30,8 @@ def test_build_show_and_build_again(dump: str, tmp_path: Path, capsys: pytest.Ca
     out = str(tmp_path / "out")
     code, printed, _ = _run(capsys, "build", "--dump", dump, "--min-pmi", "-3", "--processes", "1", "--out", out)
     assert code == 0
-    assert [line.split() for line in printed.splitlines()] == [
-        ["source", "terms", "of", "them", "new", "duplicate", "empty"],
+    assert [line.split() for line in printed.splitlines()][:-1] == [
+        ["source", "terms", "of", "them", "new", "duplicate", "unmatchable"],
         ["word", "2", "2", "0", "0"],
         ["bigram", "1", "1", "0", "0"],
         ["title", "0", "0", "0", "0"],
@@ -62,9 +62,15 @@ MISTAKES = {
     "not page views": (["build", "--pageviews", "{tmp}/text", "--out", "{tmp}/out"], "'en Title count bytes'"),
     "not WordNet": (["build", "--wordnet", "{tmp}", "--out", "{tmp}/out"], "expected a WordNet folder"),
     "foreign folder": (["build", "--dump", "{dump}", "--out", "{tmp}"], "expected an empty folder or a query list"),
+    "foreign work": (["build", "--dump", "{dump}", "--work", "{tmp}", "--out", "{tmp}/out"], "expected a work folder"),
     "out is a file": (["build", "--dump", "{dump}", "--out", "{tmp}/text"], "cannot be written"),
     "bad number": (["build", "--dump", "{dump}", "--limit", "0", "--out", "{tmp}/out"], "Invalid value for '--limit'"),
+    "no threshold": (["build", "--dump", "{dump}", "--min-pmi", "high", "--out", "{tmp}/out"], "a number or 'fit'"),
+    "low threshold": (["build", "--dump", "{dump}", "--min-views", "-1", "--out", "{tmp}/out"], "expected 0 or more"),
+    "no size": (["build", "--dump", "{dump}", "--memory", "much", "--out", "{tmp}/out"], "such as 4GB or 512MiB"),
+    "little memory": (["build", "--dump", "{dump}", "--memory", "9MB", "--out", "{tmp}/out"], "expected at least"),
     "no list": (["show", "dog", "--queries", "{tmp}"], "queries.parquet: expected a file here"),
+    "nothing to compare": (["diff", "{tmp}", "{tmp}"], "queries.parquet: expected a file here"),
 }  # fmt: skip
 
 
@@ -88,7 +94,27 @@ def test_show_says_when_a_term_is_not_there(dump: str, tmp_path: Path, capsys: p
     assert "'St. Elwin' (normal form 'st elwin') among 2 terms" in err
 
 
-def test_summary_names_what_is_over_the_limit() -> None:
-    """The last line says how many terms the limit left out."""
-    result = {"by_source": {}, "by_first_source": {}, "dropped": {}, "num_terms": 5, "num_over_limit": 1234}
-    assert summary(result)[-1] == "list             5, 1,234 more over the limit"
+def test_lists_that_differ_are_compared(dump: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two thresholds, two lists: what differs is printed and written, and fails only where that was asked for."""
+    for name, pmi in (("all", "-3"), ("few", "9")):
+        _run(capsys, "build", "--dump", dump, "--min-pmi", pmi, "--processes", "1", "--out", str(tmp_path / name))
+    lists = (str(tmp_path / "all"), str(tmp_path / "few"))
+    code, printed, _ = _run(capsys, "diff", *lists, "--out", str(tmp_path / "diff.parquet"))
+    assert (code, printed.splitlines()[0]) == (0, "3 terms -> 2 terms; 2 keep their id")
+    assert "settings.min_pmi: -3.0 -> 9.0" in printed
+    assert (tmp_path / "diff.parquet").exists()
+    assert _run(capsys, "diff", *lists, "--fail-on-change")[0] == 1
+    assert _run(capsys, "diff", lists[0], lists[0], "--fail-on-change")[0] == 0
+
+
+@pytest.mark.parametrize(("text", "size"), [("4GB", 4 * 10**9), ("512MiB", 512 << 20), ("1.5 g", 15 * 10**8), ("7", 7)])
+def test_sizes_are_read_as_they_are_written(text: str, size: int) -> None:
+    """Decimal and binary units, with or without a B."""
+    assert Bytes().convert(text, None, None) == size
+
+
+def test_summary_names_what_is_over_the_limit_and_what_was_fitted() -> None:
+    """The last lines say how many terms the limit left out, and which thresholds were fitted."""
+    thresholds = {"min_pmi": {"value": 7.25, "fitted": True}, "min_views": {"value": 70, "fitted": False}}
+    result = {"by_source": {}, "thresholds": thresholds, "num_terms": 5, "num_over_limit": 1234}
+    assert summary(result)[1:] == ["list             5, 1,234 more over the limit", "fitted: min_pmi 7.25"]
