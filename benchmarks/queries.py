@@ -10,9 +10,9 @@ and all its children together, at its peak, sampled four times a second: pages t
 ratios are to the fastest decompression of the same dump with as many cores, and to the one with the least CPU; on a
 machine that does other work at the same time only the second can be trusted.
 
-gensim (`WikiCorpus` and `Phrases`, NPMI) runs on SMALLER and its rate is taken for all sizes; measure two to see whether
-it holds. `--project` prints what a full English dump would cost, from the
-results of the largest dump measured with two numbers of processes.
+gensim (`WikiCorpus` and `Phrases`, NPMI) runs on SMALLER and its rate is taken for all sizes; measure two to see
+whether it holds. `--project` prints what a full English dump would cost, from the results of the largest dump measured
+with two numbers of processes, on a machine that did nothing else.
 """
 
 from __future__ import annotations
@@ -181,6 +181,10 @@ def projection(results: list[Result], cores: tuple[int, ...] = (2, 16, 64)) -> I
         if len(points) < 2:
             continue
         (few, least), (many, most) = points[0], points[-1]
+        if least >= most:
+            sys.exit(
+                f"{job}: expected less wall time with more processes, found {most:.1f} and {least:.1f} s; measure again"
+            )
         parallel_s = (most - least) / (many - few)
         serial_s = max(0.0, most - parallel_s * many)
         hours = [ENWIKI_XML_BYTES / largest * (parallel_s / each + serial_s) / 3600 for each in cores]
