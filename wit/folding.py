@@ -1,12 +1,13 @@
 """What wit.text.fold does to each code point, as arrays: the tables that wit.token_kernels reads.
 
-fold() is NFKC, apostrophes, case folding, and NFKC and apostrophes again. Case folding and apostrophes look at one
-code point at a time; NFKC also looks at neighbours, in two ways only (Unicode Standard Annex #15): marks are sorted by
-canonical combining class, and some code points compose with an earlier one. So when the images of neighbours under
-both NFKC passes neither compose nor are out of order, the fold of a text is the folds of its code points, one after
-the other (the quick check of UAX #15, section 9, with a table of pairs in place of its "maybe"). The tables hold, for
-each code point, its fold and what is needed to see that. Whatever is rarer or harder is marked SLOW, and left to
-wit.text: nothing here is needed for the result to be right, but that an entry other than SLOW be true.
+fold() removes ignorable code points, and then is apostrophes, NFKC, case folding, NFKC and apostrophes again. All but
+NFKC look at one code point at a time; NFKC also looks at neighbours, in two ways only (Unicode Standard Annex #15):
+marks are sorted by canonical combining class, and some code points compose with an earlier one. So when the images of
+neighbours under both NFKC passes neither compose nor are out of order, the fold of a text is the folds of its code
+points, one after the other (the quick check of UAX #15, section 9, with a table of pairs in place of its "maybe");
+neighbours are what stands together without the ignorable ones. The tables hold, for each code point, its fold and what
+is needed to see that. Whatever is rarer or harder is marked SLOW, and left to wit.text: nothing here is needed for the
+result to be right, but that an entry other than SLOW be true.
 
 The tables are made from the Python's own Unicode data, in 0.1 s, once a process.
 """
@@ -21,10 +22,12 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from wit.text import fold
+from wit.text import fold, simplified
 from wit.token_kernels import (
     APOSTROPHE,
+    BEGINS_BIT,
     COPY,
+    EMPTY,
     GROUP_MASK,
     GROUP_SHIFT,
     IS_S_BIT,
@@ -98,12 +101,12 @@ def _add_pairs(pairs: _Pairs, firsts: Iterable[int], seconds: Iterable[int]) -> 
         pairs.followers.setdefault(first, set()).update(columns)
 
 
-def _word_flags(characters: list[str]) -> npt.NDArray[np.bool_]:
-    """Return which code points are letters, marks and digits, by the tables of `regex`, as in wit.text."""
+def _flags(characters: list[str], categories: str) -> npt.NDArray[np.bool_]:
+    """Return which code points are of the categories, by the tables of `regex`, as in wit.text."""
     import regex
 
     flags = np.zeros(len(characters), np.bool_)
-    for match in regex.finditer(r"[\p{L}\p{M}\p{N}]+", "".join(characters)):
+    for match in regex.finditer(f"[{categories}]+", "".join(characters)):
         flags[match.start() : match.end()] = True
     return flags
 
@@ -114,14 +117,15 @@ class _Builder:
     def __init__(self, characters: list[str], pairs: _Pairs) -> None:
         self._characters = characters
         self._pairs = pairs
-        self._is_word = _word_flags(characters)
+        self._begins = _flags(characters, r"\p{L}\p{N}")
+        self._is_word = self._begins | _flags(characters, r"\p{M}")
         self._classes = np.fromiter(map(unicodedata.combining, characters), np.uint8, len(characters))
         self._groups: dict[frozenset[int], int] = {frozenset(): 0}
         self._any_mark = frozenset(range(len(pairs.columns) + 1))
         self._maps: list[bytes] = []
 
     def table(self) -> FoldTable:
-        entries = np.where(self._is_word, COPY, SEPARATOR).astype(np.int32)
+        entries = (np.where(self._is_word, COPY, SEPARATOR) | self._begins * BEGINS_BIT).astype(np.int32)
         for code in self._special():
             entries[code] = self._entry(code)
         composes = np.zeros((len(self._groups), len(self._pairs.columns) + 1), np.bool_)
@@ -151,7 +155,10 @@ class _Builder:
 
     def _entry(self, code: int) -> int:
         character = self._characters[code]
-        before, folded = unicodedata.normalize("NFKC", character), fold(character)  # what the two passes of NFKC leave
+        folded = fold(character)
+        if not folded:
+            return EMPTY
+        before = unicodedata.normalize("NFKC", simplified(character))  # as the first pass of NFKC leaves it
         group = self._groups.setdefault(self._followers(before) | self._followers(folded), len(self._groups))
         if folded == character and self._interacts(code):
             return self._mark(code, group) if self._is_word[code] else SLOW
@@ -162,13 +169,15 @@ class _Builder:
         if "'" in folded:
             return SLOW
         word = [bool(self._is_word[ord(each)]) for each in folded]
-        if not any(word):
+        begins = [bool(self._begins[ord(each)]) for each in folded]
+        if not word[0] and not any(begins):
             return (SEPARATOR if group == 0 else SOFT_SEPARATOR) | group << GROUP_SHIFT
         if not all(word) or len(folded.encode()) > MAX_GROWTH * len(character.encode()):
             return SLOW
         payload = 0 if folded == character else self._add_map(folded)
         kind = COPY if folded == character else MAP
-        return kind | (folded == "s") * IS_S_BIT | group << GROUP_SHIFT | payload << PAYLOAD_SHIFT
+        flags = (folded == "s") * IS_S_BIT | begins[0] * BEGINS_BIT
+        return kind | flags | group << GROUP_SHIFT | payload << PAYLOAD_SHIFT
 
     def _interacts(self, code: int) -> bool:
         """Return whether the code point may compose with, or change places with, what stands before it."""
@@ -198,7 +207,8 @@ class _Builder:
     def _mark(self, code: int, group: int) -> int:
         column = self._pairs.columns.get(self._stem(code), 0)
         payload = int(self._classes[code]) << 8 | column
-        return MARK | group << GROUP_SHIFT | payload << PAYLOAD_SHIFT
+        begins = bool(self._begins[code]) * BEGINS_BIT  # vowels and finals of Hangul are letters
+        return MARK | begins | group << GROUP_SHIFT | payload << PAYLOAD_SHIFT
 
     def _add_map(self, folded: str) -> int:
         self._maps.append(folded.encode())

@@ -19,7 +19,9 @@ Flags = npt.NDArray[np.bool_]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 NUM_CODE_POINTS = 0x40000
-"""Planes 0 to 3. Beyond them lie tags, variation selectors and private use alone; all of it is slow."""
+"""Planes 0 to 3. Beyond them lie ignorable code points, and private use, which is slow."""
+FIRST_TAG, LAST_TAG = 0xE0000, 0xE0FFF
+"""The ignorable ones: tags, variation selectors, and what is kept for more of them; EMPTY."""
 
 SLOW = 0
 """Ask wit.text about the whole stretch up to the next SEPARATOR on both sides."""
@@ -27,16 +29,19 @@ SEPARATOR = 1
 """Folds to separators alone, and nothing after it can compose with it: no token and no fold reaches across."""
 SOFT_SEPARATOR = 2
 """Folds to separators alone, but what follows may compose with it, as U+0338 does with "="."""
-APOSTROPHE = 3
-COPY = 4
-"""Part of a word, its own fold. So are the classes that follow, and no others."""
-MAP = 5
-"""Folds to other word characters alone: `maps`."""
-MARK = 6
+EMPTY = 3
+"""Folds to nothing: what stands on both sides of it is together."""
+APOSTROPHE = 4
+COPY = 5
+"""Letter, digit or mark, its own fold. So are the classes that follow, and no others."""
+MAP = 6
+"""Folds to other letters, digits and marks alone: `maps`."""
+MARK = 7
 """Its own fold, and it may compose with what stands before or change places with it."""
 
-CLASS_BITS, IS_S_BIT, GROUP_SHIFT, GROUP_MASK, PAYLOAD_SHIFT = 0x7, 0x8, 4, 0x7FF, 15
-"""Entry, 31 bits: class, whether its fold is "s", group (row of `composes`), payload.
+CLASS_BITS, IS_S_BIT, BEGINS_BIT, GROUP_SHIFT, GROUP_MASK, PAYLOAD_SHIFT = 0x7, 0x8, 0x10, 5, 0x3FF, 15
+"""Entry, 31 bits: class, whether its fold is "s", whether that begins with a letter or digit, group (row of
+`composes`), payload.
 
 Payload: the number of a MAP in `maps`; canonical combining class << 8 | column of `composes` of a MARK.
 """
@@ -74,7 +79,9 @@ def _entry(text: U8, i: int, end: int, entries: I32) -> tuple[int, int]:
     code = lead & (0xFF >> (size + 1))
     for j in range(i + 1, i + size):
         code = code << 6 | np.int64(text[j] & 0x3F)
-    return (entries[code] if code < NUM_CODE_POINTS else SLOW), size
+    if code < NUM_CODE_POINTS:
+        return entries[code], size
+    return (EMPTY if FIRST_TAG <= code <= LAST_TAG else SLOW), size
 
 
 @_inlined
@@ -98,28 +105,37 @@ def _trimmed(out: U8, begin: int, o: int) -> int:
 
 
 @_inlined
+def _next(text: U8, i: int, end: int, entries: I32) -> tuple[int, int]:
+    """Return the entry of the first code point from `i` on that is not EMPTY, and where it ends; SEPARATOR if none."""
+    while i < end:
+        entry, size = _entry(text, i, end, entries)
+        i += size
+        if entry & CLASS_BITS != EMPTY:
+            return entry, i
+    return SEPARATOR, end
+
+
+@_inlined
 def _apostrophe(text: U8, i: int, end: int, entries: I32, out: U8, o: int, in_word: int) -> tuple[int, int, int]:
     """Write the apostrophe before `i` as the token rule wants it; return the new i, o, in_word.
 
-    "'s" before anything but a word character is a token; before other word characters the apostrophe belongs to the
-    word that it stands in, if any.
+    "'s" before anything but a letter, digit or mark is a token; before other letters and digits the apostrophe belongs
+    to the word that it stands in, if any.
     """
-    if i < end:
-        entry, size = _entry(text, i, end, entries)
-        if _is_word(entry):
-            beyond = i + size
-            if entry & IS_S_BIT and not (beyond < end and _is_word(_entry(text, beyond, end, entries)[0])):
-                if in_word:
-                    out[o] = SPACE
-                    o += 1
-                out[o], out[o + 1], out[o + 2] = _QUOTE, _S, SPACE
-                return beyond, o + 3, 0
-            if in_word:
-                out[o] = _QUOTE
-                o += 1
-            return i, o, in_word
-    out[o] = SPACE
-    return i, o + in_word, 0
+    entry, beyond = _next(text, i, end, entries)
+    if not entry & BEGINS_BIT:
+        out[o] = SPACE
+        return i, o + in_word, 0
+    if entry & IS_S_BIT and not _is_word(_next(text, beyond, end, entries)[0]):
+        if in_word:
+            out[o] = SPACE
+            o += 1
+        out[o], out[o + 1], out[o + 2] = _QUOTE, _S, SPACE
+        return beyond, o + 3, 0
+    if in_word:
+        out[o] = _QUOTE
+        o += 1
+    return i, o, in_word
 
 
 @_inlined
@@ -159,14 +175,16 @@ def _after(
     """Return the class of the code point at `i` where it stands, and the group and combining class it leaves behind.
 
     `group` and `last_class`, of the last starter and the last code point, hold when `known` is i; else the byte before
-    is ASCII.
+    is ASCII, or no MARK follows.
     """
     kind = entry & CLASS_BITS
     own_group = entry >> GROUP_SHIFT & GROUP_MASK
-    if kind != MARK:
+    if kind != MARK and kind != EMPTY:
         return kind, own_group, 0
     if known != i:
         group, last_class = entries[text[i - 1]] >> GROUP_SHIFT & GROUP_MASK, 0
+    if kind == EMPTY:
+        return kind, group, last_class
     payload = entry >> PAYLOAD_SHIFT
     mark_class = payload >> 8
     if composes[group, payload & 0xFF] or 0 < mark_class < last_class:
@@ -205,8 +223,12 @@ def _document(
         entry, size = _entry(text, i, end, entries)
         kind, group, last_class = _after(text, i, entry, entries, composes, known, group, last_class)
         known = i + size
+        if kind >= COPY and not (in_word or entry & BEGINS_BIT):
+            kind = SLOW if kind == MAP else EMPTY  # a mark on no letter, or several code points that begin with one
         if kind >= COPY:
             o, in_word = _word(text, i, known, entry, maps, map_offsets, out, o), 1
+            i = known
+        elif kind == EMPTY:
             i = known
         elif kind == APOSTROPHE:
             i, o, in_word = _apostrophe(text, known, end, entries, out, o, in_word)

@@ -11,9 +11,7 @@ Texts are ragged: `text` is uint8, valid UTF-8, and document i is text[offsets[i
 
 from __future__ import annotations
 
-import unicodedata
 from functools import lru_cache
-from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -37,8 +35,6 @@ from wit.token_kernels import (
     fill_holes,
     fold_documents,
 )
-
-_LONG_RUN = 32  # marks; sorting them in CPython's normaliser takes time quadratic in their number
 
 
 def normal_lines(text: U8, offsets: I64) -> tuple[U8, I64]:
@@ -85,8 +81,8 @@ def _normal(text: U8, offsets: I64, byte_table: U8) -> tuple[U8, I64]:
     first, last = int(offsets[0]), int(offsets[-1])
     assert 0 <= first <= last <= len(text)
     assert bool(np.all(offsets[1:] >= offsets[:-1]))
-    # What is written is at most twice as long as what is read: COPY and MARK as long, MAP twice, a separator 1 byte,
-    # the possessive " 's " 4 bytes for 2 or more, a HOLE 1 for 1 or more; and 1 byte is written ahead.
+    # What is written is at most twice as long as what is read: COPY and MARK as long, EMPTY nothing, MAP twice,
+    # a separator 1 byte, the possessive " 's " 4 bytes for 2 or more, a HOLE 1 for 1 or more; 1 byte is written ahead.
     out = np.empty(MAX_GROWTH * (last - first) + 1, np.uint8)
     ends = np.empty(len(offsets), np.int64)
     num_high = int(np.count_nonzero(text[first:last] > 0x7F))
@@ -133,7 +129,7 @@ def _filled(text: U8, out: U8, ends: I64, holes: I64) -> tuple[U8, I64]:
         np.int64,
         len(holes),
     )
-    pieces = [normalise(_with_marks_in_order(stretch.decode())).encode() for stretch in numbers]
+    pieces = [normalise(stretch.decode()).encode() for stretch in numbers]
     lengths = np.array([len(piece) for piece in pieces], np.int64)
     piece_offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
     filled = np.empty(int(ends[-1] + lengths[which].sum()), np.uint8)
@@ -141,25 +137,3 @@ def _filled(text: U8, out: U8, ends: I64, holes: I64) -> tuple[U8, I64]:
     joined = np.frombuffer(b"".join(pieces), np.uint8)
     fill_holes(out, ends, np.ascontiguousarray(holes[:, 2]), which, joined, piece_offsets, filled, filled_ends)
     return filled[: filled_ends[-1]], filled_ends
-
-
-def _with_marks_in_order(text: str) -> str:
-    """Return a text of the same NFKC, whose long runs of marks are decomposed and sorted by combining class."""
-    if len(text) < _LONG_RUN:
-        return text
-    reordered: str = _long_runs().sub(lambda match: _sorted_marks(match.group()), text)
-    return reordered
-
-
-@lru_cache(maxsize=1)
-def _long_runs() -> Any:
-    import regex
-
-    # Halfwidth voiced sound marks are letters that decompose to marks; no other letter does.
-    return regex.compile(rf"[\p{{M}}\uFF9E\uFF9F]{{{_LONG_RUN},}}+")
-
-
-def _sorted_marks(run: str) -> str:
-    marks = "".join(unicodedata.normalize("NFKD", mark) for mark in run)
-    parts = groupby(marks, key=lambda mark: unicodedata.combining(mark) > 0)
-    return "".join("".join(sorted(part, key=unicodedata.combining) if moves else part) for moves, part in parts)

@@ -25,7 +25,7 @@ from wit.tokens import normal_form_array, normal_forms, normal_lines
 EVERY = [chr(code) for code in range(NUM_CODE_POINTS) if not 0xD800 <= code < 0xE000]
 BEYOND = [chr(code) for code in (*range(0xE0000, 0xE0200), *range(NUM_CODE_POINTS, 0x110000, 0x1001))]
 
-APOSTROPHES = "'`’‘ʼʹ＇′´″ŉ"
+APOSTROPHES = "'`’‘ʼʹ＇′´″ŉ\u1ffd\u1fef\uff40"
 NASTY = (
     "aAsSxXßẞſ5İıςΣ½ﬁﬆ\u00a8 \n\t.-=<>"
     "\u0301\u0300\u0316\u0323\u0327\u0338\u0345\u0308\u030c\u032e\u05b4\u05bc"  # marks of several classes
@@ -33,7 +33,7 @@ NASTY = (
     "ḤĔȞÁάᾳǰΐ\u0344\u0f73\u0f71\u1e9b"
     "कि\u093cऩ\u0958ক\u09c7\u09be\u09d7ோ\u0b92\u0bd7\u0dd9\u0dcf\u0dca"  # Indic vowels that compose
     "น้ำ\u0e33ＡｓｶﾞﾟがかU+3099\u3099東京，。\u3000…㎧\ufdfa\u2474\u00ad\u200d\ufe0f\u200b😀𝐬\U000e0101\U0010ffff"
-    + APOSTROPHES
+    "\u034f\u1160\u3164\uffa0\ufeff\U000e0061\u200c\u20e3\u0902\u0903\u0e33\u1161#5" + APOSTROPHES
 )
 
 texts = st.one_of(st.text(NASTY, max_size=24), st.text("s'a ’S5\u0301", max_size=16), captions)
@@ -62,8 +62,8 @@ def assert_normal(documents: Sequence[str]) -> None:
 
 
 def test_every_code_point_in_context() -> None:
-    """Each code point alone, in a word, after and before an apostrophe, as the s of "'s", among marks."""
-    contexts = ("{0}", "a{0}b", "a'{0}", "a{0}'s", "'s{0}", "x\u0316{0}\u0301y")
+    """Each code point alone, in a word, around an apostrophe, as the s of "'s", among marks, before a mark, ignored."""
+    contexts = ("{0}", "a{0}b", "a'{0}", "a{0}'s", "'s{0}", "x\u0316{0}\u0301y", "{0}\u0903b", "a'\ufe0f{0}\u200ds")
     every = [context.format(each) for each in EVERY + BEYOND for context in contexts]
     size = 60  # at a time: spaces keep them apart, and a call costs more than what it normalises
     assert_normal([" ".join(every[start : start + size]) for start in range(0, len(every), size)])
@@ -128,12 +128,31 @@ def test_random_sequences_of_what_folds_and_combines() -> None:
         ("DOG＇ｓ", "dog 's"),
         ("dog'ſ", "dog 's"),
         ("dog'ß", "dog'ss"),
-        ("a'\u0301", "a'\u0301"),
+        ("a'\u0301", "a"),
+        ("a'\u0301b", "a b"),
+        ("a'\u0301s", "a s"),
+        ("a'\u200d\u0301b", "a b"),
+        ("a'\u1161", "a'\u1161"),
+        ("a'\u0e33", "a \u0e32"),
+        ("'s\u0e33", "s\u0e4d\u0e32"),
+        ("\u0e33's", "\u0e32 's"),
+        ("\u0902'so", "so"),
+        ("a's\u20dd", "a's\u20dd"),
+        ("dog\u200d'\ufe0fs\u00ad.", "dog 's"),
+        ("dog'\u00ads\u00ads", "dog'ss"),
+        ("dog´s", "dog 's"),
+        ("dog\u1ffds", "dog 's"),
+        ("dog'\u00ad\u017f\u200d\ufe0f", "dog 's"),
         ("6″ŉ", "6 n"),
         ("=\u0338 =a", "a"),
-        ("= \u0338", "\u0338"),
+        ("= \u0338", ""),
+        ("=\u200d\u0338a \u00e9\ufe0f\u0323", "a \u1eb9\u0301"),
+        ("e\u034f\u0301 E\u200c\u030a\u034f\u0323", "\u00e9 \u1eb9\u030a"),
+        ("\u1100\u200b\u1161\u200b\u11a8", "\uac01"),
         ("\u1e8d\u0323'S", "\u1e8d\u0323 's"),
-        ("\u0301'sa", "\u0301'sa"),
+        ("\u0301'sa", "sa"),
+        ("\u0301's", "'s"),
+        ("1\ufe0f\u20e3 #\ufe0f\u20e3", "1\u20e3"),
     ],
 )
 def test_apostrophes_and_composition_by_example(text: str, normal: str) -> None:
@@ -191,24 +210,18 @@ def test_text_that_is_no_utf8_is_refused(broken: bytes) -> None:
         normal_forms(text, np.array([0, len(broken)], np.int64))
 
 
-def test_long_runs_of_marks() -> None:
-    """Marks in the worst order give what wit.text gives, which takes time quadratic in a run of them."""
-    choose = random.Random(4)
-    for alphabet in (
-        "\u0301\u0316",
-        "\u0f73\u0301",
-        "\uff9e\u0301",
-        "\u0345\u0301\u0316",
-        "\u0344\u0316\u093c\u20dd\u0327",
-    ):
-        run = "".join(choose.choices(alphabet, k=600))
-        assert_normal([f"a{run}", f"é{run}b{run} {run}'s", run])
+def test_long_runs_of_marks_and_of_nothing() -> None:
+    """A megabyte of marks in the worst order, of apostrophes, of ignorable code points is one stretch like others."""
+    marks = "\u0301\u0316" * (1 << 18)
+    assert_normal([f"a{marks}", marks, "'\u200d" * (1 << 18) + "s", "\U000e0061" * (1 << 18) + "\u0301"])
 
 
-def test_only_marks_and_halfwidth_sound_marks_begin_with_a_mark() -> None:
-    """The runs that are sorted beforehand hold every code point that decomposes to marks."""
-    begin = [each for each in EVERY if unicodedata.combining(unicodedata.normalize("NFKD", each)[0])]
-    assert [each for each in begin if unicodedata.category(each)[0] != "M"] == ["\uff9e", "\uff9f"]
+def test_ignorable_code_points_need_no_slow_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Emoji with variation selectors, joiners and tags, soft hyphens, Persian and Hindi leave nothing to wit.text."""
+    emoji = "I ☀\ufe0f 🏳\ufe0f\u200d🌈🏴\U000e0067\U000e007f!"
+    text = emoji + "葛\U000e0101飾 می\u200cخواهم co\u00adop क्\u200dष dog\ufe0f’\u200ds 5\ufe0f\u20e3"
+    monkeypatch.setattr("wit.tokens.normalise", None)
+    assert unragged(*normal_forms(*ragged([text]))) == ["i 葛飾 میخواهم coop क्ष dog 's 5\u20e3"]
 
 
 ARRAYS: dict[str, Callable[[list[str]], pa.Array | pa.ChunkedArray]] = {
