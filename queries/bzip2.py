@@ -23,7 +23,6 @@ import numpy.typing as npt
 from numba import njit
 
 from queries.seams import Event, Gap, Piece
-from queries.streams import OVERLAP_BYTES
 
 U8 = npt.NDArray[np.uint8]
 I64 = npt.NDArray[np.int64]
@@ -31,6 +30,7 @@ I64 = npt.NDArray[np.int64]
 BLOCK_MAGIC = 0x314159265359  # pi
 FOOTER_MAGIC = 0x177245385090  # its square root
 MAX_BLOCK_BYTES = 5 << 19  # 900,000 symbols of at most 20 bits are 2.25 MB; then tables and selectors
+OVERLAP_BYTES = 4 << 20  # read past a stretch when the end of its last block is not found nearer
 NEAR_BYTES = 1 << 20  # read past a stretch for the end of its last block and the next magic
 GROUP_BLOCKS = 4  # decompressed at a time: 3.6 MB of XML, where setting up (0.1 ms) is nothing beside 60 ms
 MAX_GROUP_BYTES = 8 << 20  # a block of 900,000 bytes holds up to 46 MB when bytes repeat; those are read one by one

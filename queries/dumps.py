@@ -1,8 +1,8 @@
 """Dump files, cut into parts that are read apart from each other: in any process, in any order, again after a kill.
 
 Plain XML and bzip2 are cut by the size of the file alone, and each part is read straight from it. gzip and zstd cannot
-be entered in the middle: they are decompressed once, and laid down in pieces as they go; so are files of a server that
-does not serve ranges. Pages that cross a border are in no part; `stitch` finds them in what the parts leave over.
+be entered in the middle: they are decompressed once, and laid down in pieces as they go. Pages that cross a border are
+in no part; `stitch` finds them in what the parts leave over. Dumps lie on a local disk: `queries.inputs` copies others.
 
     parent                                                  worker
     dump = open_dump(url)                                   reader = PartReader(part)
@@ -13,25 +13,22 @@ does not serve ranges. Pages that cross a border are in no part; `stitch` finds 
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import IO
 
 from queries.pages import DUMP_END, PAGE_START, empty_chunk, scan_pages
 from queries.seams import Body, Cutter, Event, Gap, PartEdges, Piece
-from queries.streams import OVERLAP_BYTES, Failure, compression_of, content
+from queries.streams import Failure, compression_of, content
 from queries.wikipedia import Chunk, Damage, Site, parse_header
 from wit.errors import InputError
-from wit.storage import filesystem, input_error, is_remote, open_input, output_error, size
+from wit.storage import input_error, open_input, output_error, size
 
 CHUNK_BYTES = 8 << 20  # XML that is scanned at once
 PIECE_BYTES = 4 << 20  # plain XML read at a time
 SPOOLED_XML_BYTES = 64 << 20  # a piece of a gzip or zstd dump, decompressed
 HEADER_BYTES = 1 << 20  # <siteinfo> of the largest wikis takes 10 KiB
-ATTEMPTS = 3  # at reading from a remote file
 
 PARTS_A_DUMP = 64
 _PART_BYTES = {"bzip2": (1 << 20, 32 << 20), "none": (4 << 20, 128 << 20)}
@@ -50,12 +47,10 @@ class Dump:
 
     url: str
     size: int
-    """Stored bytes; 0 when a server does not tell."""
+    """Stored bytes."""
     compression: str
     """none, bzip2, gzip or zstd."""
     site: Site
-    ranges: bool
-    """Bytes can be read from any place."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +63,7 @@ class Part:
     end: int
     """Stored bytes [start, end); what `size` sums to the dump's."""
     path: str | None = None
-    """A local file that holds the part: of gzip and zstd its XML, otherwise the stored bytes and some more."""
+    """Of gzip and zstd, the local file that holds the part's XML."""
     gap: Gap | None = None
     """Where the file cannot be read any further, after this part."""
 
@@ -84,27 +79,25 @@ def open_dump(url: str) -> Dump:
     Raises InputError when the file is missing, empty, no dump, or its head cannot be read; MultistreamIndex when it is
     the index of one.
     """
-    with open_input(url) as raw, _reading(url):
+    with open_input(url) as raw:
         magic = raw.read(6)
     if not magic:
         raise InputError(f"{url}: expected a MediaWiki XML dump, found an empty file")
     compression = compression_of(magic, url)
     with open_input(url) as raw:
         head = _read_head(content(raw, compression), url)
-    num_bytes = _size(url)
-    return Dump(url, num_bytes, compression, parse_header(head, url), _has_ranges(url, num_bytes))
+    return Dump(url, size(url), compression, parse_header(head, url))
 
 
 def _read_head(xml: Iterator[bytes | Failure], url: str) -> bytes:
     """Return a dump's XML up to its first page."""
     head = b""
-    with _reading(url):
-        for read in xml:
-            if isinstance(read, Failure):
-                raise InputError(f"{url}: expected a MediaWiki XML dump, its head is damaged: {read.detail}")
-            head += read
-            if PAGE_START in head or len(head) > HEADER_BYTES:
-                break
+    for read in xml:
+        if isinstance(read, Failure):
+            raise InputError(f"{url}: expected a MediaWiki XML dump, its head is damaged: {read.detail}")
+        head += read
+        if PAGE_START in head or len(head) > HEADER_BYTES:
+            break
     if _INDEX_LINE.match(head):
         raise MultistreamIndex(f"{url}: expected a dump, found the index of one, which is not needed; leave it out")
     if b"<mediawiki" not in head and PAGE_START not in head:
@@ -118,68 +111,19 @@ def _read_head(xml: Iterator[bytes | Failure], url: str) -> bytes:
     return head[:start]
 
 
-def _size(url: str) -> int:
-    if not is_remote(url):
-        return size(url)
-    with _reading(url):
-        return int(filesystem(url).size(url) or 0)
-
-
-def _has_ranges(url: str, num_bytes: int) -> bool:
-    """Return whether bytes can be read from any place: a server may ignore what is asked, or not tell a size."""
-    if not is_remote(url):
-        return True
-    if not num_bytes:
-        return False
-    # fsspec raises ValueError where a server sends the whole
-    refusals: tuple[type[Exception], ...] = (ValueError, *_errors(url))
-    try:
-        with open_input(url) as file:
-            file.seek(num_bytes - 1)
-            return len(file.read(1)) == 1
-    except refusals:
-        return False
-
-
-@contextmanager
-def _reading(url: str) -> Iterator[None]:
-    try:
-        yield
-    except _errors(url) as error:
-        raise _unreadable(url, error) from error
-
-
-def _unreadable(url: str, error: Exception) -> InputError:
-    if isinstance(error, OSError):
-        return input_error(url, error)
-    return InputError(f"{url}: cannot be read: {error or type(error).__name__}; run the same command again")
-
-
-def _errors(url: str) -> tuple[type[Exception], ...]:
-    """Return what reading a file raises: OSError, and aiohttp's own errors where fsspec lets them through."""
-    if not is_remote(url):
-        return (OSError,)
-    import aiohttp
-
-    return (OSError, aiohttp.ClientError)
-
-
 def parts(
     dump: Dump, spool: Callable[[int], str], wanted: Callable[[int], bool], part_bytes: int | None = None
 ) -> Iterator[Part]:
     """Yield the parts of a dump that are wanted, by their index, in order.
 
-    Where parts lie depends on the file alone. `spool` gives the local path that a part's bytes go to where the dump
-    must be read from its start to its end; such a part is written when it is asked for, and its reader removes it.
-    `part_bytes` sets the size of parts: stored bytes, but for gzip and zstd bytes of XML. Raises InputError when the
-    file cannot be read, OutputError when a part cannot be written.
+    Where parts lie depends on the file alone. `spool` gives the local path that the XML of a gzip or zstd dump's part
+    goes to; such a part is written when it is asked for, and its reader removes it. `part_bytes` sets the size of
+    parts: stored bytes, but for gzip and zstd bytes of XML. Raises InputError when the file cannot be read, OutputError
+    when a part cannot be written.
     """
     if dump.compression in _PART_BYTES:
         least, most = _PART_BYTES[dump.compression]
-        step = part_bytes or (min(max(dump.size // PARTS_A_DUMP, least), most) if dump.size else most)
-        if not dump.ranges:
-            yield from _stored_parts(dump, spool, wanted, step)
-            return
+        step = part_bytes or min(max(dump.size // PARTS_A_DUMP, least), most)
         for index, start in enumerate(range(0, dump.size, step)):
             if wanted(index):
                 yield Part(dump, index, start, min(start + step, dump.size))
@@ -187,36 +131,11 @@ def parts(
         yield from _inflated_parts(dump, spool, wanted, part_bytes or SPOOLED_XML_BYTES)
 
 
-def _stored_parts(dump: Dump, spool: Callable[[int], str], wanted: Callable[[int], bool], step: int) -> Iterator[Part]:
-    """Lay down stored bytes; each part's with those that follow, in which its last block ends."""
-    overlap = OVERLAP_BYTES if dump.compression == "bzip2" else 0
-    with open_input(dump.url) as raw, _reading(dump.url):
-        index = start = 0
-        held = _read_fully(raw, step + overlap)
-        while held:
-            end = start + min(step, len(held))
-            if wanted(index):
-                path = spool(index)
-                _write(path, [held])
-                yield Part(dump, index, start, end, path)
-            held = held[step:] + _read_fully(raw, step)
-            index, start = index + 1, end
-
-
-def _read_fully(raw: IO[bytes], num_bytes: int) -> bytes:
-    """Return so many bytes, fewer only at the end: a stream from a server gives what has come."""
-    found = []
-    while num_bytes > 0 and (data := raw.read(num_bytes)):
-        found.append(data)
-        num_bytes -= len(data)
-    return b"".join(found)
-
-
 def _inflated_parts(
     dump: Dump, spool: Callable[[int], str], wanted: Callable[[int], bool], step: int
 ) -> Iterator[Part]:
     """Lay down XML, about `step` bytes a part, whatever was made of it before."""
-    with open_input(dump.url) as raw, _reading(dump.url):
+    with open_input(dump.url) as raw:
         index = start = end = num_bytes = 0
         held: list[bytes] = []
         for found in content(raw, dump.compression):
@@ -234,8 +153,8 @@ def _inflated_parts(
 
 
 def _gap_of(failure: Failure, dump: Dump, end: int) -> Gap:
-    left = f"; {dump.size - end:,} bytes of the file are not read" if dump.size else ""
-    return Gap(end, failure.reason, failure.detail + left, failure.padding)
+    left = f"{dump.size - end:,} bytes of the file are not read"
+    return Gap(end, failure.reason, f"{failure.detail}; {left}", failure.padding)
 
 
 def _laid_down(
@@ -334,38 +253,25 @@ def _events(part: Part) -> Iterator[Event]:
 
 
 class _Stored:
-    """Reads bytes of a part: from the file, again if the network fails, or from where the part was laid down."""
+    """Reads bytes of a part: from the file, or from where its XML was laid down."""
 
     def __init__(self, part: Part) -> None:
         self._url, self._base = (part.path, part.start) if part.path is not None else (part.dump.url, 0)
         self._size = part.dump.size if part.path is None else 0
-        self._file: IO[bytes] | None = None
+        self._file = open_input(self._url)
 
     def __call__(self, start: int, end: int) -> bytes:
         """Return bytes [start, end), fewer only where the file ends."""
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                if self._file is None:
-                    self._file = open_input(self._url)
-                self._file.seek(start - self._base)
-                data = _read_fully(self._file, end - start)
-            except _errors(self._url) as error:
-                self.close()
-                if attempt == ATTEMPTS or not is_remote(self._url):
-                    raise _unreadable(self._url, error) from error
-                time.sleep(attempt)
-            else:
-                self._check(start, end, len(data))
-                return data
-        raise AssertionError("unreachable")
-
-    def _check(self, start: int, end: int, num_bytes: int) -> None:
-        expected = min(end, self._size) - start if self._size else num_bytes
-        if num_bytes < expected:
-            found = f"found its end at {start + num_bytes:,}; it has changed since it was opened"
+        try:
+            self._file.seek(start - self._base)
+            data = self._file.read(end - start)
+        except OSError as error:
+            raise input_error(self._url, error) from error
+        expected = min(end, self._size) - start if self._size else len(data)
+        if len(data) < expected:
+            found = f"found its end at {start + len(data):,}; it has changed since it was opened"
             raise InputError(f"{self._url}: expected {self._size:,} bytes, {found}")
+        return data
 
     def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        self._file.close()

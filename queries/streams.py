@@ -10,8 +10,6 @@ from typing import IO
 
 from wit.errors import InputError
 
-OVERLAP_BYTES = 4 << 20  # of a bzip2 file, read past a part when the end of its last block is not found nearer
-
 _STORED_BYTES = 1 << 14  # decompressed at a time: what the last step before a damaged place gives is lost
 _BZIP2_STEP = 64  # only heads are read so
 _ZSTD_STEP = 1 << 12  # decompressed at a time, for the same reason

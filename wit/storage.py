@@ -157,9 +157,12 @@ def size(url: str) -> int:
         if not is_remote(url):
             return os.path.getsize(local_path(url))
         fs, path = _filesystem(url)
-        return int(fs.size(path))
+        num_bytes = fs.size(path)
     except OSError as error:
         raise input_error(url, error) from error
+    if num_bytes is None:
+        raise InputError(f"{url}: expected a server that tells the size of a file; fetch the file and name its path")
+    return int(num_bytes)
 
 
 def list_names(folder: str) -> list[str]:

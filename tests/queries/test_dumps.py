@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import bz2
 import gzip
-import http.server
 import random
 import re
-import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
 
 from queries import pages, seams
 from queries.bzip2 import find_magics
-from queries.dumps import MultistreamIndex, Part, PartReader, open_dump, parts
+from queries.dumps import MultistreamIndex, PartReader, open_dump, parts
 from queries.wikipedia import Damage
 from tests.queries.dumps import dump, forms, header, page, zstd
 from tests.queries.reading import Found, read_dump
@@ -318,94 +312,6 @@ def test_a_file_that_shrinks_while_it_is_read_is_named(tmp_path: Path) -> None:
         _written(tmp_path, name, FORMS[name][:-300])
         with pytest.raises(InputError, match="it has changed since it was opened"):
             list(PartReader(last))
-
-
-class _Handler(http.server.SimpleHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    data: bytes
-    ranges: bool
-    sized: bool
-    failures: ClassVar[list[int]]
-
-    def do_HEAD(self) -> None:
-        self._send(body=False)
-
-    def do_GET(self) -> None:
-        self._send(body=True)
-
-    def _send(self, body: bool) -> None:
-        if body and self.failures and not self.failures.pop():
-            self.close_connection = True
-            return
-        asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
-        data = self.data
-        if asked and self.ranges:
-            data = data[int(asked[1]) : int(asked[2]) + 1 if asked[2] else len(data)]
-            self.send_response(206)
-            self.send_header("Content-Range", f"bytes {asked[1]}-{int(asked[1]) + len(data) - 1}/{len(self.data)}")
-        else:
-            self.send_response(200)
-        if self.ranges:
-            self.send_header("Accept-Ranges", "bytes")
-        if self.sized:
-            self.send_header("Content-Length", str(len(data)))
-        else:
-            self.close_connection = True
-        self.end_headers()
-        if body:
-            self.wfile.write(data)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-@contextmanager
-def _served(data: bytes, ranges: bool, sized: bool = True, failures: Iterable[int] = ()) -> Iterator[str]:
-    """Serve one file; `failures`: from the last to the first request for content, 0 for one that is not answered."""
-    fields = {"data": data, "ranges": ranges, "sized": sized, "failures": list(failures)}
-    handler = type("Handler", (_Handler,), fields)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}/a.xml"
-        finally:
-            server.shutdown()
-            thread.join()
-
-
-@pytest.mark.parametrize("ranges", [True, False])
-@pytest.mark.parametrize("name", ["a.xml", "cut.xml.bz2", "members.xml.gz", "frames.xml.zst"])
-def test_a_dump_is_read_from_a_server(tmp_path: Path, name: str, ranges: bool) -> None:
-    """A server that serves ranges, and one that sends the whole whatever is asked, give the same pages."""
-    with _served(FORMS[name], ranges) as url:
-        assert open_dump(url).ranges == ranges
-        found = read_dump(url, 700, spool=None if ranges and name[-3:] in ("xml", "bz2") else tmp_path)
-    assert (found, found.damage) == (EXPECTED, [])
-
-
-@pytest.mark.parametrize("name", ["a.xml", "cut.xml.bz2", "a.xml.gz"])
-def test_a_dump_is_read_from_a_server_that_does_not_tell_its_size(tmp_path: Path, name: str) -> None:
-    """Sent without a length, until the connection ends, a dump is read as any other."""
-    with _served(FORMS[name], ranges=False, sized=False) as url:
-        assert open_dump(url).size == 0
-        found = read_dump(url, 700, spool=tmp_path)
-    assert (found, found.damage) == (EXPECTED, [])
-
-
-def test_a_part_is_asked_for_again_when_the_network_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A connection that is closed without an answer is tried again; when it always is, the dump cannot be read."""
-    monkeypatch.setattr("time.sleep", lambda _: None)
-    with _served(FORMS["a.xml"], ranges=True) as url:
-        dump = open_dump(url)
-    for answers, whole in (([1] * 9 + [0] * 2, True), ([0] * 99, False)):
-        with _served(FORMS["a.xml"], ranges=True, failures=answers) as url:
-            reader = PartReader(Part(replace(dump, url=url), 0, 0, dump.size))
-            if whole:
-                assert sum(chunk.kinds.total() for chunk in reader) == 7
-            else:
-                with pytest.raises(InputError, match="cannot be read"):
-                    list(reader)
 
 
 @pytest.mark.parametrize(
