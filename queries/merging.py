@@ -54,7 +54,7 @@ class MergeSettings:
     min_pmi: float | None
     """In bits; None keeps all."""
     memory_bytes: int
-    """Of all processes together, beside about 150 MB that each has for its interpreter and libraries."""
+    """Of all processes together, beside about 180 MB that each has for its interpreter and libraries."""
     processes: int
 
     @property
@@ -142,7 +142,8 @@ class Sums:
 
 
 def _database(scratch: str, settings: MergeSettings) -> Any:
-    return database(scratch, max(settings.memory_bytes, MIN_DATABASE_BYTES), settings.processes)
+    # The limit is of its buffers; what it allocates beside them, and the rows on their way out, has the last quarter.
+    return database(scratch, max(settings.memory_bytes * 3 // 4, MIN_DATABASE_BYTES), settings.processes)
 
 
 def _sum_words(runs: Sequence[Run], url: str, scratch: str, settings: MergeSettings) -> int:
