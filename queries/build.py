@@ -21,7 +21,7 @@ from queries.merging import MergeSettings, merge_runs
 from queries.report import write_report
 from queries.titles import write_titles
 from queries.union import TABLE, UNMATCHABLE_TABLE, Candidates, Thresholds, unite
-from queries.wikipedia import Damage, site_of
+from queries.wikipedia import ENGLISH_NAMESPACES, Damage, Site, site_of
 from queries.wordnet import Lemmas, data_files, write_synsets
 from queries.work import folder_for, work_folder
 from wit import manifest
@@ -33,6 +33,9 @@ from wit.storage import join, list_names, make_folder, publish_text, read_parque
 KIND = "queries"
 TEXT, REPORT, DAMAGE, MANIFEST = "queries.txt", "report.html", "damage.jsonl", "manifest.json"
 OUTPUTS = (TABLE, TEXT, UNMATCHABLE_TABLE, REPORT)
+
+MAX_TOLD = 100
+"""Damaged places that the manifest and the report tell of; damage.jsonl has all."""
 
 PROCESS_BYTES = 300 << 20
 """Of a process, beside its counts: interpreter, libraries, and a chunk of a dump in each form it passes through."""
@@ -150,7 +153,7 @@ def _build(
     marks = {**made_from["inputs"]["dumps"], **made_from["inputs"]["pageviews"]}
     dumps = {folder_for(work, "dump", url, marks[url]): dump for url, dump in _open_dumps(inputs, settings, local)}
     files = {folder_for(work, "views", url, marks[url]): local[url] for url in inputs.pageviews}
-    site = next(iter(dumps.values())).site if dumps else site_of(settings.language, {})
+    site = next(iter(dumps.values())).site if dumps else _site_without_dump(settings.language)
     with closing(Pool(means.processes)) as pool:
         hashes = hash_files(local, pool)
         counted = count_dumps(dumps, means.each_bytes, pool)
@@ -171,7 +174,9 @@ def _build(
         "pages": dict(counted.kinds),
         "pageview_lines": dict(views.lines),
         "titles": {"articles": fates.pop("kept", 0) + fates.pop("below_threshold", 0), **fates},
-        "damage": [asdict(each) for each in damage],
+        "num_damaged": len(damage),
+        "num_lost_pages": sum(each.pages or 0 for each in damage),
+        "damage": [asdict(each) for each in damage[:MAX_TOLD]],
     }
     _publish(out, made_from, hashes, facts)
     return facts
@@ -188,6 +193,10 @@ def _open_dumps(inputs: Inputs, settings: Settings, local: dict[str, str]) -> It
             found = f"found one in {dump.site.language!r}; see --language"
             raise InputError(f"{url}: expected a dump in {settings.language!r}, {found}")
         yield url, dump
+
+
+def _site_without_dump(language: str) -> Site:
+    return site_of(language, ENGLISH_NAMESPACES if language == "en" else {})
 
 
 def _tell(damage: list[Damage], out: str, allow: bool) -> None:

@@ -69,7 +69,9 @@ class _Room:
     @staticmethod
     def within(memory_bytes: int) -> _Room:
         tokens = min(max(memory_bytes // 16, MIN_TOKENS), MAX_RUN_TOKENS)
-        return _Room(tokens, max(memory_bytes // 128, MIN_WORDS), max(memory_bytes // 8, MIN_ARENA_BYTES))
+        words = max(memory_bytes // 128, MIN_WORDS)
+        words = 1 << words.bit_length() - 1  # with as many slots as two each, which are a power of two
+        return _Room(tokens, words, max(memory_bytes // 8, MIN_ARENA_BYTES))
 
 
 class NgramCounter:

@@ -113,9 +113,9 @@ def _capital(letter: str, language: str) -> str:
 def read_views(url: str, out: str, site: Site, memory_bytes: int = MEMORY_BYTES) -> tuple[Counter[str], list[Damage]]:
     """Write a file's titles with their views to `out` (VIEWS); return its lines by fate, and what was lost.
 
-    `site.language` is the first part of the wiki's host name. Fates: counted, other_domain, malformed (not whole, or of
-    more than 2^63 - 1 views, 1 MiB, or 1 KiB of title), bad_encoding (not UTF-8), untitled ("-", which Wikimedia writes
-    where it does not know the title). Sums stop at 2^63 - 1. What exceeds `memory_bytes` goes to the disk of `out`.
+    A wiki's lines are told by the first part of its host name: `site.domain`, or its language. Fates: counted,
+    other_domain, malformed (not whole, or of more than 2^63 - 1 views, 1 MiB, or 1 KiB of title), bad_encoding (not
+    UTF-8), untitled ("-", which Wikimedia writes where it does not know the title). Sums stop at 2^63 - 1. What exceeds `memory_bytes` goes to the disk of `out`.
     Raises InputError when the file is missing, empty, in no format known here, or has no line that can be read.
     """
     fates: Counter[str] = Counter()
@@ -259,7 +259,7 @@ def _batches(blocks: Iterator[bytes], layout: _Layout, site: Site, fates: Counte
     """Yield the titles and views of each block; counts lines by fate as it goes."""
     from queries import viewlines
 
-    domains = layout.domains(site.language)
+    domains = layout.domains(site.domain or site.language)
     codes = np.frombuffer(b"".join(domains), np.uint8)
     code_offsets = np.cumsum([0, *map(len, domains)], dtype=np.int64)
     numbers = np.array([layout.fewest, layout.most, layout.place], np.int64)

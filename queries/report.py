@@ -98,7 +98,7 @@ def render(
             "and a sample to judge them by."
         ),
         _headline(facts, made_from),
-        *_damage(facts.get("damage", [])),
+        *_damage(facts),
     ]
     sections = [
         Section("Terms by source", tuple(_sources(facts["by_source"])), "sources"),
@@ -127,10 +127,10 @@ def _headline(facts: Mapping[str, Any], made_from: Mapping[str, Any]) -> Html:
     return headline({name: number(value) for name, value in numbers.items() if value is not None})
 
 
-def _damage(damage: Sequence[Mapping[str, Any]]) -> Iterator[Html]:
+def _damage(facts: Mapping[str, Any]) -> Iterator[Html]:
+    damage, num_damaged = facts.get("damage", []), facts.get("num_damaged", 0)
     if not damage:
         return
-    lost = sum(each["pages"] or 0 for each in damage)
     rows = [
         (
             element("div", foreign(each["url"]), class_="long"),
@@ -142,15 +142,16 @@ def _damage(damage: Sequence[Mapping[str, Any]]) -> Iterator[Html]:
         for each in damage[:MAX_DAMAGE_ROWS]
     ]
     columns = {"file": None, "near byte": 0, "reason": None, "what is known": None, "pages lost, at least": 0}
-    more = [paragraph(f"The first {len(rows):,} of {len(damage):,}; manifest.json has all.")]
+    more = [paragraph(f"The first {len(rows):,} of {num_damaged:,}; damage.jsonl has all.")]
     yield warning(
         "Part of the input could not be read",
         paragraph(
-            f"The list is made from what could be read. Places with damage: {len(damage):,}; pages known to be lost: "
-            f"{lost:,}. Counts are too low by what was lost: fetch these files again and build the list anew."
+            f"The list is made from what could be read. Places with damage: {num_damaged:,}; pages known to be lost: "
+            f"{facts['num_lost_pages']:,}. Counts are too low by what was lost: fetch these files again and build the "
+            "list anew."
         ),
         table(columns, rows),
-        *(more if len(damage) > len(rows) else []),
+        *(more if num_damaged > len(rows) else []),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 from xml.parsers import expat
 
 from wit.errors import InputError
@@ -24,6 +25,12 @@ NAMESPACES = {
     13: "Help talk", 14: "Category", 15: "Category talk",
 }  # fmt: skip
 """The names that every edition understands beside its own."""
+
+ENGLISH_NAMESPACES = {
+    4: "Wikipedia", 5: "Wikipedia talk", 100: "Portal", 101: "Portal talk", 118: "Draft", 119: "Draft talk",
+    126: "MOS", 127: "MOS talk", 710: "TimedText", 711: "TimedText talk", 828: "Module", 829: "Module talk",
+}  # fmt: skip
+"""The English Wikipedia's own names, by its siteinfo; for page views without a dump that would say."""
 
 _ALIASES = {"Image": 6, "Image talk": 7}
 _FILE, _CATEGORY = 6, 14
@@ -50,6 +57,8 @@ class Site:
     """Namespaces other than 0 by name, lower case, with the names and aliases that every edition understands."""
     capital_links: bool = True
     """Titles begin with a capital, whatever a link says (`<case>first-letter</case>`); not so in Wiktionary."""
+    domain: str = ""
+    """First label of its host's name, by `<base>`: en, simple. Empty when the dump does not say."""
 
     def namespace(self, title: str) -> int:
         """Return the namespace that a title's prefix names; 0 when it names none."""
@@ -63,11 +72,11 @@ class Site:
         return LinkRules(frozenset(name for name, number in self.namespaces.items() if number in (_FILE, _CATEGORY)))
 
 
-def site_of(language: str, named: dict[int, str], capital_links: bool = True) -> Site:
+def site_of(language: str, named: dict[int, str], capital_links: bool = True, domain: str = "") -> Site:
     """Return a site from its language and its own names of namespaces."""
     every = [*((name, number) for number, name in NAMESPACES.items()), *_ALIASES.items()]
     own = [(name, number) for number, name in named.items() if number]
-    return Site(language, {name.lower(): number for name, number in [*every, *own]}, capital_links)
+    return Site(language, {name.lower(): number for name, number in [*every, *own]}, capital_links, domain)
 
 
 def parse_header(header: bytes, url: str) -> Site:
@@ -84,14 +93,15 @@ def parse_header(header: bytes, url: str) -> Site:
         raise InputError(f"{url}: expected a MediaWiki XML dump, its head cannot be read: {error}") from error
     if reader.encoding.lower() not in ("utf-8", "us-ascii"):
         raise InputError(f"{url}: expected a dump in UTF-8, found encoding {reader.encoding!r}; convert it")
-    return site_of(reader.language, reader.named, reader.case != "case-sensitive")
+    domain = (urlsplit(reader.base).hostname or "").partition(".")[0]
+    return site_of(reader.language, reader.named, reader.case != "case-sensitive", domain)
 
 
 class _HeaderReader:
     """Collects language, namespaces and case from expat's events."""
 
     def __init__(self) -> None:
-        self.language, self.case, self.encoding = "", "", "utf-8"
+        self.language, self.base, self.case, self.encoding = "", "", "", "utf-8"
         self.named: dict[int, str] = {}
         self.parser = expat.ParserCreate()
         self.parser.XmlDeclHandler = self._declaration
@@ -117,6 +127,8 @@ class _HeaderReader:
             self.named[self._key] = text
         elif name == "case":
             self.case = text.strip()
+        elif name == "base":
+            self.base = text.strip()
 
 
 @dataclass(frozen=True)

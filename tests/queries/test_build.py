@@ -178,6 +178,7 @@ def test_what_was_lost_is_told_and_must_be_allowed(tmp_path: Path) -> None:
     assert result["pages"]["article"] == 3
     lost = [json.loads(line) for line in (out / "damage.jsonl").read_text().splitlines()]
     assert lost == result["damage"]
+    assert (result["num_damaged"], result["num_lost_pages"]) == (len(lost), 1)
     assert "T3" in lost[0]["detail"]
     assert [(row["term"], row["word_count"]) for row in _rows(out)[:2]] == [("cat", 300), ("dog", 300)]
 

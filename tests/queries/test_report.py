@@ -261,7 +261,7 @@ def test_damage_cannot_be_overlooked(tmp_path: Path) -> None:
         }
         for number in range(3)
     ]
-    page = page_of(tmp_path, {**FACTS, "damage": damage})
+    page = page_of(tmp_path, {**FACTS, "damage": damage, "num_damaged": len(damage), "num_lost_pages": 3})
     box = shown_text(page.split("<aside")[1].split("</aside>")[0])
     assert page.index("<aside") < page.index("<nav")
     assert "Places with damage: 3; pages known to be lost: 3." in box
@@ -276,13 +276,13 @@ def test_it_stays_small(tmp_path: Path) -> None:
     inputs = {"pageviews": {f"https://x/{number:05d}/{'y' * 1000}": f"1:{'f' * 64}" for number in range(9000)}}
     page = page_of(
         tmp_path,
-        {**FACTS, "damage": damage},
+        {**FACTS, "damage": damage, "num_damaged": len(damage), "num_lost_pages": 3},
         20_000,
         made_from={**MADE_FROM, "inputs": inputs},
         unmatchable=unmatchable_table(),
     )
     assert len(page.encode()) < 1_000_000
-    assert f"The first {MAX_DAMAGE_ROWS} of 5,000; manifest.json has all." in page
+    assert f"The first {MAX_DAMAGE_ROWS} of 5,000; damage.jsonl has all." in page
     assert f"The first {MAX_INPUT_ROWS} of 9,000; manifest.json has all." in page
 
 

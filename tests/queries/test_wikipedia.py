@@ -44,3 +44,10 @@ def test_a_broken_head_is_named(old: str, new: str, found: str) -> None:
     """A head that is not well-formed, or in another encoding, is an InputError that names the file."""
     with pytest.raises(InputError, match=f"a.xml: .*{found}"):
         parse_header(header().replace(old, new, 1).encode(), "a.xml")
+
+
+def test_the_site_knows_its_domain() -> None:
+    """Page views name a wiki by its host, which is not always its language: Simple English is in English."""
+    xml = header().replace("<sitename>", "<base>https://simple.wikipedia.org/wiki/Main_Page</base><sitename>")
+    assert parse_header(xml.encode(), "a.xml").domain == "simple"
+    assert parse_header(header().encode(), "a.xml").domain == ""
