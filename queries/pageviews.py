@@ -115,8 +115,9 @@ def read_views(url: str, out: str, site: Site, memory_bytes: int = MEMORY_BYTES)
 
     A wiki's lines are told by the first part of its host name: `site.domain`, or its language. Fates: counted,
     other_domain, malformed (not whole, or of more than 2^63 - 1 views, 1 MiB, or 1 KiB of title), bad_encoding (not
-    UTF-8), untitled ("-", which Wikimedia writes where it does not know the title). Sums stop at 2^63 - 1. What exceeds `memory_bytes` goes to the disk of `out`.
-    Raises InputError when the file is missing, empty, in no format known here, or has no line that can be read.
+    UTF-8), untitled ("-", which Wikimedia writes where it does not know the title). Sums stop at 2^63 - 1. What exceeds
+    `memory_bytes` goes to the disk of `out`. Raises InputError when the file is missing, empty, in no format known
+    here, or has no line that can be read.
     """
     fates: Counter[str] = Counter()
     with open_input(url) as raw, scratch_beside(out) as scratch:
