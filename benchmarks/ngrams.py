@@ -18,7 +18,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -28,7 +28,7 @@ import psutil
 
 from queries.merging import MergeSettings, merge_runs
 from queries.runs import I64, U8
-from wit.processes import map_in_order
+from wit.processes import Pool, map_in_order
 
 VOCABULARY = 1_000_000
 CALL_TOKENS = 300_000
@@ -49,22 +49,23 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder) as scratch:
         show_rates(Path(scratch), options.prose)
-        settings = MergeSettings(options.min_count, None, options.memory * MB, options.processes)
-        simulate(Path(scratch), options.distinct * 1_000_000 * 3 // 2, settings)
+        settings = MergeSettings(options.min_count, None, options.memory * MB)
+        with closing(Pool(options.processes)) as pool:
+            simulate(Path(scratch), options.distinct * 1_000_000 * 3 // 2, settings, pool)
 
 
-def simulate(folder: Path, num_tokens: int, settings: MergeSettings) -> None:
+def simulate(folder: Path, num_tokens: int, settings: MergeSettings, pool: Pool) -> None:
     """Count and merge a text of so many tokens, and print a row for each."""
-    (idle_mb, _) = map_in_order(partial(_idle_mb, str(folder)), range(2), 2)
+    idle_mb = next(map_in_order(partial(_idle_mb, str(folder)), range(2), 2))
     num_parts = max(num_tokens // PART_TOKENS, 1)
     calls = num_tokens // num_parts // CALL_TOKENS
-    count = partial(_count_part, str(folder), calls, settings.memory_bytes // settings.processes)
+    count = partial(_count_part, str(folder), calls, settings.memory_bytes // pool.processes)
     print(f"\n{num_parts * calls * CALL_TOKENS:,} tokens in {num_parts} parts; {settings}; idle worker {idle_mb:,} MB")
     print(f"\n{'step':<8}{'wall s':>8}{'peak MB':>9}{'peak of disk MB':>17}")
     with _measured("count", folder):
-        folders = list(map_in_order(count, range(num_parts), settings.processes))
+        folders = list(pool.map_in_order(count, range(num_parts)))
     with _measured("merge", folder):
-        facts = merge_runs(folders, str(folder / "out"), settings)
+        facts = merge_runs(folders, str(folder / "out"), settings, pool)
     print(f"\n{facts}")
 
 

@@ -158,13 +158,13 @@ def _build(
         hashes = hash_files(local, pool)
         counted = count_dumps(dumps, means.each_bytes, pool)
         views = count_views(files, site, means.each_bytes, pool)
-    names = {path: url for url, path in local.items()}
-    damage = [replace(each, url=names[each.url]) for each in counted.damage + views.damage]
-    _tell(damage, out, means.allow_damage)
-    folder = os.path.join(work, "union")
-    make_folder(folder)
+        names = {path: url for url, path in local.items()}
+        damage = [replace(each, url=names[each.url]) for each in counted.damage + views.damage]
+        _tell(damage, out, means.allow_damage)
+        folder = os.path.join(work, "union")
+        make_folder(folder)
+        merged = merge_runs(counted.runs, folder, _merge_settings(settings, means), pool)
     paths = [os.path.join(folder, f"{name}.parquet") for name in ("words", "bigrams", "titles", "synsets")]
-    merged = merge_runs(counted.runs, folder, _merge_settings(settings, means))
     least = settings.min_views // 2 if isinstance(settings.min_views, int) else 0
     fates = write_titles(views.files, counted.pages if dumps else None, site, paths[2], least, means.joint_bytes)
     write_synsets(inputs.wordnets, settings.lemmas, paths[3])
@@ -220,7 +220,7 @@ def _tell(damage: list[Damage], out: str, allow: bool) -> None:
 def _merge_settings(settings: Settings, means: Means) -> MergeSettings:
     """Return what of the bigrams is looked at: also those a bit below the threshold, for the report."""
     floor = settings.min_pmi - 1 if isinstance(settings.min_pmi, int | float) else None
-    return MergeSettings(settings.min_bigram_count, floor, means.each_bytes * means.processes, means.processes)
+    return MergeSettings(settings.min_bigram_count, floor, means.each_bytes * means.processes)
 
 
 def _publish(out: str, made_from: dict[str, Any], hashes: dict[str, str], facts: dict[str, Any]) -> None:

@@ -24,7 +24,7 @@ from queries.association import associations
 from queries.database import database, write_rows
 from queries.runs import I64, ROW_BYTES, U8, U64, Run, find_runs, numbers_of, read_rows, write_numbers
 from wit.errors import InputError
-from wit.processes import map_in_order
+from wit.processes import Pool
 from wit.progress import progress
 from wit.storage import ROW_GROUP_ROWS, TEMPORARY_PREFIX, join, make_folder, remove
 
@@ -55,12 +55,11 @@ class MergeSettings:
     """In bits; None keeps all."""
     memory_bytes: int
     """Of all processes together, beside about 180 MB that each has for its interpreter and libraries."""
-    processes: int
 
-    @property
-    def batch_rows(self) -> int:
-        """Rows that a process has in memory: half of its share, the rest is for words and what is read and written."""
-        return max(self.memory_bytes // self.processes // 2 // ROW_BYTES, MIN_BATCH_ROWS)
+    def batch_rows(self, processes: int) -> int:
+        """Return the rows that a process has in memory: half of its share; words, and what is read and written, have
+        the rest."""
+        return max(self.memory_bytes // processes // 2 // ROW_BYTES, MIN_BATCH_ROWS)
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ class MergeFacts:
     """The distinct bigrams above by count: place k has those seen from 2^k to 2^(k+1) - 1 times."""
 
 
-def merge_runs(run_folders: Sequence[str], folder: str, settings: MergeSettings) -> MergeFacts:
+def merge_runs(run_folders: Sequence[str], folder: str, settings: MergeSettings, pool: Pool) -> MergeFacts:
     """Write words.parquet and bigrams.parquet to a local folder.
 
     Words (WORDS) are all, ordered by (-count, word); bigrams (BIGRAMS) those with at least `min_bigram_count` and
@@ -98,16 +97,16 @@ def merge_runs(run_folders: Sequence[str], folder: str, settings: MergeSettings)
     make_folder(scratch)
     try:
         words = join(folder, "words.parquet")
-        num_distinct_words = _sum_words(runs, words, scratch, settings)
+        num_distinct_words = _sum_words(runs, words, scratch, settings, pool.processes)
         sums = Sums(
             runs_totals=(sum(run.num_words for run in runs), sum(run.num_pairs for run in runs)),
-            words=_list_words(words, scratch, settings),
+            words=_list_words(words, scratch, settings, pool.processes),
             scratch=scratch,
             settings=settings,
         )
-        batches = list(_fold_batches(sums, runs)) if sums.words.num_words else []
-        by_power, parts = _sum_ranges(sums, batches)
-        num_bigrams = _order_bigrams(sums, parts, join(folder, "bigrams.parquet"))
+        batches = list(_fold_batches(sums, runs, pool)) if sums.words.num_words else []
+        by_power, parts = _sum_ranges(sums, batches, pool)
+        num_bigrams = _order_bigrams(sums, parts, join(folder, "bigrams.parquet"), pool.processes)
     finally:
         remove(scratch)
     by_count = np.trim_zeros(by_power, "b")
@@ -141,26 +140,29 @@ class Sums:
     settings: MergeSettings
 
 
-def _database(scratch: str, settings: MergeSettings) -> Any:
+def _database(scratch: str, settings: MergeSettings, threads: int) -> Any:
     # The limit is of its buffers; what it allocates beside them, and the rows on their way out, has the last quarter.
-    return database(scratch, max(settings.memory_bytes * 3 // 4, MIN_DATABASE_BYTES), settings.processes)
+    return database(scratch, max(settings.memory_bytes * 3 // 4, MIN_DATABASE_BYTES), threads)
 
 
-def _sum_words(runs: Sequence[Run], url: str, scratch: str, settings: MergeSettings) -> int:
+def _sum_words(runs: Sequence[Run], url: str, scratch: str, settings: MergeSettings, threads: int) -> int:
     """Write the words of all runs and return how many there are."""
     if not runs:
         return write_rows(url, WORDS, [])
     query = "select word, sum(count)::bigint as count from read_parquet(?) group by word order by count desc, word"
-    with _database(scratch, settings) as connection:
+    with _database(scratch, settings, threads) as connection:
         found = connection.sql(query, params=[[run.words_path for run in runs]])
         return write_rows(url, WORDS, found.to_arrow_reader(ROW_GROUP_ROWS))
 
 
-def _list_words(words: str, scratch: str, settings: MergeSettings) -> WordList:
+def _list_words(words: str, scratch: str, settings: MergeSettings, threads: int) -> WordList:
     """List the words that can be part of a bigram to keep."""
     path, query = join(scratch, "words"), "select word, count from read_parquet(?) where count >= ? order by word"
     num_words = num_bytes = 0
-    with _database(scratch, settings) as connection, numbers_of(path, (".bytes", ".offsets", ".counts")) as files:
+    with (
+        _database(scratch, settings, threads) as connection,
+        numbers_of(path, (".bytes", ".offsets", ".counts")) as files,
+    ):
         write_numbers(files[1], np.zeros(1, np.int64))
         found = connection.sql(query, params=[words, settings.min_bigram_count])
         for batch in found.to_arrow_reader(ROW_GROUP_ROWS):
@@ -234,13 +236,14 @@ def _slices(runs: Sequence[Run], batch_rows: int) -> list[list[Slice]]:
     return [batch for batch in batches if batch]
 
 
-def _fold_batches(sums: Sums, runs: Sequence[Run]) -> Iterator[Batch]:
-    batches = _slices(runs, sums.settings.batch_rows)
+def _fold_batches(sums: Sums, runs: Sequence[Run], pool: Pool) -> Iterator[Batch]:
+    batch_rows = sums.settings.batch_rows(pool.processes)
+    batches = _slices(runs, batch_rows)
     # A range reads one stretch of unknown rows at each end of each batch: all together an eighth of a range's memory.
-    every = max(sums.settings.batch_rows // (16 * max(len(batches), 1)), 1)
+    every = max(batch_rows // (16 * max(len(batches), 1)), 1)
     with progress("summing bigrams", len(batches), "batches") as advance:
         tasks = enumerate(batches)
-        for batch in map_in_order(partial(_fold_batch, sums, every), tasks, sums.settings.processes):
+        for batch in pool.map_in_order(partial(_fold_batch, sums, every), tasks):
             advance(1)
             yield batch
 
@@ -291,15 +294,15 @@ def _ranges(batches: Sequence[Batch], batch_rows: int, count_bits: int) -> Itera
         yield Range(index, low, high, tuple(row for row in rows if row[1] < row[2]))
 
 
-def _sum_ranges(sums: Sums, batches: Sequence[Batch]) -> tuple[I64, list[str]]:
+def _sum_ranges(sums: Sums, batches: Sequence[Batch], pool: Pool) -> tuple[I64, list[str]]:
     """Return distinct bigrams by the power of two of their count, and the files of those that are kept."""
     from queries.pairs import Layout
 
     by_power, parts = np.zeros(64, np.int64), []
     layout = Layout.of(sums.words.num_words)
-    ranges = list(_ranges(batches, sums.settings.batch_rows, layout.count_bits))
+    ranges = list(_ranges(batches, sums.settings.batch_rows(pool.processes), layout.count_bits))
     with progress("merging bigrams", len(ranges), "ranges") as advance:
-        for part, num_by_power in map_in_order(partial(_sum_range, sums), ranges, sums.settings.processes):
+        for part, num_by_power in pool.map_in_order(partial(_sum_range, sums), ranges):
             parts.append(part)
             by_power += num_by_power
             advance(1)
@@ -344,7 +347,7 @@ def _bigrams(sums: Sums, packed: U64, by_power: I64) -> Iterator[pa.RecordBatch]
         yield pa.record_batch([keys[kept], counts[kept], pmi, npmi], schema=_KEYED)
 
 
-def _order_bigrams(sums: Sums, parts: Sequence[str], url: str) -> int:
+def _order_bigrams(sums: Sums, parts: Sequence[str], url: str, threads: int) -> int:
     """Write the rows of all parts in their final order and return how many there are.
 
     Keys are in the order of the terms: the words' numbers are in the order of their bytes, and the space that ends the
@@ -352,7 +355,7 @@ def _order_bigrams(sums: Sums, parts: Sequence[str], url: str) -> int:
     """
     if not parts:
         return write_rows(url, BIGRAMS, [])
-    with _database(sums.scratch, sums.settings) as connection:
+    with _database(sums.scratch, sums.settings, threads) as connection:
         found = connection.sql("select * from read_parquet(?) order by pmi desc, key", params=[list(parts)])
         return write_rows(url, BIGRAMS, map(partial(_spelled_out, sums.words), found.to_arrow_reader(ROW_GROUP_ROWS)))
 

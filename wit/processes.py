@@ -63,9 +63,9 @@ class Pool:
     """Runs picklable tasks in at most `processes` fresh interpreters, which stay for the next call until `close`."""
 
     def __init__(self, processes: int) -> None:
+        self.processes = processes
         self._context = multiprocessing.get_context("spawn")  # a forked child of a process with threads may hang
         self._workers: list[_Worker] = []
-        self._processes = processes
 
     def run(self, tasks: Iterable[Callable[[], Result]], done: Callable[[Result], None]) -> None:
         """Run every task, in any order; `done(result)` is called as each ends.
@@ -75,16 +75,31 @@ class Pool:
         """
         jobs = map(_Job, count(), tasks)
         try:
-            while self._hand_out(jobs, self._processes):
+            while self._hand_out(jobs, self.processes):
                 for _, result in self._ended():
                     done(result)
         except BaseException:
             self.close()
             raise
 
+    def map_in_order(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+        """Yield `function(item)` for each item, in order; function, items and results must pickle.
+
+        Items are taken as they are needed, so that memory holds `WINDOW` of them a process. One process is the caller's
+        own. Raises what `run` raises.
+        """
+        if self.processes <= 1:
+            yield from map(function, items)
+            return
+        try:
+            yield from self._in_order(partial(function, item) for item in items)
+        except BaseException:
+            self.close()
+            raise
+
     def _in_order(self, tasks: Iterable[Callable[[], Result]]) -> Iterator[Result]:
         jobs = map(_Job, count(), tasks)
-        limit = WINDOW * self._processes
+        limit = WINDOW * self.processes
         early: dict[int, Result] = {}
         turn = 0
         while self._hand_out(jobs, limit - len(early)):
@@ -97,7 +112,7 @@ class Pool:
     def _hand_out(self, jobs: Iterator[_Job], most: int) -> bool:
         """Start jobs until `most` are under way, or every process has one; return whether any is under way."""
         num_busy = len(self._busy())
-        for job in islice(jobs, max(min(most, self._processes) - num_busy, 0)):
+        for job in islice(jobs, max(min(most, self.processes) - num_busy, 0)):
             self._give(job)
             num_busy += 1
         return num_busy > 0
@@ -166,16 +181,9 @@ class Pool:
 
 
 def map_in_order(function: Callable[[Item], Result], items: Iterable[Item], processes: int) -> Iterator[Result]:
-    """Yield `function(item)` for each item, in order; function, items and results must pickle.
-
-    Items are taken as they are needed, so that memory holds `WINDOW` of them a process. One process is the caller's
-    own. Raises what `Pool.run` raises.
-    """
-    if processes <= 1:
-        yield from map(function, items)
-        return
+    """Yield what `Pool.map_in_order` does, from a pool of its own."""
     with closing(Pool(processes)) as pool:
-        yield from pool._in_order(partial(function, item) for item in items)
+        yield from pool.map_in_order(function, items)
 
 
 def _cause(exit_code: int) -> str:

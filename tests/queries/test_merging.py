@@ -7,6 +7,7 @@ import os
 import random
 import signal
 from collections import Counter
+from contextlib import closing
 from dataclasses import replace
 from itertools import chain, pairwise
 from pathlib import Path
@@ -26,10 +27,12 @@ from queries.pairs import MAX_LISTED, UNLISTED, Layout, fold, listed, pack, spli
 from queries.runs import I64, U8, find_runs, numbers_of, write_numbers, write_run
 from tests.queries.naive_ngrams import DOCUMENTS, naive_counts, write_runs
 from wit.errors import UserError, WorkerDied
+from wit.processes import Pool
 
 Documents = list[list[list[str]]]
 MIB = 1 << 20
-ALL = MergeSettings(min_bigram_count=1, min_pmi=None, memory_bytes=64 * MIB, processes=1)
+ALL = MergeSettings(min_bigram_count=1, min_pmi=None, memory_bytes=64 * MIB)
+ONE = Pool(1)
 
 
 def _zipf(num_lines: int, seed: int = 0) -> Documents:
@@ -83,8 +86,8 @@ def test_a_merge_equals_a_naive_count(
     half = len(documents) // 2
     write_runs(folder / "a", documents[:half], memory_bytes)
     write_runs(folder / "b", documents[half:], memory_bytes)
-    chosen = MergeSettings(min_count, min_pmi, memory_bytes, processes=1)
-    facts = merge_runs([str(folder / "a"), str(folder / "b")], str(folder / "out"), chosen)
+    chosen = MergeSettings(min_count, min_pmi, memory_bytes)
+    facts = merge_runs([str(folder / "a"), str(folder / "b")], str(folder / "out"), chosen, ONE)
     words, bigrams = _naive(documents, chosen)
     assert _read(folder / "out") == (words, bigrams)
     assert facts.num_words == sum(count for _, count in words)
@@ -98,8 +101,9 @@ def test_bytes_depend_on_the_text_alone(tmp_path: Path) -> None:
     for index, (run_bytes, merge_bytes, processes) in enumerate([(MIB, 64 * MIB, 1), (4000, 1, 1), (20_000, 1, 2)]):
         runs, out = tmp_path / f"runs{index}", tmp_path / f"out{index}"
         write_runs(runs, documents, run_bytes)
-        chosen = replace(ALL, min_bigram_count=2, memory_bytes=merge_bytes, processes=processes)
-        facts = merge_runs([str(runs)], str(out), chosen)
+        chosen = replace(ALL, min_bigram_count=2, memory_bytes=merge_bytes)
+        with closing(Pool(processes)) as pool:
+            facts = merge_runs([str(runs)], str(out), chosen, pool)
         outcomes.append((_bytes(out), facts))
     assert len(find_runs([str(tmp_path / "runs1")])) > 20
     assert outcomes[0] == outcomes[1] == outcomes[2]
@@ -109,7 +113,7 @@ def test_facts_add_up(tmp_path: Path) -> None:
     """Distinct bigrams by powers of two of their count are those of the text, kept or not."""
     documents = _zipf(300)
     write_runs(tmp_path / "runs", documents, 4000)
-    facts = merge_runs([str(tmp_path / "runs")], str(tmp_path / "out"), replace(ALL, min_pmi=3.0, memory_bytes=1))
+    facts = merge_runs([str(tmp_path / "runs")], str(tmp_path / "out"), replace(ALL, min_pmi=3.0, memory_bytes=1), ONE)
     words, bigrams = naive_counts(documents)
     powers = Counter(count.bit_length() - 1 for count in bigrams.values())
     assert facts.bigrams_by_count == tuple(powers[power] for power in range(max(powers) + 1))
@@ -122,7 +126,7 @@ def test_facts_add_up(tmp_path: Path) -> None:
 def test_no_bigrams(tmp_path: Path, documents: Documents) -> None:
     """Without runs, or with words alone, both tables are there, and empty where nothing was."""
     write_runs(tmp_path / "runs", documents, MIB)
-    facts = merge_runs([str(tmp_path / "runs")], str(tmp_path / "out"), ALL)
+    facts = merge_runs([str(tmp_path / "runs")], str(tmp_path / "out"), ALL, ONE)
     words, bigrams = _read(tmp_path / "out")
     assert dict(words) == naive_counts(documents)[0]
     assert (bigrams, facts.num_bigrams, facts.bigrams_by_count) == ([], 0, ())
@@ -131,7 +135,7 @@ def test_no_bigrams(tmp_path: Path, documents: Documents) -> None:
 def test_no_word_is_seen_often_enough(tmp_path: Path) -> None:
     """A least count that no word reaches leaves no bigram, and all words."""
     write_runs(tmp_path / "runs", _zipf(50), MIB)
-    merge_runs([str(tmp_path / "runs")], str(tmp_path / "out"), replace(ALL, min_bigram_count=10**6))
+    merge_runs([str(tmp_path / "runs")], str(tmp_path / "out"), replace(ALL, min_bigram_count=10**6), ONE)
     words, bigrams = _read(tmp_path / "out")
     assert (len(words) > 100, bigrams) == (True, [])
 
@@ -144,7 +148,7 @@ def test_counts_beyond_32_bits(tmp_path: Path) -> None:
         rows = np.array([1 << 32 | most, 1], np.uint64)
         path = str(tmp_path / f"run-{number:05d}")
         write_run(path, words, np.array([0, 1, 2]), rows, num_words=2 * most + 5, num_pairs=most + 1)
-    facts = merge_runs([str(tmp_path)], str(tmp_path / "out"), ALL)
+    facts = merge_runs([str(tmp_path)], str(tmp_path / "out"), ALL, ONE)
     found, bigrams = _read(tmp_path / "out")
     assert found == [("a", 5 * (most + 5)), ("b", 5 * most)]
     assert {(term, count) for term, count, *_ in bigrams} == {("a b", 5 * most), ("b a", 5)}
@@ -157,7 +161,7 @@ def test_a_missing_file_is_named(tmp_path: Path, missing: str) -> None:
     write_runs(tmp_path / "runs", _zipf(50), 4000)
     (tmp_path / "runs" / missing).unlink()
     with pytest.raises(UserError, match=missing):
-        merge_runs([str(tmp_path / "runs")], str(tmp_path / "out"), ALL)
+        merge_runs([str(tmp_path / "runs")], str(tmp_path / "out"), ALL, ONE)
     assert not list((tmp_path / "out").glob(".tmp-*"))
 
 
@@ -167,8 +171,8 @@ def test_what_a_killed_merge_left_is_removed(tmp_path: Path) -> None:
     left = tmp_path / "out" / ".tmp-merge"
     left.mkdir(parents=True)
     (left / "batch-00000").write_bytes(b"half a numb")
-    merge_runs([str(tmp_path / "runs")], str(tmp_path / "out"), replace(ALL, memory_bytes=1))
-    merge_runs([str(tmp_path / "runs")], str(tmp_path / "again"), ALL)
+    merge_runs([str(tmp_path / "runs")], str(tmp_path / "out"), replace(ALL, memory_bytes=1), ONE)
+    merge_runs([str(tmp_path / "runs")], str(tmp_path / "again"), ALL, ONE)
     assert _bytes(tmp_path / "out") == _bytes(tmp_path / "again")
 
 
@@ -201,11 +205,12 @@ def _doomed(sums: merging.Sums, numbers: Any) -> Any:
 def test_a_killed_worker_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker that is killed with its batch or range just done has it done again by another: the same bytes."""
     write_runs(tmp_path / "runs", _zipf(200), 8000)
-    chosen = replace(ALL, memory_bytes=1, processes=2)
-    merge_runs([str(tmp_path / "runs")], str(tmp_path / "undisturbed"), replace(chosen, processes=1))
+    chosen = replace(ALL, memory_bytes=1)
+    merge_runs([str(tmp_path / "runs")], str(tmp_path / "undisturbed"), chosen, ONE)
     monkeypatch.setattr(merging, "_fold_batch", _mortal_fold_batch)
     monkeypatch.setattr(merging, "_sum_range", _mortal_sum_range)
-    merge_runs([str(tmp_path / "runs")], str(tmp_path / "out"), chosen)
+    with closing(Pool(2)) as pool:
+        merge_runs([str(tmp_path / "runs")], str(tmp_path / "out"), chosen, pool)
     assert (tmp_path / "batch").exists()
     assert (tmp_path / "range").exists()
     assert _bytes(tmp_path / "out") == _bytes(tmp_path / "undisturbed")
@@ -215,8 +220,8 @@ def test_a_task_that_always_kills_its_worker_ends_the_merge(tmp_path: Path, monk
     """It is given up, without bigrams and without scratch."""
     write_runs(tmp_path / "runs", _zipf(20), MIB)
     monkeypatch.setattr(merging, "_sum_range", _doomed)
-    with pytest.raises(WorkerDied, match="SIGKILL"):
-        merge_runs([str(tmp_path / "runs")], str(tmp_path / "out"), replace(ALL, processes=2))
+    with closing(Pool(2)) as pool, pytest.raises(WorkerDied, match="SIGKILL"):
+        merge_runs([str(tmp_path / "runs")], str(tmp_path / "out"), ALL, pool)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["words.parquet"]
 
 
@@ -301,7 +306,7 @@ def test_ranges_cover_all_and_fit(
 def test_npmi_is_the_measure_of_the_definition(tmp_path: Path) -> None:
     """Two words that are never apart have NPMI 1 at most, and lead the list with the highest PMI for their count."""
     write_runs(tmp_path / "runs", [[["new", "york"]] * 5 + [["a", "b", "a", "c"]] * 20], MIB)
-    merge_runs([str(tmp_path / "runs")], str(tmp_path / "out"), ALL)
+    merge_runs([str(tmp_path / "runs")], str(tmp_path / "out"), ALL, ONE)
     term, count, pmi, npmi = _read(tmp_path / "out")[1][0]
     assert (term, count) == ("new york", 5)
     assert pmi == math.log2(5 * 90 * 90 / (5 * 5 * 65))
