@@ -1,99 +1,128 @@
-"""The real dump against a second counter written apart: see `slow_counter`.
+"""Real dumps, whole, against a second counter written apart: see `slow_counter`.
 
-What is compared: the count of every word in every article, and of every bigram, of the shortened English dump (106
-articles, 462,050 words), of the five articles chosen for their tables, and of gensim's test corpus. The second counter
-shares no code with `queries` or `wit.text`. It agrees in all but three words: it drops every run of apostrophes, where
-MediaWiki, and `queries` with it, reads "''Iliad'''s" as italics and a possessive.
+What is compared: the count of every word and every bigram of the shortened English dump (106 articles, 462,064 words),
+of the five articles chosen for their tables, and of gensim's test corpus (9 short articles). They differ in none.
 """
 
 from __future__ import annotations
 
 import bz2
+import gzip
+import os
 import re
 from collections import Counter
+from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
-from queries.build import Inputs, Settings, build
-from queries.ngrams import Block, NgramCounts, count_block
-from queries.wikipedia import Dump, read_pages
-from queries.wikitext import prose
+from queries.build import Inputs, Means, Settings, build
+from queries.dumps import open_dump
+from queries.wikitext import Prose
 from tests.queries import slow_counter
+from tests.queries.dumps import zstd
+from tests.queries.reading import read_dump
 from tests.support import real_data
+from wit.errors import InputError
 
 SHORTENED = "enwiki-latest-pages-articles1.xml-p000000010p000030302-shortened.bz2"
-APOSTROPHES = {"Achilles": "iliad", "Animal Farm": "farm", "A Modest Proposal": "proposal"}
-"""Article: the word whose possessive follows italics there."""
+DUMPS = (SHORTENED, "enwiki-table-markup.xml.bz2", "testcorpus.xml.bz2")
+MEANS = Means(processes=1, memory_bytes=2 << 30)
+A_STREAM = 40  # pages in each bzip2 stream of a multistream dump made here; Wikipedia's have 100
 
 
 @cache
-def _slow_count(dump: Path) -> tuple[dict[str, Counter[str]], Counter[tuple[str, str]]]:
-    return slow_counter.count(dump)
+def _pages(name: str) -> tuple[slow_counter.Page, ...]:
+    return tuple(slow_counter.read_pages(real_data("wiki", name)))
 
 
-def _by_article(dump: Path) -> dict[str, Counter[str]]:
-    with Dump(str(dump)) as opened:
-        site = opened.site
-        blocks = list(opened.blocks(1))
-    counted = [count_block(Block(page + b"</page>", str(dump), site)) for block in blocks for page in _pages(block)]
-    return {
-        block.titles[0]: Counter(dict(zip(block.words[1:], block.word_counts[1:].tolist(), strict=True)))
-        for block in counted
-        if block.titles
+@dataclass(frozen=True)
+class Built:
+    """A build of all the real dumps that leaves out no word and no bigram."""
+
+    facts: dict[str, Any]
+    words: dict[str, int]
+    bigrams: dict[str, int]
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """What the command writes for the three dumps together."""
+    out = tmp_path_factory.mktemp("real") / "out"
+    dumps = tuple(str(real_data("wiki", name)) for name in DUMPS)
+    every = Settings(min_word_count=1, min_bigram_count=1, min_pmi=-99.0, limit=1_000_000)
+    facts = build(Inputs(dumps=dumps), every, str(out), MEANS)
+    assert facts is not None
+    return Built(facts, *(_column(out, name) for name in ("word_count", "bigram_count")))
+
+
+def _column(out: Path, name: str) -> dict[str, int]:
+    table = pq.read_table(out / "queries.parquet", columns=["term", name]).drop_null()
+    return dict(zip(table["term"].to_pylist(), table[name].to_pylist(), strict=True))
+
+
+def test_every_word_and_bigram_has_the_second_counters_count(built: Built) -> None:
+    """The list holds the words and the bigrams that the slow counter finds in the articles, each with its count."""
+    slow = slow_counter.count(page for name in DUMPS for page in _pages(name))
+    assert built.words == slow.words
+    assert built.bigrams == {" ".join(pair): count for pair, count in slow.bigrams.items()}
+    assert built.facts["num_words"] == slow.words.total() == 479_185
+    assert built.facts["num_pairs"] == slow.bigrams.total() == 464_813
+
+
+def test_pages_are_those_documented(built: Built) -> None:
+    """206 pages, 205 of them articles or redirects; 100 redirects, of which one is no page of the article namespace."""
+    pages = _pages(SHORTENED)
+    assert len(pages) == 206
+    assert Counter(page.namespace == 0 for page in pages) == {True: 205, False: 1}
+    assert Counter(page.namespace == 0 for page in pages if page.is_redirect) == {True: 99, False: 1}
+    assert [len(_pages(name)) for name in DUMPS[1:]] == [5, 9]
+    assert built.facts["pages"] == {"article": 106 + 5 + 9, "redirect": 99, "other_namespace": 1}
+    assert built.facts["damage"] == []
+
+
+def _forms(folder: Path) -> dict[str, list[Path]]:
+    """Write the shortened dump in each form it can have; return the files of each."""
+    xml = bz2.decompress(real_data("wiki", SHORTENED).read_bytes())
+    starts = [match.start() for match in re.finditer(b"  <page>", xml)]
+    end = xml.rindex(b"</mediawiki>")
+    cuts = [0, *starts[::A_STREAM], end, len(xml)]
+    head, half = xml[: starts[0]], starts[len(starts) // 2]
+    files = {
+        "a.xml": xml,
+        "a.xml.bz2": bz2.compress(xml),
+        "multistream.xml.bz2": b"".join(bz2.compress(xml[start:stop]) for start, stop in pairwise(cuts)),
+        "a.xml.gz": gzip.compress(xml, 1),
+        "a.xml.zst": zstd(xml),
+        "a1.xml": xml[:half] + b"</mediawiki>\n",
+        "a2.xml.bz2": bz2.compress(head + xml[half:]),
     }
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    *alone, first, second = files
+    return {name: [folder / name] for name in alone} | {"two files": [folder / first, folder / second]}
 
 
-def _pages(block: bytes) -> list[bytes]:
-    return block.split(b"</page>")[:-1]
+def test_every_form_of_a_dump_gives_the_same_list(tmp_path: Path) -> None:
+    """XML, one bzip2 stream or many, gzip, zstd and two files, read by one process or two, give the same bytes."""
+    lists = {}
+    for number, (form, files) in enumerate(_forms(tmp_path).items()):
+        out = tmp_path / f"out{number}"
+        means = Means(processes=1 + number % 2, memory_bytes=2 << 30)
+        facts = build(Inputs(dumps=tuple(map(str, files))), Settings(min_bigram_count=10), str(out), means)
+        assert facts is not None
+        assert facts["pages"] == {"article": 106, "redirect": 99, "other_namespace": 1}, form
+        lists[form] = [(out / name).read_bytes() for name in ("queries.parquet", "queries.txt")]
+    assert all(each == lists["a.xml"] for each in lists.values())
+    assert lists["a.xml"][1].count(b"\n") > 400
 
 
-@pytest.mark.parametrize(
-    ("name", "num_articles", "num_words", "apart"),
-    [
-        (SHORTENED, 106, 462_050, APOSTROPHES),
-        ("enwiki-table-markup.xml.bz2", 5, None, {}),
-        ("testcorpus.xml.bz2", 9, None, {}),
-    ],
-)
-def test_word_counts_of_every_article_equal_a_second_counter(
-    name: str, num_articles: int, num_words: int | None, apart: dict[str, str]
-) -> None:
-    """Each article's word counts are those of the slow counter, but for one possessive in each of three articles."""
-    dump = real_data("wiki", name)
-    slow, _ = _slow_count(dump)
-    fast = _by_article(dump)
-    assert list(fast) == list(slow)
-    assert len(fast) == num_articles
-    assert num_words in (None, sum(counts.total() for counts in fast.values()))
-    for title, counts in fast.items():
-        word = apart.get(title)
-        assert counts - slow[title] == (Counter({word: 1}) if word else Counter()), title
-        assert slow[title] - counts == (Counter({f"{word}s": 1}) if word else Counter()), title
-
-
-def test_the_built_list_holds_the_second_counters_words_and_bigrams(tmp_path: Path) -> None:
-    """What the command writes, over all three dumps, is what the slow counter finds above the thresholds."""
-    import pyarrow.parquet as pq
-
-    dumps = [real_data("wiki", name) for name in (SHORTENED, "enwiki-table-markup.xml.bz2", "testcorpus.xml.bz2")]
-    counted = [_slow_count(dump) for dump in dumps]
-    words = sum((counts for by_article, _ in counted for counts in by_article.values()), Counter[str]())
-    bigrams = sum((counts for _, counts in counted), Counter[tuple[str, str]]())
-    for word in APOSTROPHES.values():
-        words[word] += 1
-    settings = Settings(min_word_count=100, min_bigram_count=6, min_pmi=-99)
-    build(Inputs(dumps=tuple(map(str, dumps))), settings, str(tmp_path / "out"), 2)
-    rows = pq.read_table(tmp_path / "out" / "queries.parquet").to_pylist()
-    assert {row["term"]: row["word_count"] for row in rows if row["word_count"] is not None} == {
-        word: count for word, count in words.items() if count >= 100
-    }
-    ours = {row["term"]: row["bigram_count"] for row in rows if row["bigram_count"] is not None}
-    theirs = {" ".join(pair): count for pair, count in bigrams.items() if count >= 6}
-    differing = {term for term in ours.keys() | theirs.keys() if ours.get(term) != theirs.get(term)}
-    assert differing <= {"the iliad", "animal farm", "modest proposal"}
-    assert len(ours) > 5_000
+MARKUP = re.compile(r"\{\{|\}\}|\[\[|\]\]|\{\||\|\}|''|</?[a-z]+|&[a-z]+;|://|\||==|__")
 
 
 def test_no_markup_is_left_in_the_prose() -> None:
@@ -102,41 +131,22 @@ def test_no_markup_is_left_in_the_prose() -> None:
     They are no markup: the text of "ASCII" and "Afghanistan" shows them to its readers.
     """
     dump = real_data("wiki", SHORTENED)
-    with Dump(str(dump)) as opened:
-        rules = opened.site.link_rules()
-    lines = [
-        line
-        for page in read_pages(str(dump))
-        if page.namespace == 0 and page.redirect is None
-        for line in prose(page.text, rules)
-    ]
-    marks = Counter(re.findall(r"\{\{|\}\}|\[\[|\]\]|\{\||\|\}|''|</?[a-z]+|&[a-z]+;|://|\||==|__", "\n".join(lines)))
-    assert marks == {"|": 3}
-    assert 2_800_000 < sum(map(len, lines)) < 3_000_000
+    articles = [text.encode() for text in read_dump(dump).texts]
+    text, _ = Prose(open_dump(str(dump)).site.link_rules())(
+        np.frombuffer(b"".join(articles), np.uint8), np.cumsum([0, *map(len, articles)])
+    )
+    prose = text.tobytes().decode()
+    assert Counter(MARKUP.findall(prose)) == {"|": 3}
+    assert 2_800_000 < len(prose) < 3_000_000
 
 
 def test_a_dump_that_breaks_off_gives_no_list(tmp_path: Path) -> None:
-    """The real dump cut in the middle of its XML, or of its bz2 stream, is refused and leaves no list behind."""
-    from wit.errors import InputError
-
+    """Cut in the middle of its XML, or of its bzip2 stream, the dump is refused, the fault named, no list left."""
     data = real_data("wiki", SHORTENED).read_bytes()
     cut = tmp_path / "cut.xml.bz2"
     for number, content in enumerate((data[: len(data) // 2], bz2.compress(bz2.decompress(data)[:3_000_000], 1))):
         cut.write_bytes(content)
         out = tmp_path / f"out{number}"
-        with pytest.raises(InputError, match=r"cut\.xml\.bz2: (damaged or cut short|breaks off) after \d+ whole pages"):
-            build(Inputs(dumps=(str(cut),)), Settings(), str(out), 1)
-        assert not (out / "queries.parquet").exists()
-
-
-def test_counting_the_real_dump_spilled_or_not_is_the_same(tmp_path: Path) -> None:
-    """Bigrams of the real dump spilled to disk in many runs equal those counted in memory."""
-    dump = real_data("wiki", SHORTENED)
-    spilled, held = NgramCounts(str(tmp_path), spill_rows=20_000), NgramCounts(str(tmp_path))
-    with Dump(str(dump)) as opened:
-        for block in opened.blocks(500_000):
-            counts = count_block(Block(block, str(dump), opened.site))
-            spilled.add(counts)
-            held.add(counts)
-    assert len(list(tmp_path.iterdir())) >= 5
-    assert spilled.bigrams(3, 2.0) == held.bigrams(3, 2.0)
+        with pytest.raises(InputError, match=r"could not be read.*cut\.xml\.bz2 at byte .*cut_short"):
+            build(Inputs(dumps=(str(cut),)), Settings(), str(out), MEANS)
+        assert "queries.parquet" not in os.listdir(out)
