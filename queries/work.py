@@ -14,12 +14,15 @@ from contextlib import contextmanager
 from typing import Any
 
 from wit import manifest
-from wit.errors import InputError, MismatchError
+from wit.errors import InputError, MismatchError, WitError
 from wit.locking import LOCK, locked
 from wit.storage import TEMPORARY_PREFIX, is_remote, list_names, local_path, make_folder, remove, remove_temporaries
 
 KIND = "queries-work"
 MANIFEST, FACTS = "manifest.json", "facts.json"
+
+WORK = ".work"
+"""The folder's name in the output folder."""
 
 
 @contextmanager
@@ -27,11 +30,13 @@ def work_folder(out: str, kept: str | None, code: str) -> Iterator[str]:
     """Give the local folder of what is finished: `kept`, or one in `out` that goes when the block ends well.
 
     `code`: fingerprint of the code that made it. Raises MismatchError when `kept` holds something else or was made by
-    other code, InputError when it is a URL.
+    other code, InputError when it is a URL or `out` itself.
     """
     if kept is not None:
         if is_remote(kept):
             raise InputError(f"{kept}: expected a local folder for --work, found a URL")
+        if os.path.realpath(local_path(kept)) == os.path.realpath(local_path(out)):
+            raise InputError(f"{kept}: expected a folder of its own for --work, found that of --out; choose another")
         with locked(kept, "wit queries build"):
             _claim(kept, code)
             yield local_path(kept)
@@ -39,13 +44,18 @@ def work_folder(out: str, kept: str | None, code: str) -> Iterator[str]:
         with tempfile.TemporaryDirectory() as folder:
             yield folder
     else:
-        folder = os.path.join(local_path(out), f"{TEMPORARY_PREFIX}work")
+        folder = os.path.join(local_path(out), WORK)
         try:
             _claim(folder, code)
         except MismatchError:  # ours, and of no use to this build
             remove(folder)
             _claim(folder, code)
-        yield folder
+        try:
+            yield folder
+        except WitError:
+            if list_names(folder) == [MANIFEST]:  # nothing in it is finished
+                remove(folder)
+            raise
         remove(folder)
 
 
