@@ -46,9 +46,9 @@ def database(scratch: str, memory_bytes: int, threads: int | None = None) -> Ite
         raise OutputError(f"{scratch}: cannot be written or read: {str(error).splitlines()[0]}") from error
 
 
-def scan(connection: Any, path: str, **options: bool) -> Any:
-    """Return the rows of the one local Parquet file of this very name, whatever signs are in it."""
-    return connection.read_parquet(glob.escape(path), hive_partitioning=False, **options)
+def scan(connection: Any, *paths: str, **options: bool) -> Any:
+    """Return the rows of the local Parquet files of these very names, whatever signs are in them."""
+    return connection.read_parquet(list(map(glob.escape, paths)), hive_partitioning=False, **options)
 
 
 def write_rows(url: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> int:

@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 
 from queries.association import associations
-from queries.database import database, write_rows
+from queries.database import database, scan, write_rows
 from queries.runs import I64, ROW_BYTES, U8, U64, Run, find_runs, numbers_of, read_rows, write_numbers
 from wit.errors import InputError
 from wit.processes import Pool
@@ -149,22 +149,24 @@ def _sum_words(runs: Sequence[Run], url: str, scratch: str, settings: MergeSetti
     """Write the words of all runs and return how many there are."""
     if not runs:
         return write_rows(url, WORDS, [])
-    query = "select word, sum(count)::bigint as count from read_parquet(?) group by word order by count desc, word"
+    query = "select word, sum(count)::bigint as count from run_words group by word order by count desc, word"
     with _database(scratch, settings, threads) as connection:
-        found = connection.sql(query, params=[[run.words_path for run in runs]])
+        scan(connection, *(run.words_path for run in runs)).create_view("run_words")
+        found = connection.sql(query)
         return write_rows(url, WORDS, found.to_arrow_reader(ROW_GROUP_ROWS))
 
 
 def _list_words(words: str, scratch: str, settings: MergeSettings, threads: int) -> WordList:
     """List the words that can be part of a bigram to keep."""
-    path, query = join(scratch, "words"), "select word, count from read_parquet(?) where count >= ? order by word"
+    path, query = join(scratch, "words"), "select word, count from words where count >= ? order by word"
     num_words = num_bytes = 0
     with (
         _database(scratch, settings, threads) as connection,
         numbers_of(path, (".bytes", ".offsets", ".counts")) as files,
     ):
         write_numbers(files[1], np.zeros(1, np.int64))
-        found = connection.sql(query, params=[words, settings.min_bigram_count])
+        scan(connection, words).create_view("words")
+        found = connection.sql(query, params=[settings.min_bigram_count])
         for batch in found.to_arrow_reader(ROW_GROUP_ROWS):
             data, offsets = _bytes_of(batch.column("word"))
             write_numbers(files[0], data)
@@ -356,7 +358,8 @@ def _order_bigrams(sums: Sums, parts: Sequence[str], url: str, threads: int) -> 
     if not parts:
         return write_rows(url, BIGRAMS, [])
     with _database(sums.scratch, sums.settings, threads) as connection:
-        found = connection.sql("select * from read_parquet(?) order by pmi desc, key", params=[list(parts)])
+        scan(connection, *parts).create_view("bigrams")
+        found = connection.sql("select * from bigrams order by pmi desc, key")
         return write_rows(url, BIGRAMS, map(partial(_spelled_out, sums.words), found.to_arrow_reader(ROW_GROUP_ROWS)))
 
 

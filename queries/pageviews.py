@@ -36,7 +36,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from queries.database import database, write_rows
+from queries.database import database, scan, write_rows
 from queries.streams import compression_of, content
 from queries.wikipedia import Damage, Site
 from wit.errors import InputError
@@ -62,7 +62,7 @@ _DOTTED_I = ("tr", "az", "kaa")
 # From a file, because DuckDB spills no sums of a stream; and apart from sorting, which has its own need of memory.
 _SUM = """
 create table sums as
-select title, least(sum(views), 9223372036854775807)::bigint as views from read_parquet($file) group by title
+select title, least(sum(views), 9223372036854775807)::bigint as views from lines group by title
 """
 _ORDERED = "select title, views from sums order by title"
 
@@ -128,7 +128,8 @@ def read_views(url: str, out: str, site: Site, memory_bytes: int = MEMORY_BYTES)
         scanned = join(scratch, "lines.parquet")
         write_rows(scanned, VIEWS, batches)
         with database(scratch, memory_bytes, threads=1) as connection:
-            connection.execute(_SUM, {"file": scanned})
+            scan(connection, scanned).create_view("lines")
+            connection.execute(_SUM)
             write_rows(out, VIEWS, connection.sql(_ORDERED).to_arrow_reader(ROW_GROUP_ROWS))
     return +fates, stream.damage
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from queries import sql
-from queries.database import database, write_rows
+from queries.database import database, scan, write_rows
 from queries.pageviews import VIEWS, scratch_beside
 from queries.wikipedia import Site
 from wit.storage import ROW_GROUP_ROWS, join
@@ -36,9 +36,9 @@ MAX_REDIRECTS = 10
 
 _LEADS = pa.schema([("title", pa.string()), ("article", pa.string()), ("in_dump", pa.bool_())])
 _PREFIXES = pa.schema([("prefix", pa.string())])
-_NAMES = "create table names as select title, sum(views) as views from read_parquet($files) group by title"
+_NAMES = "create table names as select title, sum(views) as views from files group by title"
 _KEPT = "select article as title, views from sums where fate is null and views >= $min_views"
-_ORDERED = "select * from read_parquet($file) order by views desc, term, title"
+_ORDERED = "select * from unordered order by views desc, term, title"
 
 
 def split_disambiguator(title: str) -> tuple[str, str | None]:
@@ -79,7 +79,8 @@ def write_titles(
     with scratch_beside(out) as scratch, database(scratch, memory_bytes, threads) as connection:
         _follow_redirects(connection, pages)
         if views:
-            connection.execute(_NAMES, {"files": list(views)})
+            scan(connection, *views).create_view("files")
+            connection.execute(_NAMES)
         else:
             connection.register("names", VIEWS.empty_table())
         _find_namespaces(connection, site)
@@ -89,14 +90,16 @@ def write_titles(
         kept = connection.sql(_KEPT, params={"min_views": min_views}).to_arrow_reader(ROW_GROUP_ROWS)
         unordered = join(scratch, "titles.parquet")
         write_rows(unordered, TITLES, map(_with_terms, kept))
-        write_rows(out, TITLES, connection.sql(_ORDERED, params={"file": unordered}).to_arrow_reader(ROW_GROUP_ROWS))
+        scan(connection, unordered).create_view("unordered")
+        write_rows(out, TITLES, connection.sql(_ORDERED).to_arrow_reader(ROW_GROUP_ROWS))
     return fates
 
 
 def _follow_redirects(connection: Any, pages: Sequence[str] | None) -> None:
     """Make the table leads: the article that each page leads to, and whether the dump has it."""
     if pages:
-        connection.execute(sql.read("titles_pages"), {"files": list(pages)})
+        scan(connection, *pages).create_view("page_files")
+        connection.execute(sql.read("titles_pages"))
         connection.execute(sql.read("titles_middles"))
         connection.execute(sql.read("titles_ends"), {"max_redirects": MAX_REDIRECTS})
         connection.execute(sql.read("titles_leads"))

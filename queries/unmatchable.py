@@ -24,7 +24,7 @@ from wit.storage import ROW_GROUP_ROWS
 from wit.text import fold
 
 REASONS = {
-    "no_word": "nothing in it is a letter, a mark or a digit; not in the list",
+    "no_word": "nothing in it is a letter or a digit; not in the list",
     "symbols_lost": "it has symbols that its term lacks, so captions without them match: C++ as c; listed as its term",
     "mark": "metaclip only: a mark of punctuation, tab or line break in it that has no space on both sides; listed",
 }

@@ -2,5 +2,5 @@
 -- once; where they differ, a page with a text of its own is an article.
 create table pages as
 select title, case when count(*) = count(target) then min(split_part(target, '#', 1)) end as target
-from read_parquet($files)
+from page_files
 group by title;
