@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
@@ -23,7 +23,7 @@ from queries.titles import write_titles
 from queries.union import TABLE, UNMATCHABLE_TABLE, Candidates, Thresholds, unite
 from queries.wikipedia import ENGLISH_NAMESPACES, Damage, Site, site_of
 from queries.wordnet import Lemmas, data_files, write_synsets
-from queries.work import folder_for, work_folder
+from queries.work import WORK, folder_for, work_folder
 from wit import manifest
 from wit.errors import InputError, MismatchError, UserError
 from wit.locking import LOCK, locked
@@ -93,6 +93,11 @@ class Means:
         return self.memory_bytes - PROCESS_BYTES
 
 
+def most_processes(memory_bytes: int) -> int:
+    """Return how many processes there may be, by the cores and by what each needs; at least one."""
+    return max(1, min(os.cpu_count() or 1, memory_bytes // (PROCESS_BYTES + LEAST_BYTES)))
+
+
 def build(inputs: Inputs, settings: Settings, out: str, means: Means) -> dict[str, Any] | None:
     """Write the list, its report and its manifest to the folder `out`; return the manifest's result.
 
@@ -124,7 +129,7 @@ def _made_from(inputs: Inputs, settings: Settings) -> dict[str, Any]:
 
 def _claim(out: str, made_from: dict[str, Any]) -> bool:
     """Make the folder ours; return False when it already holds the finished list."""
-    names = [name for name in list_names(out) if name != LOCK]
+    names = [name for name in list_names(out) if name not in (LOCK, WORK)]
     remedy = "choose another --out, or remove this folder"
     if MANIFEST not in names:
         if names:
@@ -161,6 +166,7 @@ def _build(
         names = {path: url for url, path in local.items()}
         damage = [replace(each, url=names[each.url]) for each in counted.damage + views.damage]
         _tell(damage, out, means.allow_damage)
+        _require_views(inputs, views.lines, site, settings.language)
         folder = os.path.join(work, "union")
         make_folder(folder)
         merged = merge_runs(counted.runs, folder, _merge_settings(settings, means), pool)
@@ -183,15 +189,22 @@ def _build(
 
 
 def _open_dumps(inputs: Inputs, settings: Settings, local: dict[str, str]) -> Iterator[tuple[str, Dump]]:
-    """Yield each dump with its URL; the index of a multistream dump is passed over."""
+    """Yield each dump with its URL; the index of a multistream dump is passed over when it is not alone."""
+    begins: dict[tuple[str, str, str], str] = {}
     for url in inputs.dumps:
         try:
             dump = open_dump(local[url])
         except MultistreamIndex:
+            if len(inputs.dumps) == 1:
+                raise
             continue
         if dump.site.language not in ("", settings.language):
             found = f"found one in {dump.site.language!r}; see --language"
             raise InputError(f"{url}: expected a dump in {settings.language!r}, {found}")
+        other = begins.setdefault((dump.site.language, dump.site.domain, dump.first_title or url), url)
+        if other != url:  # one in two forms, or a whole and its first part
+            found = f"found one that begins with {dump.first_title!r}, as {other} does; leave one of them out"
+            raise InputError(f"{url}: expected dumps of different pages, {found}")
         yield url, dump
 
 
@@ -211,10 +224,19 @@ def _tell(damage: list[Damage], out: str, allow: bool) -> None:
     pages = sum(each.pages or 0 for each in damage)
     first = damage[0]
     raise InputError(
-        f"{len(damage):,} places of the input could not be read, {pages:,} pages or more are lost; the first: "
+        f"{len(damage):,} place(s) of the input could not be read, {pages:,} page(s) or more are lost; the first: "
         f"{first.url} at byte {first.offset:,}: {first.reason}: {first.detail}; {path} has them all; fetch these files "
         "again, or build the list without what is lost: the same command and --allow-damage"
     )
+
+
+def _require_views(inputs: Inputs, lines: Mapping[str, int], site: Site, language: str) -> None:
+    """Raise InputError when there are page views, and all are of other wikis."""
+    if lines.get("other_domain") and not lines.get("counted"):
+        raise InputError(
+            f"{inputs.pageviews[0]}: expected views of the wiki {site.domain or language!r}, found "
+            f"{lines['other_domain']:,} lines of others in all files together; see --language"
+        )
 
 
 def _merge_settings(settings: Settings, means: Means) -> MergeSettings:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -12,6 +13,7 @@ import click
 from wit.errors import UserError
 
 FIT = "fit"
+_CONTAINER_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")  # cgroups 2 and 1
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
 _FITTED = f"'{FIT}': fill the list to --limit."
 
@@ -45,7 +47,8 @@ class Threshold(click.ParamType[int | float | str]):
         except ValueError:
             self.fail(f"expected a number or '{FIT}', found {value!r}", param, ctx)
         if not math.isfinite(number) or number < self.least:
-            self.fail(f"expected {self.least:g} or more, found {value}", param, ctx)
+            expected = f"{self.least:g} or more" if math.isfinite(self.least) else "a number"
+            self.fail(f"expected {expected}, found {value}", param, ctx)
         return number
 
 
@@ -82,18 +85,27 @@ def queries() -> None:
     "--min-pmi", type=Threshold(float), default=8.0, show_default=True, help=f"Least of a bigram, in bits. {_FITTED}"
 )
 @click.option(
-    "--min-npmi", type=float, callback=_finite, default=None, help="Least normalised PMI of a bigram.  [default: any]"
+    "--min-npmi",
+    type=click.FloatRange(-1, 1),
+    callback=_finite,
+    default=None,
+    help="Least normalised PMI of a bigram.  [default: any]",
 )
 @click.option(
     "--min-views", type=Threshold(int, 0), default=70, show_default=True, help=f"Least views of an article. {_FITTED}"
 )
 @click.option(
-    "--limit", type=click.IntRange(1), default=500_000, show_default=True, help="Terms at which the list stops."
+    "--limit", type=click.IntRange(1, 10**12), default=500_000, show_default=True, help="Terms at which the list stops."
 )
-@click.option("--processes", type=click.IntRange(1), default=None, help="Worker processes.  [default: one a core]")
+@click.option(
+    "--processes",
+    type=click.IntRange(1),
+    default=None,
+    help="Worker processes.  [default: one a core, if --memory allows]",
+)
 @click.option("--memory", type=Bytes(), default=None, help="Of all processes together.  [default: half the machine's]")
 @click.option(
-    "--work", metavar="DIR", help="Folder to keep counts in, for other thresholds.  [default: in DIR, removed]"
+    "--work", metavar="DIR", help="Keep counts here, for other thresholds.  [default: in --out, removed at the end]"
 )
 @click.option("--allow-damage", is_flag=True, help="Build the list although some of the input could not be read.")
 @click.option("--out", required=True, metavar="DIR", help="Folder for the list, its report and its manifest.")
@@ -114,12 +126,18 @@ def build(
     """
     if not (dumps or pageviews or wordnets):
         raise UserError("expected --dump, --pageviews or --wordnet, found none; see wit queries build --help")
-    from queries.build import Means, Settings
+    from queries.build import Means, Settings, most_processes
     from queries.build import build as build_list
     from queries.inputs import resolve_inputs
 
     inputs = resolve_inputs(dumps, pageviews, wordnets)
-    means = Means(processes or os.cpu_count() or 1, memory or _half_of_memory(), work, allow_damage)
+    machine = _machine_bytes()
+    if memory is not None and memory > machine:
+        raise UserError(
+            f"--memory: expected at most the {machine >> 20:,} MiB that there are, found {memory >> 20:,} MiB"
+        )
+    memory = machine // 2 if memory is None else memory
+    means = Means(processes or most_processes(memory), memory, work, allow_damage)
     result = build_list(inputs, Settings(**settings), out, means)
     if result is None:
         click.echo(f"{out}: already built from these inputs and settings; nothing to do")
@@ -129,8 +147,13 @@ def build(
     click.echo(f"see {out}/report.html")
 
 
-def _half_of_memory() -> int:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+def _machine_bytes() -> int:
+    """Return the machine's memory, or less where a container is allowed less."""
+    sizes = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for path in _CONTAINER_LIMITS:
+        with suppress(OSError, ValueError), open(path) as file:  # the limit may be "max"
+            sizes.append(int(file.read()))
+    return min(sizes)
 
 
 def summary(result: dict[str, Any]) -> list[str]:

@@ -23,17 +23,19 @@ from queries.seams import Body, Cutter, Event, Gap, PartEdges, Piece
 from queries.streams import Failure, compression_of, content
 from queries.wikipedia import Chunk, Damage, Site, parse_header
 from wit.errors import InputError
-from wit.storage import input_error, open_input, output_error, size
+from wit.storage import input_error, open_input, output_error, reading, size
 
 CHUNK_BYTES = 8 << 20  # XML that is scanned at once
 PIECE_BYTES = 4 << 20  # plain XML read at a time
 SPOOLED_XML_BYTES = 64 << 20  # a piece of a gzip or zstd dump, decompressed
 HEADER_BYTES = 1 << 20  # <siteinfo> of the largest wikis takes 10 KiB
+TITLE_BYTES = 4 << 10  # from a page's start to the end of its title, which has 255 bytes before it is escaped
 
 PARTS_A_DUMP = 64
 _PART_BYTES = {"bzip2": (1 << 20, 32 << 20), "none": (4 << 20, 128 << 20)}
 """The least and most stored bytes of a part: enough parts for 64 cores, each long beside what starting one costs."""
 
+_FIRST_TITLE = re.compile(re.escape(PAGE_START) + rb"\s*<title>([^<]+)</title>")
 _INDEX_LINE = re.compile(rb"\d+:\d+:[^\r\n]+\r?\n")
 
 
@@ -51,6 +53,8 @@ class Dump:
     compression: str
     """none, bzip2, gzip or zstd."""
     site: Site
+    first_title: str = ""
+    """Of its first page, as the XML has it; empty when that is not known."""
 
 
 @dataclass(frozen=True)
@@ -79,24 +83,27 @@ def open_dump(url: str) -> Dump:
     Raises InputError when the file is missing, empty, no dump, or its head cannot be read; MultistreamIndex when it is
     the index of one.
     """
-    with open_input(url) as raw:
+    with reading(url) as raw:
         magic = raw.read(6)
     if not magic:
         raise InputError(f"{url}: expected a MediaWiki XML dump, found an empty file")
     compression = compression_of(magic, url)
-    with open_input(url) as raw:
-        head = _read_head(content(raw, compression), url)
-    return Dump(url, size(url), compression, parse_header(head, url))
+    with reading(url) as raw:
+        head, title = _read_head(content(raw, compression), url)
+    return Dump(url, size(url), compression, parse_header(head, url), title)
 
 
-def _read_head(xml: Iterator[bytes | Failure], url: str) -> bytes:
-    """Return a dump's XML up to its first page."""
-    head = b""
+def _read_head(xml: Iterator[bytes | Failure], url: str) -> tuple[bytes, str]:
+    """Return a dump's XML up to its first page, and that page's title."""
+    head, start = b"", -1
     for read in xml:
         if isinstance(read, Failure):
+            if start >= 0:  # the page is damaged, not the head
+                break
             raise InputError(f"{url}: expected a MediaWiki XML dump, its head is damaged: {read.detail}")
         head += read
-        if PAGE_START in head or len(head) > HEADER_BYTES:
+        start = head.find(PAGE_START)
+        if 0 <= start < len(head) - TITLE_BYTES or len(head) > HEADER_BYTES:
             break
     if _INDEX_LINE.match(head):
         raise MultistreamIndex(f"{url}: expected a dump, found the index of one, which is not needed; leave it out")
@@ -104,11 +111,11 @@ def _read_head(xml: Iterator[bytes | Failure], url: str) -> bytes:
         raise InputError(
             f"{url}: expected a MediaWiki XML dump (plain, .bz2, .gz or .zst), found no <mediawiki> element"
         )
-    start = head.find(PAGE_START)
     if start < 0:
         found = "none in it" if DUMP_END in head else "that it breaks off before the first; fetch it again"
         raise InputError(f"{url}: expected a dump with pages, found {found}")
-    return head[:start]
+    title = _FIRST_TITLE.match(head, start)
+    return head[:start], title[1].decode("utf-8", "replace") if title else ""
 
 
 def parts(
@@ -135,7 +142,7 @@ def _inflated_parts(
     dump: Dump, spool: Callable[[int], str], wanted: Callable[[int], bool], step: int
 ) -> Iterator[Part]:
     """Lay down XML, about `step` bytes a part, whatever was made of it before."""
-    with open_input(dump.url) as raw:
+    with reading(dump.url) as raw:
         index = start = end = num_bytes = 0
         held: list[bytes] = []
         for found in content(raw, dump.compression):

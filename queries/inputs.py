@@ -28,6 +28,7 @@ from wit.storage import (
     make_folder,
     open_input,
     output_error,
+    reading,
     size,
 )
 
@@ -53,10 +54,14 @@ def resolve_inputs(dumps: Iterable[str], pageviews: Iterable[str], wordnets: Ite
 
 def _once(patterns: Iterable[str], expanded: Callable[[str], list[str]]) -> tuple[str, ...]:
     files = [file for pattern in patterns for file in expanded(pattern)]
-    twice = sorted(file for file, count in Counter(files).items() if count > 1)
+    twice = [place for place, count in Counter(map(_place, files)).items() if count > 1]
     if twice:
-        raise InputError(f"{twice[0]}: expected each input once, found it named twice")
+        raise InputError(f"{min(twice)}: expected each input once, found it named twice")
     return tuple(files)
+
+
+def _place(file: str) -> str:
+    return file if is_remote(file) else os.path.realpath(local_path(file))
 
 
 def local_copies(urls: Iterable[str], folder: str) -> dict[str, str]:
@@ -146,7 +151,7 @@ def hash_files(paths: Mapping[str, str], pool: Pool) -> dict[str, str]:
 
 def _hash_file(name: str, path: str) -> tuple[str, str]:
     digest = hashlib.sha256()
-    with open_input(path) as file:
+    with reading(path) as file:
         while block := file.read(READ_BYTES):
             digest.update(block)
     return name, f"{size(path)}:{digest.hexdigest()}"

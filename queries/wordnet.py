@@ -73,7 +73,8 @@ def data_files(folder: str) -> list[str]:
 def read_synsets(folder: str, lemmas: Lemmas = "heads") -> Iterator[Synset]:
     """Yield the synsets of a folder: nouns, verbs, adjectives, adverbs, each by offset, then by order of lemmas.
 
-    Raises InputError for a folder that is none of WordNet's, and for a line that is no synset, naming it.
+    Raises InputError for a folder that is none of WordNet's, a file without synsets, and a line that is none, naming
+    it.
     """
     for letter, file in zip(FILES, data_files(folder), strict=True):
         for synset in _read_file(file, letter):
@@ -96,6 +97,7 @@ def _batches(synsets: Iterator[Synset]) -> Iterator[pa.RecordBatch]:
 
 
 def _read_file(file: str, letter: str) -> Iterator[Synset]:
+    num_synsets = 0
     for number, line in enumerate(read_bytes(file).decode("utf-8", "replace").split("\n"), 1):
         if not line.strip() or line.startswith("  "):  # the licence
             continue
@@ -103,5 +105,8 @@ def _read_file(file: str, letter: str) -> Iterator[Synset]:
         words = match.group(3).split(" ")[:-1:2] if match else []
         if match is None or len(words) != int(match.group(2), 16) or "\ufffd" in match.group(3):
             raise InputError(f"{file}:{number}: expected a synset as in wndb(5WN), in UTF-8, found {line[:60]!r}")
+        num_synsets += 1
         for order, word in enumerate(words):
             yield Synset(letter + match.group(1), _POSITION.sub("", word).replace("_", " "), order)
+    if not num_synsets:
+        raise InputError(f"{file}: expected synsets, found none; fetch WordNet again")

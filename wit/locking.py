@@ -26,7 +26,7 @@ def locked(folder: str, command: str) -> Iterator[None]:
         return
     make_folder(folder)
     try:
-        descriptor = os.open(join(local_path(folder), LOCK), os.O_CREAT | os.O_RDWR)
+        descriptor = os.open(join(local_path(folder), LOCK), os.O_CREAT | os.O_RDWR, 0o666)
     except OSError as error:
         raise output_error(folder, error) from error
     try:

@@ -10,7 +10,7 @@ from importlib import resources
 from typing import Any
 
 from wit.errors import InputError, MismatchError
-from wit.storage import base_name, expand, is_remote, join, open_input, publish_bytes, read_bytes, size, walk_files
+from wit.storage import base_name, expand, is_remote, join, publish_bytes, read_bytes, reading, size, walk_files
 
 WHOLE_HASH_BYTES = 64 << 20  # above 64 MiB an input is known by its size and its ends: hashing a crawl takes days
 END_BYTES = 1 << 20
@@ -48,7 +48,7 @@ def fingerprint_file(url: str) -> str:
     if is_remote(url):
         return f"{num_bytes}:"
     digest = hashlib.sha256()
-    with open_input(url) as file:
+    with reading(url) as file:
         if num_bytes > WHOLE_HASH_BYTES:
             digest.update(file.read(END_BYTES))
             file.seek(-END_BYTES, os.SEEK_END)

@@ -26,7 +26,7 @@ class _Lines:
 
     def __init__(self, label: str, total: int | None, unit: str) -> None:
         self.label, self.total, self.unit = label, total, unit
-        self.done = 0
+        self.done = self.told = 0
         self.started = self.said = time.monotonic()
         self.spoke = False
 
@@ -37,13 +37,13 @@ class _Lines:
             self._say(now)
 
     def _say(self, now: float) -> None:
-        self.said, self.spoke = now, True
+        self.said, self.told, self.spoke = now, self.done, True
         seconds = max(now - self.started, 1e-9)
         of = f"/{self.total:,}" if self.total else ""
         print(f"{self.label}: {self.done:,}{of} {self.unit}, {self.done / seconds:,.1f}/s", file=sys.stderr, flush=True)
 
     def close(self) -> None:
-        if self.spoke:
+        if self.spoke and self.told != self.done:
             self._say(time.monotonic())
 
 

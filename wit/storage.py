@@ -111,11 +111,13 @@ def expand(pattern: str) -> list[str]:
 
 
 def expand_files(pattern: str) -> list[str]:
-    """Return what `expand` does; raises InputError, too, when a folder is among them."""
+    """Return what `expand` does; raises InputError, too, when a folder, a pipe or a device is among them."""
     found = expand(pattern)
     for one in found:
-        if not is_remote(one) and os.path.isdir(one):
-            raise InputError(f"{one}: expected a file, found a folder; name the files in it, as {join(one, '*')}")
+        if not is_remote(one) and os.path.exists(one) and not os.path.isfile(one):
+            inside = f"a folder; name the files in it, as {join(one, '*')}"
+            found_there = inside if os.path.isdir(one) else "a pipe or a device; name a file with its content"
+            raise InputError(f"{one}: expected a file, found {found_there}")
     return found
 
 
@@ -192,6 +194,16 @@ def open_input(url: str) -> IO[bytes]:
     except OSError as error:
         raise input_error(url, error) from error
     return opened
+
+
+@contextmanager
+def reading(url: str) -> Iterator[IO[bytes]]:
+    """Open a file for reading bytes; raises InputError when it is missing, or cannot be read on the way."""
+    with open_input(url) as file:
+        try:
+            yield file
+        except OSError as error:
+            raise input_error(url, error) from error
 
 
 def input_error(url: str, error: OSError) -> InputError:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import bz2
+import os
 from pathlib import Path
 
 import pytest
@@ -69,6 +71,20 @@ MISTAKES = {
     "low threshold": (["build", "--dump", "{dump}", "--min-views", "-1", "--out", "{tmp}/out"], "expected 0 or more"),
     "no size": (["build", "--dump", "{dump}", "--memory", "much", "--out", "{tmp}/out"], "such as 4GB or 512MiB"),
     "little memory": (["build", "--dump", "{dump}", "--memory", "9MB", "--out", "{tmp}/out"], "expected at least"),
+    "no memory": (["build", "--dump", "{dump}", "--memory", "0", "--out", "{tmp}/out"], "expected at least 364 MiB"),
+    "no such memory": (["build", "--dump", "{dump}", "--memory", "9e9TB", "--out", "{tmp}/out"], "such as 4GB"),
+    "more than there is": (["build", "--dump", "{dump}", "--memory", "9999TB", "--out", "{tmp}/out"], "at most the"),
+    "endless list": (["build", "--dump", "{dump}", "--limit", "9" * 30, "--out", "{tmp}/out"], "for '--limit'"),
+    "no NPMI": (["build", "--dump", "{dump}", "--min-npmi", "2", "--out", "{tmp}/out"], "not in the range -1<=x<=1"),
+    "only an index": (["build", "--dump", "{tmp}/index.bz2", "--out", "{tmp}/out"], "found the index of one"),
+    "one file twice": (["build", "--dump", "{dump}", "--dump", "{tmp}/link", "--out", "{tmp}/out"], "named twice"),
+    "one dump twice": (
+        ["build", "--dump", "{dump}", "--dump", "{tmp}/multi.xml.bz2", "--out", "{tmp}/out"],
+        "multi.xml.bz2: expected dumps of different pages, found one that begins with 'A', as",
+    ),
+    "a pipe": (["build", "--dump", "{tmp}/pipe", "--out", "{tmp}/out"], "pipe: expected a file, found a pipe"),
+    "work is out": (["build", "--dump", "{dump}", "--work", "{tmp}/out/", "--out", "{tmp}/out"], "its own for --work"),
+    "views of others": (["build", "--pageviews", "{tmp}/views", "--out", "{tmp}/out"], "the wiki 'en', found 2"),
     "no list": (["show", "dog", "--queries", "{tmp}"], "queries.parquet: expected a file here"),
     "nothing to compare": (["diff", "{tmp}", "{tmp}"], "queries.parquet: expected a file here"),
 }  # fmt: skip
@@ -78,6 +94,10 @@ MISTAKES = {
 def test_each_mistake_is_one_line(name: str, dump: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A user's mistake ends with exit code 2 and one line that names what was found."""
     (tmp_path / "text").write_text("no dump at all\n")
+    (tmp_path / "views").write_text("de Hund 7 0\nde Katze 8 0\n")
+    (tmp_path / "index.bz2").write_bytes(bz2.compress(b"600:10:A\n600:12:B\n"))
+    (tmp_path / "link").symlink_to(dump)
+    os.mkfifo(tmp_path / "pipe")
     arguments, message = MISTAKES[name]
     code, _, err = _run(capsys, *(argument.format(tmp=tmp_path, dump=dump) for argument in arguments))
     assert code == 2

@@ -127,6 +127,9 @@ def test_a_wrong_folder_says_what_is_missing(tmp_path: Path) -> None:
     _write(tmp_path, {**DATA, "data.verb": "not a synset\n"})
     with pytest.raises(InputError, match=r"data\.verb:2: expected a synset"):
         list(read_synsets(str(tmp_path)))
+    _write(tmp_path, {**DATA, "data.adj": ""})
+    with pytest.raises(InputError, match=r"data\.adj: expected synsets, found none"):
+        list(read_synsets(str(tmp_path)))
 
 
 def _sizes(folder: Path) -> tuple[Counter[str], Counter[str]]:

@@ -29,6 +29,20 @@ def test_publish_is_all_or_nothing(tmp_path: Path) -> None:
     assert os.listdir(target.parent) == ["b.txt"]
 
 
+def test_a_read_that_fails_on_the_way_names_its_file(tmp_path: Path) -> None:
+    """A file that opens, and then cannot be read, is an InputError about this file."""
+    file = tmp_path / "bad-disk"
+    file.write_bytes(b"1")
+
+    def read_on() -> None:
+        with storage.reading(str(file)) as opened:
+            assert opened.read() == b"1"
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with pytest.raises(InputError, match=r"bad-disk: cannot be read: Input/output error"):
+        read_on()
+
+
 def test_nothing_has_the_final_name_before_publish(tmp_path: Path) -> None:
     """While the file is being written its final name does not exist."""
     draft = storage.Draft(str(tmp_path / "x"))
