@@ -1,26 +1,28 @@
 """Wikitext to prose: what a reader of the article would read as sentences, one line a paragraph.
 
 Removed with their content: comments, templates, tables, references, files, categories, interlanguage links,
-formulas, galleries, code and other extension tags (`tags.py` lists them). What a reader sees something of leaves a
-space where words would else meet. The templates that are signs in nearly every edition, `{{!}}` for one, give them.
+formulas, galleries, code and other extension tags (`tags.py` lists them). All but comments leave a space where words
+would else meet, as `<br>` does. The templates that are signs in nearly every edition, `{{!}}` for one, give them.
 Other HTML tags go and their content stays, that of `<table>` too; block tags end a line. `[[a|b]]` gives b, `[[a]]`
 and `[[a|]]` give a, letters around a link join it; `[url text]` gives text, bare URLs go; apostrophe markup goes by
 MediaWiki's own rule for unbalanced runs; magic words go; entities are decoded last.
 
 Paragraphs are each one line: source lines that follow each other without a blank one are one paragraph, as they are
-for MediaWiki, and a line of nothing but comments is none. So are headings, list items, terms and their definitions,
-preformatted lines (they begin with a space) and lines of poems and of `<pre>`. A line without a letter or digit is
-left over from what was cut, and goes.
+for MediaWiki. A line of nothing but comments is none, but one of other things that are cut ends a paragraph, formulas
+and categories too. So do headings, list items, terms and their definitions, preformatted lines (a space begins them,
+with nothing but comments before it) and lines of poems and of `<pre>`, each a line of its own. A line without a letter
+or digit is left over from what was cut, and goes.
 
-Not kept: what templates show (`{{convert|5|km}}`), and the captions of files. Kept as text: tags that MediaWiki does
-not know, Chinese variants (`-{a}-`), the rest of a tag with `>` in an attribute.
+Not kept: what templates show (`{{convert|5|km}}`, `{{quote|...}}`), and the captions of files. Kept as text: tags that
+MediaWiki does not know, Chinese variants (`-{a}-`), the rest of a tag with `>` in an attribute. Raised and lowered
+digits come to stand beside others: `10<sup>6</sup>` gives 106, which is also the normal form of 10⁶ (`wit.text`).
 
 Malformed markup costs no more than good markup: each pass walks the text once, and an opener without its closer goes
 alone: what follows it is kept.
 
 The passes are machine code over UTF-8 (numba), each over a whole chunk of pages at a time. Inside they write four
 bytes that XML cannot hold: \\0 around the number of text that is no markup, \\1 between apostrophes that a cut brought
-together, \\2 for a gap, that is a cut of something that a reader sees, and \\3 for a line end in a poem.
+together, \\2 for a gap, which becomes the space, and \\3 for a line end in a poem.
 """
 
 from __future__ import annotations

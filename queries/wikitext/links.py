@@ -319,7 +319,8 @@ def _resolve_page(text: U8, start: int, end: int, prefixes: Prefixes, stack: I64
             stack[top, _OUT] = o
         elif top:
             if _vanishes(text, stack[top, _START], end, prefixes, key):
-                o = stack[top, _OUT]
+                out[stack[top, _OUT]] = _GAP
+                o = stack[top, _OUT] + 1
             elif not stack[top, _NESTS]:  # a link that holds links is text to MediaWiki: only its brackets go
                 o = _shown(out, stack[top, _OUT], o)
             top -= 1

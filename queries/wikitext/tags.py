@@ -19,11 +19,11 @@ _TAGS = {
     """,  # vanish with their content
     _LITERAL: "nowiki pre",  # their content is text, whatever markup it seems to hold
     _BLOCK: "blockquote center dd div dl dt h1 h2 h3 h4 h5 h6 hr li ol p poem table tbody td th thead tr ul",
-    _SPACE: "br wbr",
+    _SPACE: "br",
     _INLINE: """
         abbr b bdi bdo big blink caption charinsert cite code col colgroup data del dfn em font i ins kbd langconvert
         languages mark meta noinclude onlyinclude phonos q rb rp rt rtc ruby s samp section small span strike strong sub
-        sup time translate tt tvar u var
+        sup time translate tt tvar u var wbr
     """,
 }
 KIND_OF = dict(sorted((name, kind) for kind, names in _TAGS.items() for name in names.split()))
@@ -45,7 +45,7 @@ _ONE = np.uint64(1)
 _OPENS = np.arange(256) == _LESS
 _DASHES = np.arange(256) == _DASH
 _ENDS = np.isin(np.arange(256), (_LESS, _GREATER))
-_NO_GAP_BEHIND = np.isin(np.arange(256), list(b" \t\n\2"))
+_NO_GAP_BEHIND = np.isin(np.arange(256), list(b" \t\2"))
 _NO_GAP_BEFORE = np.isin(np.arange(256), list(b" \t\n.,;:!?)"))
 _LOWER = np.arange(256, dtype=np.uint8)
 _LOWER[ord("A") : ord("Z") + 1] += 32
@@ -72,8 +72,8 @@ def strip_tags(text: U8, offsets: I64) -> tuple[U8, I64, tuple[I64, I64, I64]]:
 
 
 def drop_html(text: U8, offsets: I64) -> tuple[U8, I64]:
-    """Return the pages without HTML tags: an empty line for a block tag, a space for a break; content stays."""
-    out = np.empty(text.size, np.uint8)  # the shortest tag, `<p>`, is longer than an empty line
+    """Return the pages without HTML tags: an empty line for a block tag, a gap for a break; content stays."""
+    out = np.empty(text.size, np.uint8)  # the shortest tag, `<p>`, is as long as an empty line and a gap
     out_offsets = np.zeros(offsets.size, np.int64)
     _drop_html(text, offsets, out, out_offsets)
     return out[: out_offsets[-1]], out_offsets
@@ -114,7 +114,7 @@ def _seek(text: U8, start: int, end: int, marks: Bools) -> int:
 
 @kernel
 def _gap(out: U8, o: int) -> int:
-    """Append a gap, for a cut of something that a reader sees, unless white space lies before it. Needs 0 < o."""
+    """Append a gap for what is cut, unless a blank lies before it. Needs 0 < o."""
     if not _NO_GAP_BEHIND[out[o - 1]]:
         out[o] = _GAP
         o += 1
@@ -125,10 +125,11 @@ def _gap(out: U8, o: int) -> int:
 def _keep(text: U8, start: int, end: int, out: U8, o: int) -> int:
     """Append what follows a cut, so that apostrophes on either side of it stay two marks.
 
-    A gap goes when white space or closing punctuation follows. Needs 0 < o.
+    A gap goes when white space or closing punctuation follows, but not at the front of a line, which then is not
+    preformatted. Needs 0 < o, and a line end at the front of the page.
     """
     if start < end:
-        if out[o - 1] == _GAP and _NO_GAP_BEFORE[text[start]]:
+        if out[o - 1] == _GAP and out[o - 2] != _LF and _NO_GAP_BEFORE[text[start]]:
             o -= 1
         elif text[start] == _QUOTE and out[o - 1] == _QUOTE:
             out[o] = _PARTED
@@ -319,9 +320,10 @@ def _drop_page_html(text: U8, start: int, end: int, out: U8, o: int) -> int:
             poem = -1
         if _KINDS[name] == _BLOCK:
             out[o] = out[o + 1] = _LF
-            o += 2
-        elif _KINDS[name] == _SPACE:
-            out[o] = _BLANK
+            out[o + 2] = _GAP
+            o += 3
+        elif _KINDS[name] == _SPACE or text[i - 1] == _LF:
+            out[o] = _GAP  # also keeps a space behind a tag from beginning a line
             o += 1
         elif i > start and after < end and text[i - 1] == text[after] == _QUOTE:
             out[o] = _PARTED

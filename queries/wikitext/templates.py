@@ -11,9 +11,9 @@ _BLANK, _BANG, _QUOTE, _EQUALS, _S, _OPEN, _BAR, _CLOSE = b" !'=s{|}"
 
 _ONE = np.uint64(1)
 _MARKS = np.isin(np.arange(256), list(b"\n{}"))  # first bytes of marks
-_INDENT = np.isin(np.arange(256), list(b" \t:*#;"))  # what may stand before the mark of a table on its line
+_INDENT = np.isin(np.arange(256), list(b" \t\2:*#;"))  # what may stand before the mark of a table on its line
 
-_NO_GAP_BEHIND = np.isin(np.arange(256), list(b" \t\n\2"))
+_NO_GAP_BEHIND = np.isin(np.arange(256), list(b" \t\2"))
 _NO_GAP_BEFORE = np.isin(np.arange(256), list(b" \t\n.,;:!?)"))
 _BLANKS = np.isin(np.arange(256), list(b" \t\n"))
 
@@ -143,7 +143,7 @@ def _run_end(text: U8, i: int, end: int) -> int:
 @kernel
 def _table_mark(text: U8, i: int, end: int) -> int:
     """Return where the mark of a table lies on the line that begins at i: `{|` or `|}`; -1 when there is none."""
-    while i < end and (text[i] == _BLANK or text[i] == _TAB):
+    while i < end and (text[i] == _BLANK or text[i] == _TAB or text[i] == _GAP):
         i += 1
     if i + 1 < end and text[i] == _BAR and text[i + 1] == _CLOSE:
         return i
@@ -191,7 +191,7 @@ def _match(text: U8, start: int, end: int, waiting: I64, spans: I64, state: I64)
 
 @kernel
 def _gap(out: U8, o: int) -> int:
-    """Append a gap, for a cut of something that a reader sees, unless white space lies before it. Needs 0 < o."""
+    """Append a gap for what is cut, unless a blank lies before it. Needs 0 < o."""
     if not _NO_GAP_BEHIND[out[o - 1]]:
         out[o] = _GAP
         o += 1
@@ -202,10 +202,11 @@ def _gap(out: U8, o: int) -> int:
 def _keep(text: U8, start: int, end: int, out: U8, o: int) -> int:
     """Append what follows a cut, so that apostrophes on either side of it stay two marks.
 
-    A gap goes when white space or closing punctuation follows. Needs 0 < o.
+    A gap goes when white space or closing punctuation follows, but not at the front of a line, which then is not
+    preformatted. Needs 0 < o, and a line end at the front of the page.
     """
     if start < end:
-        if out[o - 1] == _GAP and _NO_GAP_BEFORE[text[start]]:
+        if out[o - 1] == _GAP and out[o - 2] != _LF and _NO_GAP_BEFORE[text[start]]:
             o -= 1
         elif text[start] == _QUOTE and out[o - 1] == _QUOTE:
             out[o] = _PARTED

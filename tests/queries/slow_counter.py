@@ -20,7 +20,7 @@ from pathlib import Path
 
 import regex
 
-GAP = "\x01"  # stands where something was cut that a reader sees
+GAP = "\x01"  # stands where something was cut
 STASH = "\x02"  # around the number of a text that is no markup
 
 GONE = (
@@ -30,7 +30,7 @@ GONE = (
 BLOCK = "blockquote|center|dd|div|dl|dt|h[1-6]|hr|li|ol|p|poem|table|tbody|td|th|thead|tr|ul"
 INLINE = (
     "b|big|cite|code|del|em|font|i|ins|kbd|noinclude|onlyinclude|q|rp|rt|ruby|s|samp|section|small|span|strike|strong|"
-    "sub|sup|tt|u|var|abbr|bdi"
+    "sub|sup|tt|u|var|wbr|abbr|bdi"
 )
 VANISHING = rf"[\s{GAP}]*(?:file|image|category|[a-z]{{2,3}}|be-x-old|simple|zh-[a-z-]+)\s*:"
 
@@ -124,7 +124,7 @@ def _without_links(text: str) -> str:
     before = None
     while before != text:
         before = text
-        text = _peeled(rf"\[\[{VANISHING}(?:[^\[\]]|(?<!\[)\[(?!\[)[^\[\]]*\](?!\]))*\]\]", "", text)
+        text = _peeled(rf"\[\[{VANISHING}(?:[^\[\]]|(?<!\[)\[(?!\[)[^\[\]]*\](?!\]))*\]\]", GAP, text)
         text = _peeled(rf"\[\[(?!{VANISHING})[^\[\]|]*\|(?![\s{GAP}]*\]\])([^\[\]]+)\]\]", r"\1", text)
         text = _peeled(rf"\[\[(?!{VANISHING}):?([^\[\]|]*)(?:\|[\s{GAP}]*)?\]\]", r"\1", text)
     address = rf"[^\s\[\]<>\"{STASH}]"
@@ -134,11 +134,12 @@ def _without_links(text: str) -> str:
 
 def _without_tags(text: str) -> str:
     def verses(match: re.Match[str]) -> str:
-        return "\n\n" + match[1].replace("\n", "\n\n") + "\n\n"
+        return "\n\n" + match[1].replace("\n", "\n\n") + f"\n\n{GAP}"
 
     text = re.sub(r"<poem(?:\s[^<>]*)?>(.*?)</poem\s*>", verses, text, flags=re.DOTALL | re.IGNORECASE)
-    text = _peeled(r"<br(\s[^<>]*)?/?>", " ", text)
-    text = _peeled(rf"</?(?:{BLOCK})(?:\s[^<>]*)?/?>", "\n\n", text)
+    text = _peeled(r"<br(\s[^<>]*)?/?>", GAP, text)
+    text = _peeled(rf"</?(?:{BLOCK})(?:\s[^<>]*)?/?>", f"\n\n{GAP}", text)
+    text = _peeled(rf"^</?(?:{INLINE})(?:\s[^<>]*)?/?>", GAP, text)
     return _peeled(rf"</?(?:{INLINE}|{GONE})(?:\s[^<>]*)?/?>", "", text)
 
 
@@ -149,14 +150,14 @@ def _without_quotes(text: str) -> str:
 
 def _in_paragraphs(text: str) -> str:
     """Part the lines that are none of a paragraph from those around them by empty lines."""
-    text = re.sub(f"^{GAP}+", "", text, flags=re.MULTILINE)
-    text = re.sub(r"^[^\S\n]*(?:\||\{\|).*$", "", text, flags=re.MULTILINE)  # rows of broken tables
-    text = re.sub(r"^([^\S\n]*;.*?)(?: :|: )", r"\1\n:", text, flags=re.MULTILINE)  # a term and its definition
-    alone = r"[^\S\n]*(?:=.*=|[*#:;].*|----.*)[^\S\n]*| .*"
+    blanks = rf"(?:[^\S\n]|{GAP})*"
+    text = re.sub(rf"^{blanks}(?:\||\{{\|).*$", "", text, flags=re.MULTILINE)  # rows of broken tables
+    text = re.sub(rf"^({blanks};.*?)(?: :|: )", r"\1\n:", text, flags=re.MULTILINE)  # a term and its definition
+    alone = rf"{blanks}(?:=.*=|[*#:;].*|----.*){blanks}| .*"
     return re.sub(f"^({alone})$", r"\n\1\n", text, flags=re.MULTILINE)
 
 
-APOSTROPHES = str.maketrans(dict.fromkeys("‘’ʹʼ′´`＇\u1ffd", "'"))  # noqa: RUF001: they are what is looked for
+APOSTROPHES = str.maketrans(dict.fromkeys("‘’ʹʼ′´`＇\u1ffd", "'"))
 
 
 def words(line: str) -> list[str]:
