@@ -14,7 +14,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-from queries.counting import count_dumps, count_views
+from queries.counting import compile_kernels, count_dumps, count_views
 from queries.dumps import Dump, MultistreamIndex, open_dump
 from queries.inputs import Inputs, hash_files, local_copies
 from queries.merging import MergeSettings, merge_runs
@@ -161,6 +161,8 @@ def _build(
     site = next(iter(dumps.values())).site if dumps else _site_without_dump(settings.language)
     with closing(Pool(means.processes)) as pool:
         hashes = hash_files(local, pool)
+        if dumps:
+            compile_kernels(pool)
         counted = count_dumps(dumps, means.each_bytes, pool)
         views = count_views(files, site, means.each_bytes, pool)
         names = {path: url for url, path in local.items()}

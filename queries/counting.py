@@ -6,6 +6,7 @@ A part is finished when its folder stands in the work folder; a restart counts w
 from __future__ import annotations
 
 import os
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from queries.dumps import Dump, Part, PartReader, parts, stitch
+from queries.pages import scan_pages
 from queries.seams import PartEdges
 from queries.wikipedia import Chunk, Damage, Site
 from queries.work import read_facts, whole_folder, write_facts
@@ -29,6 +31,8 @@ PAGES = pa.schema([pa.field("title", pa.string(), nullable=False), pa.field("tar
 """The pages of the article namespace; target: the title that a redirect leads to."""
 
 PAGES_FILE, EDGES_FILE, VIEWS_FILE = "pages.parquet", "edges.json", "views.parquet"
+_PAGE = b"<page><title>A</title><ns>0</ns><id>1</id><revision><id>1</id><text>a b</text></revision></page>"
+
 SEAMS = "seams"
 """The folder, beside those of a dump's parts, for the pages that cross their borders."""
 
@@ -45,6 +49,32 @@ class CountedDumps:
     """Pages by kind: article, redirect, other_namespace, other_model."""
     damage: list[Damage]
     """In the order of the dumps, then of the bytes."""
+
+
+def compile_kernels(pool: Pool) -> None:
+    """Have each kernel compiled by one process, the first time they are used: not all of them by every process."""
+    with progress("preparing", 2, "kernels") as advance:
+        pool.run((_compile_prose, _compile_counts), advance)
+
+
+def _compile_prose() -> int:
+    from queries.wikitext import LinkRules
+
+    chunk = scan_pages(_PAGE, "", 0)
+    _prose(LinkRules())(chunk.text, chunk.offsets)
+    return 1
+
+
+def _compile_counts() -> int:
+    from queries.ngrams import NgramCounter
+    from wit.tokens import normal_lines
+
+    chunk = scan_pages(_PAGE, "", 0)
+    with tempfile.TemporaryDirectory() as folder:
+        ngrams = NgramCounter(folder, memory_bytes=1 << 20)
+        ngrams.add(*normal_lines(chunk.text, chunk.offsets))
+        ngrams.close()
+    return 1
 
 
 def count_dumps(dumps: Mapping[str, Dump], each_bytes: int, pool: Pool) -> CountedDumps:
