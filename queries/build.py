@@ -23,7 +23,7 @@ from queries.titles import write_titles
 from queries.union import TABLE, UNMATCHABLE_TABLE, Candidates, Thresholds, unite
 from queries.wikipedia import ENGLISH_NAMESPACES, Damage, Site, site_of
 from queries.wordnet import Lemmas, data_files, write_synsets
-from queries.work import WORK, folder_for, work_folder
+from queries.work import WORK, folder_for, remove_leftovers, work_folder
 from wit import manifest
 from wit.errors import InputError, MismatchError, UserError
 from wit.locking import LOCK, locked
@@ -108,7 +108,9 @@ def build(inputs: Inputs, settings: Settings, out: str, means: Means) -> dict[st
     """
     made_from = _made_from(inputs, settings)
     with locked(out, "wit queries build"):
-        if not _claim(out, made_from):
+        finished = not _claim(out, made_from)
+        remove_leftovers(out, finished)
+        if finished:
             return None
         with work_folder(out, means.work, made_from["code"]) as work:
             return _build(inputs, settings, out, means, made_from, work)

@@ -59,6 +59,15 @@ def work_folder(out: str, kept: str | None, code: str) -> Iterator[str]:
         remove(folder)
 
 
+def remove_leftovers(out: str, finished: bool) -> None:
+    """Remove what a killed build left in its output folder: drafts, and its work folder when the list is finished."""
+    if is_remote(out):
+        return
+    names = [name for name in os.listdir(local_path(out)) if name.startswith(TEMPORARY_PREFIX)]
+    for name in [*names, WORK] if finished else names:
+        remove(os.path.join(local_path(out), name))
+
+
 def _claim(folder: str, code: str) -> None:
     make_folder(folder)
     path = os.path.join(folder, MANIFEST)

@@ -99,7 +99,7 @@ def test_one_dump_or_its_parts_in_any_form(tmp_path: Path) -> None:
 
 
 def test_a_finished_folder_is_left_alone_and_a_damaged_one_rebuilt(encyclopedia: Path, tmp_path: Path) -> None:
-    """The same call again does nothing; after a file is lost or changed, it writes the same bytes anew."""
+    """The same call again only sweeps; after a file is lost or changed, it writes the same bytes anew."""
     out = tmp_path / "out"
     inputs = Inputs(wordnets=_inputs(encyclopedia).wordnets)
     assert build(inputs, SAMPLE, str(out), ONE) is not None
@@ -109,8 +109,19 @@ def test_a_finished_folder_is_left_alone_and_a_damaged_one_rebuilt(encyclopedia:
     assert {name: (out / name).stat().st_mtime_ns for name in before} == stamps
     (out / "queries.txt").unlink()
     (out / "queries.parquet").write_bytes(b"damaged")
+    _leave(out)
     assert build(inputs, SAMPLE, str(out), ONE) is not None
     assert _bytes(out) == before
+    _leave(out)
+    assert build(inputs, SAMPLE, str(out), ONE) is None
+    assert sorted(name for name in os.listdir(out) if name != ".lock") == sorted(ALL)
+
+
+def _leave(out: Path) -> None:
+    """Put what a killed build leaves into its folder."""
+    (out / ".tmp-queries.parquet-1-0").write_text("half")
+    (out / ".work").mkdir()
+    (out / ".work" / "counts").write_text("whole")
 
 
 def test_a_folder_of_something_else_is_refused(encyclopedia: Path, tmp_path: Path) -> None:
