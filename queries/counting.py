@@ -14,15 +14,16 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from queries.dumps import Dump, Part, PartReader, parts, stitch
 from queries.pages import scan_pages
 from queries.seams import PartEdges
 from queries.wikipedia import Chunk, Damage, Site
-from queries.work import read_facts, whole_folder, write_facts
+from queries.work import is_whole, read_facts, whole_folder, write_facts
 from wit.processes import Pool
 from wit.progress import progress
-from wit.storage import TEMPORARY_PREFIX, make_folder, remove, size, write_parquet
+from wit.storage import TEMPORARY_PREFIX, make_folder, remove, size
 
 if TYPE_CHECKING:
     from queries.wikitext import LinkRules, Prose
@@ -104,7 +105,7 @@ def _part_tasks(
     """Yield a task for each part that is not finished; each returns the stored bytes that it read."""
     for folder, dump in dumps.items():
         make_folder(folder)
-        finished = set(os.listdir(folder))
+        finished = {name for name in os.listdir(folder) if is_whole(os.path.join(folder, name))}
         advance(sum(read_facts(os.path.join(folder, name))["num_bytes"] for name in finished))
 
         def spool(index: int, folder: str = folder) -> str:
@@ -163,7 +164,7 @@ def _count(chunks: Iterable[Chunk], folder: str, dump: Dump, each_bytes: int, nu
         titles = chunk.titles + [title for title, _ in chunk.redirects]
         targets = [None] * len(chunk.titles) + [target for _, target in chunk.redirects]
         pages.append(pa.table([titles, targets], schema=PAGES))
-    write_parquet(os.path.join(folder, PAGES_FILE), pa.concat_tables(pages))
+    pq.write_table(pa.concat_tables(pages), os.path.join(folder, PAGES_FILE), compression="zstd")
     facts = {
         "num_runs": ngrams.close().num_runs,
         "num_bytes": num_bytes,
@@ -197,14 +198,11 @@ def count_views(files: Mapping[str, str], site: Site, each_bytes: int, pool: Poo
 
     Raises InputError for a file that is missing or in no known format; what of one cannot be read is in `damage`.
     """
-    tasks = (
-        partial(_count_file, folder, file, site, each_bytes)
-        for folder, file in files.items()
-        if not os.path.exists(folder)
-    )
     with progress("reading page views", sum(map(size, files.values())), "bytes") as advance:
-        advance(sum(size(file) for folder, file in files.items() if os.path.exists(folder)))
-        pool.run(tasks, advance)
+        finished = {folder for folder in files if is_whole(folder)}
+        advance(sum(size(files[folder]) for folder in finished))
+        missing = ((folder, file) for folder, file in files.items() if folder not in finished)
+        pool.run((partial(_count_file, *each, site, each_bytes) for each in missing), advance)
     facts = [read_facts(folder) for folder in files]
     return CountedViews(
         [os.path.join(folder, VIEWS_FILE) for folder in files],
