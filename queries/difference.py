@@ -79,6 +79,7 @@ def compare(a: str, b: str, out: str | None = None, memory_bytes: int = MEMORY_B
     with tempfile.TemporaryDirectory() as scratch, database(scratch, memory_bytes) as connection:
         for name, where in (("list_a", a), ("list_b", b)):
             scan(connection, _local_list(where, os.path.join(scratch, f"{name}.parquet"))).create_view(name)
+            _require_list(connection, name, table_path(where))
         distinct = ", ".join(f'a."{name}" is distinct from b."{name}" as "{name}"' for name in VALUES)
         changed = ", ".join(f'"{name}"' for name in VALUES)
         connection.execute(string.Template(sql.read("difference")).substitute(distinct=distinct, changed=changed))
@@ -101,11 +102,26 @@ def _local_list(where: str, copy: str) -> str:
                 shutil.copyfileobj(file, target)
     path = copy if is_remote(path) else local_path(path)
     try:
-        names = pq.read_schema(path).names
+        schema = pq.read_schema(path)
     except (pa.ArrowInvalid, OSError) as error:
         raise InputError(f"{table_path(where)}: not a readable Parquet file: {error}") from error
-    require_columns(table_path(where), names)
+    require_columns(table_path(where), schema)
     return path
+
+
+def _require_list(connection: Any, name: str, path: str) -> None:
+    """Raise InputError unless the whole of a table can be read, and has each term once, with sources that there are."""
+    import duckdb
+
+    known = f"array_has_any([{', '.join(map(repr, SOURCES))}], sources[:1])"
+    facts = f"count(*), count(distinct term), count(*) filter ({known}), bit_xor(hash({name}))"  # hash: of all columns
+    try:
+        ((num_rows, num_terms, num_known, _),) = connection.sql(f"select {facts} from {name}").fetchall()
+    except duckdb.InvalidInputException as error:
+        raise InputError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from error
+    if not num_rows == num_terms == num_known:
+        found = f"found {num_rows:,} rows with {num_terms:,} terms, {num_known:,} of them with a known source"
+        raise InputError(f"{path}: expected a query list, each term once, {found}; build the list anew")
 
 
 def _difference(connection: Any, made_from: list[str] | None) -> Difference:

@@ -23,7 +23,7 @@ from queries.seams import Body, Cutter, Event, Gap, PartEdges, Piece
 from queries.streams import Failure, compression_of, content
 from queries.wikipedia import Chunk, Damage, Site, parse_header
 from wit.errors import InputError
-from wit.storage import input_error, open_input, output_error, reading, size
+from wit.storage import input_error, open_input, output_error, reading, remove, size
 
 CHUNK_BYTES = 8 << 20  # XML that is scanned at once
 PIECE_BYTES = 4 << 20  # plain XML read at a time
@@ -179,6 +179,7 @@ def _write(path: str, data: Iterable[bytes]) -> None:
         with open(path, "wb") as file:
             file.writelines(data)
     except OSError as error:
+        remove(path)  # on a full disk its space is needed
         raise output_error(path, error) from error
 
 

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from queries.union import TABLE, UNMATCHABLE_TABLE
 from queries.unmatchable import REASONS
 from wit.errors import InputError
-from wit.schema import QUERIES
+from wit.schema import QUERIES, UNMATCHABLE
 from wit.storage import exists, join, read_parquet
 from wit.text import normalise
 
@@ -76,20 +76,36 @@ def table_path(where: str) -> str:
     return where if where.endswith(".parquet") else join(where, TABLE)
 
 
-def require_columns(path: str, names: list[str]) -> None:
-    """Raise InputError unless a file with these columns is a query list."""
-    missing = [name for name in QUERIES.names if name not in names]
+def require_columns(path: str, found: pa.Schema, expected: pa.Schema = QUERIES) -> None:
+    """Raise InputError unless a table has all columns of a schema, in such types; their width is as one likes."""
+    missing = [name for name in expected.names if name not in found.names]
     if missing:
         raise InputError(
             f"{path}: expected a query list, found a table without {', '.join(missing)}; build the list anew"
         )
+    for column in expected:
+        there, wanted = _kind(found.field(column.name).type), _kind(column.type)
+        if there != wanted and not (there == "null" and column.nullable):
+            raise InputError(f"{path}: expected a query list, {wanted} in {column.name}, found {there}; build it anew")
+
+
+def _kind(kind: pa.DataType) -> str:
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return f"lists of {_kind(kind.value_type)}"
+    if pa.types.is_integer(kind):
+        return "whole numbers"
+    if pa.types.is_floating(kind):
+        return "numbers"
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        return "text"
+    return str(kind)
 
 
 def load(where: str) -> pa.Table:
     """Return a list by its folder or file; raises InputError when it is missing or no query list."""
     path = table_path(where)
     table = read_parquet(path)
-    require_columns(path, table.column_names)
+    require_columns(path, table.schema)
     return table
 
 
@@ -120,6 +136,7 @@ def _unmatchable(where: str, name: str) -> list[dict[str, Any]]:
     if not exists(path):
         return []
     table = read_parquet(path)
+    require_columns(path, table.schema, UNMATCHABLE)
     rows: list[dict[str, Any]] = table.filter(pc.equal(pc.utf8_lower(table["text"]), name.lower())).to_pylist()
     return rows
 

@@ -21,6 +21,14 @@ from wit.errors import InputError
 from wit.schema import DIFFERENCES, QUERIES, conform
 from wit.storage import write_parquet
 
+FAULTS: dict[str, tuple[dict[str, list[Any]], str]] = {
+    "no ids": ({"query_id": ["a", "b"]}, "whole numbers in query_id, found text"),
+    "terms twice": ({"term": ["dog", "dog"]}, "found 2 rows with 1 terms, 2 of them with a known source"),
+    "no term": ({"term": ["dog", None]}, "found 2 rows with 1 terms"),
+    "other sources": ({"sources": [["word"], ["rumour"]]}, "1 of them with a known source"),
+    "no sources": ({"sources": [["word"], []]}, "1 of them with a known source"),
+}
+
 FOUND = Rows(
     [word("dog", 9), word("cat", 8)], [bigram("hot dog", 5, 7.5)], [title("Dog", 50), title("Owl", 40)], synsets("eel")
 )
@@ -138,3 +146,35 @@ def test_what_is_no_list_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"c\.parquet: expected a query list, found a table without npmi"):
         compare(str(tmp_path / "a.parquet"), str(tmp_path / "c.parquet"))
     assert isinstance(compare(str(tmp_path / "a.parquet"), str(tmp_path / "a.parquet")), Difference)
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_table_that_is_no_list_is_refused(name: str, tmp_path: Path) -> None:
+    """A column of another type, a term that is there twice or not at all, and unknown sources are InputErrors."""
+    import pyarrow as pa
+
+    _write(FOUND, tmp_path / "a.parquet")
+    columns, message = FAULTS[name]
+    table = pq.read_table(tmp_path / "a.parquet").slice(0, 2)
+    for column, values in columns.items():
+        array = pa.array(values, pa.list_(pa.string()) if column == "sources" else None)
+        table = table.set_column(table.schema.get_field_index(column), column, array)
+    pq.write_table(table, tmp_path / "b.parquet")
+    with pytest.raises(InputError, match=rf"b\.parquet: expected a query list.*{message}"):
+        compare(str(tmp_path / "a.parquet"), str(tmp_path / "b.parquet"))
+
+
+def test_a_damaged_list_is_refused(tmp_path: Path) -> None:
+    """A Parquet file with a whole footer and damaged pages is an InputError, whichever column they are of."""
+    import pyarrow as pa
+
+    _write(FOUND, tmp_path / "a.parquet")
+    rows = [{"query_id": place, "term": str(place), "sources": ["word"], "views": place} for place in range(1000)]
+    write_parquet(str(tmp_path / "b.parquet"), pa.Table.from_pylist(rows, schema=QUERIES))
+    data = bytearray((tmp_path / "b.parquet").read_bytes())
+    views = pq.read_metadata(tmp_path / "b.parquet").row_group(0).column(QUERIES.names.index("views"))
+    start, length = views.dictionary_page_offset or views.data_page_offset, views.total_compressed_size
+    data[start + 40 : start + length - 40] = bytes(length - 80)
+    (tmp_path / "b.parquet").write_bytes(data)
+    with pytest.raises(InputError, match=r"b\.parquet: cannot be read"):
+        compare(str(tmp_path / "a.parquet"), str(tmp_path / "b.parquet"))

@@ -95,6 +95,11 @@ def test_what_is_no_list_is_refused(tmp_path: Path) -> None:
     write_parquet(str(tmp_path / "x.parquet"), pa.table({"term": ["dog"], "query_id": [0]}))
     with pytest.raises(InputError, match=r"x\.parquet: expected a query list, found a table without sources"):
         load(str(tmp_path / "x.parquet"))
+    row = {"query_id": 0, "term": "dog", "sources": ["word"]}
+    write_parquet(str(tmp_path / "queries.parquet"), pa.Table.from_pylist([row], schema=QUERIES))
+    write_parquet(str(tmp_path / "unmatchable.parquet"), pa.table({"text": [1]}))
+    with pytest.raises(InputError, match=r"unmatchable\.parquet: .* without source"):
+        find(str(tmp_path), "dog")
 
 
 def test_a_long_term_in_a_long_list_is_answered(tmp_path: Path) -> None:
