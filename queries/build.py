@@ -111,6 +111,7 @@ def build(inputs: Inputs, settings: Settings, out: str, means: Means) -> dict[st
         finished = not _claim(out, made_from)
         remove_leftovers(out, finished)
         if finished:
+            _require_allowed(out, means)
             return None
         with work_folder(out, means.work, made_from["code"]) as work:
             return _build(inputs, settings, out, means, made_from, work)
@@ -240,6 +241,16 @@ def _require_views(inputs: Inputs, lines: Mapping[str, int], site: Site, languag
         raise InputError(
             f"{inputs.pageviews[0]}: expected views of the wiki {site.domain or language!r}, found "
             f"{lines['other_domain']:,} lines of others in all files together; see --language"
+        )
+
+
+def _require_allowed(out: str, means: Means) -> None:
+    """Raise InputError when a finished list lacks what could not be read, unless that is allowed this time, too."""
+    num_damaged = manifest.read(join(out, MANIFEST), "result")["result"]["num_damaged"]
+    if num_damaged and not means.allow_damage:
+        raise InputError(
+            f"{out}: expected a list of whole input, found one built with --allow-damage: {num_damaged:,} place(s) of "
+            f"its input could not be read, see {join(out, DAMAGE)}; give --allow-damage, or fetch these files again"
         )
 
 

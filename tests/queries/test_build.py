@@ -184,8 +184,12 @@ def test_what_was_lost_is_told_and_must_be_allowed(tmp_path: Path) -> None:
         build(inputs, settings, str(out), ONE)
     assert caught.value.exit_code != 0
     assert "queries.parquet" not in os.listdir(out)
-    result = build(inputs, settings, str(out), replace(ONE, allow_damage=True))
+    allowed = replace(ONE, allow_damage=True)
+    result = build(inputs, settings, str(out), allowed)
     assert result is not None
+    assert build(inputs, settings, str(out), allowed) is None
+    with pytest.raises(InputError, match=r"found one built with --allow-damage: 1 place"):
+        build(inputs, settings, str(out), ONE)
     assert result["pages"]["article"] == 3
     lost = [json.loads(line) for line in (out / "damage.jsonl").read_text().splitlines()]
     assert lost == result["damage"]
