@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import glob as globbing
-import io
 import os
 import re
 import shutil
@@ -401,12 +400,16 @@ def write_parquet(url: str, table: Any) -> None:
 
 
 def read_parquet(url: str) -> Any:
-    """Return a Parquet file as an Arrow table; raises InputError when it is not one."""
+    """Return a Parquet file as an Arrow table; raises InputError when it is not one.
+
+    Arrow reads without Python's file objects: its threads would let go of them while the interpreter ends, and abort.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     with open_input(url) as file:
         try:
-            return pq.read_table(io.BytesIO(file.read()) if is_remote(url) else file)
+            with pa.BufferReader(file.read()) if is_remote(url) else pa.OSFile(local_path(url)) as native:
+                return pq.read_table(native)
         except (pa.ArrowInvalid, OSError) as error:
             raise InputError(f"{url}: not a readable Parquet file: {error}") from error
