@@ -12,12 +12,13 @@ SOURCES := wit queries pipelines trainer tests benchmarks docs
 
 PAIRS ?= 4000
 SEED ?= 0
+SCALE ?= 10
 SAMPLE := data/sample
 QUERIES := data/queries
 RUN := runs/tiny
 MODEL := runs/model
 
-.PHONY: help install install-train install-dev sample queries shards train test lint format docs soak clean
+.PHONY: help install install-train install-dev sample queries shards train test lint format docs soak bench-queries clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -79,6 +80,10 @@ docs: $(VENV)/.dev ## Write the reference pages from the code
 
 soak: $(VENV)/.dev ## Kill a run at 30 random moments, restart it, and compare the bytes
 	$(VENV)/bin/python -m benchmarks.kill_soak
+
+bench-queries: $(VENV)/.dev ## Measure query building beside decompression (DUMP=enwiki-….xml.bz2 SCALE=10)
+	$(VENV)/bin/python -m benchmarks.synthetic_dump data/bench/$(SCALE)x.xml.bz2 --from $(DUMP) --scale $(SCALE)
+	$(VENV)/bin/python -m benchmarks.queries data/bench/$(SCALE)x.xml.bz2
 
 clean: ## Remove what was made, the environment included
 	rm -rf $(VENV) data runs build dist *.egg-info

@@ -64,6 +64,7 @@ def simulate(folder: Path, num_tokens: int, settings: MergeSettings, pool: Pool)
     print(f"\n{'step':<8}{'wall s':>8}{'peak MB':>9}{'peak of disk MB':>17}")
     with _measured("count", folder):
         folders = list(pool.map_in_order(count, range(num_parts)))
+    pool.close()  # as a build does
     with _measured("merge", folder):
         facts = merge_runs(folders, str(folder / "out"), settings, pool)
     print(f"\n{facts}")

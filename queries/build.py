@@ -168,6 +168,7 @@ def _build(
             compile_kernels(pool)
         counted = count_dumps(dumps, means.each_bytes, pool)
         views = count_views(files, site, means.each_bytes, pool)
+        pool.close()  # what its processes still hold of counting is memory that the merge is promised
         names = {path: url for url, path in local.items()}
         damage = [replace(each, url=names[each.url]) for each in counted.damage + views.damage]
         _tell(damage, out, means.allow_damage)
