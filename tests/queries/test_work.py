@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from queries.work import SUMS, is_whole, whole_folder, work_folder
+from queries.work import SUMS, WORK, is_whole, whole_folder, work_folder
 from wit.errors import InputError, MismatchError
 
 
@@ -68,21 +68,27 @@ def test_a_kept_folder_is_of_one_version_and_ours(tmp_path: Path) -> None:
         pass
 
 
+def _fail(out: Path, part: bool) -> Path:
+    """Return the work folder of a build that fails, with a part finished or without."""
+    with work_folder(str(out), None, "code") as work:
+        if part:
+            _made(Path(work, "part"))
+        raise InputError(work)
+
+
 def test_our_own_folder_goes_with_its_use(tmp_path: Path) -> None:
     """In the output folder it goes when all is done, stays after an error if anything is finished, else goes too."""
     out = tmp_path / "out"
-    with pytest.raises(InputError), work_folder(str(out), None, "code") as work:
-        raise InputError("nothing done")
-    assert not Path(work).exists()
-    with pytest.raises(InputError), work_folder(str(out), None, "code") as work:
-        _made(Path(work, "part"))
-        raise InputError("something done")
-    assert is_whole(str(Path(work, "part")))
-    with work_folder(str(out), None, "code") as work:
-        assert is_whole(str(Path(work, "part")))
-    assert not Path(work).exists()
-    with pytest.raises(InputError), work_folder(str(out), None, "code") as work:
-        _made(Path(work, "part"))
-        raise InputError("something done")
-    with work_folder(str(out), None, "other code") as work:
-        assert not Path(work, "part").exists()
+    work = out / WORK
+    with pytest.raises(InputError):
+        _fail(out, part=False)
+    assert not work.exists()
+    with pytest.raises(InputError):
+        _fail(out, part=True)
+    with work_folder(str(out), None, "code"):
+        assert is_whole(str(work / "part"))
+    assert not work.exists()
+    with pytest.raises(InputError):
+        _fail(out, part=True)
+    with work_folder(str(out), None, "other code"):
+        assert not (work / "part").exists()
