@@ -37,8 +37,8 @@ OUTPUTS = (TABLE, TEXT, UNMATCHABLE_TABLE, REPORT)
 MAX_TOLD = 100
 """Damaged places that the manifest and the report tell of; damage.jsonl has all."""
 
-PROCESS_BYTES = 300 << 20
-"""Of a process, beside its counts: interpreter, libraries, and a chunk of a dump in each form it passes through."""
+PROCESS_BYTES = 256 << 20
+"""Of a process, the first one included, beside its counts: interpreter, libraries, and what it reads and writes."""
 LEAST_BYTES = 64 << 20
 """For the counts of a process."""
 
@@ -78,9 +78,9 @@ class Means:
     @property
     def each_bytes(self) -> int:
         """Return what each process has for its counts; raises UserError when that is too little."""
-        each_bytes = self.memory_bytes // self.processes - PROCESS_BYTES
+        each_bytes = (self.memory_bytes - PROCESS_BYTES) // self.processes - PROCESS_BYTES
         if each_bytes < LEAST_BYTES:
-            least = self.processes * (PROCESS_BYTES + LEAST_BYTES) >> 20
+            least = (self.processes * (PROCESS_BYTES + LEAST_BYTES) + PROCESS_BYTES) >> 20
             raise UserError(
                 f"--memory: expected at least {least:,} MiB for {self.processes} processes, found "
                 f"{self.memory_bytes >> 20:,} MiB; give more memory or fewer --processes"
@@ -95,7 +95,7 @@ class Means:
 
 def most_processes(memory_bytes: int) -> int:
     """Return how many processes there may be, by the cores and by what each needs; at least one."""
-    return max(1, min(os.cpu_count() or 1, memory_bytes // (PROCESS_BYTES + LEAST_BYTES)))
+    return max(1, min(os.cpu_count() or 1, (memory_bytes - PROCESS_BYTES) // (PROCESS_BYTES + LEAST_BYTES)))
 
 
 def build(inputs: Inputs, settings: Settings, out: str, means: Means) -> dict[str, Any] | None:
@@ -180,18 +180,25 @@ def _build(
     least = settings.min_views // 2 if isinstance(settings.min_views, int) else 0
     fates = write_titles(views.files, counted.pages if dumps else None, site, paths[2], least, means.joint_bytes)
     write_synsets(inputs.wordnets, settings.lemmas, paths[3])
-    facts = unite(Candidates(*paths), settings.thresholds(), out, folder, means.joint_bytes).to_json()
-    facts |= {name: value for name, value in asdict(merged).items() if name.startswith("num_")}
-    facts |= {
+    united = unite(Candidates(*paths), settings.thresholds(), out, folder, means.joint_bytes)
+    facts = {
+        **united.to_json(),
+        **{name: value for name, value in asdict(merged).items() if name.startswith("num_")},
         "pages": dict(counted.kinds),
         "pageview_lines": dict(views.lines),
         "titles": {"articles": fates.pop("kept", 0) + fates.pop("below_threshold", 0), **fates},
+        **_damage_facts(damage),
+    }
+    _publish(out, made_from, hashes, facts)
+    return facts
+
+
+def _damage_facts(damage: list[Damage]) -> dict[str, Any]:
+    return {
         "num_damaged": len(damage),
         "num_lost_pages": sum(each.pages or 0 for each in damage),
         "damage": [asdict(each) for each in damage[:MAX_TOLD]],
     }
-    _publish(out, made_from, hashes, facts)
-    return facts
 
 
 def _open_dumps(inputs: Inputs, settings: Settings, local: dict[str, str]) -> Iterator[tuple[str, Dump]]:
