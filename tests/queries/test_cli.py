@@ -71,7 +71,7 @@ MISTAKES = {
     "low threshold": (["build", "--dump", "{dump}", "--min-views", "-1", "--out", "{tmp}/out"], "expected 0 or more"),
     "no size": (["build", "--dump", "{dump}", "--memory", "much", "--out", "{tmp}/out"], "such as 4GB or 512MiB"),
     "little memory": (["build", "--dump", "{dump}", "--memory", "9MB", "--out", "{tmp}/out"], "expected at least"),
-    "no memory": (["build", "--dump", "{dump}", "--memory", "0", "--out", "{tmp}/out"], "expected at least 364 MiB"),
+    "no memory": (["build", "--dump", "{dump}", "--memory", "0", "--out", "{tmp}/out"], "expected at least 576 MiB"),
     "no such memory": (["build", "--dump", "{dump}", "--memory", "9e9TB", "--out", "{tmp}/out"], "such as 4GB"),
     "more than there is": (["build", "--dump", "{dump}", "--memory", "9999TB", "--out", "{tmp}/out"], "at most the"),
     "endless list": (["build", "--dump", "{dump}", "--limit", "9" * 30, "--out", "{tmp}/out"], "for '--limit'"),
