@@ -183,11 +183,6 @@ def _write(path: str, data: Iterable[bytes]) -> None:
         raise output_error(path, error) from error
 
 
-def read_part(part: Part, chunk_bytes: int = CHUNK_BYTES) -> PartReader:
-    """Return the reader of a part."""
-    return PartReader(part, chunk_bytes)
-
-
 class PartReader:
     """Yields a part's chunks, about `chunk_bytes` of XML each; then `edges` are what it leaves to its neighbours.
 
