@@ -8,21 +8,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from queries.wikitext.kernel import I64, U8, Bools, kernel
+from queries.wikitext.kernel import I64, U8, kernel
+from queries.wikitext.shared import copy, seek, trim
 
 _STRIPPED, _LF = 0, 10
 _HASH, _AMPERSAND, _ZERO, _NINE, _SEMICOLON, _X, _UNDERSCORE = b"#&09;x_"
 
-_WIDE = 4  # may begin a white space of more than one byte
-_WHITE = np.array([int(byte < 128 and chr(byte).isspace()) for byte in range(256)])
-_WHITE[[0xC2, 0xE1, 0xE2, 0xE3]] = _WIDE
 _MAGIC = np.array([byte >= 0x80 or byte in b"ABCDEFGHIJKLMNOPQRSTUVWXYZ_" for byte in range(256)])
 _FEWEST_LETTERS, _MOST_LETTERS = 2, 30  # of a magic word, in any edition's language
 _ALPHANUMERIC = np.array([byte < 128 and chr(byte).isalnum() for byte in range(256)])
 _DIGITS = np.array(
     [int(chr(byte), 16) if byte < 128 and chr(byte) in "0123456789abcdefABCDEF" else 16 for byte in range(256)]
 )
-_ONE = np.uint64(1)
 _LINE_ENDS = np.arange(256) == _LF
 _MARKS = np.isin(np.arange(256), list(b"\n&_\0"))
 _WORD_MARKS = np.isin(np.arange(256), list(b"_\0"))
@@ -75,54 +72,6 @@ def finish(text: U8, offsets: I64, source: U8, literals: tuple[I64, I64, I64], e
 
 
 @kernel
-def _white(text: U8, i: int, end: int) -> int:
-    """Return how many bytes the white space at i has, as str.isspace() sees it; 0 when there is none."""
-    width = int(_WHITE[text[i]])
-    if width != _WIDE:
-        return width
-    if text[i] == 0xC2:
-        return 2 if i + 1 < end and (text[i + 1] == 0x85 or text[i + 1] == 0xA0) else 0
-    if i + 2 >= end:
-        return 0
-    code = int(text[i]) << 16 | int(text[i + 1]) << 8 | int(text[i + 2])
-    if 0xE28080 <= code <= 0xE2808A or code == 0xE280A8 or code == 0xE280A9 or code == 0xE280AF:
-        return 3
-    return 3 if code == 0xE19A80 or code == 0xE2819F or code == 0xE38080 else 0
-
-
-@kernel
-def _trim(text: U8, start: int, end: int) -> tuple[int, int]:
-    """Return the span without white space at its ends."""
-    while start < end and _white(text, start, end):
-        start += _white(text, start, end)
-    while start < end:
-        last = end - 1
-        while last > start and text[last] & 0xC0 == 0x80:
-            last -= 1
-        if not _white(text, last, end):
-            break
-        end = last
-    return start, end
-
-
-@kernel
-def _copy(text: U8, start: int, end: int, out: U8, o: int) -> int:
-    read, write = np.uint64(start), np.uint64(o)  # numba would look at each signed index whether it is negative
-    for i in range(np.uint64(end - start)):
-        out[write + i] = text[read + i]
-    return o + end - start
-
-
-@kernel
-def _seek(text: U8, start: int, end: int, marks: Bools) -> int:
-    """Return where the first byte lies that is one of the marks; `end` when there is none."""
-    i, stop = np.uint64(start), np.uint64(end)
-    while i < stop and not marks[text[i]]:
-        i += _ONE
-    return int(np.int64(i))
-
-
-@kernel
 def _magic_word_end(text: U8, i: int, end: int) -> int:
     """Return where the magic word that begins at i ends; i when none does."""
     if i + 2 >= end or text[i + 1] != _UNDERSCORE or text[i + 2] == _UNDERSCORE:
@@ -148,14 +97,14 @@ def _put_literals(
     o = 0
     i = kept = start
     while True:
-        i = _seek(text, i, end, _WORD_MARKS)
+        i = seek(text, i, end, _WORD_MARKS)
         if i >= end:
             break
         after = _magic_word_end(text, i, end) if text[i] == _UNDERSCORE else -1
         if after == i:
             i += 1
             continue
-        o = _copy(text, kept, i, out, o)
+        o = copy(text, kept, i, out, o)
         if text[i] == _STRIPPED:
             number = 0
             after = i + 1
@@ -163,9 +112,9 @@ def _put_literals(
                 number = 10 * number + text[after] - _ZERO
                 after += 1
             after += 1
-            o = _copy(source, literals[0][first + number], literals[1][first + number], out, o)
+            o = copy(source, literals[0][first + number], literals[1][first + number], out, o)
         i = kept = after
-    return _copy(text, kept, end, out, o)
+    return copy(text, kept, end, out, o)
 
 
 @kernel
@@ -214,7 +163,7 @@ def _find_entity(entities: Entities, text: U8, start: int, end: int) -> int:
 
 @kernel
 def _put_text(entities: Entities, index: int, out: U8, o: int) -> int:
-    return _copy(entities.texts, entities.text_offsets[index], entities.text_offsets[index + 1], out, o)
+    return copy(entities.texts, entities.text_offsets[index], entities.text_offsets[index + 1], out, o)
 
 
 @kernel
@@ -259,7 +208,7 @@ def _decode_name(text: U8, i: int, end: int, entities: Entities, out: U8, o: int
     if index < 0:
         return -1, o
     o = _put_text(entities, index, out, o)
-    return stop + 1, _copy(text, after, stop + 1, out, o)
+    return stop + 1, copy(text, after, stop + 1, out, o)
 
 
 @kernel
@@ -268,10 +217,10 @@ def _decode(text: U8, start: int, end: int, entities: Entities, out: U8) -> int:
     o = 0
     i = kept = start
     while True:
-        i = _seek(text, i, end, _REFERENCES)
+        i = seek(text, i, end, _REFERENCES)
         if i + 1 >= end:
             break
-        o = _copy(text, kept, i, out, o)
+        o = copy(text, kept, i, out, o)
         kept = i
         if text[i + 1] == _HASH:
             after, o = _decode_number(text, i + 1, end, entities, out, o)
@@ -280,7 +229,7 @@ def _decode(text: U8, start: int, end: int, entities: Entities, out: U8) -> int:
         i += 1
         if after > 0:
             i = kept = after
-    return _copy(text, kept, end, out, o)
+    return copy(text, kept, end, out, o)
 
 
 @kernel
@@ -290,13 +239,13 @@ def _put_lines(text: U8, start: int, end: int, page_start: int, out: U8, o: int)
     A line without a letter or digit is blank or left over from what was cut.
     """
     while start < end:
-        stop = _seek(text, start, end, _LINE_ENDS)
-        first, last = _trim(text, start, stop)
-        if _seek(text, first, last, _WORDS) < last:
+        stop = seek(text, start, end, _LINE_ENDS)
+        first, last = trim(text, start, stop)
+        if seek(text, first, last, _WORDS) < last:
             if o > page_start:
                 out[o] = _LF
                 o += 1
-            o = _copy(text, first, last, out, o)
+            o = copy(text, first, last, out, o)
         start = stop + 1
     return o
 
@@ -311,9 +260,9 @@ def _finish(
         page_start = o
         start, end = offsets[page], offsets[page + 1]
         while start < end:
-            plain = stop = _seek(text, start, end, _MARKS)
+            plain = stop = seek(text, start, end, _MARKS)
             while text[stop] != _LF:
-                stop = _seek(text, stop + 1, end, _MARKS)
+                stop = seek(text, stop + 1, end, _MARKS)
             if stop == plain:
                 o = _put_lines(text, start, stop, page_start, out, o)
             else:

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from queries.wikitext.kernel import I64, U8, Bools, kernel
+from queries.wikitext.kernel import I64, U8, kernel
+from queries.wikitext.shared import GAP, PARTED, copy, seek, trim
 
-_PARTED, _GAP, _VERSE, _TAB, _LF = 1, 2, 3, 9, 10
+_VERSE, _TAB, _LF = 3, 9, 10
 _BLANK, _QUOTE, _DASH, _COLON, _SEMICOLON, _EQUALS, _OPEN, _BAR = b" '-:;={|"
 
-_WIDE = 4  # may begin a white space of more than one byte
-_WHITE = np.array([int(byte < 128 and chr(byte).isspace()) for byte in range(256)])
-_WHITE[[0xC2, 0xE1, 0xE2, 0xE3]] = _WIDE
-_WHITE[_GAP] = 1
-_ONE = np.uint64(1)
 _QUOTES = np.arange(256) == _QUOTE
 _MARKS = np.isin(np.arange(256), list(b"\n\3'\1\2"))
-_GAPS = np.arange(256) == _GAP
+_GAPS = np.arange(256) == GAP
 _NO_GAP_BEFORE = np.isin(np.arange(256), list(b" \t.,;:!?)"))
 _LIST = np.isin(np.arange(256), list(b"*#:;"))
 
@@ -33,54 +29,6 @@ def lines(text: U8, offsets: I64) -> tuple[U8, I64]:
     out_offsets = np.zeros(offsets.size, np.int64)
     _lines(text, offsets, out, out_offsets)
     return out[: out_offsets[-1]], out_offsets
-
-
-@kernel
-def _white(text: U8, i: int, end: int) -> int:
-    """Return how many bytes the white space at i has, as str.isspace() sees it, or a gap; 0 for none."""
-    width = int(_WHITE[text[i]])
-    if width != _WIDE:
-        return width
-    if text[i] == 0xC2:
-        return 2 if i + 1 < end and (text[i + 1] == 0x85 or text[i + 1] == 0xA0) else 0
-    if i + 2 >= end:
-        return 0
-    code = int(text[i]) << 16 | int(text[i + 1]) << 8 | int(text[i + 2])
-    if 0xE28080 <= code <= 0xE2808A or code == 0xE280A8 or code == 0xE280A9 or code == 0xE280AF:
-        return 3
-    return 3 if code == 0xE19A80 or code == 0xE2819F or code == 0xE38080 else 0
-
-
-@kernel
-def _trim(text: U8, start: int, end: int) -> tuple[int, int]:
-    """Return the span without white space at its ends."""
-    while start < end and _white(text, start, end):
-        start += _white(text, start, end)
-    while start < end:
-        last = end - 1
-        while last > start and text[last] & 0xC0 == 0x80:
-            last -= 1
-        if not _white(text, last, end):
-            break
-        end = last
-    return start, end
-
-
-@kernel
-def _copy(text: U8, start: int, end: int, out: U8, o: int) -> int:
-    read, write = np.uint64(start), np.uint64(o)  # numba would look at each signed index whether it is negative
-    for i in range(np.uint64(end - start)):
-        out[write + i] = text[read + i]
-    return o + end - start
-
-
-@kernel
-def _seek(text: U8, start: int, end: int, marks: Bools) -> int:
-    """Return where the first byte lies that is one of the marks; `end` when there is none."""
-    i, stop = np.uint64(start), np.uint64(end)
-    while i < stop and not marks[text[i]]:
-        i += _ONE
-    return int(np.int64(i))
 
 
 @kernel
@@ -114,7 +62,7 @@ def _mark_read_as_text(text: U8, start: int, end: int) -> int:
     best, best_order = -1, 3
     i = start
     while True:
-        i = _seek(text, i, end, _QUOTES)
+        i = seek(text, i, end, _QUOTES)
         if i >= end:
             break
         after = _run_end(text, i, end)
@@ -142,15 +90,15 @@ def _drop_quotes(text: U8, start: int, end: int, out: U8) -> int:
     o = 0
     i = start
     while i < end:
-        mark = _seek(text, i, end, _MARKS)
-        o = _copy(text, i, mark, out, o)
+        mark = seek(text, i, end, _MARKS)
+        o = copy(text, i, mark, out, o)
         i = mark
         if i < end and text[i] == _QUOTE:
             after = _run_end(text, i, end)
             kept = _literal_apostrophes(after - i) if after - i > 1 else 1
             if i + kept == as_text:
                 kept += 1
-            o = _copy(text, i, i + kept, out, o)
+            o = copy(text, i, i + kept, out, o)
             i = after
         else:
             i += 1  # apostrophes are parted no longer
@@ -186,12 +134,12 @@ def _fill_gaps(text: U8, start: int, end: int, out: U8) -> int:
     o = 0
     i = start
     while True:
-        gap = _seek(text, i, end, _GAPS)
-        o = _copy(text, i, gap, out, o)
+        gap = seek(text, i, end, _GAPS)
+        o = copy(text, i, gap, out, o)
         if gap == end:
             return o
         i = gap
-        while text[i] == _GAP:
+        while text[i] == GAP:
             i += 1
         if not (text[gap - 1] == _BLANK or text[gap - 1] == _TAB or _NO_GAP_BEFORE[text[i]]):
             out[o] = _BLANK
@@ -213,11 +161,11 @@ def _line_end(text: U8, i: int, end: int) -> tuple[int, bool, bool]:
     """Return where the line ends that i lies in, whether it holds gaps, and whether it may hold apostrophe markup."""
     gaps = quotes = False
     while True:
-        i = _seek(text, i, end, _MARKS)
+        i = seek(text, i, end, _MARKS)
         if i >= end or text[i] == _LF or text[i] == _VERSE:
             break
-        gaps |= text[i] == _GAP
-        quotes |= text[i] == _PARTED or (text[i] == _QUOTE and i + 1 < end and text[i + 1] == _QUOTE)
+        gaps |= text[i] == GAP
+        quotes |= text[i] == PARTED or (text[i] == _QUOTE and i + 1 < end and text[i + 1] == _QUOTE)
         i += 1
     return i, gaps, quotes
 
@@ -228,7 +176,7 @@ def _page_lines(text: U8, start: int, end: int, filled: U8, unmarked: U8, out: U
     while start < end:
         stop, gaps, quotes = _line_end(text, start, end)
         line = text
-        first, last = _trim(text, start, stop)
+        first, last = trim(text, start, stop)
         if gaps:
             first, last = 0, _fill_gaps(line, first, last, filled)
             line = filled
@@ -245,7 +193,7 @@ def _page_lines(text: U8, start: int, end: int, filled: U8, unmarked: U8, out: U
             o += 1
         open_paragraph = kind == _NONE
         if first < last:
-            o = _copy(line, first, last, out, o)
+            o = copy(line, first, last, out, o)
             if kind == _TERM:
                 _part_definition(out, o - (last - first), o)
             if not open_paragraph:

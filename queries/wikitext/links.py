@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from queries.wikitext.kernel import I64, U8, Bools, kernel
+from queries.wikitext.kernel import I64, U8, kernel
 from queries.wikitext.letters import Prefixes
+from queries.wikitext.shared import GAP, WHITE, WIDE, copy, seek, trim, white_or_gap
 
-_GAP, _TAB = 2, 9
+_TAB = 9
 _BLANK, _SLASH, _COLON, _OPEN, _CLOSE, _UNDERSCORE, _BAR = b" /:[]_|"
 
 _SCHEMES = ("http", "https", "ftp", "ftps", "gopher", "irc", "ircs", "sftp", "ssh", "svn", "git", "telnet", "nntp")
@@ -20,15 +21,10 @@ _LONGEST_PREFIX = 60  # characters
 
 _LOWER = np.arange(256, dtype=np.uint8)
 _LOWER[ord("A") : ord("Z") + 1] += 32
-_WIDE = 4  # may begin a white space of more than one byte
-_WHITE = np.array([int(byte < 128 and chr(byte).isspace()) for byte in range(256)])
-_WHITE[[0xC2, 0xE1, 0xE2, 0xE3]] = _WIDE
-_ONE = np.uint64(1)
 _OPENS = np.arange(256) == _OPEN
 _BRACKETS = np.isin(np.arange(256), (_OPEN, _CLOSE))
 _COLONS = np.arange(256) == _COLON
-_NOT_URL = np.where(np.isin(np.arange(256), list(b'[]<>"\0')), 1, _WHITE)
-_WHITE[_GAP] = 1  # but part of a URL
+_NOT_URL = np.where(np.isin(np.arange(256), list(b'[]<>"\0')), 1, WHITE)
 _NOT_TARGET = np.isin(np.arange(256), list(b"[]|:"))
 _NOT_LABEL = np.isin(np.arange(256), list(b"[]|"))
 _NOT_PREFIX = np.isin(np.arange(256), list(b"[]|:{}<>\n"))
@@ -62,62 +58,14 @@ def drop_urls(text: U8, offsets: I64, letters: U8) -> tuple[U8, I64]:
 
 
 @kernel
-def _white(text: U8, i: int, end: int) -> int:
-    """Return how many bytes the white space at i has, as str.isspace() sees it, or a gap; 0 for none."""
-    width = int(_WHITE[text[i]])
-    if width != _WIDE:
-        return width
-    if text[i] == 0xC2:
-        return 2 if i + 1 < end and (text[i + 1] == 0x85 or text[i + 1] == 0xA0) else 0
-    if i + 2 >= end:
-        return 0
-    code = int(text[i]) << 16 | int(text[i + 1]) << 8 | int(text[i + 2])
-    if 0xE28080 <= code <= 0xE2808A or code == 0xE280A8 or code == 0xE280A9 or code == 0xE280AF:
-        return 3
-    return 3 if code == 0xE19A80 or code == 0xE2819F or code == 0xE38080 else 0
-
-
-@kernel
-def _trim(text: U8, start: int, end: int) -> tuple[int, int]:
-    """Return the span without white space at its ends."""
-    while start < end and _white(text, start, end):
-        start += _white(text, start, end)
-    while start < end:
-        last = end - 1
-        while last > start and text[last] & 0xC0 == 0x80:
-            last -= 1
-        if not _white(text, last, end):
-            break
-        end = last
-    return start, end
-
-
-@kernel
-def _copy(text: U8, start: int, end: int, out: U8, o: int) -> int:
-    read, write = np.uint64(start), np.uint64(o)  # numba would look at each signed index whether it is negative
-    for i in range(np.uint64(end - start)):
-        out[write + i] = text[read + i]
-    return o + end - start
-
-
-@kernel
-def _seek(text: U8, start: int, end: int, marks: Bools) -> int:
-    """Return where the first byte lies that is one of the marks; `end` when there is none."""
-    i, stop = np.uint64(start), np.uint64(end)
-    while i < stop and not marks[text[i]]:
-        i += _ONE
-    return int(np.int64(i))
-
-
-@kernel
 def _plain_link(text: U8, i: int, end: int) -> tuple[int, int]:
     """Return what a reader sees of the plain link whose text begins at i: (start, end), its `]]` follows; or (0, 0)."""
     start = i
-    i = _seek(text, i, end, _NOT_TARGET)
+    i = seek(text, i, end, _NOT_TARGET)
     if i < end and text[i] == _BAR and i > start:
         start = i + 1
-        i = _seek(text, start, end, _NOT_LABEL)
-        first, last = _trim(text, start, i)
+        i = seek(text, start, end, _NOT_LABEL)
+        first, last = trim(text, start, i)
         if first == last:
             return 0, 0
     closed = i + 1 < end and text[i] == _CLOSE and text[i + 1] == _CLOSE
@@ -131,18 +79,18 @@ def _resolve_plain_links(text: U8, offsets: I64, out: U8, out_offsets: I64) -> N
         end = offsets[page + 1]
         i = kept = offsets[page]
         while True:
-            i = _seek(text, i, end, _OPENS)
+            i = seek(text, i, end, _OPENS)
             if i + 1 >= end:
                 break
             if text[i + 1] == _OPEN:
                 first, last = _plain_link(text, i + 2, end)
                 if last:
-                    o = _copy(text, kept, i, out, o)
-                    o = _copy(text, first, last, out, o)
+                    o = copy(text, kept, i, out, o)
+                    o = copy(text, first, last, out, o)
                     i = kept = last + 2
                     continue
             i += 1
-        o = _copy(text, kept, end, out, o)
+        o = copy(text, kept, end, out, o)
         out_offsets[page + 1] = o
 
 
@@ -164,7 +112,7 @@ def _find_scheme(text: U8, start: int, end: int, first: int, last: int) -> bool:
 def _url_end(text: U8, i: int, end: int) -> int:
     while i < end:
         stop = _NOT_URL[text[i]]
-        if stop and (stop != _WIDE or _white(text, i, end)):
+        if stop and (stop != WIDE or white_or_gap(text, i, end)):
             break
         i += 1
     return i
@@ -214,7 +162,7 @@ def _folded(text: U8, start: int, end: int, prefixes: Prefixes, key: U8) -> int:
                     key[size] = prefixes.small[j]
                     size += 1
         else:
-            size = _copy(text, i, i + width, key, size)
+            size = copy(text, i, i + width, key, size)
         i += width
     return size
 
@@ -257,8 +205,8 @@ def _is_name(prefixes: Prefixes, key: U8, size: int) -> bool:
 @kernel
 def _vanishes(text: U8, start: int, end: int, prefixes: Prefixes, key: U8) -> bool:
     """Say whether the link whose text begins at `start` has a prefix that makes it vanish."""
-    while start < end and _white(text, start, end):
-        start += _white(text, start, end)
+    while start < end and white_or_gap(text, start, end):
+        start += white_or_gap(text, start, end)
     i = start
     characters = 0
     while i < end and characters <= _LONGEST_PREFIX and not _NOT_PREFIX[text[i]]:
@@ -266,7 +214,7 @@ def _vanishes(text: U8, start: int, end: int, prefixes: Prefixes, key: U8) -> bo
         i += 1
     if i in (start, end) or characters > _LONGEST_PREFIX or text[i] != _COLON:
         return False
-    start, i = _trim(text, start, i)
+    start, i = trim(text, start, i)
     return _is_name(prefixes, key, _folded(text, start, i, prefixes, key))
 
 
@@ -276,13 +224,13 @@ def _shown(out: U8, start: int, end: int) -> int:
     bar = start
     while bar < end and out[bar] != _BAR:
         bar += 1
-    first, last = _trim(out, min(bar + 1, end), end)
+    first, last = trim(out, min(bar + 1, end), end)
     if first < last:
-        return _copy(out, bar + 1, end, out, start)
-    first, last = _trim(out, start, bar)
+        return copy(out, bar + 1, end, out, start)
+    first, last = trim(out, start, bar)
     if first < last and out[first] == _COLON:
         first += 1
-    return _copy(out, first, last, out, start)
+    return copy(out, first, last, out, start)
 
 
 _START, _OUT, _NESTS, _URLS = range(4)
@@ -296,7 +244,7 @@ def _resolve_page(text: U8, start: int, end: int, prefixes: Prefixes, stack: I64
     top = 0
     i = kept = start
     while True:
-        i = _seek(text, i, end, _BRACKETS)
+        i = seek(text, i, end, _BRACKETS)
         if i >= end:
             break
         double = i + 1 < end and text[i + 1] == text[i]
@@ -309,7 +257,7 @@ def _resolve_page(text: U8, start: int, end: int, prefixes: Prefixes, stack: I64
         if text[i] == _CLOSE and not double and not stack[top, _URLS]:
             i += 1
             continue
-        o = _copy(text, kept, i, out, o)
+        o = copy(text, kept, i, out, o)
         if not double:
             stack[top, _URLS] += 1 if text[i] == _OPEN else -1
         elif text[i] == _OPEN:
@@ -319,14 +267,14 @@ def _resolve_page(text: U8, start: int, end: int, prefixes: Prefixes, stack: I64
             stack[top, _OUT] = o
         elif top:
             if _vanishes(text, stack[top, _START], end, prefixes, key):
-                out[stack[top, _OUT]] = _GAP
+                out[stack[top, _OUT]] = GAP
                 o = stack[top, _OUT] + 1
             elif not stack[top, _NESTS]:  # a link that holds links is text to MediaWiki: only its brackets go
                 o = _shown(out, stack[top, _OUT], o)
             top -= 1
             stack[top, _NESTS] = 1
         i = kept = after
-    return _copy(text, kept, end, out, o)
+    return copy(text, kept, end, out, o)
 
 
 @kernel
@@ -370,7 +318,7 @@ def _drop_urls(text: U8, offsets: I64, letters: U8, out: U8, out_offsets: I64) -
         end = offsets[page + 1]
         i = kept = offsets[page]
         while True:
-            i = _seek(text, i, end, _COLONS)
+            i = seek(text, i, end, _COLONS)
             if i + 2 >= end:
                 break
             if text[i + 1] != _SLASH or text[i + 2] != _SLASH:
@@ -378,9 +326,9 @@ def _drop_urls(text: U8, offsets: I64, letters: U8, out: U8, out_offsets: I64) -
                 continue
             start = _bare_url_start(text, kept, i, letters)
             if start < i:
-                o = _copy(text, kept, start, out, o)
+                o = copy(text, kept, start, out, o)
                 i = kept = _url_end(text, i, end)
             else:
                 i += 3
-        o = _copy(text, kept, end, out, o)
+        o = copy(text, kept, end, out, o)
         out_offsets[page + 1] = o

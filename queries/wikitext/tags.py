@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from queries.wikitext.kernel import I64, U8, Bools, kernel
+from queries.wikitext.kernel import I64, U8, kernel
+from queries.wikitext.shared import GAP, PARTED, copy, keep, put_gap, seek, white
 
 _OPAQUE, _LITERAL, _BLOCK, _SPACE, _INLINE = range(5)
 
@@ -38,21 +39,15 @@ _NO_TAG, _COMMENT = -2, -1  # in place of the index of a tag's name
 
 _POEM = list(KIND_OF).index("poem")
 
-_STRIPPED, _PARTED, _GAP, _VERSE, _TAB, _LF = 0, 1, 2, 3, 9, 10
+_STRIPPED, _VERSE, _TAB, _LF = 0, 3, 9, 10
 _BLANK, _BANG, _QUOTE, _DASH, _SLASH, _ZERO, _LESS, _GREATER = b" !'-/0<>"
 
-_ONE = np.uint64(1)
 _OPENS = np.arange(256) == _LESS
 _DASHES = np.arange(256) == _DASH
 _ENDS = np.isin(np.arange(256), (_LESS, _GREATER))
-_NO_GAP_BEHIND = np.isin(np.arange(256), list(b" \t\2"))
-_NO_GAP_BEFORE = np.isin(np.arange(256), list(b" \t\n.,;:!?)"))
 _LOWER = np.arange(256, dtype=np.uint8)
 _LOWER[ord("A") : ord("Z") + 1] += 32
 _ALPHANUMERIC = np.array([byte < 128 and chr(byte).isalnum() for byte in range(256)])
-_WIDE = 4  # may begin a white space of more than one byte
-_WHITE = np.array([int(byte < 128 and chr(byte).isspace()) for byte in range(256)])
-_WHITE[[0xC2, 0xE1, 0xE2, 0xE3]] = _WIDE
 
 
 def strip_tags(text: U8, offsets: I64) -> tuple[U8, I64, tuple[I64, I64, I64]]:
@@ -80,64 +75,6 @@ def drop_html(text: U8, offsets: I64) -> tuple[U8, I64]:
 
 
 @kernel
-def _white(text: U8, i: int, end: int) -> int:
-    """Return how many bytes the white space at i has, as str.isspace() sees it; 0 when there is none."""
-    width = int(_WHITE[text[i]])
-    if width != _WIDE:
-        return width
-    if text[i] == 0xC2:
-        return 2 if i + 1 < end and (text[i + 1] == 0x85 or text[i + 1] == 0xA0) else 0
-    if i + 2 >= end:
-        return 0
-    code = int(text[i]) << 16 | int(text[i + 1]) << 8 | int(text[i + 2])
-    if 0xE28080 <= code <= 0xE2808A or code == 0xE280A8 or code == 0xE280A9 or code == 0xE280AF:
-        return 3
-    return 3 if code == 0xE19A80 or code == 0xE2819F or code == 0xE38080 else 0
-
-
-@kernel
-def _copy(text: U8, start: int, end: int, out: U8, o: int) -> int:
-    read, write = np.uint64(start), np.uint64(o)  # numba would look at each signed index whether it is negative
-    for i in range(np.uint64(end - start)):
-        out[write + i] = text[read + i]
-    return o + end - start
-
-
-@kernel
-def _seek(text: U8, start: int, end: int, marks: Bools) -> int:
-    """Return where the first byte lies that is one of the marks; `end` when there is none."""
-    i, stop = np.uint64(start), np.uint64(end)
-    while i < stop and not marks[text[i]]:
-        i += _ONE
-    return int(np.int64(i))
-
-
-@kernel
-def _gap(out: U8, o: int) -> int:
-    """Append a gap for what is cut, unless a blank lies before it. Needs 0 < o."""
-    if not _NO_GAP_BEHIND[out[o - 1]]:
-        out[o] = _GAP
-        o += 1
-    return o
-
-
-@kernel
-def _keep(text: U8, start: int, end: int, out: U8, o: int) -> int:
-    """Append what follows a cut, so that apostrophes on either side of it stay two marks.
-
-    A gap goes when white space or closing punctuation follows, but not at the front of a line, which then is not
-    preformatted. Needs 0 < o, and a line end at the front of the page.
-    """
-    if start < end:
-        if out[o - 1] == _GAP and out[o - 2] != _LF and _NO_GAP_BEFORE[text[start]]:
-            o -= 1
-        elif text[start] == _QUOTE and out[o - 1] == _QUOTE:
-            out[o] = _PARTED
-            o += 1
-    return _copy(text, start, end, out, o)
-
-
-@kernel
 def _find_name(text: U8, start: int, end: int) -> int:
     """Return the index of the tag name text[start:end], in any case, or _NO_TAG."""
     initial = _LOWER[text[start]]
@@ -159,12 +96,12 @@ def _tag(text: U8, start: int, end: int) -> tuple[int, int]:
     i = start
     while i < end and _ALPHANUMERIC[text[i]]:
         i += 1
-    if i in (start, end) or not (text[i] == _GREATER or text[i] == _SLASH or _white(text, i, end)):
+    if i in (start, end) or not (text[i] == _GREATER or text[i] == _SLASH or white(text, i, end)):
         return _NO_TAG, start
     name = _find_name(text, start, i)
     if name == _NO_TAG:
         return _NO_TAG, start
-    i = _seek(text, i, end, _ENDS)
+    i = seek(text, i, end, _ENDS)
     return (name, i + 1) if i < end and text[i] == _GREATER else (_NO_TAG, start)
 
 
@@ -181,11 +118,11 @@ def _opener(text: U8, i: int, end: int) -> tuple[int, int]:
 
 @kernel
 def _comment_end(text: U8, i: int, end: int) -> int:
-    dash = _seek(text, i, end, _DASHES)
+    dash = seek(text, i, end, _DASHES)
     while dash + 2 < end:
         if text[dash + 1] == _DASH and text[dash + 2] == _GREATER:
             return dash + 3
-        dash = _seek(text, dash + 1, end, _DASHES)
+        dash = seek(text, dash + 1, end, _DASHES)
     return end
 
 
@@ -215,7 +152,7 @@ def _closer(text: U8, i: int, end: int, name: int) -> tuple[int, int]:
     first = int(_NAME_OFFSETS[name])
     length = int(_NAME_OFFSETS[name + 1]) - first
     while True:
-        i = _seek(text, i, end, _OPENS)
+        i = seek(text, i, end, _OPENS)
         if i + length + 2 >= end:
             break
         matched = 0
@@ -223,8 +160,8 @@ def _closer(text: U8, i: int, end: int, name: int) -> tuple[int, int]:
             matched += 1
         stop = i + 2 + matched
         if matched == length:
-            while stop < end and _white(text, stop, end):
-                stop += _white(text, stop, end)
+            while stop < end and white(text, stop, end):
+                stop += white(text, stop, end)
             if stop < end and text[stop] == _GREATER:
                 return i, stop + 1
         i += 1
@@ -253,7 +190,7 @@ def _strip_page(text: U8, start: int, end: int, out: U8, o: int, starts: I64, en
     unclosed = np.zeros(_KINDS.size, np.bool_)  # tags that close nowhere from here on
     i = kept = start
     while True:
-        i = _seek(text, i, end, _OPENS)
+        i = seek(text, i, end, _OPENS)
         if i >= end:
             break
         name, opened = _opener(text, i, end)
@@ -262,13 +199,13 @@ def _strip_page(text: U8, start: int, end: int, out: U8, o: int, starts: I64, en
             continue
         if name == _COMMENT:
             front, after = _comment(text, start, kept, i, end)
-            o = _keep(text, kept, front, out, o)
+            o = keep(text, kept, front, out, o)
             i = kept = after
             continue
-        o = _keep(text, kept, i, out, o)
+        o = keep(text, kept, i, out, o)
         i = kept = opened
         if text[opened - 2] == _SLASH:
-            o = o if _KINDS[name] == _LITERAL else _gap(out, o)
+            o = o if _KINDS[name] == _LITERAL else put_gap(out, o)
         elif not unclosed[name]:
             stop, after = _closer(text, opened, end, name)
             if stop == end:
@@ -279,9 +216,9 @@ def _strip_page(text: U8, start: int, end: int, out: U8, o: int, starts: I64, en
                 o = _mark(count - first, out, o)
                 count += 1
             else:
-                o = _gap(out, o)
+                o = put_gap(out, o)
             i = kept = after
-    return _keep(text, kept, end, out, o), count
+    return keep(text, kept, end, out, o), count
 
 
 @kernel
@@ -306,27 +243,27 @@ def _drop_page_html(text: U8, start: int, end: int, out: U8, o: int) -> int:
     poem = -1  # where what is written of a poem begins
     i = kept = start
     while True:
-        i = _seek(text, i, end, _OPENS)
+        i = seek(text, i, end, _OPENS)
         if i >= end:
-            return _copy(text, kept, end, out, o)
+            return copy(text, kept, end, out, o)
         closing = i + 1 < end and text[i + 1] == _SLASH
         name, after = _tag(text, i + 1 + closing, end)
         if name == _NO_TAG:
             i += 1
             continue
-        o = _copy(text, kept, i, out, o)
+        o = copy(text, kept, i, out, o)
         if name == _POEM and closing and poem >= 0:
             _part_verses(out, poem, o)
             poem = -1
         if _KINDS[name] == _BLOCK:
             out[o] = out[o + 1] = _LF
-            out[o + 2] = _GAP
+            out[o + 2] = GAP
             o += 3
         elif _KINDS[name] == _SPACE or text[i - 1] == _LF:
-            out[o] = _GAP  # also keeps a space behind a tag from beginning a line
+            out[o] = GAP  # also keeps a space behind a tag from beginning a line
             o += 1
         elif i > start and after < end and text[i - 1] == text[after] == _QUOTE:
-            out[o] = _PARTED
+            out[o] = PARTED
             o += 1
         if name == _POEM and not closing and poem < 0:
             poem = o

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 
-from queries.wikitext.kernel import I64, U8, Bools, kernel
+from queries.wikitext.kernel import I64, U8, kernel
+from queries.wikitext.shared import GAP, PARTED, keep, put_gap, seek
 
-_PARTED, _GAP, _TAB, _LF = 1, 2, 9, 10
+_TAB, _LF = 9, 10
 _BLANK, _BANG, _QUOTE, _EQUALS, _S, _OPEN, _BAR, _CLOSE = b" !'=s{|}"
 
-_ONE = np.uint64(1)
 _MARKS = np.isin(np.arange(256), list(b"\n{}"))  # first bytes of marks
 _INDENT = np.isin(np.arange(256), list(b" \t\2:*#;"))  # what may stand before the mark of a table on its line
 
-_NO_GAP_BEHIND = np.isin(np.arange(256), list(b" \t\2"))
-_NO_GAP_BEFORE = np.isin(np.arange(256), list(b" \t\n.,;:!?)"))
 _BLANKS = np.isin(np.arange(256), list(b" \t\n"))
 
 _WAITING, _TEMPLATES, _SPANS, _BARE = range(4)
 """Indices into `state`: how many openers wait for their closers, templates among them, spans to cut; and where the
 front of a line ends of which nothing is left but blanks and list marks."""
 
-_NOTHING = 0  # what is left of a span to cut: nothing, _GAP, or the sign that a template is: `|`, `=`, `'`, s for `'s`
+_NOTHING = 0  # what is left of a span to cut: nothing, GAP, or the sign that a template is: `|`, `=`, `'`, s for `'s`
 _LONGEST_SIGN = 16  # bytes of `{{!}}` with its braces and the white space in it
 
 
@@ -35,23 +33,6 @@ def cut_templates(text: U8, offsets: I64) -> tuple[U8, I64]:
     out_offsets = np.zeros(offsets.size, np.int64)
     _cut_templates(text, offsets, out, out_offsets)
     return out[: out_offsets[-1]], out_offsets
-
-
-@kernel
-def _copy(text: U8, start: int, end: int, out: U8, o: int) -> int:
-    read, write = np.uint64(start), np.uint64(o)  # numba would look at each signed index whether it is negative
-    for i in range(np.uint64(end - start)):
-        out[write + i] = text[read + i]
-    return o + end - start
-
-
-@kernel
-def _seek(text: U8, start: int, end: int, marks: Bools) -> int:
-    """Return where the first byte lies that is one of the marks; `end` when there is none."""
-    i, stop = np.uint64(start), np.uint64(end)
-    while i < stop and not marks[text[i]]:
-        i += _ONE
-    return int(np.int64(i))
 
 
 @kernel
@@ -79,19 +60,19 @@ def _cut(text: U8, start: int, end: int, fill: int, spans: I64, state: I64) -> N
 def _sign(text: U8, start: int, end: int) -> int:
     """Return the sign that the template text[start:end] is in nearly every edition; a gap for another."""
     if end - start > _LONGEST_SIGN:
-        return _GAP
+        return GAP
     start, end = start + 2, end - 2
     while start < end and _BLANKS[text[start]]:
         start += 1
     while start < end and _BLANKS[text[end - 1]]:
         end -= 1
     if end - start == 2:
-        return _S if text[start] == _QUOTE and text[start + 1] == _S else _GAP
+        return _S if text[start] == _QUOTE and text[start + 1] == _S else GAP
     if end - start != 1:
-        return _GAP
+        return GAP
     if text[start] == _BANG:
         return _BAR
-    return int(text[start]) if text[start] == _EQUALS or text[start] == _QUOTE else _GAP
+    return int(text[start]) if text[start] == _EQUALS or text[start] == _QUOTE else GAP
 
 
 @kernel
@@ -111,7 +92,7 @@ def _close_table(text: U8, end: int, waiting: I64, spans: I64, state: I64) -> No
         state[_TEMPLATES] -= 1
         top -= 1
     state[_WAITING] = top
-    _cut(text, waiting[top, 0], end, _GAP, spans, state)
+    _cut(text, waiting[top, 0], end, GAP, spans, state)
 
 
 @kernel
@@ -125,7 +106,7 @@ def _close_braces(text: U8, start: int, end: int, waiting: I64, spans: I64, stat
         start += used
         waiting[top, 1] -= used
         first = waiting[top, 0] + waiting[top, 1]
-        _cut(text, first, start, _sign(text, first, start) if used == 2 else _GAP, spans, state)
+        _cut(text, first, start, _sign(text, first, start) if used == 2 else GAP, spans, state)
         if waiting[top, 1] < 2:  # a single brace is left over: text
             state[_TEMPLATES] -= 1
             top -= 1
@@ -143,7 +124,7 @@ def _run_end(text: U8, i: int, end: int) -> int:
 @kernel
 def _table_mark(text: U8, i: int, end: int) -> int:
     """Return where the mark of a table lies on the line that begins at i: `{|` or `|}`; -1 when there is none."""
-    while i < end and (text[i] == _BLANK or text[i] == _TAB or text[i] == _GAP):
+    while i < end and (text[i] == _BLANK or text[i] == _TAB or text[i] == GAP):
         i += 1
     if i + 1 < end and text[i] == _BAR and text[i + 1] == _CLOSE:
         return i
@@ -159,7 +140,7 @@ def _match(text: U8, start: int, end: int, waiting: I64, spans: I64, state: I64)
     state[_BARE] = -1
     i = start
     while True:
-        i = _seek(text, i, end, _MARKS)
+        i = seek(text, i, end, _MARKS)
         if i >= end:
             break
         if text[i] == _LF:
@@ -190,39 +171,14 @@ def _match(text: U8, start: int, end: int, waiting: I64, spans: I64, state: I64)
 
 
 @kernel
-def _gap(out: U8, o: int) -> int:
-    """Append a gap for what is cut, unless a blank lies before it. Needs 0 < o."""
-    if not _NO_GAP_BEHIND[out[o - 1]]:
-        out[o] = _GAP
-        o += 1
-    return o
-
-
-@kernel
-def _keep(text: U8, start: int, end: int, out: U8, o: int) -> int:
-    """Append what follows a cut, so that apostrophes on either side of it stay two marks.
-
-    A gap goes when white space or closing punctuation follows, but not at the front of a line, which then is not
-    preformatted. Needs 0 < o, and a line end at the front of the page.
-    """
-    if start < end:
-        if out[o - 1] == _GAP and out[o - 2] != _LF and _NO_GAP_BEFORE[text[start]]:
-            o -= 1
-        elif text[start] == _QUOTE and out[o - 1] == _QUOTE:
-            out[o] = _PARTED
-            o += 1
-    return _copy(text, start, end, out, o)
-
-
-@kernel
 def _put(fill: int, out: U8, o: int) -> int:
     """Append what is left of a span that is cut."""
     if fill == _NOTHING:
         return o
-    if fill == _GAP:
-        return _gap(out, o)
+    if fill == GAP:
+        return put_gap(out, o)
     if fill in (_QUOTE, _S) and out[o - 1] == _QUOTE:
-        out[o] = _PARTED
+        out[o] = PARTED
         o += 1
     if fill == _S:
         out[o] = _QUOTE
@@ -245,9 +201,9 @@ def _without(text: U8, start: int, end: int, waiting: I64, spans: I64, state: I6
         else:
             cut_start, cut_end, fill = waiting[opener, 0], waiting[opener, 0] + waiting[opener, 1], _NOTHING
             opener += 1
-        o = _put(fill, out, _keep(text, kept, cut_start, out, o))
+        o = _put(fill, out, keep(text, kept, cut_start, out, o))
         kept = cut_end
-    return _keep(text, kept, end, out, o)
+    return keep(text, kept, end, out, o)
 
 
 @kernel

@@ -11,9 +11,11 @@ import random
 import re
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable
 from functools import cache
 from html.entities import html5
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -404,3 +406,11 @@ def test_work_grows_linearly() -> None:
     counts = [int(count) for count in run.stdout.split()]
     for name, once, twice in zip(HOSTILE, counts[::2], counts[1::2], strict=True):
         assert twice <= 2.2 * once + 200, name
+
+
+def test_the_cache_of_every_pass_heeds_the_kernels_they_share() -> None:
+    """Machine code is stored under the content of shared.py too, so that no pass keeps calling what that file was."""
+    from queries.wikitext import links, shared
+
+    stamps = [each._cache._cache_file._source_stamp[1] for each in (links._resolve_links, shared.copy)]
+    assert stamps == [zlib.crc32(Path(shared.__file__).read_bytes())] * 2
