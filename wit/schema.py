@@ -18,7 +18,7 @@ _RANK = _column("rank", pa.int64(), "salted uniform rank of the key, in [0, 2^63
 
 INPUTS = pa.schema(
     [
-        _column("kind", pa.string(), "which source reads it: wat, warc, table"),
+        _column("kind", pa.string(), "which source reads it: wat, warc, table, shards"),
         _column("url", pa.string(), "where it lies"),
         _column("start", pa.int64(), "first row of a table's slice; 0 for archives", unit="rows"),
         _column("stop", pa.int64(), "end of a table's slice; null: to the end", nullable=True, unit="rows"),
@@ -35,12 +35,13 @@ _CANDIDATE = [
     _column("archive", pa.string(), "file name of the archive or table it came from"),
     _column("offset", pa.int64(), "where in it: byte offset of the record, or row number of a table"),
     _column("attribute", pa.string(), "which text it was: img@alt, figcaption, a table's column, ..."),
+    _column("num_occurrences", pa.int64(), "occurrences merged into this row"),
 ]
 
 CANDIDATES = pa.schema(_CANDIDATE)
-"""Occurrences of (image URL, caption), as `extract` finds them."""
+"""(Image URL, caption) as `extract` finds them; equal ones that a task finds together are one row already."""
 
-PAIRS = pa.schema([*_CANDIDATE, _column("num_occurrences", pa.int64(), "occurrences merged into this pair")])
+PAIRS = pa.schema(_CANDIDATE)
 """Distinct (image URL, caption); the provenance is that of the first occurrence by archive, offset, attribute."""
 
 MATCHED = pa.schema(

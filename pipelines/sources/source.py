@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import ClassVar, NamedTuple, Protocol
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+I32 = npt.NDArray[np.int32]
+I64 = npt.NDArray[np.int64]
 
 
 class Slice(NamedTuple):
@@ -14,16 +22,34 @@ class Slice(NamedTuple):
     stop: int | None = None
 
 
-class Link(NamedTuple):
-    """An image and one text beside it, as the source writes them, entities decoded."""
+@dataclass(frozen=True)
+class Links:
+    """Images and the texts beside them, as a source writes them: n rows in columns, in file order.
 
-    url: str
-    base: str
-    """What a relative `url` is relative to; empty when the source has no pages."""
-    text: str
-    page_url: str | None
-    offset: int
-    attribute: str
+    Texts are valid UTF-8 without lone surrogates, without nulls, with white space as it is.
+    """
+
+    url: pa.LargeStringArray
+    """Address of each image, as written: absolute, or relative to its page's `base`."""
+    text: pa.LargeStringArray
+    page: I32
+    """Index into `page_url` and `base`; -1: the source has no pages."""
+    offset: I64
+    """Of the record in its archive, in bytes; or the number of the row in its table."""
+    attribute: I32
+    """Index into `attributes`."""
+    page_url: pa.LargeStringArray
+    """Addresses of pages; empty: the archive does not say."""
+    base: pa.LargeStringArray
+    """What relative addresses on each page are relative to: absolute."""
+    attributes: Sequence[str]
+    """Names of the places that texts come from: img@alt, figcaption, a table's column, ..."""
+    url_has_references: bool = False
+    """Whether `url` still has its character references (&amp;)."""
+    text_has_references: bool = False
+
+    def __len__(self) -> int:
+        return len(self.url)
 
 
 class Fault(NamedTuple):
@@ -38,6 +64,58 @@ class Fault(NamedTuple):
 MALFORMED_RECORD = "malformed_record"
 UNREADABLE_ARCHIVE = "unreadable_archive"
 
+FLUSH_ROWS = 16_384
+
+
+@dataclass
+class LinksBuilder:
+    """Collects links one by one into `Links`, for sources whose parsing is done in Python anyway."""
+
+    attributes: tuple[str, ...]
+    _rows: dict[str, list[Any]] = field(default_factory=lambda: {name: [] for name in _ROW_COLUMNS})
+    _page_urls: list[str] = field(default_factory=list)
+    _bases: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self._rows["url"])
+
+    def page(self, page_url: str, base: str) -> None:
+        """Begin a page: the links added next are on it."""
+        self._page_urls.append(page_url)
+        self._bases.append(base)
+
+    def add(self, url: str, text: str, offset: int, attribute: str) -> None:
+        """Add a link of the present page, or of none when no page was begun; entities are decoded."""
+        place = self.attributes.index(attribute)
+        for name, value in zip(_ROW_COLUMNS, (url, text, len(self._page_urls) - 1, offset, place), strict=True):
+            self._rows[name].append(value)
+
+    def flush(self) -> Links:
+        """Return what was collected, and begin anew, on no page."""
+        rows, page_urls, bases = self._rows, self._page_urls, self._bases
+        self._rows, self._page_urls, self._bases = {name: [] for name in _ROW_COLUMNS}, [], []
+        return Links(
+            _strings(rows["url"]),
+            _strings(rows["text"]),
+            np.array(rows["page"], np.int32),
+            np.array(rows["offset"], np.int64),
+            np.array(rows["attribute"], np.int32),
+            _strings(page_urls),
+            _strings(bases),
+            self.attributes,
+        )
+
+
+_ROW_COLUMNS = ("url", "text", "page", "offset", "attribute")
+
+
+def _strings(texts: Sequence[str]) -> pa.LargeStringArray:
+    """Return texts as Arrow strings; a lone surrogate, which UTF-8 has not, becomes "?"."""
+    try:
+        return pa.array(texts, pa.large_string())
+    except (UnicodeEncodeError, pa.ArrowException):
+        return pa.array([text.encode("utf-8", "replace").decode() for text in texts], pa.large_string())
+
 
 class Source(Protocol):
     """One kind of input."""
@@ -47,5 +125,5 @@ class Source(Protocol):
     def slices(self, url: str) -> Iterator[Slice]:
         """Cut a file into slices by a look at its name or footer; raises InputError when it can never be read."""
 
-    def findings(self, piece: Slice) -> Iterator[Link | Fault]:
+    def findings(self, piece: Slice) -> Iterator[Links | Fault]:
         """Yield what a slice holds, in file order; a broken record is a Fault, never an exception."""
