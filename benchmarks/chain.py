@@ -50,7 +50,7 @@ def _measure(folder: Path, pairs: int) -> str:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
         )
-        peak = _peak_memory(process)
+        peak = peak_memory(process)
         seconds = time.monotonic() - started
         _, errors = process.communicate()
         assert process.returncode == 0, errors
@@ -65,7 +65,7 @@ def _measure(folder: Path, pairs: int) -> str:
     )
 
 
-def _peak_memory(process: subprocess.Popen[bytes]) -> int:
+def peak_memory(process: subprocess.Popen[bytes]) -> int:
     """Wait for a process; return the largest resident set of it and its children together, in bytes."""
     peak = 0
     parent = psutil.Process(process.pid)

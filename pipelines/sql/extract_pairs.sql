@@ -11,7 +11,7 @@ from (
     from candidates
 ) earliest
 join (
-    select key, count(*) as num_occurrences
+    select candidates.key, cast(sum(candidates.num_occurrences) as bigint) as num_occurrences
     from candidates
     group by key
 ) counts on earliest.key = counts.key

@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from pipelines import sql
-from pipelines.sources.links import fold_space, resolve, valid_text, why_not_fetchable
-from pipelines.sources.source import MALFORMED_RECORD, UNREADABLE_ARCHIVE, Fault, Link, Slice, Source
+from pipelines.sources.occurrences import Settings, fault_rows, occurrences
+from pipelines.sources.paths import COMMON_CRAWL, expand_paths
+from pipelines.sources.shards import Shards
+from pipelines.sources.source import MALFORMED_RECORD, UNREADABLE_ARCHIVE, Fault, Slice, Source
 from pipelines.sources.tables import PRESETS, Tables
 from pipelines.sources.warc import Warc
 from pipelines.sources.wat import Wat
 from pipelines.stages.verb import RunSettings
 from wit.errors import InputError
-from wit.keys import key_bucket, sample_key, uniform_rank
+from wit.keys import key_words
 from wit.schema import CANDIDATES, INPUTS, PAIRS
 from wit.schema import REJECTS as REJECTED
 from wit.stage import KEPT, REJECTS, Output, Part, SqlStage, Step, View
-from wit.storage import base_name, expand_files
+from wit.storage import base_name
 
-BATCH_ROWS = 10_000
-_SHOWN_CHARACTERS = 2_000  # of a rejected URL or caption: a data: URL may be megabytes
+CHUNK_ROWS = 200_000
+CHUNK_BYTES = 96 << 20  # sorting takes about three times this
 
 
 def _sources(preset: str, url_column: str, caption_column: str) -> dict[str, Source]:
-    found: tuple[Source, ...] = (Wat(), Warc(), Tables(preset, url_column, caption_column))
+    found: tuple[Source, ...] = (Wat(), Warc(), Tables(preset, url_column, caption_column), Shards())
     return {source.kind: source for source in found}
 
 
@@ -40,6 +44,7 @@ class ListInputs:
 
     patterns: tuple[tuple[str, str], ...]
     """(kind of source, pattern)."""
+    paths_prefix: str
     table_preset: str = "auto"
     url_column: str = ""
     caption_column: str = ""
@@ -48,16 +53,20 @@ class ListInputs:
         """Yield one row a slice, in the order of the patterns; raises InputError when there is nothing to read."""
         sources = _sources(self.table_preset, self.url_column, self.caption_column)
         if not self.patterns:
-            raise InputError("no input: set extract.wat, extract.warc or extract.tables")
+            raise InputError("no input: set extract.wat, extract.warc, extract.tables or extract.shards")
         for kind, pattern in self.patterns:
-            for url in expand_files(pattern):
+            for url in expand_paths(pattern, self.paths_prefix):
                 for piece in sources[kind].slices(url):
                     yield pa.Table.from_pylist([{"kind": kind, **piece._asdict()}], schema=INPUTS)
 
 
 @dataclass(frozen=True)
 class FindPairs:
-    """Finds the occurrences of (image URL, caption) in each input."""
+    """Finds the occurrences of (image URL, caption) in each input; equal ones that lie near each other become one row.
+
+    Rows are sorted by key in chunks of bounded size, so that a bucket's rows lie together and the rest of a part need
+    not be read for them.
+    """
 
     name: ClassVar[str] = "extract"
     reads: ClassVar[pa.Schema] = INPUTS
@@ -70,63 +79,52 @@ class FindPairs:
     caption_column: str = ""
 
     def __call__(self, batches: Iterator[pa.RecordBatch], part: Part) -> Iterator[Output]:
-        """Yield candidates and rejects as they are found, in file order."""
+        """Yield candidates, sorted by key in each batch, and rejects in file order."""
         sources = _sources(self.table_preset, self.url_column, self.caption_column)
-        rows: dict[str, list[dict[str, Any]]] = {KEPT: [], REJECTS: []}
+        settings = Settings(self.num_buckets, self.salt, self.name)
+        chunk: list[pa.RecordBatch] = []
         for each in (row for batch in batches for row in batch.to_pylist()):
             archive = base_name(each["url"])
             for finding in sources[each["kind"]].findings(Slice(each["url"], each["start"], each["stop"])):
-                table, row = (
-                    self._fault(finding, archive) if isinstance(finding, Fault) else self._link(finding, archive)
-                )
-                rows[table].append(row)
-                if len(rows[table]) == BATCH_ROWS:
-                    yield self._batch(table, rows)
-        for table in (REJECTS, KEPT):
-            if rows[table]:
-                yield self._batch(table, rows)
+                if isinstance(finding, Fault):
+                    yield REJECTS, fault_rows([finding], archive, settings)
+                    continue
+                found, rejected = occurrences(finding, archive, settings)
+                yield REJECTS, rejected
+                chunk.append(found)
+                if _is_full(chunk):
+                    yield KEPT, merge_equal(chunk)
+                    chunk = []
+        if chunk:
+            yield KEPT, merge_equal(chunk)
 
-    def _batch(self, table: str, rows: dict[str, list[dict[str, Any]]]) -> Output:
-        batch = pa.RecordBatch.from_pylist(rows[table], schema=self.writes[table])
-        rows[table].clear()
-        return table, batch
 
-    def _link(self, link: Link, archive: str) -> tuple[str, dict[str, Any]]:
-        caption = valid_text(fold_space(link.text))
-        url = valid_text(resolve(link.url, link.base))
-        wrong = why_not_fetchable(url)
-        if not caption or wrong:
-            detail = wrong if caption else link.attribute
-            return REJECTS, self._reject(url, caption, "bad_url" if caption else "empty_caption", detail)
-        key = sample_key(url, caption)
-        return KEPT, {
-            "key": key,
-            "bucket": key_bucket(key, self.num_buckets),
-            "rank": uniform_rank(self.salt, key),
-            "url": url,
-            "caption": caption,
-            "page_url": valid_text(link.page_url) if link.page_url else None,
-            "archive": archive,
-            "offset": link.offset,
-            "attribute": link.attribute,
-        }
+def _is_full(chunk: Sequence[pa.RecordBatch]) -> bool:
+    return sum(batch.num_rows for batch in chunk) >= CHUNK_ROWS or sum(batch.nbytes for batch in chunk) >= CHUNK_BYTES
 
-    def _fault(self, fault: Fault, archive: str) -> tuple[str, dict[str, Any]]:
-        """Return the reject of a record, named ARCHIVE#OFFSET, or of the rest of an archive, named ARCHIVE."""
-        where = archive if fault.offset is None else f"{archive}#{fault.offset}"
-        return REJECTS, self._reject(where, "", fault.reason, valid_text(fault.detail))
 
-    def _reject(self, url: str, caption: str, reason: str, detail: str | None) -> dict[str, Any]:
-        key = sample_key(url, caption)
-        return {
-            "key": key,
-            "bucket": key_bucket(key, self.num_buckets),
-            "stage": self.name,
-            "reason": reason,
-            "detail": detail,
-            "url": url[:_SHOWN_CHARACTERS],
-            "caption": caption[:_SHOWN_CHARACTERS],
-        }
+def merge_equal(chunk: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
+    """Return CANDIDATES of one archive sorted by key, equal keys as one row: the first by (offset, attribute)."""
+    rows = pa.Table.from_batches(chunk, CANDIDATES).combine_chunks()
+    words = key_words(rows.column("key").combine_chunks())
+    offsets = rows.column("offset").to_numpy()
+    order = np.lexsort((_ranks(rows.column("attribute")), offsets, words[:, 1], words[:, 0]))
+    words = words[order]
+    is_first = np.ones(len(words), np.bool_)
+    is_first[1:] = (words[1:] != words[:-1]).any(axis=1)
+    starts = np.flatnonzero(is_first)
+    counts = rows.column("num_occurrences").to_numpy()[order]
+    merged = rows.take(pa.array(order[starts])).combine_chunks()
+    sums = pa.array(np.add.reduceat(counts, starts) if len(starts) else counts)
+    columns = [column.combine_chunks() for column in merged.drop_columns("num_occurrences").columns]
+    return pa.RecordBatch.from_arrays([*columns, sums], schema=CANDIDATES)
+
+
+def _ranks(names: pa.ChunkedArray) -> npt.NDArray[np.int64]:
+    """Return the place of each name in alphabetical order."""
+    encoded = names.combine_chunks().dictionary_encode()
+    places = np.argsort(np.argsort(encoded.dictionary.to_pylist()))
+    return np.asarray(places, np.int64)[encoded.indices.to_numpy()]
 
 
 MERGE = SqlStage(
@@ -144,10 +142,22 @@ MERGE = SqlStage(
 class Extract:
     """Where candidates come from: files, URLs, brace and glob patterns."""
 
-    wat: tuple[str, ...] = field(default=(), metadata={"help": "WAT files: links as Common Crawl extracted them"})
-    warc: tuple[str, ...] = field(default=(), metadata={"help": "WARC files, whose pages are parsed"})
+    wat: tuple[str, ...] = field(
+        default=(),
+        metadata={"help": "WAT files, links as Common Crawl extracted them; or lists of them (wat.paths.gz)"},
+    )
+    warc: tuple[str, ...] = field(
+        default=(), metadata={"help": "WARC and ARC files, whose pages are parsed; or lists of them (warc.paths.gz)"}
+    )
     tables: tuple[str, ...] = field(
-        default=(), metadata={"help": "tables of URLs and captions: Parquet, CSV, TSV, JSON lines"}
+        default=(),
+        metadata={"help": "tables of URLs and captions: Parquet, CSV, TSV, JSON lines, as they are or .gz, .zst"},
+    )
+    shards: tuple[str, ...] = field(
+        default=(), metadata={"help": "WebDataset tars with images and captions, those of img2dataset too"}
+    )
+    paths_prefix: str = field(
+        default=COMMON_CRAWL, metadata={"help": "what comes before the relative paths of a list of archives"}
     )
     table_preset: str = field(
         default="auto", metadata={"choices": tuple(PRESETS), "help": "whose column names the tables have"}
@@ -170,16 +180,17 @@ class Extract:
     def steps(self, run: RunSettings) -> tuple[Step, ...]:
         """List the inputs, find the pairs in each, merge equal pairs."""
         columns = (self.table_preset, self.url_column, self.caption_column)
+        listing = ListInputs(self._patterns(), self.paths_prefix, *columns)
         return (
-            Step(ListInputs(self._patterns(), *columns), {}, "extract/inputs"),
+            Step(listing, {}, "extract/inputs"),
             Step(FindPairs(run.num_buckets, run.salt, *columns), {"inputs": "extract/inputs"}, "extract/found"),
             Step(MERGE, {"candidates": "extract/found/kept"}, "extract/pairs"),
         )
 
     def inputs(self) -> tuple[str, ...]:
         """Return the files that the patterns name; raises InputError when one names nothing, or a folder."""
-        return tuple(url for _, pattern in self._patterns() for url in expand_files(pattern))
+        return tuple(url for _, pattern in self._patterns() for url in expand_paths(pattern, self.paths_prefix))
 
     def _patterns(self) -> tuple[tuple[str, str], ...]:
-        by_kind = {"wat": self.wat, "warc": self.warc, "table": self.tables}
+        by_kind = {"wat": self.wat, "warc": self.warc, "table": self.tables, "shards": self.shards}
         return tuple((kind, pattern) for kind, patterns in by_kind.items() for pattern in patterns)
