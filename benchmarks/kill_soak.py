@@ -1,9 +1,11 @@
 """Kills a run at random moments, restarts it each time, and compares every byte with an undisturbed run's.
 
-    python -m benchmarks.kill_soak [--kills 30] [--pairs 1000] [--seed 0] [--folder FOLDER]
+    python -m benchmarks.kill_soak [--kills 30] [--pairs 1000] [--seed 0] [--until STAGE] [--folder FOLDER]
+        [--spark-master 'local-cluster[2,1,1024]']
 
-Each kill is SIGKILL to the run's parent or to one of its workers, at a random moment. After each: no process of the
-run may be left, and no file under a final name may differ from the undisturbed run's. The last restart must finish with
+Each kill is SIGKILL to the run's parent or to one of its workers, at a random moment; on Spark to the driver's Python
+process, to an executor (where the master has any of their own) or to one of its Python workers. After each: no process
+of the run may be left, and no file under a final name may differ from the undisturbed run's. The last restart must finish with
 the same bytes, and nothing half-written may stay in a finished run. Exits 1 at the first breach.
 """
 
@@ -33,19 +35,24 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--pairs", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--until", default="pack", help="the last stage")
+    parser.add_argument("--spark-master", help="run on Spark")
     parser.add_argument("--folder", type=Path, default=None)
     options = parser.parse_args()
+    more = ["--until", options.until]
+    if options.spark_master:
+        more += ["--executor", "spark", "--spark-master", options.spark_master]
     with tempfile.TemporaryDirectory() as scratch:
-        soak(options.folder or Path(scratch), options.kills, options.pairs, options.seed)
+        soak(options.folder or Path(scratch), options.kills, options.pairs, options.seed, more)
 
 
-def soak(folder: Path, num_kills: int, pairs: int, seed: int) -> None:
+def soak(folder: Path, num_kills: int, pairs: int, seed: int, more: list[str]) -> None:
     """Make a sample and its queries under `folder`, run them undisturbed, then `soak_over` them."""
     sample, queries = prepare(folder, pairs)
     from wit.sample.server import serving
 
     with serving(str(sample)) as address:
-        command = run_command(sample, queries, address)
+        command = [*run_command(sample, queries, address), *more]
         started = time.monotonic()
         subprocess.run([*command, "--out", str(folder / "undisturbed")], check=True, capture_output=True)
         length_s = time.monotonic() - started
@@ -91,7 +98,7 @@ def soak_over(
     while sum(kills.values()) < num_kills:
         process = _start([*command, "--out", str(target)])
         kind = _kill_at(process, chance.uniform(0.3, length_s * 0.5), chance)
-        if kind == "worker":
+        if kind not in ("parent", "finished"):
             _expect_success(process, length_s * 10 + 60)
         process.communicate()
         _check(target, expected)
@@ -123,21 +130,39 @@ def _kill_at(process: subprocess.Popen[str], seconds: float, chance: random.Rand
     except subprocess.TimeoutExpired:
         pass
     workers = _workers(process.pid)
-    if workers and chance.random() < 0.5:
-        chance.choice(workers).kill()
-        return "worker"
+    victims = {kind: [each for each, its_kind in workers.items() if its_kind == kind] for kind in _WORKERS.values()}
+    kinds = ["parent", *(kind for kind, found in victims.items() if found and kind != "driver")]
+    if (kind := chance.choice(kinds)) != "parent":
+        chance.choice(victims[kind]).kill()
+        return kind
     process.kill()
     _, alive = psutil.wait_procs(workers, timeout=15)
     assert not alive, f"orphans: {alive}"
     return "parent"
 
 
-def _workers(pid: int) -> list[psutil.Process]:
+_WORKERS = {
+    "spawn_main": "worker",
+    "CoarseGrainedExecutorBackend": "executor",
+    "SparkSubmit": "driver",
+    "pyspark": "Python worker of an executor",
+}
+"""What stands in the command line of a run's processes, the first that does: their kind."""
+
+
+def _workers(pid: int) -> dict[psutil.Process, str]:
+    found: dict[psutil.Process, str] = {}
     try:
-        children = psutil.Process(pid).children(recursive=True)
-        return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+        for child in psutil.Process(pid).children(recursive=True):
+            if kind := _kind(" ".join(child.cmdline())):
+                found[child] = kind
     except psutil.NoSuchProcess:
-        return []
+        pass  # one that ended while they were listed
+    return found
+
+
+def _kind(command_line: str) -> str | None:
+    return next((kind for sign, kind in _WORKERS.items() if sign in command_line), None)
 
 
 def _check(target: Path, undisturbed: dict[str, str]) -> None:
