@@ -5,8 +5,8 @@
 
 Each kill is SIGKILL to the run's parent or to one of its workers, at a random moment; on Spark to the driver's Python
 process, to an executor (where the master has any of their own) or to one of its Python workers. After each: no process
-of the run may be left, and no file under a final name may differ from the undisturbed run's. The last restart must finish with
-the same bytes, and nothing half-written may stay in a finished run. Exits 1 at the first breach.
+of the run may be left, and no file under a final name may differ from the undisturbed run's. The last restart must
+finish with the same bytes, and nothing half-written may stay in a finished run. Exits 1 at the first breach.
 """
 
 from __future__ import annotations
