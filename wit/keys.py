@@ -7,6 +7,11 @@ processes and of engines, and monotone: a smaller cap selects a subset of a larg
 from __future__ import annotations
 
 import hashlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 KEY_HEX_DIGITS = 32  # 128 bits: 4e8 pairs collide with probability (4e8)^2 / 2^129 = 2.4e-22
 
@@ -37,3 +42,84 @@ def key_bucket(key: str, num_buckets: int) -> int:
     sorted by key, are sorted as a whole.
     """
     return int(key[:8], 16) * num_buckets >> 32
+
+
+def sample_keys(urls: Any, captions: Any) -> Any:
+    """Return `sample_key` of each row of two Arrow columns of texts, without nulls, as a string array."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    assert len(urls) == len(captions)
+    wide = pa.large_string()
+    joined = pc.binary_join_element_wise(urls.cast(wide), captions.cast(wide), pa.scalar("\0", wide))
+    assert joined.null_count == 0
+    text, ends = memoryview(joined.buffers()[2] or b""), np.frombuffer(joined.buffers()[1], np.int64)[joined.offset :]
+    digests = _digests(text, ends[: len(joined) + 1].tolist())[:, : KEY_HEX_DIGITS // 2]
+    digits = np.frombuffer(digests.tobytes().hex().encode(), np.uint8)
+    offsets = np.arange(len(joined) + 1, dtype=np.int32) * KEY_HEX_DIGITS
+    return pa.StringArray.from_buffers(len(joined), pa.py_buffer(offsets), pa.py_buffer(digits))
+
+
+def uniform_ranks(salt: str, keys: Any) -> npt.NDArray[np.int64]:
+    """Return `uniform_rank` of each of an Arrow array of keys."""
+    import numpy as np
+
+    digits = _digits(keys)
+    prefix = np.frombuffer(f"{salt}\0".encode(), np.uint8)
+    width = len(prefix) + KEY_HEX_DIGITS
+    salted = np.empty((len(digits), width), np.uint8)
+    salted[:, : len(prefix)] = prefix
+    salted[:, len(prefix) :] = digits
+    digests = _digests(memoryview(salted.reshape(-1)), range(0, width * len(digits) + 1, width))
+    return (_big_endian(digests[:, :8])[:, 0] >> np.uint64(1)).astype(np.int64)
+
+
+def key_buckets(keys: Any, num_buckets: int) -> npt.NDArray[np.int32]:
+    """Return `key_bucket` of each of an Arrow array of keys."""
+    import numpy as np
+
+    top = key_words(keys)[:, 0] >> np.uint64(32)
+    return (top * np.uint64(num_buckets) >> np.uint64(32)).astype(np.int32)
+
+
+def key_words(keys: Any) -> npt.NDArray[np.uint64]:
+    """Return the two halves of each of an Arrow array of keys as numbers, in order of their significance: (n, 2)."""
+    import numpy as np
+
+    digits = _digits(keys)
+    values = (digits & 15) + 9 * (digits >> 6)  # "0" is 0x30 and "a" is 0x61, which has bit 6
+    halves = np.ascontiguousarray((values[:, ::2] << 4 | values[:, 1::2]).astype(np.uint8))
+    return _big_endian(halves)
+
+
+def _digits(keys: Any) -> npt.NDArray[np.uint8]:
+    """Return the characters of keys, (n, KEY_HEX_DIGITS); `keys` is an Arrow string or large_string array."""
+    import numpy as np
+    import pyarrow as pa
+
+    assert keys.null_count == 0
+    kind = np.int64 if pa.types.is_large_string(keys.type) else np.int32
+    if len(keys) == 0:
+        return np.empty((0, KEY_HEX_DIGITS), np.uint8)
+    ends = np.frombuffer(keys.buffers()[1], kind)[keys.offset : keys.offset + len(keys) + 1]
+    assert bool(np.all(np.diff(ends) == KEY_HEX_DIGITS))
+    return np.frombuffer(keys.buffers()[2], np.uint8)[ends[0] : ends[-1]].reshape(-1, KEY_HEX_DIGITS)
+
+
+def _digests(text: memoryview, ends: Any) -> npt.NDArray[np.uint8]:
+    """Return SHA-256 of text[ends[i]:ends[i+1]] for each i, (n, 32)."""
+    import itertools
+
+    import numpy as np
+
+    sha256 = hashlib.sha256
+    joined = b"".join([sha256(text[start:end]).digest() for start, end in itertools.pairwise(ends)])
+    return np.frombuffer(joined, np.uint8).reshape(-1, 32)
+
+
+def _big_endian(octets: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint64]:
+    """Return each 8 bytes of rows as a number."""
+    import numpy as np
+
+    return np.ascontiguousarray(octets).view(">u8").astype(np.uint64)

@@ -38,7 +38,7 @@ def test_the_fast_path_is_urljoin(url: str) -> None:
         expected = urldefrag(urljoin(BASE, url)).url
     except ValueError:
         expected = url
-    assert resolve(url, BASE) == expected
+    assert resolve(url, BASE) == ("" if url[:1] in ("", "#") else expected)
 
 
 @pytest.mark.parametrize(
@@ -86,5 +86,5 @@ def test_entities_are_decoded_as_in_an_attribute(written: str, decoded: str) -> 
 def test_white_space_and_control_characters_fold() -> None:
     """No-break spaces, line breaks, NUL and C1 controls are white space; lone surrogates cannot reach a table."""
     assert fold_space("\u00a0a\n\tb\x00\x85c  ") == "a b c"
-    assert fold_space("né \u202d★") == "né \u202d★"
+    assert fold_space("né \u202d★") == "né ★"
     assert valid_text("a\ud800b") == "a?b"
