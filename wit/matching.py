@@ -48,8 +48,10 @@ class Matches(NamedTuple):
 class Matcher:
     """Finds terms in captions. Terms that cannot match (`unmatchable`) are left out; equal normal forms all match."""
 
-    def __init__(self, terms: Sequence[str], mode: str = DEFAULT) -> None:
+    def __init__(self, terms: Any, mode: str = DEFAULT) -> None:
         self._padded = _normal_padded if mode == DEFAULT else _metaclip_padded
+        terms = terms if isinstance(terms, list) else terms.to_pylist()
+        self.num_terms = len(terms)
         ids: dict[str, list[int]] = {}
         out = set(unmatchable(terms, mode))
         for query_id, term in enumerate(_normal_padded(terms) if mode == DEFAULT else _padded(terms)):
@@ -60,11 +62,12 @@ class Matcher:
         self._first_id = np.cumsum(self._num_ids) - self._num_ids
         self._automaton: Any = ahocorasick_rs.AhoCorasick(list(ids))
 
-    def match(self, captions: Sequence[str]) -> Matches:
+    def match(self, captions: Any) -> Matches:
         """Return every match of every caption.
 
         Captions are searched joined, some at a time: what Python does once a caption costs more than the search.
         """
+        captions = captions if isinstance(captions, list) else captions.to_pylist()
         found: list[Matches] = []
         first_row = num_characters = 0
         for row, caption in enumerate(captions):

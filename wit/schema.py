@@ -58,13 +58,22 @@ MATCHES = pa.schema(
     [
         _KEY,
         _BUCKET,
-        _RANK,
         _column("query_id", pa.int32(), "the query that matches"),
-        _column("query_bucket", pa.int32(), "query_id modulo the number of buckets"),
         _column("position", pa.int32(), "index of the match's first token in the normalised caption", unit="tokens"),
     ]
 )
 """One row for each (pair, query) that match; the first position where they match several times."""
+
+_QUERY = [
+    _column("query_id", pa.int32(), "the query"),
+    _column("query_bucket", pa.int32(), "query_id modulo the number of buckets"),
+]
+
+MATCH_COUNTS = pa.schema([*_QUERY, _column("num_pairs", pa.int64(), "pairs of the part that match it")])
+"""One row for each query that a part of the pairs matches; a query has a row in many parts."""
+
+TERMS = pa.schema([*_QUERY, _column("term", pa.string(), "the term as the list has it")])
+"""The query list as a run uses it: every query, those without a match too."""
 
 BODIES = pa.schema(
     [
@@ -358,6 +367,8 @@ TABLES: dict[str, pa.Schema] = {
     "pairs": PAIRS,
     "matched": MATCHED,
     "matches": MATCHES,
+    "match_counts": MATCH_COUNTS,
+    "terms": TERMS,
     "bodies": BODIES,
     "located": LOCATED,
     "winners": WINNERS,
