@@ -1,168 +1,169 @@
-"""Rows of (URL, caption) in table files: Parquet, CSV, TSV and JSON lines, streamed."""
+"""Rows of a table in columns of valid text, and those of Parquet files, streamed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import IO, Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
-import orjson
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.csv
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipelines.sources.source import MALFORMED_RECORD, UNREADABLE_ARCHIVE, Fault
 from wit.errors import InputError
 from wit.storage import open_input
 
-Row = tuple[str | None, str | None]  # (URL, caption)
-Rows = Iterator[Row | Fault]
-Choose = Callable[[list[str]], tuple[str, str]]
-"""Returns which of a file's columns hold URL and caption."""
+I64 = npt.NDArray[np.int64]
 
-_BATCH_ROWS = 10_000
-_BLOCK_BYTES = 16 << 20  # a row of a text file must fit in a block
+
+class Columns(NamedTuple):
+    """Which columns of a table are read."""
+
+    url: str
+    caption: str
+    page: str | None = None
+    """Of the page that shows the image, where the table says so."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Some rows of a table, and what was wrong among them."""
+
+    numbers: I64
+    """Of the rows in their file, from 0; ascending."""
+    texts: tuple[pa.LargeStringArray, ...]
+    """A column each of `Columns` that the table has; nulls are blank, and what is no UTF-8 is U+FFFD."""
+    columns: Columns
+    faults: tuple[Fault, ...] = ()
+
+
+Choose = Callable[[Sequence[str]], Columns]
+"""Returns which of a file's columns are read."""
+
+MAX_VALUE_BYTES = 16 << 20
+"""A longer value makes its row a Fault; captions of the largest data sets stay below 100 kB."""
+
+_BATCH_ROWS = 16_384
+_BATCH_BYTES = 32 << 20
+
+
+def valid_texts(column: pa.Array) -> pa.LargeStringArray:
+    """Return a column of text or bytes as valid UTF-8 without nulls; what is none becomes U+FFFD."""
+    if pa.types.is_null(column.type):
+        return pa.array([""] * len(column), pa.large_string())
+    raw = column.cast(pa.large_binary())
+    try:
+        texts = raw.cast(pa.large_string())
+    except pa.ArrowInvalid:
+        texts = pa.array([(each or b"").decode("utf-8", "replace") for each in raw.to_pylist()], pa.large_string())
+    return texts.fill_null("")
 
 
 @contextmanager
-def open_parquet(url: str) -> Iterator[Any]:
+def open_parquet(url: str, dictionaries: Sequence[str] = ()) -> Iterator[Any]:
     """Open a Parquet file; raises InputError when it is not one."""
     with open_input(url) as file:
         try:
-            opened = pq.ParquetFile(file)
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-            raise InputError(f"{url}: not a readable Parquet file: {error}") from error
+            opened = pq.ParquetFile(file, read_dictionary=dictionaries)
+        except (pa.ArrowException, OSError) as error:
+            raise InputError(f"{url}: not a readable Parquet file: {one_line(error)}") from error
         yield opened
 
 
-def parquet_rows(url: str, choose: Choose, start: int, stop: int) -> Rows:
-    """Yield rows `start` to `stop`; row groups before and after are not read."""
+def parquet_columns(url: str, schema: pa.Schema, choose: Choose) -> Columns:
+    """Return the columns of a Parquet file that are read; raises InputError unless they stand once and hold text."""
+    columns = choose(schema.names)
+    for name in columns[:2]:
+        if schema.names.count(name) > 1:
+            raise InputError(f"{url}: expected one column {name!r}, found {schema.names.count(name)}")
+        if not _is_text(schema.field(name).type):
+            raise InputError(f"{url}: expected text in column {name!r}, found {schema.field(name).type}")
+    page = columns.page
+    is_usable = page is not None and schema.names.count(page) == 1 and _is_text(schema.field(page).type)
+    return columns if is_usable else columns._replace(page=None)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    types = pa.types
+    return any(
+        (
+            types.is_string(kind),
+            types.is_large_string(kind),
+            types.is_string_view(kind),
+            types.is_binary(kind),
+            types.is_large_binary(kind),
+            types.is_null(kind),
+        )
+    )
+
+
+def parquet_rows(url: str, choose: Choose, start: int, stop: int) -> Iterator[Rows | Fault]:
+    """Yield rows `start` to `stop`; row groups before and after are not read.
+
+    Columns are read as dictionaries: a value of megabytes that a small file holds a million times stays one value,
+    until rows of at most 32 MiB are made of it.
+    """
     with open_parquet(url) as file:
-        columns = choose(file.schema_arrow.names)
-        require_text(url, file.schema_arrow, columns)
-        groups: list[int] = []
-        position, end = start, 0
-        for group in range(file.num_row_groups):
-            begin, end = end, end + file.metadata.row_group(group).num_rows
-            if end > start and begin < stop:
-                position = begin if not groups else position
-                groups.append(group)
+        columns = parquet_columns(url, file.schema_arrow, choose)
+    names = [name for name in columns if name is not None]
+    with open_parquet(url, names) as file:
+        groups, position = _groups(file.metadata, start, stop)
         try:
-            for batch in file.iter_batches(_BATCH_ROWS, row_groups=groups, columns=list(columns)):
-                wanted = batch.slice(max(start - position, 0), max(stop - max(position, start), 0))
-                yield from zip(*(_texts(wanted.column(column)) for column in columns), strict=True)
+            for batch in file.iter_batches(_BATCH_ROWS, row_groups=groups, columns=names):
+                begin = max(start - position, 0)
+                wanted = batch.select(names).slice(begin, max(stop - position - begin, 0))
+                yield from _small_rows(wanted, columns, position + begin)
                 position += len(batch)
         except (pa.ArrowException, OSError) as error:
-            yield Fault(UNREADABLE_ARCHIVE, f"after row {position}: {error}", None)
+            yield Fault(UNREADABLE_ARCHIVE, f"after row {position}: {one_line(error)}", None)
 
 
-def require_text(url: str, schema: pa.Schema, columns: tuple[str, str]) -> None:
-    """Raise InputError unless the columns hold text."""
-    for name in columns:
-        kind = schema.field(name).type
-        kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-        if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_binary(kind)):
-            raise InputError(f"{url}: expected text in column {name!r}, found {kind}")
+def _groups(metadata: Any, start: int, stop: int) -> tuple[list[int], int]:
+    """Return the row groups that hold rows `start` to `stop`, and the number of their first row."""
+    ends = np.cumsum([0] + [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)])
+    groups = [group for group in range(len(ends) - 1) if ends[group + 1] > start and ends[group] < stop]
+    return groups, int(ends[groups[0]]) if groups else start
 
 
-def _texts(column: pa.Array) -> list[str | None]:
-    values: list[Any] = column.to_pylist()
-    return [value.decode("utf-8", "replace") if isinstance(value, bytes) else value for value in values]
+def _small_rows(batch: pa.RecordBatch, columns: Columns, first: int) -> Iterator[Rows]:
+    """Yield the rows of a batch in pieces of bounded size; `first` is the number of its first row."""
+    sizes = np.stack([_sizes(column) for column in batch.columns]).reshape(batch.num_columns, -1)
+    too_long = np.flatnonzero((sizes > MAX_VALUE_BYTES).any(axis=0))
+    numbers = np.delete(np.arange(first, first + len(batch), dtype=np.int64), too_long)
+    piece = np.cumsum(np.delete(sizes.sum(axis=0), too_long)) // _BATCH_BYTES
+    cuts = [0, *(np.flatnonzero(np.diff(piece)) + 1).tolist(), len(numbers)]
+    for begin, end in zip(cuts, cuts[1:], strict=False):
+        rows = pa.array(numbers[begin:end] - first)
+        texts = tuple(valid_texts(_taken(column, rows)) for column in batch.columns)
+        yield Rows(
+            numbers[begin:end], texts, columns, tuple(_too_long(first + row) for row in too_long if end == len(numbers))
+        )
 
 
-def csv_rows(url: str, compression: str | None, delimiter: str, names: tuple[str, ...] | None, choose: Choose) -> Rows:
-    """Yield the rows of a CSV or TSV file; `names` are its columns where it has no header.
-
-    Values may be quoted and hold line breaks. A row with another number of values is a Fault.
-    """
-    broken: list[Fault] = []
-
-    def skip(row: Any) -> str:
-        detail = f"expected {row.expected_columns} values, found {row.actual_columns}"
-        broken.append(Fault(MALFORMED_RECORD, detail, 0))
-        return "skip"
-
-    with _open_text(url, compression) as file:
-        try:
-            columns, reader = _open_csv(file, delimiter, names, choose, skip)
-            for batch in reader:
-                yield from zip(*(_texts(batch.column(column)) for column in columns), strict=True)
-                yield from broken
-                broken.clear()
-        except (pa.ArrowException, OSError) as error:
-            yield from broken
-            yield Fault(UNREADABLE_ARCHIVE, str(error).splitlines()[0][:200], None)
+def _sizes(column: pa.Array) -> I64:
+    """Return the number of bytes of each value."""
+    if pa.types.is_null(column.type):
+        return np.zeros(len(column), np.int64)
+    if not pa.types.is_dictionary(column.type):
+        return np.asarray(pc.binary_length(column.cast(pa.large_binary())).fill_null(0), np.int64)
+    sizes = np.append(_sizes(column.dictionary), 0)
+    return np.asarray(sizes[column.indices.fill_null(len(sizes) - 1).to_numpy(zero_copy_only=False)], np.int64)
 
 
-def _open_csv(
-    file: IO[bytes], delimiter: str, names: tuple[str, ...] | None, choose: Choose, skip: Callable[[Any], str]
-) -> tuple[tuple[str, str], Any]:
-    header = list(names) if names else _header(file, delimiter)
-    columns = choose(header)
-    reader = pyarrow.csv.open_csv(
-        file,
-        read_options=pyarrow.csv.ReadOptions(use_threads=False, block_size=_BLOCK_BYTES, column_names=header),
-        parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True, invalid_row_handler=skip),
-        convert_options=pyarrow.csv.ConvertOptions(
-            include_columns=list(columns), column_types=dict.fromkeys(columns, pa.binary()), strings_can_be_null=False
-        ),
-    )
-    return columns, reader
+def _taken(column: pa.Array, rows: pa.Array) -> pa.Array:
+    taken = column if len(rows) == len(column) else column.take(rows)
+    return taken.dictionary_decode() if pa.types.is_dictionary(taken.type) else taken
 
 
-def _header(file: IO[bytes], delimiter: str) -> list[str]:
-    import csv
-
-    line = _read_line(file).decode("utf-8-sig", "replace")
-    return next(csv.reader([line], delimiter=delimiter), [])
+def _too_long(number: int) -> Fault:
+    return Fault(MALFORMED_RECORD, f"a value of more than {MAX_VALUE_BYTES} bytes", int(number))
 
 
-def _read_line(file: IO[bytes]) -> bytes:
-    """Read up to a line's end, a byte at a time: what follows must be left for the reader of the rows."""
-    line = bytearray()
-    while len(line) < 1 << 16 and (byte := file.read(1)):
-        line += byte
-        if byte == b"\n":
-            break
-    return bytes(line)
-
-
-def json_rows(url: str, compression: str | None, choose: Choose) -> Rows:
-    """Yield the rows of a JSON lines file; a line that is no JSON object with texts is a Fault."""
-    columns: tuple[str, str] | None = None
-    with _open_text(url, compression) as file:
-        try:
-            for line in _lines(file):
-                try:
-                    row = orjson.loads(line)
-                    columns = columns or choose(list(row))
-                    yield _text_or_none(row.get(columns[0])), _text_or_none(row.get(columns[1]))
-                except (orjson.JSONDecodeError, AttributeError, TypeError) as error:
-                    yield Fault(MALFORMED_RECORD, f"not a JSON object with texts: {error}"[:200], 0)
-        except OSError as error:
-            yield Fault(UNREADABLE_ARCHIVE, str(error)[:200], None)
-
-
-def _text_or_none(value: object) -> str | None:
-    if value is not None and not isinstance(value, str):
-        raise TypeError(f"expected text, found {type(value).__name__}")
-    return value
-
-
-def _lines(file: IO[bytes]) -> Iterator[bytes]:
-    """Yield the lines of a file; one longer than a block is cut there, and so becomes a Fault."""
-    rest = b""
-    while block := file.read(_BLOCK_BYTES):
-        *whole, rest = (rest + block).split(b"\n")
-        yield from (line for line in whole if line.strip())
-        if len(rest) > _BLOCK_BYTES:
-            yield rest[:_BLOCK_BYTES]
-            rest = b""
-    if rest.strip():
-        yield rest
-
-
-@contextmanager
-def _open_text(url: str, compression: str | None) -> Iterator[IO[bytes]]:
-    with open_input(url) as file:
-        yield pa.CompressedInputStream(file, compression) if compression else file
+def one_line(error: Exception) -> str:
+    """Return the first line of what an error says, at most 200 characters."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]

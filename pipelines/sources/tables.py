@@ -1,16 +1,19 @@
-"""Tables of URLs with captions: Parquet, CSV, TSV, JSON lines; the text formats also as .gz or .zst."""
+"""Tables of URLs with captions: Parquet, CSV, TSV, JSON lines, text; the text formats also as .gz, .zst or .bz2."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
 
-from pipelines.sources.links import unescape_attribute
-from pipelines.sources.rows import Choose, Rows, csv_rows, json_rows, open_parquet, parquet_rows, require_text
-from pipelines.sources.source import Fault, Link, Slice
+import numpy as np
+import pyarrow as pa
+
+from pipelines.sources.rows import Choose, Columns, Rows, open_parquet, parquet_columns, parquet_rows
+from pipelines.sources.source import Fault, Links, Slice
+from pipelines.sources.text_rows import Dialect, delimited_rows, json_rows
 from wit.errors import InputError
 from wit.storage import base_name
 
@@ -20,23 +23,41 @@ _NO_LIMIT = 1 << 62
 URL_COLUMNS = ("url", "URL", "image_url", "img_url", "imageUrl", "src")
 CAPTION_COLUMNS = (
     "caption", "TEXT", "text", "alt", "alt_text", "top_caption", "CAPTION", "title", "description",
-    "raw_caption", "caption_reference_description", "caption_alt_text_description",
+    "raw_caption", "caption_reference_description", "caption_alt_text_description", "txt",
 )  # fmt: skip
+PAGE_COLUMNS = ("page_url", "PAGE_URL", "pageUrl")
 
-PRESETS: dict[str, tuple[str, str, tuple[str, ...] | None]] = {
-    "auto": ("", "", None),
-    "laion": ("URL", "TEXT", None),
-    "datacomp": ("url", "text", None),
-    "coyo": ("url", "text", None),
-    "cc3m": ("url", "caption", ("caption", "url")),
-    "cc12m": ("url", "caption", ("url", "caption")),
-    "redcaps": ("url", "caption", None),
+
+@dataclass(frozen=True)
+class Preset:
+    """The columns of a published data set: the first of each that a file has."""
+
+    url: tuple[str, ...]
+    caption: tuple[str, ...]
+    page: tuple[str, ...] = ()
+    header: tuple[str, ...] = ()
+    """Names of the columns where the published files have no first line with them."""
+    site: str = ""
+    """What addresses of pages that begin with "/" are on."""
+
+
+PRESETS: dict[str, Preset] = {
+    "auto": Preset(URL_COLUMNS, CAPTION_COLUMNS, PAGE_COLUMNS),
+    "laion": Preset(("URL", "url"), ("TEXT", "caption")),
+    "datacomp": Preset(("url",), ("text",)),
+    "coyo": Preset(("url",), ("text",)),
+    "cc3m": Preset(("url", "image_url"), ("caption",), header=("caption", "url")),
+    "cc12m": Preset(("url", "image_url"), ("caption",), header=("url", "caption")),
+    "redcaps": Preset(("url", "image_url"), ("caption",), ("permalink",), site="https://www.reddit.com"),
 }
-"""Name: (URL column, caption column, names of the columns where the published files have no header)."""
+"""LAION-400M and 5B have URL and TEXT, Re-LAION url and caption; CC3M, CC12M and RedCaps have url as published by
+their authors, image_url as Parquet."""
 
-_FORMAT = re.compile(r"\.(?:(parquet)|(csv|tsv|jsonl|ndjson|txt)(?:\.(gz|zst))?)$", re.IGNORECASE)
-_COMPRESSIONS = {"gz": "gzip", "zst": "zstd"}
-_DELIMITERS = {"csv": ",", "tsv": "\t"}
+_FORMAT = re.compile(r"\.(?:(parquet)|(csv|tsv|jsonl|ndjson|txt)(?:\.(gz|zst|bz2))?)$", re.IGNORECASE)
+_COMPRESSIONS = {"gz": "gzip", "zst": "zstd", "bz2": "bz2"}
+_DIALECTS = {"csv": Dialect(","), "tsv": Dialect("\t"), "txt": Dialect("\t", has_quotes=False)}
+_TEXT_HEADER = ("url", "caption")
+_SHOWN_NAMES = 40
 
 
 @dataclass(frozen=True)
@@ -52,64 +73,98 @@ class Tables:
     def slices(self, url: str) -> Iterator[Slice]:
         """Cut a Parquet file by rows; a text format is one slice. Raises InputError for a wrong format or column."""
         if _format(url)[0] != "parquet":
-            next(self._rows(Slice(url), partial(self.columns, url)), None)  # a wrong column is told of before any work
+            next(self._rows(Slice(url)), None)  # a wrong column is told of before any work
             yield Slice(url)
             return
         with open_parquet(url) as file:
-            require_text(url, file.schema_arrow, self.columns(url, file.schema_arrow.names))
+            parquet_columns(url, file.schema_arrow, partial(self.columns, url))
             num_rows = file.metadata.num_rows
         for start in range(0, num_rows, SLICE_ROWS):
             yield Slice(url, start, min(start + SLICE_ROWS, num_rows))
 
-    def findings(self, piece: Slice) -> Iterator[Link | Fault]:
-        """Yield each row's URL and caption; `offset` is the row's number in the file, from 0.
+    def findings(self, piece: Slice) -> Iterator[Links | Fault]:
+        """Yield the URLs and captions of rows; `offset` is the row's number in the file, from 0.
 
-        Captions of published tables still have their entities, so they are decoded here.
+        Captions of published tables still have their entities, and keep them here.
         """
-        columns = ("", "")
+        for rows in self._rows(piece):
+            if isinstance(rows, Fault):
+                yield rows
+                continue
+            if len(rows.numbers):
+                yield self._links(rows)
+            yield from rows.faults
 
-        def choose(names: list[str]) -> tuple[str, str]:
-            nonlocal columns
-            columns = self.columns(piece.url, names)
-            return columns
+    def _links(self, rows: Rows) -> Links:
+        num_rows = len(rows.numbers)
+        pages, page = pa.array([], pa.large_string()), np.full(num_rows, -1, np.int32)
+        if rows.columns.page is not None:
+            encoded = rows.texts[2].dictionary_encode()
+            pages, page = self._addresses(encoded.dictionary), encoded.indices.to_numpy()
+        return Links(
+            url=rows.texts[0],
+            text=rows.texts[1],
+            page=page,
+            offset=rows.numbers,
+            attribute=np.zeros(num_rows, np.int32),
+            page_url=pages,
+            base=pages,
+            attributes=(rows.columns.caption,),
+            text_has_references=True,
+        )
 
-        for number, row in enumerate(self._rows(piece, choose), piece.start):
-            if isinstance(row, Fault):
-                yield row if row.offset is None else row._replace(offset=number)
-            else:
-                yield Link(row[0] or "", "", unescape_attribute(row[1] or ""), None, number, columns[1])
+    def _addresses(self, pages: pa.LargeStringArray) -> pa.LargeStringArray:
+        site = PRESETS[self.preset].site
+        if not site:
+            return pages
+        return pa.array([site + page if page.startswith("/") else page for page in pages.to_pylist()], pages.type)
 
-    def _rows(self, piece: Slice, choose: Choose) -> Rows:
+    def _rows(self, piece: Slice) -> Iterator[Rows | Fault]:
         kind, compression = _format(piece.url)
+        choose: Choose = partial(self.columns, piece.url)
         if kind == "parquet":
             return parquet_rows(piece.url, choose, piece.start, _NO_LIMIT if piece.stop is None else piece.stop)
-        if kind in _DELIMITERS:
-            return csv_rows(piece.url, compression, _DELIMITERS[kind], PRESETS[self.preset][2], choose)
+        if kind in _DIALECTS:
+            names_of = partial(self._names, piece.url, kind)
+            return delimited_rows(piece.url, compression, _DIALECTS[kind], names_of, choose)
         return json_rows(piece.url, compression, choose)
 
-    def columns(self, where: str, names: list[str]) -> tuple[str, str]:
+    def _names(self, url: str, kind: str, first: list[str]) -> list[str]:
+        """Return the names of the columns of delimited text by its first line."""
+        header = _TEXT_HEADER if kind == "txt" else PRESETS[self.preset].header
+        if not header or {*URL_COLUMNS, *CAPTION_COLUMNS, *PAGE_COLUMNS}.issuperset(first):
+            return first
+        if kind == "txt" and len(first) != len(header):
+            raise InputError(
+                f"{url}: expected a URL, a tab and a caption in each line of a .txt file, found {len(first)} value(s); "
+                "URLs without captions are of no use here"
+            )
+        return list(header)
+
+    def columns(self, where: str, names: Sequence[str]) -> Columns:
         """Return which of a file's columns hold URL and caption; raises InputError that lists them all."""
-        url, caption, _ = PRESETS[self.preset]
-        return (
-            _choose(where, names, self.url_column or url, URL_COLUMNS, "url_column"),
-            _choose(where, names, self.caption_column or caption, CAPTION_COLUMNS, "caption_column"),
+        preset = PRESETS[self.preset]
+        return Columns(
+            _choose(where, names, (self.url_column,) if self.url_column else preset.url, "url_column"),
+            _choose(where, names, (self.caption_column,) if self.caption_column else preset.caption, "caption_column"),
+            next((name for name in preset.page if name in names), None),
         )
 
 
-def _choose(where: str, names: list[str], asked: str, usual: tuple[str, ...], option: str) -> str:
-    for name in (asked,) if asked else usual:
+def _choose(where: str, names: Sequence[str], usual: Sequence[str], option: str) -> str:
+    for name in usual:
         if name in names:
             return name
-    wanted = f"a column {asked!r}" if asked else f"one of the columns {', '.join(usual)}"
-    raise InputError(f"{where}: expected {wanted}, found {', '.join(names) or 'none'}; set extract.{option}")
+    wanted = f"a column {usual[0]!r}" if len(usual) == 1 else f"one of the columns {', '.join(usual)}"
+    shown = ", ".join(name[:_SHOWN_NAMES] for name in names[:_SHOWN_NAMES]) or "none"
+    raise InputError(f"{where}: expected {wanted}, found {shown}; set extract.{option}")
 
 
 def _format(url: str) -> tuple[str, str | None]:
     """Return (format, compression) of a file by its name; raises InputError for what is no table."""
     match = _FORMAT.search(base_name(url))
     if not match:
-        raise InputError(f"{url}: expected a table (.parquet, or .csv, .tsv, .jsonl with or without .gz, .zst)")
-    kind = (match.group(1) or match.group(2)).lower()
-    if kind == "txt":
-        raise InputError(f"{url}: a .txt file has URLs without captions; give a table with a caption for each URL")
-    return kind, _COMPRESSIONS.get((match.group(3) or "").lower())
+        raise InputError(
+            f"{url}: expected a table (.parquet, or .csv, .tsv, .jsonl, .txt as it is or as .gz, .zst, .bz2)"
+        )
+    return (match.group(1) or match.group(2)).lower(), _COMPRESSIONS.get((match.group(3) or "").lower())

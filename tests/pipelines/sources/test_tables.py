@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 from pathlib import Path
 
@@ -9,8 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.sources.source import Fault, Link
+from pipelines.sources.source import Fault
 from pipelines.sources.tables import SLICE_ROWS, Tables
+from tests.pipelines.sources.listing import Found, listed
 from wit.errors import InputError
 
 ROWS = [("http://x.example/a.jpg", "A dog"), ("http://x.example/b.jpg", 'A "red, big" dog\nin rain'), ("b", None)]
@@ -36,30 +38,32 @@ def write(folder: Path, name: str, names: tuple[str, str] = ("url", "caption")) 
         data = text.getvalue().encode()
     if name.endswith(".gz"):
         data = gzip.compress(data)
+    elif name.endswith(".bz2"):
+        data = bz2.compress(data)
     elif name.endswith(".zst"):
         data = pa.compress(data, "zstd", asbytes=True)
     path.write_bytes(data)
     return str(path)
 
 
-def links(tables: Tables, url: str) -> list[Link | Fault]:
-    return [finding for piece in tables.slices(url) for finding in tables.findings(piece)]
+def links(tables: Tables, url: str) -> list[Found | Fault]:
+    return listed(tables, url)
 
 
 @pytest.mark.parametrize(
-    "name", ["t.parquet", "t.csv", "t.tsv", "t.jsonl", "t.csv.gz", "t.tsv.zst", "t.jsonl.gz", "T.CSV"]
+    "name", ["t.parquet", "t.csv", "t.tsv", "t.jsonl", "t.csv.gz", "t.tsv.zst", "t.jsonl.gz", "T.CSV", "t.csv.bz2"]
 )
 def test_every_format_gives_the_same_rows(name: str, tmp_path: Path) -> None:
     """Quoted values with commas and line breaks, nulls as blanks, row numbers from 0."""
     found = links(Tables(), write(tmp_path, name))
-    assert found == [Link(url, "", text or "", None, row, "caption") for row, (url, text) in enumerate(ROWS)]
+    assert found == [Found(url, text or "", row, "caption") for row, (url, text) in enumerate(ROWS)]
 
 
 @pytest.mark.parametrize("names", [("URL", "TEXT"), ("url", "alt"), ("image_url", "top_caption")])
 def test_usual_columns_are_found(names: tuple[str, str], tmp_path: Path) -> None:
     """LAION's, and other published names; provenance says which column it was."""
     found = links(Tables(), write(tmp_path, "t.parquet", names))
-    assert [each.attribute for each in found if isinstance(each, Link)] == [names[1]] * 3
+    assert [each.attribute for each in found if isinstance(each, Found)] == [names[1]] * 3
 
 
 def test_named_columns_win(tmp_path: Path) -> None:
@@ -76,7 +80,7 @@ def test_a_preset_without_header(tmp_path: Path) -> None:
     """CC3M's published file is TSV without a header, caption first."""
     (tmp_path / "cc3m.tsv").write_text("a red dog\thttp://x.example/a.jpg\n")
     found = links(Tables("cc3m"), str(tmp_path / "cc3m.tsv"))
-    assert found == [Link("http://x.example/a.jpg", "", "a red dog", None, 0, "caption")]
+    assert found == [Found("http://x.example/a.jpg", "a red dog", 0, "caption")]
 
 
 def test_parquet_is_cut_into_slices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,7 +97,7 @@ def test_parquet_is_cut_into_slices(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     pieces = list(Tables().slices(str(path)))
     assert [(piece.start, piece.stop) for piece in pieces] == [(0, 70), (70, 140), (140, 210), (210, 280), (280, 300)]
     found = links(Tables(), str(path))
-    assert [(each.url, each.offset) for each in found if isinstance(each, Link)] == [(f"u{n}", n) for n in range(300)]
+    assert [(each.url, each.offset) for each in found if isinstance(each, Found)] == [(f"u{n}", n) for n in range(300)]
 
 
 @pytest.mark.parametrize(
@@ -121,13 +125,13 @@ def test_broken_rows_are_counted(tmp_path: Path) -> None:
     """A CSV row with another number of values, and a JSON line that is none, cost themselves only."""
     (tmp_path / "t.csv").write_text("url,caption\na,b\nc\nd,e,f\ng,h\n")
     found = links(Tables(), str(tmp_path / "t.csv"))
-    assert [each.url for each in found if isinstance(each, Link)] == ["a", "g"]
+    assert [each.url for each in found if isinstance(each, Found)] == ["a", "g"]
     assert [each.reason for each in found if isinstance(each, Fault)] == ["malformed_record"] * 2
     (tmp_path / "t.jsonl").write_text(
         '{"url": "a", "caption": "b"}\n{"url": \n[1]\n{"url": 1, "caption": "x"}\n{"url": "c"}\n'
     )
     found = links(Tables(), str(tmp_path / "t.jsonl"))
-    assert [each.url for each in found if isinstance(each, Link)] == ["a", "c"]
+    assert [each.url for each in found if isinstance(each, Found)] == ["a", "c"]
     assert [(each.reason, each.offset) for each in found if isinstance(each, Fault)] == [
         ("malformed_record", n) for n in (1, 2, 3)
     ]

@@ -1,0 +1,192 @@
+"""The kernels of delimited text: finding rows and values in a window of a file, and taking values out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+U8 = npt.NDArray[np.uint8]
+I64 = npt.NDArray[np.int64]
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+QUOTED, VERBATIM, WRONG_NUMBER, TOO_LONG = 0, 1, 2, 3
+"""What a row is: its values stand in quotes where they need to; it is one line taken as it is; a line with another
+number of values than the header; a line that does not end within the limit."""
+
+NO_QUOTES, QUOTES, QUOTES_IN_LINE = 0, 1, 2
+"""What a quote at the beginning of a value means: nothing; a value that may span lines; one that may not."""
+
+_NEWLINE, _RETURN, _QUOTE = ord("\n"), ord("\r"), ord('"')
+_FAILED, _CUT = -1, -2
+
+
+def _compiled(function: Function) -> Function:
+    return cast(Function, njit(cache=True, nogil=True, _nrt=False)(function))
+
+
+@_compiled
+def _line_end(window: U8, start: int, stop: int) -> int:
+    at = start
+    while at < stop and window[at] != _NEWLINE:
+        at += 1
+    return at
+
+
+@_compiled
+def _value_end(window: U8, start: int, at: int) -> int:
+    """Return where a value ends that is followed by a line's end at `at`: before the carriage return, if any."""
+    return at - 1 if at > start and window[at - 1] == _RETURN else at
+
+
+@_compiled
+def _closing_quote(window: U8, start: int, stop: int, may_span: bool) -> int:
+    """Return where the quote that closes a value is; `start` is after the one that opens it; or _FAILED, or `stop`."""
+    at = start
+    while at < stop:
+        if window[at] == _QUOTE:
+            if at + 1 == stop or window[at + 1] != _QUOTE:
+                return at
+            at += 1
+        elif window[at] == _NEWLINE and not may_span:
+            return _FAILED
+        at += 1
+    return stop
+
+
+@_compiled
+def _quoted_row(
+    window: U8, start: int, stop: int, delimiter: int, may_span: bool, wanted: I64, spans: I64, row: int
+) -> tuple[int, int]:
+    """Read a row in which values may stand in quotes; return (number of values, where it ends).
+
+    A number of _FAILED: something follows a closing quote; _CUT: the window, or the limit, ends in quotes.
+    """
+    at, number = start, np.int64(0)
+    while True:
+        begin = at
+        end = begin
+        if at < stop and window[at] == _QUOTE:
+            at = _closing_quote(window, at + 1, stop, may_span)
+            if at == _FAILED:
+                return _FAILED, start
+            if at == stop:
+                return _CUT, stop
+            at += 1
+            end = at
+            if at < stop and window[at] == _RETURN and (at + 1 == stop or window[at + 1] == _NEWLINE):
+                at += 1
+            if at < stop and window[at] != delimiter and window[at] != _NEWLINE:
+                return _FAILED, at
+        else:
+            while at < stop and window[at] != delimiter and window[at] != _NEWLINE:
+                at += 1
+            end = at if at < stop and window[at] == delimiter else _value_end(window, begin, at)
+        for k in range(len(wanted)):
+            if wanted[k] == number:
+                spans[row, k, 0], spans[row, k, 1] = begin, end
+        number += 1
+        if at >= stop or window[at] == _NEWLINE:
+            return number, at
+        at += 1
+
+
+@_compiled
+def _verbatim_row(window: U8, start: int, end: int, delimiter: int, wanted: I64, spans: I64, row: int) -> int:
+    """Read the line from `start` to `end` as values without quotes; return their number."""
+    begin, number, last = start, np.int64(0), _value_end(window, start, end)
+    for at in range(start, end + 1):
+        if at == end or window[at] == delimiter:
+            for k in range(len(wanted)):
+                if wanted[k] == number:
+                    spans[row, k, 0], spans[row, k, 1] = begin, max(begin, min(at, last))
+            number += 1
+            begin = at + 1
+    return number
+
+
+@_compiled
+def scan_rows(
+    window: U8,
+    start: int,
+    is_last: bool,
+    delimiter: int,
+    quoting: int,
+    limit: int,
+    budget: I64,
+    num_columns: int,
+    wanted: I64,
+    spans: I64,
+    kinds: I64,
+    numbers: I64,
+) -> tuple[int, int]:
+    """Find the rows in window[start:]; return (number of rows, where the next call begins).
+
+    Row r is of `kinds[r]`, with `numbers[r]` values, and value `wanted[k]` at spans[r, k]. At most len(kinds) rows.
+    Blank lines are passed over. A row that the window cuts is left to a later call with more of the file, unless the
+    file ends there (`is_last`). Of one that is TOO_LONG the window may hold no end: then the call ends at the window's.
+
+    Quotes that do not work out cost nothing but themselves: the line is read again without them. `budget[0]` counts
+    down the bytes that were read in vain beyond it; when it is used up, quotes hold within a line only. So time is
+    linear in the size of the file.
+    """
+    position, row, size = start, 0, len(window)
+    while row < len(kinds) and position < size:
+        if window[position] == _NEWLINE:
+            position += 1
+            continue
+        if window[position] == _RETURN and (window[position + 1] == _NEWLINE if position + 1 < size else is_last):
+            position += 1
+            continue
+        stop = min(size, position + limit)
+        number, end = np.int64(_FAILED), position
+        if quoting != NO_QUOTES:
+            may_span = quoting == QUOTES and budget[0] > 0
+            number, end = _quoted_row(window, position, stop, delimiter, may_span, wanted, spans, row)
+            if end == size and not is_last and number != _FAILED:
+                break
+        kinds[row], numbers[row] = QUOTED, number
+        is_cut = end == stop and stop < size and window[stop] != _NEWLINE
+        if number != num_columns or is_cut:
+            line_end = _line_end(window, position, stop)
+            if line_end == size and not is_last:
+                break
+            budget[0] -= max(end - line_end, 0)
+            end = line_end
+            if line_end == stop and stop < size and window[stop] != _NEWLINE:
+                kinds[row], numbers[row] = TOO_LONG, 0
+                end = _line_end(window, stop, size)
+            else:
+                numbers[row] = _verbatim_row(window, position, line_end, delimiter, wanted, spans, row)
+                kinds[row] = VERBATIM if numbers[row] == num_columns else WRONG_NUMBER
+        row += 1
+        position = min(end + 1, size)
+    return row, position
+
+
+@_compiled
+def take_values(window: U8, spans: I64, k: int, kinds: I64, text: U8, offsets: I64) -> int:
+    """Copy value k of every row that is QUOTED or VERBATIM, quotes undone; return the number of values.
+
+    `text` needs as many bytes as the spans hold together: what stands in quotes only becomes shorter. `offsets` needs
+    one more than there are rows.
+    """
+    size, count = np.int64(0), np.int64(0)
+    offsets[0] = 0
+    for row in range(len(kinds)):
+        if kinds[row] != QUOTED and kinds[row] != VERBATIM:
+            continue
+        at, stop = spans[row, k, 0], spans[row, k, 1]
+        is_quoted = kinds[row] == QUOTED and at < stop and window[at] == _QUOTE
+        if is_quoted:
+            at, stop = at + 1, stop - 1
+        while at < stop:
+            text[size] = window[at]
+            size += 1
+            at += 2 if is_quoted and window[at] == _QUOTE else 1
+        count += 1
+        offsets[count] = size
+    return count
