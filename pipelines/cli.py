@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any, TypeVar
 
 import click
@@ -90,6 +92,57 @@ def status(run: str) -> None:
     click.echo(funnel(entries))
     if len(entries) < len(STAGES):
         click.echo(f"not finished: {', '.join(STAGES[len(entries) :])}; go on with the same wit run command")
+
+
+@click.command(epilog="Example: wit plan wit400m --assume machine.cores=256 --assume prices.core_hour=0.03")
+@click.argument("recipe")
+@click.option("--crawls", type=click.FloatRange(0.0, min_open=True), default=1.0, show_default=True)
+@click.option(
+    "--pairs", type=click.FloatRange(1.0), default=4e8, show_default=True, help="Also plan for so many pairs."
+)
+@click.option("--set", "overrides", multiple=True, metavar="STAGE.FIELD=VALUE", help="Change one value of the recipe.")
+@click.option("--assume", "given", multiple=True, metavar="SECTION.NAME=VALUE", help="Change one assumption.")
+@click.option("--assumptions", "file", metavar="TOML", help="Assumptions of your own, in a file.")
+@click.option("--run", "root", metavar="RUN", help="Take rates, shares and sizes from a run of yours.")
+@click.option("--json", "as_json", is_flag=True, help="Write JSON.")
+def plan(
+    recipe: str,
+    crawls: float,
+    pairs: float,
+    overrides: tuple[str, ...],
+    given: tuple[str, ...],
+    file: str | None,
+    root: str | None,
+    as_json: bool,
+) -> None:
+    """Say what a run of RECIPE over Common Crawl costs: core-hours, bytes, disk, requests, days and money.
+
+    Once for --crawls crawls, and once for as many as give --pairs pairs. Prints every assumption with its source.
+    """
+    from pipelines.planning.assumptions import Assumptions
+    from pipelines.planning.measured import with_measured
+    from pipelines.planning.model import crawls_for
+    from pipelines.planning.model import plan as make_plan
+    from pipelines.planning.text import format_assumptions, format_plan
+    from pipelines.recipes import Recipe, recipe_path
+    from wit.recipe import load
+
+    loaded = load(recipe_path(recipe), Recipe, overrides)
+    assumptions, measured = load(file, Assumptions, given, "--assume"), frozenset[str]()
+    if root:
+        assumptions, measured = with_measured(assumptions, root)
+    plans = {f"{crawls:g} crawl{'s' if crawls != 1 else ''}": make_plan(loaded, assumptions, crawls)}
+    needed = crawls_for(loaded, assumptions, pairs)
+    if needed:
+        plans[f"{pairs:,.0f} pairs"] = make_plan(loaded, assumptions, needed)
+    if as_json:
+        values = {name: each.as_json() for name, each in plans.items()}
+        click.echo(json.dumps({"plans": values, "assumptions": asdict(assumptions)}, indent=2))
+        return
+    click.echo("\n\n".join(format_plan(title, each) for title, each in plans.items()))
+    if not needed:
+        click.echo(f"\n{pairs:,.0f} pairs: no number of crawls gives them under these assumptions")
+    click.echo("\n" + format_assumptions(assumptions, measured, root))
 
 
 @click.command(

@@ -33,6 +33,7 @@ from wit.storage import (
 
 IDENTITY = "run.json"
 RECIPE = "recipe.toml"
+LOG = "log.jsonl"
 CODE = "wit and pipelines"
 _CLAIM = {IDENTITY, RECIPE, LOCK}
 """What a run holds before its first table."""
@@ -79,12 +80,13 @@ def read_ledger(root: str) -> list[Entry]:
     return [
         from_manifest(stage, manifest.read(path, "ledger")["ledger"])
         for stage in STAGES
-        for path in [_manifest_path(root, stage)]
+        for path in [stage_manifest_path(root, stage)]
         if exists(path)
     ]
 
 
-def _manifest_path(root: str, stage: str) -> str:
+def stage_manifest_path(root: str, stage: str) -> str:
+    """Return where a finished stage has its manifest."""
     return join(root, stage, "manifest.json")
 
 
@@ -149,7 +151,7 @@ def _without_stages(before: dict[str, Any], now: dict[str, Any], redone: tuple[s
 
 def _drop(root: str, stages: tuple[str, ...]) -> None:
     for stage in stages:
-        remove(_manifest_path(root, stage))  # first, so that a kill on the way leaves the stage unfinished
+        remove(stage_manifest_path(root, stage))  # first, so that a kill on the way leaves the stage unfinished
         remove(join(root, stage))
         remove(join(root, "rejects", stage))
     remove(join(root, "shards"))
@@ -162,7 +164,7 @@ def _run_stages(
     entries: list[Entry] = []
     try:
         for verb in request.recipe.verbs():
-            path = _manifest_path(request.root, verb.name)
+            path = stage_manifest_path(request.root, verb.name)
             if exists(path):
                 entries.append(from_manifest(verb.name, manifest.read(path, "ledger")["ledger"]))
             else:
@@ -182,6 +184,7 @@ def _run_stage(
     request: Request, verb: Verb, executor: Executor, previous: Entry | None, say: Callable[[str], None]
 ) -> Entry:
     started = time.monotonic()
+    resumed = bool(list_names(join(request.root, verb.name)))
     for step in verb.steps(request.recipe.run):
         _run_step(request, verb.name, step, executor)
     if verb.name == STAGES[-1]:
@@ -189,7 +192,8 @@ def _run_stage(
     entry = measure(request.root, verb.name, previous)
     seconds = time.monotonic() - started
     say(f"{verb.name}: {entry.num_in:,} in, {entry.num_out:,} out, {seconds:.1f} s")
-    _log(request.root, {"stage": verb.name, "seconds": round(seconds, 3), **entry.as_manifest()})
+    line = {"stage": verb.name, "seconds": round(seconds, 3), "cores": executor.cores, "resumed": resumed}
+    _log(request.root, line | entry.as_manifest())
     return entry
 
 
@@ -233,7 +237,7 @@ def _run_plan(root: str, step: Step) -> None:
 def _log(root: str, line: dict[str, Any]) -> None:
     """Append to the run's log, which alone of all files may differ between two equal runs."""
     if not is_remote(root):
-        with open(join(local_path(root), "log.jsonl"), "a") as file:
+        with open(join(local_path(root), LOG), "a") as file:
             file.write(json.dumps(line, sort_keys=True) + "\n")
 
 

@@ -19,6 +19,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "sample": ("wit.sample.cli:sample", "Write the miniature web: real formats, known answers."),
     "queries": ("queries.cli:queries", "Build and read the list of queries."),
     "run": ("pipelines.cli:run", "Run a recipe: from archives to shards."),
+    "plan": ("pipelines.cli:plan", "Say what a run will cost."),
     "status": ("pipelines.cli:status", "Show what became of every candidate, as a funnel."),
     "sql": ("pipelines.cli:sql", "Ask a run's tables a question in SQL."),
     "shards": ("pipelines.cli:shards", "Verify shards."),

@@ -23,19 +23,19 @@ T = TypeVar("T")
 _TYPE_NAMES = {int: "an integer", float: "a number", str: "a string", bool: "true or false"}
 
 
-def load(path: str, cls: type[T], overrides: Sequence[str] = ()) -> T:
-    """Return the recipe in a TOML file as an instance of `cls`, after `section.key=value` overrides.
+def load(path: str | None, cls: type[T], overrides: Sequence[str] = (), option: str = "--set") -> T:
+    """Return the recipe in a TOML file as an instance of `cls`, after `section.key=value` overrides of an `option`.
 
-    Raises RecipeError (naming file and line) for anything that does not fit, InputError for a missing file.
+    Without a file it is the defaults that are overridden. Raises RecipeError (naming file and line) for anything that does not fit, InputError for a missing file.
     """
     try:
-        text = read_bytes(path).decode()
+        text = read_bytes(path).decode() if path else ""
         data = tomllib.loads(text)
     except UnicodeDecodeError as error:
         raise RecipeError(f"{path}: expected UTF-8 text: {error.reason} at byte {error.start}") from error
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"{path}: not TOML: {error}") from error
-    origin = _Origin(path, text, {})
+    origin = _Origin(path or option, text, option, {})
     for override in overrides:
         _apply(override, data, cls, origin)
     return _build(cls, data, (), origin)
@@ -47,6 +47,7 @@ class _Origin:
 
     path: str
     text: str
+    option: str
     overridden: dict[tuple[str, ...], str]
 
     def where(self, keys: tuple[str, ...]) -> str:
@@ -54,7 +55,7 @@ class _Origin:
         if line:
             return f"{self.path}:{line}"
         set_here = (text for overridden, text in self.overridden.items() if keys and overridden[: len(keys)] == keys)
-        return next((f"--set {text}" for text in set_here), self.path)
+        return next((f"{self.option} {text}" for text in set_here), self.path)
 
 
 def _line_of(text: str, keys: tuple[str, ...]) -> int | None:
@@ -79,7 +80,7 @@ def _apply(override: str, data: dict[str, Any], cls: type, origin: _Origin) -> N
     name, equals, value = override.partition("=")
     keys = tuple(part.strip() for part in name.split("."))
     if not equals or not all(keys):
-        raise RecipeError(f"--set {override}: expected section.key=value")
+        raise RecipeError(f"{origin.option} {override}: expected section.key=value")
     try:
         ((_, parsed),) = tomllib.loads(f"value = {value}").items()
     except ValueError:  # no TOML value, or more than one
@@ -93,7 +94,7 @@ def _apply(override: str, data: dict[str, Any], cls: type, origin: _Origin) -> N
     for key in keys[:-1]:
         table = table.setdefault(key, {})
         if not isinstance(table, dict):
-            raise RecipeError(f"--set {override}: {key!r} is a value, not a section")
+            raise RecipeError(f"{origin.option} {override}: {key!r} is a value, not a section")
     table[keys[-1]] = parsed
     origin.overridden[keys] = override
 

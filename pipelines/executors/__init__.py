@@ -13,6 +13,10 @@ Advance = Callable[[int], None]
 class Executor(Protocol):
     """Runs the steps of a run; parts that are already in place are left alone."""
 
+    @property
+    def cores(self) -> int:
+        """How many parts are worked on at once."""
+
     def map(self, step: Step, advance: Advance) -> None:
         """Run a map stage over every part of its source."""
 

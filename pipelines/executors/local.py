@@ -32,6 +32,11 @@ class LocalExecutor:
         self.memory_mb = max(memory_mb // processes, 256)  # DuckDB needs a few row groups even for a small bucket
         self.pool = Pool(processes)
 
+    @property
+    def cores(self) -> int:
+        """How many parts are worked on at once."""
+        return self.pool.processes
+
     def map(self, step: Step, advance: Advance) -> None:
         """Run a map stage over every part of its source."""
         (source,) = step.sources.values()

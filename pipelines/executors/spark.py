@@ -43,6 +43,11 @@ class SparkExecutor:
         self.num_buckets = num_buckets
         self.session = _session(master)
 
+    @property
+    def cores(self) -> int:
+        """How many parts are worked on at once."""
+        return int(self.session.sparkContext.defaultParallelism)
+
     def map(self, step: Step, advance: Advance) -> None:
         """Run a map stage over every part of its source, one task a part."""
         (source,) = step.sources.values()
