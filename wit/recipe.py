@@ -26,7 +26,8 @@ _TYPE_NAMES = {int: "an integer", float: "a number", str: "a string", bool: "tru
 def load(path: str | None, cls: type[T], overrides: Sequence[str] = (), option: str = "--set") -> T:
     """Return the recipe in a TOML file as an instance of `cls`, after `section.key=value` overrides of an `option`.
 
-    Without a file it is the defaults that are overridden. Raises RecipeError (naming file and line) for anything that does not fit, InputError for a missing file.
+    Without a file it is the defaults that are overridden. Raises RecipeError (naming file and line) for anything that
+    does not fit, InputError for a missing file.
     """
     try:
         text = read_bytes(path).decode() if path else ""

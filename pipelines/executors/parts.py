@@ -21,8 +21,8 @@ from wit.storage import Draft, exists, join, list_names, open_input, output_erro
 
 BATCH_ROWS = 16_384
 ROW_GROUP_ROWS = 16_384
-"""Rows of a row group: 5 MB of captions and URLs. What lies sorted by bucket is read by buckets, and the groups that hold
-nothing of one are skipped; a chunk of `extract` has some 10,000 rows for each of 16."""
+"""Rows of a row group: 5 MB of captions and URLs. What lies sorted by bucket is read by buckets, and the groups that
+hold nothing of one are skipped; a chunk of `extract` has some 10,000 rows for each of 16."""
 
 
 def part_name(index: int) -> str:

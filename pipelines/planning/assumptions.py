@@ -1,4 +1,4 @@
-"""What a plan assumes. Each value says where it comes from, and can be changed (`wit plan --assume section.name=value`).
+"""What a plan assumes. Each value says where it comes from, and can be changed (`wit plan --assume`).
 
 Rates are of one core of the machine of the benchmarks; `--run` replaces those, shares and sizes by what a run saw.
 """
