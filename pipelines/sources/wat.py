@@ -10,23 +10,52 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
 from fastwarc.warc import metadata, warcinfo
 
 from pipelines.sources.archive import read_body, records, skip_body
+from pipelines.sources.json_kernels import unescape
 from pipelines.sources.links import resolve, unescape_attribute
 from pipelines.sources.page import ALT, OPEN_GRAPH, TITLE
 from pipelines.sources.source import MALFORMED_RECORD, UNREADABLE_ARCHIVE, Fault, Links, LinksBuilder, Slice
+from pipelines.sources.wat_kernels import (
+    ATTRIBUTE,
+    BASE_CLOSE,
+    BASE_START,
+    PADDING_BYTES,
+    PAGE,
+    PAGE_URL_CLOSE,
+    PAGE_URL_START,
+    PAGES,
+    RECORD,
+    ROWS,
+    TEXT_CLOSE,
+    TEXT_START,
+    URL_CLOSE,
+    URL_START,
+    find_images,
+    room,
+)
+
+U8 = npt.NDArray[np.uint8]
+I64 = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 
 TWITTER = "twitter:image"
 ATTRIBUTES = (ALT, TITLE, OPEN_GRAPH, TWITTER)
 
 _IMAGE_PATH = "IMG@/src"
 _HTML = b'"HTML-Metadata"'
+_NO_LINKS = b"{}"
+_BATCH_BYTES = 8 << 20  # a record costs 1 us a batch by itself, a batch 0.2 ms
 _BLANK = " \t\n\v\f\r"
 _MAX_RECORD_BYTES = 64 << 20  # the largest of a crawl are a few MiB: Common Crawl cuts pages at 1 MiB
 
@@ -50,27 +79,148 @@ class Wat:
 
     def findings(self, piece: Slice) -> Iterator[Links | Fault]:
         """Yield the images of each page that have a text attribute, in the order of records and links."""
-        has_references = True
+        batch = _Batch()
         for record in records(piece.url):
             if isinstance(record, Fault):
+                yield from batch.flush()
                 yield record
                 continue
-            offset = record.stream_pos
-            try:
-                if record.record_type not in (metadata, warcinfo):
-                    body = b"" if skip_body(record) else None
-                else:
-                    body = read_body(record, _MAX_RECORD_BYTES)
-            except OSError as error:
-                yield Fault(UNREADABLE_ARCHIVE, f"at byte {offset}: {error}", None)
-                return
-            if body is None:
-                yield Fault(UNREADABLE_ARCHIVE, f"the file ends inside the record at byte {offset}", None)
+            body = _body(record)
+            if isinstance(body, Fault):
+                yield from batch.flush()
+                yield body
                 return
             if record.record_type == warcinfo:
-                has_references = _has_references(body)
-            elif body:
-                yield from page_links(body, offset, has_references)
+                if _has_references(body) != batch.has_references:
+                    yield from batch.flush()
+                    batch.has_references = not batch.has_references
+            elif _is_of_interest(body):
+                batch.add(body, record.stream_pos)
+                if batch.num_bytes >= _BATCH_BYTES:
+                    yield from batch.flush()
+        yield from batch.flush()
+
+
+def _body(record: Any) -> bytes | Fault:
+    """Return the body of a record, b"" for one that holds no links; a Fault when it is not all there."""
+    try:
+        if record.record_type in (metadata, warcinfo):
+            body = read_body(record, _MAX_RECORD_BYTES)
+        else:
+            body = _NO_LINKS if skip_body(record) else None
+    except OSError as error:
+        return Fault(UNREADABLE_ARCHIVE, f"at byte {record.stream_pos}: {error}", None)
+    if body is None:
+        return Fault(UNREADABLE_ARCHIVE, f"the file ends inside the record at byte {record.stream_pos}", None)
+    return body
+
+
+def _is_of_interest(body: bytes) -> bool:
+    """Return whether a record is of a page, or broken: two in three (requests, crawl metadata) need no parsing."""
+    return _HTML in body or not body.rstrip().endswith(b"}")
+
+
+@dataclass
+class _Batch:
+    """Records whose images are looked for in one go."""
+
+    has_references: bool = True
+    bodies: list[bytes] = field(default_factory=list)
+    offsets: list[int] = field(default_factory=list)
+    num_bytes: int = 0
+
+    def add(self, body: bytes, offset: int) -> None:
+        self.bodies.append(body)
+        self.offsets.append(offset)
+        self.num_bytes += len(body)
+
+    def flush(self) -> Iterator[Links | Fault]:
+        """Yield what the records hold, in order, and forget them; those that are not plain go through `page_links`."""
+        bodies, offsets = self.bodies, self.offsets
+        self.bodies, self.offsets, self.num_bytes = [], [], 0
+        if not bodies:
+            return
+        links, records_of, is_plain = plain_links(bodies, np.array(offsets, np.int64), self.has_references)
+        done = 0
+        for number in np.flatnonzero(~is_plain).tolist():
+            start, stop = np.searchsorted(records_of, (number, number + 1)).tolist()
+            if start > done:
+                yield _sliced(links, done, start)
+            yield from page_links(bodies[number], offsets[number], self.has_references)
+            done = stop
+        if len(links) > done:
+            yield _sliced(links, done, len(links))
+
+
+def plain_links(bodies: Sequence[bytes], offsets: I64, has_references: bool) -> tuple[Links, I64, Bools]:
+    """Return the images of records by the kernel, the record of each, and of each record whether it is plain.
+
+    What rows there are of records that are not plain is to be ignored.
+    """
+    data = np.frombuffer(b"".join([*bodies, bytes(PADDING_BYTES)]), np.uint8)
+    bounds = np.zeros(len(bodies) + 1, np.int64)
+    np.cumsum([len(body) for body in bodies], out=bounds[1:])
+    found, is_plain = room(int(bounds[-1]), len(bodies)), np.empty(len(bodies), np.bool_)
+    find_images(data, bounds, found, is_plain)
+    rows, pages = found.rows[: found.counts[ROWS]], found.pages[: found.counts[PAGES]]
+    records = pages[rows[:, PAGE], RECORD]
+    urls, texts = (
+        _strings(data, rows[:, URL_START : URL_CLOSE + 1]),
+        _strings(data, rows[:, TEXT_START : TEXT_CLOSE + 1]),
+    )
+    page_urls = _strings(data, pages[:, PAGE_URL_START : PAGE_URL_CLOSE + 1])
+    bases = _strings(data, pages[:, BASE_START : BASE_CLOSE + 1])
+    for strings, numbers in (
+        (urls, records),
+        (texts, records),
+        (page_urls, pages[:, RECORD]),
+        (bases, pages[:, RECORD]),
+    ):
+        is_plain[numbers[~strings.is_valid]] = False
+    links = Links(
+        url=urls.texts,
+        text=texts.texts,
+        page=rows[:, PAGE].astype(np.int32),
+        offset=offsets[records],
+        attribute=rows[:, ATTRIBUTE].astype(np.int32),
+        page_url=page_urls.texts,
+        base=_absolute_bases(bases.texts, page_urls.texts, has_references),
+        attributes=ATTRIBUTES,
+        url_has_references=has_references,
+        text_has_references=has_references,
+    )
+    return links, records, is_plain
+
+
+class _Strings(NamedTuple):
+    texts: pa.LargeStringArray
+    is_valid: Bools
+
+
+def _strings(data: U8, spans: I64) -> _Strings:
+    """Return the JSON strings at `spans`, (start, close) each; one that is no UTF-8 is empty, and not valid."""
+    starts, closes = np.ascontiguousarray(spans.T)
+    out = np.empty(int((closes - starts).sum()), np.uint8)
+    offsets, is_valid = np.empty(len(spans) + 1, np.int64), np.empty(len(spans), np.bool_)
+    unescape(data, starts, closes, out, offsets, is_valid)
+    return _Strings(pa.LargeStringArray.from_buffers(len(spans), pa.py_buffer(offsets), pa.py_buffer(out)), is_valid)
+
+
+def _absolute_bases(
+    bases: pa.LargeStringArray, page_urls: pa.LargeStringArray, has_references: bool
+) -> pa.LargeStringArray:
+    if not bases.get_total_buffer_size() or pc.max(pc.binary_length(bases)).as_py() in (0, None):
+        return page_urls
+    pairs = zip(bases.to_pylist(), page_urls.to_pylist(), strict=True)
+    return pa.array([absolute_base(base, page_url, has_references) for base, page_url in pairs], pa.large_string())
+
+
+def _sliced(links: Links, start: int, stop: int) -> Links:
+    """Return some rows of links, with all pages."""
+    return dataclasses.replace(
+        links,
+        **{name: getattr(links, name)[start:stop] for name in ("url", "text", "page", "offset", "attribute")},
+    )
 
 
 def _has_references(info: bytes) -> bool:
@@ -81,9 +231,6 @@ def _has_references(info: bytes) -> bool:
 
 def page_links(body: bytes, offset: int, has_references: bool) -> Iterator[Links | Fault]:
     """Yield the images of one record, or a Fault: the definition, which the kernel equals."""
-    # Two records in three (requests, crawl metadata) need no parsing; one that is cut must be told of.
-    if _HTML not in body and body.rstrip().endswith(b"}"):
-        return
     try:
         links = _image_links(_parse(body), offset, has_references)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
