@@ -145,6 +145,26 @@ def plan(
     click.echo("\n" + format_assumptions(assumptions, measured, root))
 
 
+@click.command(epilog="Example: wit report runs/tiny")
+@click.argument("run")
+@click.option("--out", metavar="FILE", help="The page.  [default: RUN/report/index.html]")
+def report(run: str, out: str | None) -> None:
+    """Write a page on RUN: what became of its candidates, with examples, and how the balance changed."""
+    from pipelines.ledger import open_tables
+    from pipelines.report.run_report import render
+    from pipelines.runner import IDENTITY, read_ledger
+    from wit import manifest
+    from wit.storage import base_name, join, publish_text
+
+    entries = read_ledger(run)
+    if not entries:
+        raise UserError(f"{run}: expected a run with at least one finished stage, found none; go on with wit run")
+    recipe = manifest.read(join(run, IDENTITY), "recipe")["recipe"]
+    target = out or join(run, "report", "index.html")
+    publish_text(target, render(base_name(run.rstrip("/")), entries, recipe, open_tables(run)))
+    click.echo(target)
+
+
 @click.command(
     epilog='Example: wit sql runs/tiny "select stage, reason, count(*) from rejects group by all order by 3"'
 )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from wit.errors import ContractError
@@ -53,8 +54,11 @@ def measure(root: str, stage: str, previous: Entry | None) -> Entry:
     """Count what a finished stage wrote. Extract counts occurrences; the later stages distinct pairs."""
     rejects = count_reasons(root, stage)
     if previous is None:
-        num_found = count_rows(root, "extract/found/kept")
+        num_found = count_occurrences(root, "extract/found/kept")
         num_out = count_rows(root, "extract/pairs")
+        num_merged = count_occurrences(root, "extract/pairs")
+        if num_merged != num_found:
+            raise ContractError(f"{stage}: {num_found} occurrences were found, {num_merged} are in the merged pairs")
         entry = Entry(stage, num_found + sum(rejects.values()), num_found - num_out, num_out, rejects)
     else:
         entry = Entry(stage, previous.num_out, 0, count_rows(root, f"{stage}/kept"), rejects)
@@ -77,6 +81,16 @@ def count_rows(root: str, table: str) -> int:
     for url in parts(root, table):
         with open_input(url) as file:
             total += pq.ParquetFile(file).metadata.num_rows
+    return total
+
+
+def count_occurrences(root: str, table: str) -> int:
+    """Return the sum of a table's num_occurrences."""
+    total = 0
+    for url in parts(root, table):
+        with open_input(url) as file:
+            for batch in pq.ParquetFile(file).iter_batches(columns=["num_occurrences"]):
+                total += pc.sum(batch.column("num_occurrences")).as_py() or 0
     return total
 
 
@@ -147,16 +161,31 @@ def _tables(root: str) -> Iterator[tuple[str, list[str]]]:
         yield "rejects", all_rejects
 
 
-def funnel(entries: list[Entry]) -> str:
+def funnel_rows(entries: Sequence[Entry]) -> Iterator[tuple[str, str, int, float | None]]:
+    """Yield (stage, reason, candidates, share of those found): a row a reason, then what the stage leaves.
+
+    What is found and what is left have the reason "" and a share, what goes has None.
+    """
+    found = entries[0].num_in
+    yield "found", "", found, 1.0 if found else 0.0
+    for entry in entries:
+        for reason, count in entry.rejects.items():
+            yield entry.stage, reason, count, None
+        if entry.num_merged:
+            yield entry.stage, "merged (same URL, caption)", entry.num_merged, None
+        yield entry.stage, "", entry.num_out, entry.num_out / found if found else 0.0
+
+
+def funnel(entries: Sequence[Entry]) -> str:
     """Return the run as a funnel in plain text: a line a stage, a line a reason."""
     if not entries:
         return "nothing finished yet"
-    lines = [f"{'':24}{'occurrences':>12}", _line("found", entries[0].num_in, entries[0].num_in)]
-    for entry in entries:
-        lines += [f"    - {reason:<28}{count:>12,}" for reason, count in entry.rejects.items()]
-        if entry.num_merged:
-            lines.append(f"    - {'merged (same URL, caption)':<28}{entry.num_merged:>12,}")
-        lines.append(_line(entry.stage, entry.num_out, entries[0].num_in))
+    lines = [f"{'':24}{'occurrences':>12}"]
+    for stage, reason, count, share in funnel_rows(entries):
+        if share is None:
+            lines.append(f"    - {reason:<28}{count:>12,}")
+        else:
+            lines.append(f"{stage:<24}{count:>12,}  {'█' * round(share * WIDTH):<{WIDTH}} {share:6.1%}")
     first, last = entries[0], entries[-1]
     rejected = sum(sum(entry.rejects.values()) for entry in entries)
     lines.append(
@@ -164,8 +193,3 @@ def funnel(entries: list[Entry]) -> str:
         "the ledger adds up"
     )
     return "\n".join(lines)
-
-
-def _line(name: str, count: int, of: int) -> str:
-    share = count / of if of else 0.0
-    return f"{name:<24}{count:>12,}  {'█' * round(share * WIDTH):<{WIDTH}} {share:6.1%}"

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from wit.page import ACCENT, INK, QUIET, RULE, Html, inline_svg, number
+from wit.page import ACCENT, QUIET, TEXT_PX, Html, inline_svg, number, quieten
 
 WIDTH_PX, HEIGHT_PX = 340, 270
-_TEXT_PX = 12
 
 
 def rank_frequency(plural: str, amount: str, ranks: Sequence[tuple[int, int]], threshold: float | None) -> Html:
@@ -26,7 +25,7 @@ def rank_frequency(plural: str, amount: str, ranks: Sequence[tuple[int, int]], t
         axes.set_ylim(0.6 * min(*y, threshold or y[-1], y[0] / 10), 1.6 * max(y[0], threshold or 0))
         if threshold:
             _mark_threshold(axes, [(rank, value) for rank, value in ranks if value >= threshold], threshold)
-        _quieten(axes)
+        quieten(axes)
 
     marked = "" if threshold is None else f"; the threshold is {number(threshold)}"
     label = (
@@ -41,27 +40,5 @@ def _mark_threshold(axes: Any, reached: Sequence[tuple[int, int]], threshold: fl
     axes.axhline(threshold, color=ACCENT, linewidth=1, linestyle=(0, (4, 3)))
     axes.annotate(
         f"threshold {number(threshold)}", (0, threshold), xycoords=("axes fraction", "data"), xytext=(4, 4),
-        textcoords="offset points", color=ACCENT, fontsize=_TEXT_PX,
+        textcoords="offset points", color=ACCENT, fontsize=TEXT_PX,
     )  # fmt: skip
-
-
-def _quieten(axes: Any) -> None:
-    """Leave of the axes a fine grid and few labels."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
-
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(LogLocator(numticks=7))
-        axis.set_minor_locator(NullLocator())
-        axis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
-        axis.label.set(color=QUIET, fontsize=_TEXT_PX)
-    axes.tick_params(length=0, labelsize=_TEXT_PX - 1, labelcolor=INK)
-    axes.grid(color=RULE, linewidth=0.8)
-    axes.set_axisbelow(True)
-
-
-def _short(value: float) -> str:
-    """Return a power of ten in few characters: 100, 10k, 1M, 1G."""
-    for unit, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= unit:
-            return f"{value / unit:g}{letter}"
-    return f"{value:g}"

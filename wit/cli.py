@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("pipelines.cli:run", "Run a recipe: from archives to shards."),
     "plan": ("pipelines.cli:plan", "Say what a run will cost."),
     "status": ("pipelines.cli:status", "Show what became of every candidate, as a funnel."),
+    "report": ("pipelines.cli:report", "Write a page on a run, with examples and plots."),
     "sql": ("pipelines.cli:sql", "Ask a run's tables a question in SQL."),
     "shards": ("pipelines.cli:shards", "Verify shards."),
     "overlap": ("pipelines.cli:overlap", "Find a test set's images in the training shards."),

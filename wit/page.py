@@ -17,6 +17,7 @@ from typing import Any
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 MAX_SHOWN = 300  # characters of foreign text: a hostile title is as long as its line
+TEXT_PX = 12  # of figures
 VOID_ELEMENTS = frozenset({"br", "img", "meta"})
 
 # The page in the light; a figure drawn in these colours follows it into the dark. Contrast on paper: ink 16:1, quiet
@@ -312,3 +313,25 @@ def _plain_matplotlib(salt: str) -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
+
+
+def quieten(axes: Any, logarithmic: str = "xy") -> None:
+    """Leave of a figure's axes a fine grid and few labels; `logarithmic` names the axes that are ("x", "y", "xy")."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+
+    for name, axis in (("x", axes.xaxis), ("y", axes.yaxis)):
+        axis.set_major_locator(LogLocator(numticks=7) if name in logarithmic else MaxNLocator(6, integer=True))
+        axis.set_minor_locator(NullLocator())
+        axis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
+        axis.label.set(color=QUIET, fontsize=TEXT_PX)
+    axes.tick_params(length=0, labelsize=TEXT_PX - 1, labelcolor=INK)
+    axes.grid(color=RULE, linewidth=0.8)
+    axes.set_axisbelow(True)
+
+
+def short(value: float) -> str:
+    """Return a number in few characters: 100, 10k, 1M, 1G."""
+    for unit, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= unit:
+            return f"{value / unit:g}{letter}"
+    return f"{value:g}"
