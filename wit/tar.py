@@ -16,6 +16,9 @@ BLOCK = 512
 END = bytes(2 * BLOCK)  # POSIX: an archive ends with two blocks of zeros
 MAX_NAME_BYTES = 1 << 16  # of an extended header; real ones hold a name and a time
 
+MAX_LENGTH = 1 << 50
+"""Of a member in bytes; a header that states more, or less than nothing, is none."""
+
 _FILES = b"0\0007"
 _LONG_NAME, _PAX, _PAX_GLOBAL = b"L", b"x", b"g"
 
@@ -90,6 +93,8 @@ def _length(block: bytes, position: int, url: str) -> int:
             length = int(size_field.strip(b" \0") or b"0", 8)
     except ValueError as error:
         raise InputError(f"{url}: expected a tar header at byte {position}, found something else") from error
+    if not 0 <= length <= MAX_LENGTH:
+        raise InputError(f"{url}: the tar header at byte {position} states a length of {length} bytes")
     if stated != sum(block[:148]) + 8 * ord(" ") + sum(block[156:]):
         raise InputError(f"{url}: the checksum of the tar header at byte {position} is wrong")
     return length

@@ -65,7 +65,7 @@ def _quoted_row(
 
     A number of _FAILED: something follows a closing quote; _CUT: the window, or the limit, ends in quotes.
     """
-    at, number = start, np.int64(0)
+    at, number = start, 0
     while True:
         begin = at
         end = begin
@@ -97,7 +97,7 @@ def _quoted_row(
 @_compiled
 def _verbatim_row(window: U8, start: int, end: int, delimiter: int, wanted: I64, spans: I64, row: int) -> int:
     """Read the line from `start` to `end` as values without quotes; return their number."""
-    begin, number, last = start, np.int64(0), _value_end(window, start, end)
+    begin, number, last = start, 0, _value_end(window, start, end)
     for at in range(start, end + 1):
         if at == end or window[at] == delimiter:
             for k in range(len(wanted)):
@@ -142,7 +142,7 @@ def scan_rows(
             position += 1
             continue
         stop = min(size, position + limit)
-        number, end = np.int64(_FAILED), position
+        number, end = _FAILED, position
         if quoting != NO_QUOTES:
             may_span = quoting == QUOTES and budget[0] > 0
             number, end = _quoted_row(window, position, stop, delimiter, may_span, wanted, spans, row)
@@ -174,7 +174,7 @@ def take_values(window: U8, spans: I64, k: int, kinds: I64, text: U8, offsets: I
     `text` needs as many bytes as the spans hold together: what stands in quotes only becomes shorter. `offsets` needs
     one more than there are rows.
     """
-    size, count = np.int64(0), np.int64(0)
+    size, count = 0, 0
     offsets[0] = 0
     for row in range(len(kinds)):
         if kinds[row] != QUOTED and kinds[row] != VERBATIM:

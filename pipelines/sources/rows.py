@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,8 +26,8 @@ class Columns(NamedTuple):
 
     url: str
     caption: str
-    page: str | None = None
-    """Of the page that shows the image, where the table says so."""
+    extra: str | None = None
+    """Another that the reader asks for."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ Choose = Callable[[Sequence[str]], Columns]
 
 MAX_VALUE_BYTES = 16 << 20
 """A longer value makes its row a Fault; captions of the largest data sets stay below 100 kB."""
+
+NO_TEXTS = pa.array([], pa.large_string())
 
 _BATCH_ROWS = 16_384
 _BATCH_BYTES = 32 << 20
@@ -82,9 +85,9 @@ def parquet_columns(url: str, schema: pa.Schema, choose: Choose) -> Columns:
             raise InputError(f"{url}: expected one column {name!r}, found {schema.names.count(name)}")
         if not _is_text(schema.field(name).type):
             raise InputError(f"{url}: expected text in column {name!r}, found {schema.field(name).type}")
-    page = columns.page
-    is_usable = page is not None and schema.names.count(page) == 1 and _is_text(schema.field(page).type)
-    return columns if is_usable else columns._replace(page=None)
+    extra = columns.extra
+    is_usable = extra is not None and schema.names.count(extra) == 1 and _is_text(schema.field(extra).type)
+    return columns if is_usable else columns._replace(extra=None)
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -137,12 +140,13 @@ def _small_rows(batch: pa.RecordBatch, columns: Columns, first: int) -> Iterator
     numbers = np.delete(np.arange(first, first + len(batch), dtype=np.int64), too_long)
     piece = np.cumsum(np.delete(sizes.sum(axis=0), too_long)) // _BATCH_BYTES
     cuts = [0, *(np.flatnonzero(np.diff(piece)) + 1).tolist(), len(numbers)]
-    for begin, end in zip(cuts, cuts[1:], strict=False):
+    for begin, end in pairwise(cuts):
         rows = pa.array(numbers[begin:end] - first)
-        texts = tuple(valid_texts(_taken(column, rows)) for column in batch.columns)
-        yield Rows(
-            numbers[begin:end], texts, columns, tuple(_too_long(first + row) for row in too_long if end == len(numbers))
-        )
+        yield Rows(numbers[begin:end], tuple(valid_texts(_taken(column, rows)) for column in batch.columns), columns)
+    if len(too_long):
+        detail = f"a value of more than {MAX_VALUE_BYTES} bytes"
+        faults = tuple(Fault(MALFORMED_RECORD, detail, first + row) for row in too_long.tolist())
+        yield Rows(numbers[:0], (NO_TEXTS,) * batch.num_columns, columns, faults)
 
 
 def _sizes(column: pa.Array) -> I64:
@@ -158,10 +162,6 @@ def _sizes(column: pa.Array) -> I64:
 def _taken(column: pa.Array, rows: pa.Array) -> pa.Array:
     taken = column if len(rows) == len(column) else column.take(rows)
     return taken.dictionary_decode() if pa.types.is_dictionary(taken.type) else taken
-
-
-def _too_long(number: int) -> Fault:
-    return Fault(MALFORMED_RECORD, f"a value of more than {MAX_VALUE_BYTES} bytes", int(number))
 
 
 def one_line(error: Exception) -> str:

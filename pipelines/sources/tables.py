@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 
-from pipelines.sources.rows import Choose, Columns, Rows, open_parquet, parquet_columns, parquet_rows
+from pipelines.sources.rows import NO_TEXTS, Choose, Columns, Rows, open_parquet, parquet_columns, parquet_rows
 from pipelines.sources.source import Fault, Links, Slice
 from pipelines.sources.text_rows import Dialect, delimited_rows, json_rows
 from wit.errors import InputError
@@ -97,8 +97,8 @@ class Tables:
 
     def _links(self, rows: Rows) -> Links:
         num_rows = len(rows.numbers)
-        pages, page = pa.array([], pa.large_string()), np.full(num_rows, -1, np.int32)
-        if rows.columns.page is not None:
+        pages, page = NO_TEXTS, np.full(num_rows, -1, np.int32)
+        if rows.columns.extra is not None:
             encoded = rows.texts[2].dictionary_encode()
             pages, page = self._addresses(encoded.dictionary), encoded.indices.to_numpy()
         return Links(

@@ -96,10 +96,11 @@ def _values(url: str, line: bytes, dialect: Dialect) -> list[str]:
     """Return the values of the first line."""
     if line.startswith(_UTF16_MARKS):
         raise InputError(f"{url}: expected UTF-8, found UTF-16; convert the file")
-    quoting = csv.QUOTE_MINIMAL if dialect.has_quotes else csv.QUOTE_NONE
     text = line.decode("utf-8", "replace").removesuffix("\r")
+    if not dialect.has_quotes:
+        return text.split(dialect.delimiter)
     try:
-        return next(csv.reader([text], delimiter=dialect.delimiter, quoting=quoting), [])
+        return next(csv.reader([text], delimiter=dialect.delimiter), [])
     except csv.Error as error:
         raise InputError(f"{url}: expected the names of columns in the first line: {error}") from error
 
@@ -162,9 +163,9 @@ class JsonRows:
         try:
             found = parse_object(line)
             self.columns = self.columns or choose(list(found))
-            url, caption, page = (None if name is None else found.get(name) for name in self.columns)
+            url, caption, extra = (None if name is None else found.get(name) for name in self.columns)
             captions = caption if isinstance(caption, list) else [caption]
-            rows = [(_text(url), _text(each), _text(page)) for each in captions]
+            rows = [(_text(url), _text(each), _text(extra)) for each in captions]
         except (ValueError, TypeError) as error:
             self._faults.append(Fault(MALFORMED_RECORD, f"not a JSON object with texts: {one_line(error)}", number))
             return
@@ -176,7 +177,7 @@ class JsonRows:
     def rows(self, faults: Iterator[Fault]) -> Rows:
         """Return what was collected, and other faults among it."""
         columns = self.columns or Columns("", "")
-        texts = self._texts if columns.page is not None else self._texts[:2]
+        texts = self._texts if columns.extra is not None else self._texts[:2]
         ordered = sorted([*self._faults, *faults], key=lambda fault: fault.offset or 0)
         return Rows(np.array(self._numbers, np.int64), tuple(map(_array, texts)), columns, tuple(ordered))
 

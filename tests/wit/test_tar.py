@@ -106,3 +106,13 @@ def test_real_webdataset_tars() -> None:
             expected = [(member.name, member.offset_data, member.size) for member in opened if member.isfile()]
         with path.open("rb") as file:
             assert [(each.name, each.offset, each.length) for each in tar.members(file, str(path))] == expected
+
+
+@pytest.mark.parametrize("field", [b"-0000001000\0", b"-0000000001\0", b"\xff" * 12])
+def test_a_length_that_cannot_be_ends_the_archive(field: bytes) -> None:
+    """A length below nothing would lead back to the same header, for ever; one of 2^80 bytes, nowhere."""
+    block = bytearray(tar.header("a", 0))
+    block[124:136], block[148:156] = field, b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block)
+    with pytest.raises(InputError, match="states a length of"):
+        read_all(bytes(block) + tar.END)
