@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 import pyarrow as pa
 import pytest
 
+from pipelines.executors.local import run_sql_bucket
+from pipelines.executors.parts import part_name, parts_of, run_map_part, write_rows
 from wit.schema import conform
-from wit.stage import MapStage, SqlStage
+from wit.stage import MapStage, PlanStage, SqlStage, Step
+from wit.storage import read_parquet
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -77,3 +80,29 @@ def run_sql(stage: SqlStage, **tables: pa.Table) -> pa.Table:
     sql = string.Template(stage.sql).substitute(stage.parameters)
     result = connection.sql(sql).to_arrow_table().select(stage.writes.names)
     return conform(result.sort_by([(name, "ascending") for name in (stage.bucket, *stage.sort_by)]), stage.writes)
+
+
+def run_steps(steps: Iterable[Step], root: Path, num_buckets: int) -> None:
+    """Run the steps of a stage over the tables in a folder, in this process, as executors do part by part."""
+    for step in steps:
+        stage = step.stage
+        if isinstance(stage, SqlStage):
+            for bucket in range(num_buckets):
+                run_sql_bucket(step, str(root), bucket, 256)
+        elif step.sources:
+            (source,) = step.sources.values()
+            for index, url in enumerate(parts_of(str(root), source)):
+                run_map_part(step, str(root), index, url)
+        else:
+            for index, table in enumerate(cast(PlanStage, stage)(str(root))):
+                write_part(root, step.target, index, table)
+
+
+def write_part(root: Path, table: str, index: int, rows: pa.Table) -> None:
+    """Write a part of a table under a folder."""
+    write_rows(str(root / table / part_name(index)), rows.schema, rows.to_batches())
+
+
+def read_parts(root: Path, table: str) -> pa.Table:
+    """Return all parts of a table under a folder, one after the other."""
+    return pa.concat_tables([read_parquet(part) for part in parts_of(str(root), table)])

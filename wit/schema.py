@@ -100,25 +100,91 @@ LOCATED = pa.schema(
 )
 """Pairs with the place of their bodies."""
 
-WINNERS = pa.schema(
+_QUERY_ID, _QUERY_BUCKET = _QUERY
+
+TERM_COUNTS = pa.schema(
     [
-        _KEY,
-        _BUCKET,
-        _column("query_id", pa.int32(), "a query that keeps the pair"),
-        _column("query_bucket", pa.int32(), "query_id modulo the number of buckets"),
+        _QUERY_ID,
+        _QUERY_BUCKET,
+        _column("term", pa.string(), "the term"),
+        _column("num_before", pa.int64(), "pairs here that match it, before the cap"),
+        _column("num_taken", pa.int64(), "pairs that match it which an earlier cap left, of num_pool; else num_before"),
+        _column("num_pool", pa.int64(), "pairs that matched it before that earlier cap; else num_before"),
     ]
 )
-"""One row for each (query, pair) that the cap keeps."""
+"""One row for each query of the list: what the cap finds."""
+
+HEADS = pa.schema([_QUERY_ID, _column("num_before", pa.int64(), "pairs here that match it: more than the cap")])
+"""The queries that match more pairs than the cap, by query_id."""
+
+RANK_CELLS = pa.schema(
+    [
+        _QUERY_ID,
+        _QUERY_BUCKET,
+        _column("cell", pa.int32(), "interval of ranks, of the width of the query (wit.balancing.cell_widths)"),
+        _column("num_pairs", pa.int64(), "pairs with a rank in it"),
+    ]
+)
+"""How the ranks of a head query's pairs are spread, up to about twice the cap."""
+
+BORDERS = pa.schema(
+    [
+        _QUERY_ID,
+        _column("low", pa.int64(), "lowest rank of the cell that holds the last pair under the cap"),
+        _column("high", pa.int64(), "highest rank of that cell"),
+        _column("place", pa.int64(), "place of that pair among those of the cell, by (rank, key), from 1"),
+    ]
+)
+"""Where each head query's last pair is to be found."""
+
+BORDER_PAIRS = pa.schema(
+    [
+        _QUERY_ID,
+        _QUERY_BUCKET,
+        _RANK,
+        _KEY,
+        _column("place", pa.int64(), "place, among these, of the last pair under the cap"),
+    ]
+)
+"""The pairs of the cells that hold the head queries' last pairs."""
+
+CUTOFFS = pa.schema(
+    [
+        _QUERY_ID,
+        _QUERY_BUCKET,
+        _column("rank", pa.int64(), "rank of its last pair under the cap"),
+        _column("key", pa.string(), "key of that pair"),
+    ]
+)
+"""For each head query: it keeps a pair when the pair's (rank, key) is no higher."""
+
+CHANCES = pa.schema(
+    [_QUERY_ID, _column("probability", pa.float64(), "with which its draw takes a pair: the cap over its count; < 1")]
+)
+"""The head queries of `probability`, by query_id."""
+
+MATCH_HISTOGRAM = pa.schema(
+    [
+        _column("num_queries", pa.int32(), "queries that a pair matches"),
+        _column("num_before", pa.int64(), "pairs that match so many, before the cap"),
+        _column("num_after", pa.int64(), "pairs of these that stay"),
+    ]
+)
+"""Pairs by the number of queries that they match; each part counts its own."""
 
 QUERY_COUNTS = pa.schema(
     [
-        _column("query_id", pa.int32(), "the query"),
-        _column("query_bucket", pa.int32(), "query_id modulo the number of buckets"),
+        _QUERY_ID,
+        _QUERY_BUCKET,
+        _column("term", pa.string(), "the term"),
         _column("num_before", pa.int64(), "pairs that match it before balancing"),
         _column("num_after", pa.int64(), "pairs that match it after; those that another query keeps count too"),
     ]
 )
-"""One row for each query that matches anything."""
+"""One row for each query of the list, those that match nothing too."""
+
+QUERIED = pa.schema([_KEY, _BUCKET, _RANK, MATCHED.field("query_ids")])
+"""What the cap must know of a pair."""
 
 IMAGES = pa.schema(
     [
@@ -371,8 +437,16 @@ TABLES: dict[str, pa.Schema] = {
     "terms": TERMS,
     "bodies": BODIES,
     "located": LOCATED,
-    "winners": WINNERS,
+    "term_counts": TERM_COUNTS,
+    "heads": HEADS,
+    "rank_cells": RANK_CELLS,
+    "borders": BORDERS,
+    "border_pairs": BORDER_PAIRS,
+    "cutoffs": CUTOFFS,
+    "chances": CHANCES,
+    "match_histogram": MATCH_HISTOGRAM,
     "query_counts": QUERY_COUNTS,
+    "queried": QUERIED,
     "images": IMAGES,
     "fingerprints": FINGERPRINTS,
     "edges": EDGES,

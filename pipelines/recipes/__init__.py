@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from importlib import resources
 
 from pipelines.stages.balance import Balance
@@ -36,9 +36,8 @@ class Recipe:
     pack: Pack = field(default_factory=Pack)
 
     def verbs(self) -> tuple[Verb, ...]:
-        """Return the ten stages in order; pack takes balance's cap where it has none of its own."""
-        pack = replace(self.pack, cap=self.pack.cap or self.balance.cap)
-        return (*(getattr(self, name) for name in STAGES[:-1]), pack)
+        """Return the ten stages in order; pack takes balance's cap and mode where it has none of its own."""
+        return (*(getattr(self, name) for name in STAGES[:-1]), self.pack.after(self.balance))
 
 
 STAGES: tuple[str, ...] = tuple(each.name for each in fields(Recipe) if each.name != "run")

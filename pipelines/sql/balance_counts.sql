@@ -1,12 +1,9 @@
--- A pair stays because some query keeps it, so a query that matches anything has pairs left.
-select counted.query_id, counted.query_bucket, counted.num_before, remaining.num_after
-from (
-    select query_id, query_bucket, count(*) as num_before
-    from before
-    group by query_id, query_bucket
-) counted
-join (
-    select query_id, count(*) as num_after
-    from after
+-- Every query of the list before and after.
+select before.query_id, before.query_bucket, before.term, before.num_before,
+    case when remaining.num_pairs is null then 0 else remaining.num_pairs end as num_after
+from before
+left join (
+    select query_id, cast(sum(num_pairs) as bigint) as num_pairs
+    from counts
     group by query_id
-) remaining on counted.query_id = remaining.query_id
+) remaining on before.query_id = remaining.query_id

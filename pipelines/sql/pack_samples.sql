@@ -1,9 +1,9 @@
--- All that a shard says of a sample; `images`, `pairs` and `winners` are cut by the same bucket of the key.
+-- All that a shard says of a sample; `images`, `pairs` and `chosen` are cut by the same bucket of the key.
 select images.key, images.bucket, images.rank, images.blob, images.offset, images.length, images.format, images.sha256,
     images.width, images.height, images.original_format, images.original_sha256, images.original_length,
     images.original_width, images.original_height, images.num_frames, images.entropy, images.final_url,
     pairs.url, pairs.caption, pairs.page_url, pairs.archive, pairs.offset as record_offset, pairs.attribute,
     pairs.query_ids
-from (select key from winners group by key) winner
-join images on winner.key = images.key
-join pairs on winner.key = pairs.key
+from chosen
+join images on chosen.key = images.key
+join pairs on chosen.key = pairs.key

@@ -7,20 +7,34 @@ sequence of bytes. A shard is one task; it holds one image in memory at a time.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
+import numpy as np
 import pyarrow as pa
 
 from pipelines import sql
-from pipelines.stages.balance import choose_winners
+from pipelines.stages.balance import REASONS, Balance, Choose, balancing_steps
 from pipelines.stages.slices import SliceTable, read_slice
 from pipelines.stages.verb import RunSettings
-from wit.schema import FINGERPRINTS, IMAGES, MATCHED, MATCHES, PACKED, REJECTS, SAMPLES, SLICES, WINNERS
+from wit.balancing import MODES
+from wit.schema import (
+    FINGERPRINTS,
+    IMAGES,
+    MATCH_COUNTS,
+    MATCHED,
+    PACKED,
+    QUERIED,
+    QUERY_COUNTS,
+    SAMPLES,
+    SLICES,
+    TERM_COUNTS,
+)
 from wit.shards import read_index, shard_name, write_shard
 from wit.stage import KEPT, Output, Part, SqlStage, Step, View
 from wit.storage import BlobReader, join
 
+SAME = "same"
 SHARDS = "shards"
 """Folder of the shards, relative to the run."""
 
@@ -50,41 +64,79 @@ def _samples(root: str, batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[dic
 
 
 @dataclass(frozen=True)
+class CountQueries:
+    """Counts the pairs of each query."""
+
+    num_buckets: int
+
+    name: ClassVar[str] = "count_queries"
+    reads: ClassVar[pa.Schema] = pa.schema([QUERIED.field("query_ids")])
+    writes: ClassVar[Mapping[str, pa.Schema]] = {KEPT: MATCH_COUNTS}
+
+    def __call__(self, batches: Iterator[pa.RecordBatch], part: Part) -> Iterator[Output]:
+        """Yield MATCH_COUNTS of the part."""
+        from wit.selecting import Tally
+
+        tally = Tally()
+        for batch in batches:
+            tally.add(batch, np.ones(batch.num_rows, np.bool_))
+        yield from ((KEPT, batch) for batch in tally.counts(self.num_buckets).to_batches())
+
+
+@dataclass(frozen=True)
+class ChooseAgain(Choose):
+    """Balances what is left."""
+
+    name: ClassVar[str] = "pack"
+    reads: ClassVar[pa.Schema] = QUERIED
+    writes: ClassVar[Mapping[str, pa.Schema]] = {**Choose.writes, KEPT: QUERIED}
+
+
+@dataclass(frozen=True)
 class Pack:
-    """Keeps the `cap` pairs of lowest rank of each query among those that are left, and writes them as shards."""
+    """Balances what is left, by balance's rule without its oversampling, and writes it as shards."""
 
     cap: int = field(default=0, metadata={"min": 0, "help": "most pairs that a query keeps; 0: balance's cap"})
+    mode: str = field(default=SAME, metadata={"choices": (SAME, *MODES), "help": "as in balance; same: balance's mode"})
     shard_size: int = field(default=10_000, metadata={"min": 1, "max": 1_000_000, "help": "samples in a shard"})
 
     name: ClassVar[str] = "pack"
-    reasons: ClassVar[dict[str, str]] = {"over_cap": "each query it matches has `cap` pairs of lower rank"}
+    reasons: ClassVar[dict[str, str]] = REASONS
+
+    def after(self, balance: Balance) -> Pack:
+        """Return this section with balance's cap and mode where it has none of its own."""
+        return replace(self, cap=self.cap or balance.cap, mode=balance.mode if self.mode == SAME else self.mode)
 
     def steps(self, run: RunSettings) -> tuple[Step, ...]:
         """Apply the cap to what is left, join all that a shard says, cut it into shards and write them."""
-        return (*self._cap_steps(), *self._shard_steps())
+        choose = ChooseAgain(self.mode, run.num_buckets)
+        return (
+            *self._count_steps(run.num_buckets),
+            *balancing_steps(choose, "pack/queried", self.cap, "pack/chosen"),
+            *self._shard_steps(),
+        )
 
-    def _cap_steps(self) -> tuple[Step, ...]:
-        fingerprints, winners = View(FINGERPRINTS, "bucket"), View(WINNERS, "bucket")
+    def _count_steps(self, num_buckets: int) -> tuple[Step, ...]:
         left = SqlStage(
             name=self.name,
-            sql=sql.read("pack_matches"),
-            reads={"matches": View(MATCHES, "bucket"), "fingerprints": fingerprints},
-            writes=MATCHES,
-            bucket="bucket",
-            sort_by=("key", "query_id"),
-        )
-        reject = SqlStage(
-            name=self.name,
-            sql=sql.read("pack_rejects"),
-            reads={"fingerprints": fingerprints, "winners": winners},
-            writes=REJECTS,
+            sql=sql.read("pack_queried"),
+            reads={"pairs": View(QUERIED, "bucket"), "fingerprints": View(FINGERPRINTS, "bucket")},
+            writes=QUERIED,
             bucket="bucket",
             sort_by=("key",),
         )
+        before = SqlStage(
+            name=self.name,
+            sql=sql.read("pack_before"),
+            reads={"pool": View(QUERY_COUNTS, "query_bucket"), "counts": View(MATCH_COUNTS, "query_bucket")},
+            writes=TERM_COUNTS,
+            bucket="query_bucket",
+            sort_by=("query_id",),
+        )
         return (
-            Step(left, {"matches": "match/matches", "fingerprints": "overlap/kept"}, "pack/matches"),
-            Step(choose_winners(self.name, self.cap), {"matches": "pack/matches"}, "pack/winners"),
-            Step(reject, {"fingerprints": "overlap/kept", "winners": "pack/winners"}, "rejects/pack"),
+            Step(left, {"pairs": "balance/kept", "fingerprints": "overlap/kept"}, "pack/queried"),
+            Step(CountQueries(num_buckets), {"pairs": "pack/queried"}, "pack/query_counts"),
+            Step(before, {"pool": "balance/counts", "counts": "pack/query_counts/kept"}, "pack/before"),
         )
 
     def _shard_steps(self) -> tuple[Step, ...]:
@@ -92,7 +144,7 @@ class Pack:
             name=self.name,
             sql=sql.read("pack_samples"),
             reads={
-                "winners": View(WINNERS, "bucket"),
+                "chosen": View(QUERIED, "bucket"),
                 "images": View(IMAGES, "bucket"),
                 "pairs": View(MATCHED, "bucket"),
             },
@@ -100,7 +152,7 @@ class Pack:
             bucket="bucket",
             sort_by=("key",),
         )
-        sources = {"winners": "pack/winners", "images": "filter_image/kept", "pairs": "balance/kept"}
+        sources = {"chosen": "pack/chosen/kept", "images": "filter_image/kept", "pairs": "balance/kept"}
         return (
             Step(gather, sources, "pack/samples"),
             Step(SliceTable("pack/samples", self.shard_size), {}, "pack/slices"),

@@ -61,3 +61,9 @@ def read_slice(root: str, part: str, start: int, stop: int, columns: list[str]) 
             position += batch.num_rows
             if position >= stop:
                 return
+
+
+def read_slices(root: str, batches: Iterator[pa.RecordBatch], columns: list[str]) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of all slices of a task, in order, some columns of them."""
+    for each in (row for batch in batches for row in batch.to_pylist()):
+        yield from read_slice(root, each["part"], each["start"], each["stop"], columns)

@@ -1,7 +1,11 @@
-"""balance: never above the cap for a query's own pairs, independent of order, monotone; all against a naive rule."""
+"""balance: the steps over tables on disk give what the naive rules give, whatever the parts and the mode."""
 
 from __future__ import annotations
 
+import tempfile
+from collections import Counter
+from math import prod
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -9,48 +13,52 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.stages.balance import COUNT, KEEP, KEEP_MATCHES, REJECT, Balance, choose_winners
+from pipelines.stages.balance import Balance
+from pipelines.stages.cutoffs import CountRanks
+from pipelines.stages.pack import Pack
 from pipelines.stages.verb import RunSettings
-from tests.support import run_sql
-from wit.balancing import effective_cap
+from tests.support import read_parts, run_steps, write_part
+from wit.balancing import CAP, PROBABILITY, statistics
 from wit.keys import key_bucket, sample_key, uniform_rank
-from wit.schema import MATCHED, MATCHES
-from wit.stage import SqlStage
+from wit.schema import MATCH_COUNTS, MATCHED, TERMS
 
+NUM_TERMS = 9  # of which no pair matches 7 and 8
 Queries = list[list[int]]  # of each pair, which it matches
 
 
-def tables(queries: Queries, num_buckets: int = 3) -> tuple[pa.Table, pa.Table]:
-    """(pairs, matches) of pairs that match the queries given."""
-    pairs: list[dict[str, object]] = []
-    matches: list[dict[str, object]] = []
+def write_run(root: Path, queries: Queries, num_buckets: int, shift: int) -> pa.Table:
+    """The tables that match leaves; return all pairs. A `shift` of the ranks by up to 63 bits makes ties."""
+    pairs: list[dict[str, Any]] = []
     for number, ids in enumerate(queries):
         key = sample_key("http://u/", str(number))
-        common = {"key": key, "bucket": key_bucket(key, num_buckets), "rank": uniform_rank("wit", key) >> 60}  # ties
+        common = {"key": key, "bucket": key_bucket(key, num_buckets), "rank": uniform_rank("wit", key) >> shift}
         provenance = {"page_url": None, "archive": "a", "offset": number, "attribute": "img@alt", "num_occurrences": 1}
         pairs.append({**common, "url": "http://u/", "caption": str(number), **provenance, "query_ids": ids})
-        matches += [{**common, "query_id": each, "query_bucket": each % num_buckets, "position": 0} for each in ids]
-    return pa.Table.from_pylist(pairs, schema=MATCHED), pa.Table.from_pylist(matches, schema=MATCHES)
+    for bucket in range(num_buckets):
+        mine = sorted((pair for pair in pairs if pair["bucket"] == bucket), key=lambda pair: str(pair["key"]))
+        write_part(root, "match/kept", bucket, pa.Table.from_pylist(mine, schema=MATCHED))
+        counts = sorted(Counter(query for pair in mine for query in pair["query_ids"]).items())
+        rows = [{"query_id": query, "query_bucket": query % num_buckets, "num_pairs": num} for query, num in counts]
+        write_part(root, "match/counts", bucket, pa.Table.from_pylist(rows, schema=MATCH_COUNTS))
+    terms = [{"query_id": i, "query_bucket": i % num_buckets, "term": f"term {i}"} for i in range(NUM_TERMS)]
+    write_part(root, "match/queries", 0, pa.Table.from_pylist(terms, schema=TERMS))
+    return pa.Table.from_pylist(pairs, schema=MATCHED)
 
 
-def balance(pairs: pa.Table, matches: pa.Table, cap: int) -> dict[str, pa.Table]:
-    """What the stage's steps write, in their order."""
-    winners = run_sql(choose_winners("balance", cap), matches=matches)
-    kept_matches = run_sql(KEEP_MATCHES, matches=matches, winners=winners)
-    return {
-        "winners": winners,
-        "kept": run_sql(KEEP, pairs=pairs, winners=winners),
-        "rejects": run_sql(REJECT, pairs=pairs, winners=winners),
-        "counts": run_sql(COUNT, before=matches, after=kept_matches),
-    }
+def naive(pairs: list[dict[str, Any]], cap: int, mode: str) -> set[str]:
+    """The keys that stay, by the definitions of the two modes."""
+    counts = Counter(query for pair in pairs for query in pair["query_ids"])
+    if mode == PROBABILITY:
+        chance = {p["key"]: 1.0 - prod(1.0 - min(1.0, cap / counts[query]) for query in p["query_ids"]) for p in pairs}
+        return {pair["key"] for pair in pairs if pair["rank"] < int(chance[pair["key"]] * 2**63)}
+    last = {query: sorted((p["rank"], p["key"]) for p in pairs if query in p["query_ids"])[:cap] for query in counts}
+    return {key for winners in last.values() for _, key in winners}
 
 
-def naive(matches: pa.Table, cap: int) -> set[tuple[int, str]]:
-    """(query, key) of the `cap` lowest (rank, key) of each query."""
-    by_query: dict[int, list[tuple[int, str]]] = {}
-    for row in matches.to_pylist():
-        by_query.setdefault(row["query_id"], []).append((row["rank"], row["key"]))
-    return {(query, key) for query, rows in by_query.items() for _, key in sorted(rows)[:cap]}
+def balance(root: Path, stage: Balance, num_buckets: int) -> dict[str, pa.Table]:
+    run_steps(stage.steps(RunSettings(num_buckets=num_buckets)), root, num_buckets)
+    tables = {name: f"balance/{name}" for name in ("kept", "counts", "histogram")} | {"rejects": "rejects/balance"}
+    return {name: read_parts(root, table) for name, table in tables.items()}
 
 
 queries_of_pairs = st.lists(
@@ -58,76 +66,83 @@ queries_of_pairs = st.lists(
 )
 
 
-@settings(max_examples=12, deadline=None)
-@given(queries_of_pairs, st.integers(1, 6))
-def test_balance_is_the_naive_rule(queries: Queries, cap: int) -> None:
-    """Winners, kept, rejected and counts: each as the definition says; every pair ends in one of two places."""
-    pairs, matches = tables(queries)
-    written = balance(pairs, matches, cap)
-    expected = naive(matches, cap)
-    keys = {key for _, key in expected}
-    assert {(row["query_id"], row["key"]) for row in written["winners"].to_pylist()} == expected
-    assert written["kept"].column("key").to_pylist() == sorted_keys(pairs, keys)
-    assert set(written["rejects"].column("key").to_pylist()) == set(pairs.column("key").to_pylist()) - keys
-    for row in written["counts"].to_pylist():
-        own = [each["key"] for each in matches.to_pylist() if each["query_id"] == row["query_id"]]
-        assert (row["num_before"], row["num_after"]) == (len(own), len(keys.intersection(own)))
-        assert row["num_after"] >= min(cap, row["num_before"])
+@settings(max_examples=5, deadline=None)
+@given(queries_of_pairs, st.integers(1, 6), st.sampled_from([CAP, PROBABILITY]), st.sampled_from([0, 60, 63]))
+def test_balance_is_the_naive_rule(queries: Queries, cap: int, mode: str, shift: int) -> None:
+    """Kept, rejected and counts: each as the definition says, ranks tied or not; every pair ends in one place."""
+    with tempfile.TemporaryDirectory() as folder:
+        pairs = write_run(Path(folder), queries, 2, shift)
+        written = balance(Path(folder), Balance(cap=cap, mode=mode), 2)
+    stays = naive(pairs.to_pylist(), cap, mode)
+    expected = pairs.filter(pa.array([key in stays for key in pairs["key"].to_pylist()])).sort_by("key")
+    assert written["kept"].equals(expected)
+    rejects = written["rejects"].to_pylist()
+    assert {row["key"] for row in rejects} == set(pairs["key"].to_pylist()) - stays
+    assert {row["reason"] for row in rejects} <= {"over_cap" if mode == CAP else "not_drawn"}
+    counts = written["counts"].sort_by("query_id").to_pylist()
+    assert [(row["query_id"], row["term"]) for row in counts] == [(i, f"term {i}") for i in range(NUM_TERMS)]
+    for row in counts:
+        own = [pair["key"] for pair in pairs.to_pylist() if row["query_id"] in pair["query_ids"]]
+        assert (row["num_before"], row["num_after"]) == (len(own), len(stays.intersection(own)))
+    found = statistics(written["counts"], written["histogram"], cap)
+    assert found.num_matches_before == sum(map(len, queries))
+    assert found.mean_matches_before == pytest.approx(sum(map(len, queries)) / len(queries))
 
 
-def sorted_keys(pairs: pa.Table, keys: set[str]) -> list[str]:
-    rows = pairs.sort_by([("bucket", "ascending"), ("key", "ascending")]).column("key").to_pylist()
-    return [key for key in rows if key in keys]
+@pytest.mark.parametrize("mode", [CAP, PROBABILITY])
+def test_neither_the_number_of_parts_nor_the_oversampling_s_form_matters(tmp_path: Path, mode: str) -> None:
+    """One bucket or five; a cap of 10, or of 4 taken 2.5 times: the same rows."""
+    queries = [[0, *([1 + number % 7] if number % 3 else [])] for number in range(300)]
+    found = []
+    for num_buckets, stage in ((1, Balance(10, mode)), (5, Balance(10, mode)), (2, Balance(4, mode, 2.5))):
+        root = tmp_path / str(num_buckets)
+        write_run(root, queries, num_buckets, 0)
+        written = balance(root, stage, num_buckets)
+        counts = written["counts"].drop_columns("query_bucket").sort_by("query_id")
+        found.append((written["kept"].drop_columns("bucket"), written["rejects"]["key"], counts))
+    assert found[0] == found[1] == found[2]
+    assert 0 < found[0][0].num_rows < 300
 
 
-@settings(max_examples=6, deadline=None)
-@given(queries_of_pairs, st.integers(1, 5), st.randoms(use_true_random=False))
-def test_a_smaller_cap_keeps_a_subset_in_any_order(queries: Queries, cap: int, random: Any) -> None:
-    """Monotone in the cap; the order of the rows does not matter."""
-    pairs, matches = tables(queries)
-    order = list(range(matches.num_rows))
-    random.shuffle(order)
-    smaller = balance(pairs, matches.take(order), cap)["kept"]
-    larger = balance(pairs, matches, cap + 1)["kept"]
-    assert smaller.equals(balance(pairs, matches, cap)["kept"])
-    assert set(smaller.column("key").to_pylist()) <= set(larger.column("key").to_pylist())
+def test_a_skewed_query_sends_no_partition_its_matches(tmp_path: Path) -> None:
+    """All of 4,000 pairs match query 0, and no table between the passes over the pairs has more rows for it than its
+    cells and the pairs of one cell."""
+    write_run(tmp_path, [[0, *([3] if number % 50 == 0 else [])] for number in range(4_000)], 3, 0)
+    written = balance(tmp_path, Balance(cap=500), 3)
+    assert written["kept"].num_rows >= 500
+    sizes = {
+        table: read_parts(tmp_path, f"balance/{table}").num_rows
+        for table in (
+            "before",
+            "heads/kept",
+            "ranks/kept",
+            "cells",
+            "borders/kept",
+            "border_pairs/kept",
+            "cutoffs/kept",
+        )
+    }
+    assert max(sizes.values()) <= 3 * 128, sizes
+    assert sizes["border_pairs/kept"] < 40  # 500 / 64 are expected
 
 
-@settings(max_examples=4, deadline=None)
-@given(queries_of_pairs, st.integers(1, 4))
-def test_buckets_give_the_same_rows_as_all_at_once(queries: Queries, cap: int) -> None:
-    """Each step may see one bucket after another, as executors do to bound memory."""
-    pairs, matches = tables(queries)
-    winners = run_sql(choose_winners("balance", cap), matches=matches)
-    given = {"matches": matches, "pairs": pairs, "winners": winners, "before": matches, "after": matches}
-    for stage in (choose_winners("balance", cap), KEEP, REJECT, KEEP_MATCHES, COUNT):
-        sources = {name: given[name] for name in stage.reads}
-        assert in_buckets(stage, sources).equals(run_sql(stage, **sources))
+def test_pairs_without_a_head_are_not_read(tmp_path: Path) -> None:
+    """Where no query is over the cap, the passes that look for cutoffs end before the first batch."""
+    write_run(tmp_path, [[0], [1]], 1, 0)
+    balance(tmp_path, Balance(cap=2), 1)
+
+    def refuse() -> Any:
+        raise AssertionError("read a batch")
+        yield
+
+    class Here:
+        root, index = str(tmp_path), 0
+
+    assert list(CountRanks("balance", 2, 1)(refuse(), Here())) == []  # type: ignore[arg-type]
 
 
-def in_buckets(stage: SqlStage, sources: dict[str, pa.Table]) -> pa.Table:
-    parts = []
-    for bucket in range(3):
-        views = {name: pick(table, stage.reads[name].bucket, bucket) for name, table in sources.items()}
-        parts.append(run_sql(stage, **views))
-    return pa.concat_tables(parts)
-
-
-def pick(table: pa.Table, column: str | None, bucket: int) -> pa.Table:
-    assert column is not None
-    return table.filter(pa.array([value == bucket for value in table.column(column).to_pylist()], pa.bool_()))
-
-
-@pytest.mark.parametrize(
-    ("cap", "oversample", "expected"), [(20_000, 1.1, 22_000), (50, 1.0, 50), (3, 1.5, 5), (10, 1.25, 13)]
-)
-def test_effective_cap(cap: int, oversample: float, expected: int) -> None:
-    """Decimal, rounded up: 20,000 x 1.1 is 22,000."""
-    assert effective_cap(cap, oversample) == expected
-
-
-def test_the_section_caps_with_oversampling() -> None:
-    """The number in the SQL is cap x oversample."""
-    winners = Balance(cap=10, oversample=1.5).steps(RunSettings())[0].stage
-    assert isinstance(winners, SqlStage)
-    assert winners.parameters == {"cap": 15}
+def test_pack_takes_cap_and_mode_of_balance_unless_it_has_its_own() -> None:
+    """`0` and `same` mean balance's; oversampling is not for pack."""
+    balance = Balance(cap=7, mode=PROBABILITY, oversample=2.0)
+    assert Pack().after(balance) == Pack(cap=7, mode=PROBABILITY)
+    assert Pack(cap=3, mode=CAP).after(balance) == Pack(cap=3, mode=CAP)
