@@ -71,7 +71,7 @@ def uniform_ranks(salt: str, keys: Any) -> npt.NDArray[np.int64]:
     salted = np.empty((len(digits), width), np.uint8)
     salted[:, : len(prefix)] = prefix
     salted[:, len(prefix) :] = digits
-    digests = _digests(memoryview(salted.reshape(-1)), range(0, width * len(digits) + 1, width))
+    digests = _digests(salted.reshape(-1).data, range(0, width * len(digits) + 1, width))
     return (_big_endian(digests[:, :8])[:, 0] >> np.uint64(1)).astype(np.int64)
 
 

@@ -30,7 +30,7 @@ where it does anything); a direction override also shows a text as another than 
 non-joiner stay: emoji and several scripts are spelt with them.
 """
 _INVISIBLE = str.maketrans("", "", INVISIBLE)
-_CONTROL = {code: " " for code in (*range(0x20), *range(0x7F, 0xA0))}
+_CONTROL = dict.fromkeys((*range(32), *range(127, 160)), " ")
 
 
 def valid_text(text: str) -> str:
@@ -67,17 +67,19 @@ def _decode_reference(match: re.Match[str]) -> str:
     return html.unescape(f"{mark}{digits or 0};") if len(digits) <= _MAX_DIGITS else "\ufffd"
 
 
+def image_address(url: str, base: str) -> str:
+    """Return the address of an image made absolute; empty when it names but the page, as "" and "#top" do."""
+    return resolve(url, base) if url.strip()[:1] not in ("", "#") else ""
+
+
 def resolve(url: str, base: str) -> str:
     """Return `url` made absolute against `base`, without its fragment; unchanged when it cannot be parsed.
 
-    Empty for an address that names nothing but the page: an empty one, or a fragment. What is longer than
-    MAX_URL_CHARACTERS is not resolved, and nothing is resolved against such a base.
+    What is longer than MAX_URL_CHARACTERS is not resolved, and nothing is resolved against such a base.
     """
     stripped = url.strip().translate(_URL_BREAKS)
     if len(stripped) > MAX_URL_CHARACTERS or is_data(stripped) or _ALREADY_ABSOLUTE.fullmatch(stripped):
         return stripped
-    if stripped[:1] in ("", "#"):
-        return ""
     try:
         return urldefrag(urljoin(base if len(base) <= MAX_URL_CHARACTERS else "", stripped)).url
     except ValueError:

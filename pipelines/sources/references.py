@@ -1,0 +1,80 @@
+"""Character references of many texts: pipelines.sources.links.unescape_attribute for columns.
+
+Texts are ragged: `text` is uint8, valid UTF-8, and row i is text[offsets[i]:offsets[i+1]].
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from html.entities import html5
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pipelines.sources.links import unescape_attribute
+from pipelines.sources.reference_kernels import (
+    FNV_OFFSET,
+    FNV_PRIME,
+    I32,
+    I64,
+    MAX_NAME_BYTES,
+    NOTHING,
+    NUM_CODES,
+    U8,
+    Names,
+    decode_references,
+)
+
+_MAX_GROWTH = 2
+"""Of a text: "&nGt;" has 5 bytes, and what it stands for has 6; of a number, the reference is never the shorter."""
+_NUM_SLOTS = 1 << 13  # 2,231 names: most are found at their first place
+
+
+def unescape_attributes(text: U8, offsets: I64) -> tuple[U8, I64]:
+    """Return each text with its character references decoded as a browser does inside an attribute."""
+    first, last = int(offsets[0]), int(offsets[-1])
+    out = np.empty(_MAX_GROWTH * (last - first), np.uint8)
+    ends = np.empty(len(offsets), np.int64)
+    decode_references(frozen(text), frozen(offsets), *_names(), _codes(), out, ends)
+    return out[: ends[-1]], ends
+
+
+def frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return a read-only view: a kernel is compiled once for such arrays and once for others."""
+    view = np.ascontiguousarray(array).view()
+    view.flags.writeable = False
+    return view
+
+
+@lru_cache(maxsize=1)
+def _names() -> Names:
+    names, values = [name.encode() for name in html5], [value.encode() for value in html5.values()]
+    assert max(map(len, names)) <= MAX_NAME_BYTES
+    assert all(len(value) <= _MAX_GROWTH * (len(name) + 1) for name, value in zip(names, values, strict=True))
+    slots = np.zeros(_NUM_SLOTS, np.int32)
+    for number, name in enumerate(names):
+        slot = _fnv(name) % _NUM_SLOTS
+        while slots[slot]:
+            slot = (slot + 1) % _NUM_SLOTS
+        slots[slot] = number + 1
+    return Names(*map(frozen, (slots, *_joined(names), *_joined(values))))
+
+
+def _fnv(name: bytes) -> int:
+    state = FNV_OFFSET
+    for byte in name:
+        state = (state ^ byte) * FNV_PRIME % (1 << 64)
+    return state
+
+
+def _joined(pieces: list[bytes]) -> tuple[U8, I64]:
+    offsets = np.cumsum([0, *map(len, pieces)], dtype=np.int64)
+    return np.frombuffer(b"".join(pieces), np.uint8), offsets
+
+
+@lru_cache(maxsize=1)
+def _codes() -> I32:
+    """Return which character each small number stands for: those of Windows-1252, and none for control characters."""
+    texts = [unescape_attribute(f"&#{code};") for code in range(NUM_CODES)]
+    return frozen(np.array([ord(text) if text else NOTHING for text in texts], np.int32))
