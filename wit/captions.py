@@ -1,35 +1,91 @@
-"""What a caption is not: the patterns of file names, markup and boilerplate, and the language of short texts.
+"""What a caption is not: file names, dates, ids, markup, boilerplate, repeated words; each rule is a pure function.
 
-Precision comes before recall: a rule that is in doubt lets a caption pass, for the queries select again.
+Precision comes before recall: a rule that is in doubt lets a caption pass, for the queries select again. Every rule
+takes time linear in the caption's length.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
 
-from wit.text import normalise
+from wit.languages import foreign_language
+from wit.phrases import NUMBERED, PHRASES
+from wit.text import POSSESSIVE, normalise
 
-_EXTENSION = r"(?:\.(?:jpe?g|jpe|jfif|png|gif|webp|bmp|tiff?|svg|avif|heic|ico|psd|pdf))"
-_CAMERA = (
-    r"(?:IMG|DSC|DSCN|DSCF|DSC_|_?MG|_DSC|PICT|CIMG|IMGP|IMAG|SAM|GOPR|DJI|PXL|MVI|VID|P|WP|KIMG|HPIM|SNV|SDC"
-    r"|Screenshot|Screen Shot|Screen Capture|WhatsApp Image|Scan|Capture|Picture|Image|Photo|Foto|Untitled)"
+REASONS = {
+    "no_letters": "no letter of any script",
+    "too_short": "fewer than `min_words` words or `min_chars` characters",
+    "too_long": "more than `max_chars` characters",
+    "camera_name": "the name that a camera, phone or screenshot tool gave a file: IMG_1234, Screenshot 2020-05-01",
+    "date": "a date or time and nothing else",
+    "file_name": "the name of a file, an address or a slug: red-car-0042.jpg",
+    "id": "an id and nothing else: a hexadecimal number, a stock code, ISBN 9780415662826",
+    "markup": "tags, BBCode or what is left of a template",
+    "boilerplate": "a phrase of the page's machinery: click here, image 3",
+    "repetition": "the same words over and over",
+    "language": "surely in a language other than `languages`",
+}
+"""In the order in which they are judged: a caption is rejected for the first that fits."""
+
+_EXTENSION = r"\.(?:jpe?g|jpe|jfif|png|gif|webp|bmp|tiff?|svg|avif|heic|ico|psd|pdf)"
+_LONGEST_NAME = 1000  # characters; longer than file systems allow
+
+_COUNTER = r"\d{3,}+(?:[-_ .:]?(?:\d++|at|AM|PM|WA\d++|[a-z](?![a-z])|copy|edit(?:ed)?|\(\d++\)))*+"
+_CAMERA_NAMES = tuple(
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        # Cameras count with four digits (DCF, JEITA CP-3461: four free characters, then 0001 to 9999), phones with more.
+        rf"(?:IMG|DSC[NF]?|_?MG|_DSC|PICT|CIMG|IMGP|IMAG|GOPR|DJI|PXL|MVI|KIMG|HPIM|SNV|SDC)[-_ ]?\(?{_COUNTER}(?:{_EXTENSION})?",
+        rf"(?:SAM|VID|WP|P)[-_]?(?=\d{{4}}|\d{{3}} \d{{4}}){_COUNTER}(?:{_EXTENSION})?",
+        rf"(?:Screenshot|Screen Shot|Screen Capture|WhatsApp Image|Scan|Capture|Picture|Image|Photo|Foto|Untitled)"
+        rf"[-_ ]?\(?{_COUNTER}(?:{_EXTENSION})?",
+    )
 )
+
+_SMALL_WORDS = r"of|the|in|on|at|to|a|an|and|or|n|by|for|de|du|da|di|la|le|les|el|en|sur|sous|upon|me|it|up|t|s|go|not|is"
 _FILE_NAMES = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
-        rf"\S+{_EXTENSION}(?:\?\S*)?",  # any one word with an image's extension
-        rf"{_CAMERA}[-_ ]?\(?\d{{3,}}(?:[-_ .:]?(?:\d+|at|AM|PM|WA\d+|[a-z]|copy|edit(?:ed)?|\(\d+\)))*{_EXTENSION}?",
         r"(?:https?://|www\.)\S+",
-        r"(?=\S*\d)(?=\S*[a-f])[0-9a-f]{12,}",  # hexadecimal ids: digits and letters in one run
-        r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}",
-        r"[\w.()%+-]*\d{8,}[\w.()%+-]*",  # a word with a long run of digits: dates with times, ids
-        r"[\w.()%+-]*[A-Za-z0-9]_+[A-Za-z0-9][\w.()%+-]*",  # snake_case
-        r"(?=.*\d{3})[A-Za-z0-9]+(?:-[A-Za-z0-9]+){2,}",  # a slug with a number of at least three digits
-        r"[A-Za-z0-9]+(?:-[A-Za-z0-9]+){4,}",  # a slug longer than "state-of-the-art"
+        r"(?=.*\d{3})[A-Z0-9]+(?:-[A-Z0-9]+){2,}",  # a slug with a number of at least three digits
+        r"[A-Z0-9]+(?:-[A-Z0-9]+){4,}",  # a slug longer than "state-of-the-art"
+        rf"(?!.*\b(?:{_SMALL_WORDS})\b)[A-Z0-9]+(?:-[A-Z0-9]+){{3}}",  # without its small words, of four parts
+        r"(?-i:[a-z]{4,}-[a-z]{4,}-[a-z]{4,})",  # three long words, all in small letters
     )
 )
 """Each must fit the whole caption."""
-_LONGEST_NAME = 1000  # longer than file systems allow; the patterns' time grows with the square
+_ENDS_AS_FILE = re.compile(rf"(?<=[\w)\]%-]){_EXTENSION}(?:\?\S{{0,1000}})?", re.IGNORECASE)
+_ONE_NAME = re.compile(r"[\w.()%+-]*")
+_JOINT = re.compile(r"[A-Za-z0-9]_+(?=[A-Za-z0-9])")
+
+_IDS = tuple(
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        r"(?=\S*\d)(?=\S*[a-f])[0-9a-f]{12,}",  # digits and letters in one run
+        r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}",
+        r"(?:SKU|ISBN(?:-1[03])?|ASIN|EAN|UPC|GTIN|MPN)[ #:.]*(?=\S*\d)[\w./-]+",
+        r"(?:item|product|article|art|model|part|stock|order|catalog(?:ue)?|cat|ref(?:erence)?|lot|listing|property|photo"
+        r"|image|picture|file|post)?[ -]?(?:id|no|nr|number|code|#)[ .:#]*(?=\S*\d{3})[\w./-]+",
+        r"[\w.()%+/#-]*\d{8,}[\w.()%+/#-]*",  # a word with a long run of digits
+    )
+)
+_CODES = re.compile(r"(?=.{0,30}[A-Z])(?:(?=[^ ]*\d)[A-Z0-9][A-Z0-9./_#-]{0,29} ?){1,4}")
+_MIN_CODE_DIGITS = 8  # "A320 B737" is a pair of aircraft; "8R0941597C 8R0-941-597-C" no picture
+
+_MONTHS = "january february march april may june july august september october november december".split()
+_MONTH_WORDS = frozenset(_MONTHS) | {month[:3] for month in _MONTHS} | {"sept"}
+_DAYS = "monday tuesday wednesday thursday friday saturday sunday".split()
+_DAY_WORDS = frozenset(_DAYS) | {day[:3] for day in _DAYS} | {"tues", "thur", "thurs"}
+_DATE_LABELS = frozenset("date posted published updated taken uploaded added created modified".split())
+_CLOCK_WORDS = frozenset("am pm".split())
+_DATE_FILLERS = frozenset("the of on at in by to and from until till through utc gmt est edt pst pdt cet cest bst z last".split())
+_DATE_WORDS = _MONTH_WORDS | _DAY_WORDS | _DATE_LABELS | _CLOCK_WORDS | _DATE_FILLERS
+_DATE_NUMBER = re.compile(
+    r"[0-5]?\d(?:st|nd|rd|th|am|pm|h|t[0-2]?\d)?|1\d{3}|20\d\d|(?:19|20)\d{6}(?:t\d{6}z?|\d{6})?|[0-2]?\dh[0-5]\d|[0-5]\dz"
+)
+_MAX_DATE_WORDS = 16  # twice "Saturday, 12 March 2016 at 10:30:00 AM"
 
 _TAGS = (
     "a|abbr|article|b|big|blockquote|body|br|button|center|cite|code|dd|del|div|dl|dt|em|embed|figure|figcaption|font"
@@ -46,43 +102,11 @@ _MARKUP = tuple(
         r"%\([a-z_]+\)s|\[\[[^\[\]]{0,300}\]\]",
     )
 )
-"""Each may stand anywhere. Tags are named, so that "I <3 you" and "<Artist>" are no markup."""
+"""Each may stand anywhere, and reads no opening sign twice. Tags are named: "I <3 you" and "<Artist>" are no markup."""
 
-_PHRASES = frozenset(
-    normalise(phrase)
-    for phrase in (
-        "click here", "click here for more", "click here to enlarge", "click here for larger image",
-        "click to enlarge", "click to enlarge image", "click image to enlarge", "click on image to enlarge",
-        "click to view", "click to zoom", "click for larger image", "click for more information",
-        "click to expand", "click to see more", "enlarge image", "view larger image", "view full size",
-        "view full size image", "larger image", "full size image", "see more", "read more", "learn more",
-        "find out more", "show more", "load more", "more info", "more information", "view more", "view all",
-        "shop now", "buy now", "add to cart", "add to wishlist", "add to basket", "sign up", "sign in", "log in",
-        "subscribe now", "download now", "share this", "share on facebook", "share on twitter",
-        "share on pinterest", "pin it", "tweet this", "follow us", "follow us on twitter", "follow us on facebook",
-        "follow us on instagram", "like us on facebook", "find us on facebook", "contact us", "about us",
-        "home page", "back to top", "go to top", "previous page", "next page", "previous image", "next image",
-        "main image", "main menu", "open menu", "close menu", "site logo", "company logo", "website logo",
-        "header logo", "footer logo", "logo image", "header image", "banner image", "background image",
-        "featured image", "thumbnail image", "profile picture", "profile photo", "profile image", "user avatar",
-        "avatar image", "image placeholder", "placeholder image", "image not available", "image not found",
-        "image unavailable", "image coming soon", "photo coming soon", "no image", "no image available",
-        "no photo", "no photo available", "no picture available", "product image", "product photo",
-        "product thumbnail", "blog image", "post image", "article image", "image loading", "loading image",
-        "lazy image", "default image", "sample image", "your image", "image description", "image alt text",
-        "alt text", "image title", "image may contain", "photo credit", "stock photo", "stock image",
-        "open in new window", "opens in new window", "opens in a new tab", "skip to content", "facebook icon",
-        "twitter icon", "instagram icon", "youtube icon", "linkedin icon", "pinterest icon", "search icon",
-        "menu icon", "play button", "close button", "arrow icon", "all rights reserved", "powered by wordpress",
-        "advertisement banner",
-    )
-)  # fmt: skip
-_NUMBERED = re.compile(
-    r"(?:image|img|photo|picture|pic|slide|figure|fig|thumbnail|thumb|banner|logo|icon|page|screenshot|gallery image"
-    r"|product image|untitled)(?: number| no)?(?: \d+)+(?: of \d+)?"
-)
-
-_MIN_PERCENT = 85  # of a text that is in one language; below it CLD2 is often misled by names
+_MIN_WORDS_REPEATED = 8  # "New York, New York" is a city; twelve words of which six are new say nothing
+_LONG_TEXT_WORDS = 40  # from here on good texts use words again, too
+_RUN_OF_ONE_WORD = 4  # the same word that often in a row
 
 
 def has_letters(caption: str) -> bool:
@@ -90,9 +114,49 @@ def has_letters(caption: str) -> bool:
     return any(map(str.isalpha, caption))
 
 
+def is_camera_name(caption: str) -> bool:
+    """Return whether the whole caption is a name that a camera, phone or screenshot tool gives its files."""
+    return len(caption) <= _LONGEST_NAME and any(pattern.fullmatch(caption) for pattern in _CAMERA_NAMES)
+
+
+def is_date(words: str) -> bool:
+    """Return whether a caption, given in its normal form, is one date or time, or two: posted on 5 May 2019, 10:30 PM.
+
+    Every word belongs to a date, and there is a number beside a month's name, or two beside a weekday, a label, am or
+    pm. A year alone, a weekday alone and "May Day" are none.
+    """
+    found = words.split(maxsplit=_MAX_DATE_WORDS)
+    if len(found) > _MAX_DATE_WORDS:
+        return False
+    numbers = sum(map(bool, map(_DATE_NUMBER.fullmatch, found)))
+    if numbers == 0 or not all(word in _DATE_WORDS or _DATE_NUMBER.fullmatch(word) for word in found):
+        return False
+    if not _MONTH_WORDS.isdisjoint(found):
+        return True
+    is_clock = any(word.endswith(("am", "pm")) for word in found)
+    return numbers >= 2 and (is_clock or not (_DAY_WORDS | _DATE_LABELS).isdisjoint(found))
+
+
 def is_file_name(caption: str) -> bool:
-    """Return whether the whole caption is a file's name, an address or an id: IMG_1234.jpg, 4f2a…, red-car-0042."""
-    return len(caption) <= _LONGEST_NAME and any(pattern.fullmatch(caption) for pattern in _FILE_NAMES)
+    """Return whether the whole caption is a file's name, an address or a slug: red-car.jpg, a_red_car, red-car-0042."""
+    if len(caption) > _LONGEST_NAME:
+        return False
+    if any(pattern.fullmatch(caption) for pattern in _FILE_NAMES):
+        return True
+    joints = len(_JOINT.findall(caption)) if "_" in caption else 0
+    if joints and (_ONE_NAME.fullmatch(caption) or 1 < joints >= caption.count(" ")):
+        return True
+    end = max(caption.rfind("."), 0) if "?" not in caption else max(caption.rfind(".", 0, caption.index("?")), 0)
+    return _ENDS_AS_FILE.fullmatch(caption, end) is not None
+
+
+def is_id(caption: str) -> bool:
+    """Return whether the whole caption is an id: hexadecimal, a labelled number, or codes alone."""
+    if len(caption) > _LONGEST_NAME:
+        return False
+    if any(pattern.fullmatch(caption) for pattern in _IDS):
+        return True
+    return sum(map(str.isdigit, caption)) >= _MIN_CODE_DIGITS and _CODES.fullmatch(caption) is not None
 
 
 def has_markup(caption: str) -> bool:
@@ -104,20 +168,65 @@ def has_markup(caption: str) -> bool:
 
 def is_boilerplate(words: str) -> bool:
     """Return whether a caption, given in its normal form, is a phrase of the page's machinery: click here, image 3."""
-    return words in _PHRASES or _NUMBERED.fullmatch(words) is not None
+    return words in PHRASES or NUMBERED.fullmatch(words) is not None
 
 
-def language_of(caption: str) -> str | None:
-    """Return the language (ISO 639) that CLD2 is sure a caption is in, or None when it is not sure.
+def is_repetitive(words: str) -> bool:
+    """Return whether a caption, given in its normal form, says the same words over and over.
 
-    Of 9,189 alt texts of LAION-400M of four words and more (nearly all English), it calls 15 surely foreign: 6 of them
-    wrongly, by names. At their most likely language py3langid calls 2,608 foreign, fastText's lid.176.ftz 948.
+    So it is when one word stands four times in a row, or when of eight words and more at most half are distinct; of
+    more than forty at most 45 %, since long texts use their words again. Possessives do not count.
     """
-    import pycld2
+    found = [word for word in words.split() if word != POSSESSIVE]
+    distinct = len(set(found))
+    if len(found) >= _MIN_WORDS_REPEATED and distinct * 20 <= len(found) * (10 if len(found) <= _LONG_TEXT_WORDS else 9):
+        return True
+    run = 0
+    for word, after in zip(found, found[1:], strict=False):
+        run = run + 1 if word == after else 0
+        if run >= _RUN_OF_ONE_WORD - 1:
+            return True
+    return False
 
-    try:
-        is_reliable, _, ranked = pycld2.detect(caption)
-    except pycld2.error:  # characters that are not for interchange
-        return None
-    _, code, percent, _ = ranked[0]
-    return str(code) if is_reliable and code != "un" and percent >= _MIN_PERCENT else None
+
+OF_CAPTION: dict[str, Callable[[str], bool]] = {
+    "camera_name": is_camera_name,
+    "file_name": is_file_name,
+    "id": is_id,
+    "markup": has_markup,
+}
+"""Rules that read the caption as it is."""
+OF_WORDS: dict[str, Callable[[str], bool]] = {
+    "date": is_date,
+    "boilerplate": is_boilerplate,
+    "repetition": is_repetitive,
+}
+"""Rules that read the caption's normal form (`wit.text.normalise`)."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Which captions say something of a picture: the reference that a faster filter must equal."""
+
+    min_words: int = 2
+    min_chars: int = 5
+    max_chars: int = 1000
+    languages: tuple[str, ...] = ("en",)
+    skip: tuple[str, ...] = ()
+
+    def judge(self, caption: str) -> str | None:
+        """Return the first of `REASONS` that fits and is not skipped; None: the caption stays."""
+        words = normalise(caption)
+        return next((name for name in REASONS if name not in self.skip and self.fits(name, caption, words)), None)
+
+    def fits(self, reason: str, caption: str, words: str) -> bool:
+        """Return whether one of `REASONS` fits a caption, whose normal form is `words`."""
+        if reason == "no_letters":
+            return not has_letters(caption)
+        if reason == "too_short":
+            return len(words.split()) < self.min_words or len(caption) < self.min_chars
+        if reason == "too_long":
+            return len(caption) > self.max_chars
+        if reason == "language":
+            return foreign_language(caption, words, self.languages) is not None
+        return OF_CAPTION[reason](caption) if reason in OF_CAPTION else OF_WORDS[reason](words)
