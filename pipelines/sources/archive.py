@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from typing import Any
 
 from fastwarc.warc import ArchiveIterator
 
-from pipelines.sources.source import MALFORMED_RECORD, UNREADABLE_ARCHIVE, Fault, Link
+from pipelines.sources.source import MALFORMED_RECORD, UNREADABLE_ARCHIVE, Fault
 from wit.storage import is_remote, local_path, open_input
 
 _ARC = b"filedesc://"  # how the format before WARC begins
@@ -46,27 +46,6 @@ def records(url: str) -> Iterator[Any | Fault]:
             yield Fault(UNREADABLE_ARCHIVE, f"the file ends inside the header at byte {headless}", None)
         elif not num_records and (wrong := _what_else(url)):
             yield Fault(UNREADABLE_ARCHIVE, wrong, None)
-
-
-def findings(url: str, look: Callable[[Any], tuple[Iterable[Link | Fault], bool]]) -> Iterator[Link | Fault]:
-    """Yield what `look` finds in each record, in order; a Fault ends an archive that breaks off.
-
-    `look` returns what a record holds and whether it is all there, and raises OSError when the stream is broken.
-    """
-    for record in records(url):
-        if isinstance(record, Fault):
-            yield record
-            continue
-        offset = record.stream_pos
-        try:
-            found, is_whole = look(record)
-        except OSError as error:
-            yield Fault(UNREADABLE_ARCHIVE, f"at byte {offset}: {error}", None)
-            return
-        if not is_whole:
-            yield Fault(UNREADABLE_ARCHIVE, f"the file ends inside the record at byte {offset}", None)
-            return
-        yield from found
 
 
 def read_body(record: Any, limit_bytes: int) -> bytes | None:
