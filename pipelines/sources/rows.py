@@ -117,7 +117,7 @@ def parquet_rows(url: str, choose: Choose, start: int, stop: int) -> Iterator[Ro
     with open_parquet(url, names) as file:
         groups, position = _groups(file.metadata, start, stop)
         try:
-            for batch in file.iter_batches(_BATCH_ROWS, row_groups=groups, columns=names):
+            for batch in file.iter_batches(_BATCH_ROWS, row_groups=groups, columns=names, use_threads=False):
                 begin = max(start - position, 0)
                 wanted = batch.select(names).slice(begin, max(stop - position - begin, 0))
                 yield from _small_rows(wanted, columns, position + begin)

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import IO, Any
 
 import numpy as np
@@ -55,6 +56,13 @@ class _Lines:
         from pipelines.sources.delimited_kernels import VERBATIM
 
         return self.kinds <= VERBATIM
+
+    def texts(self) -> Iterator[bytes]:
+        """Yield the first value of each row."""
+        spans = self.spans[:, 0]
+        begin = int(spans[0, 0])
+        data = self.window[begin : int(spans[-1, 1])].tobytes()
+        return (data[start:stop] for start, stop in (spans - begin).tolist())
 
 
 class _BrokenStream(Exception):
@@ -136,17 +144,36 @@ def json_rows(url: str, compression: str | None, choose: Choose) -> Iterator[Row
         try:
             head = next(blocks, b"").removeprefix(_UTF8_MARK)
             for lines in _scan(head, blocks, _JSON_LINES, 1, [0]):
-                data = memoryview(lines.window)
                 good = lines.is_good()
-                collected = JsonRows(columns)
-                for row, (begin, end) in enumerate(lines.spans[:, 0].tolist()):
-                    if good[row]:
-                        collected.add(first + row, data[begin:end], choose)
-                columns = collected.columns
-                yield collected.rows(_faults(lines, first, 1))
+                found = _plain_objects(lines, columns, first) if columns and good.all() else None
+                if found is None:
+                    found = _any_objects(lines, columns, first, choose)
+                    columns = found.columns
+                yield found
                 first += len(good)
         except _BrokenStream as error:
             yield Fault(UNREADABLE_ARCHIVE, str(error), None)
+
+
+def _plain_objects(lines: _Lines, columns: Columns, first: int) -> Rows | None:
+    """Return the rows of lines that are all objects with all columns and one caption each; None when some are not."""
+    pick = itemgetter(*(name for name in columns if name is not None))
+    try:
+        found = [pick(orjson.loads(data)) for data in lines.texts()]
+        texts = tuple(pa.array(column, pa.large_string()).fill_null("") for column in zip(*found, strict=True))
+    except (orjson.JSONDecodeError, KeyError, TypeError, pa.ArrowException):
+        return None
+    return Rows(np.arange(first, first + len(found)), texts, columns)
+
+
+def _any_objects(lines: _Lines, columns: Columns | None, first: int, choose: Choose) -> Rows:
+    """Return the rows of lines of any kind, and a fault for each that has none."""
+    good = lines.is_good()
+    collected = JsonRows(columns)
+    for row, data in enumerate(lines.texts()):
+        if good[row]:
+            collected.add(first + row, data, choose)
+    return collected.rows(_faults(lines, first, 1))
 
 
 class JsonRows:
