@@ -16,6 +16,10 @@ import pytest
 
 from pipelines.executors import Executor
 from pipelines.executors.parts import part_name, write_rows
+from pipelines.stages.balance import Balance
+from pipelines.stages.verb import RunSettings
+from tests.matched import write_matched
+from tests.support import run_steps
 from wit.errors import InputError, StageError
 from wit.schema import REJECTS
 from wit.stage import Output, Part, SqlStage, Step, View
@@ -160,6 +164,24 @@ class ExecutorSuite:
         executor.map(Step(KeepEven(), {"numbers": "numbers"}, "even"), lambda _: None)
         executor.sql(Step(BEST, {"numbers": "even/kept", "names": "names"}, "best"), lambda _: None)
         assert hash_folder(root) == self.reference(root)
+
+    def test_balance_writes_the_bytes_of_its_parts_done_one_by_one(self, executor: Executor, root: Path) -> None:
+        """The chain of SQL, maps, plans and lists that is hardest on an executor gives the same tables on each."""
+        twin = root.parent / "twin"
+        queries = [[0, *([1 + number % 7] if number % 3 else [])] for number in range(200)]
+        steps = Balance(cap=11).steps(RunSettings(num_buckets=NUM_BUCKETS))
+        for folder in (root, twin):
+            write_matched(folder, queries, NUM_BUCKETS, shift=0)
+        run_steps(steps, twin, NUM_BUCKETS)
+        for step in steps:
+            if isinstance(step.stage, SqlStage):
+                executor.sql(step, lambda _: None)
+            elif step.sources:
+                executor.map(step, lambda _: None)
+            else:
+                run_steps([step], root, NUM_BUCKETS)
+        for folder in ("balance", "rejects"):
+            assert hash_folder(root / folder) == hash_folder(twin / folder)
 
     def reference(self, root: Path) -> str:
         """Return the hash of the same tables, written one by one in this process."""

@@ -17,32 +17,9 @@ from pipelines.stages.balance import Balance
 from pipelines.stages.cutoffs import CountRanks
 from pipelines.stages.pack import Pack
 from pipelines.stages.verb import RunSettings
-from tests.support import read_parts, run_steps, write_part
+from tests.matched import NUM_TERMS, Queries, write_matched
+from tests.support import read_parts, run_steps
 from wit.balancing import CAP, PROBABILITY, statistics
-from wit.keys import key_bucket, sample_key, uniform_rank
-from wit.schema import MATCH_COUNTS, MATCHED, TERMS
-
-NUM_TERMS = 9  # of which no pair matches 7 and 8
-Queries = list[list[int]]  # of each pair, which it matches
-
-
-def write_run(root: Path, queries: Queries, num_buckets: int, shift: int) -> pa.Table:
-    """The tables that match leaves; return all pairs. A `shift` of the ranks by up to 63 bits makes ties."""
-    pairs: list[dict[str, Any]] = []
-    for number, ids in enumerate(queries):
-        key = sample_key("http://u/", str(number))
-        common = {"key": key, "bucket": key_bucket(key, num_buckets), "rank": uniform_rank("wit", key) >> shift}
-        provenance = {"page_url": None, "archive": "a", "offset": number, "attribute": "img@alt", "num_occurrences": 1}
-        pairs.append({**common, "url": "http://u/", "caption": str(number), **provenance, "query_ids": ids})
-    for bucket in range(num_buckets):
-        mine = sorted((pair for pair in pairs if pair["bucket"] == bucket), key=lambda pair: str(pair["key"]))
-        write_part(root, "match/kept", bucket, pa.Table.from_pylist(mine, schema=MATCHED))
-        counts = sorted(Counter(query for pair in mine for query in pair["query_ids"]).items())
-        rows = [{"query_id": query, "query_bucket": query % num_buckets, "num_pairs": num} for query, num in counts]
-        write_part(root, "match/counts", bucket, pa.Table.from_pylist(rows, schema=MATCH_COUNTS))
-    terms = [{"query_id": i, "query_bucket": i % num_buckets, "term": f"term {i}"} for i in range(NUM_TERMS)]
-    write_part(root, "match/queries", 0, pa.Table.from_pylist(terms, schema=TERMS))
-    return pa.Table.from_pylist(pairs, schema=MATCHED)
 
 
 def naive(pairs: list[dict[str, Any]], cap: int, mode: str) -> set[str]:
@@ -71,7 +48,7 @@ queries_of_pairs = st.lists(
 def test_balance_is_the_naive_rule(queries: Queries, cap: int, mode: str, shift: int) -> None:
     """Kept, rejected and counts: each as the definition says, ranks tied or not; every pair ends in one place."""
     with tempfile.TemporaryDirectory() as folder:
-        pairs = write_run(Path(folder), queries, 2, shift)
+        pairs = write_matched(Path(folder), queries, 2, shift)
         written = balance(Path(folder), Balance(cap=cap, mode=mode), 2)
     stays = naive(pairs.to_pylist(), cap, mode)
     expected = pairs.filter(pa.array([key in stays for key in pairs["key"].to_pylist()])).sort_by("key")
@@ -96,7 +73,7 @@ def test_neither_the_number_of_parts_nor_the_oversampling_s_form_matters(tmp_pat
     found = []
     for num_buckets, stage in ((1, Balance(10, mode)), (5, Balance(10, mode)), (2, Balance(4, mode, 2.5))):
         root = tmp_path / str(num_buckets)
-        write_run(root, queries, num_buckets, 0)
+        write_matched(root, queries, num_buckets, 0)
         written = balance(root, stage, num_buckets)
         counts = written["counts"].drop_columns("query_bucket").sort_by("query_id")
         found.append((written["kept"].drop_columns("bucket"), written["rejects"]["key"], counts))
@@ -107,7 +84,7 @@ def test_neither_the_number_of_parts_nor_the_oversampling_s_form_matters(tmp_pat
 def test_a_skewed_query_sends_no_partition_its_matches(tmp_path: Path) -> None:
     """All of 4,000 pairs match query 0, and no table between the passes over the pairs has more rows for it than its
     cells and the pairs of one cell."""
-    write_run(tmp_path, [[0, *([3] if number % 50 == 0 else [])] for number in range(4_000)], 3, 0)
+    write_matched(tmp_path, [[0, *([3] if number % 50 == 0 else [])] for number in range(4_000)], 3, 0)
     written = balance(tmp_path, Balance(cap=500), 3)
     assert written["kept"].num_rows >= 500
     sizes = {
@@ -128,7 +105,7 @@ def test_a_skewed_query_sends_no_partition_its_matches(tmp_path: Path) -> None:
 
 def test_pairs_without_a_head_are_not_read(tmp_path: Path) -> None:
     """Where no query is over the cap, the passes that look for cutoffs end before the first batch."""
-    write_run(tmp_path, [[0], [1]], 1, 0)
+    write_matched(tmp_path, [[0], [1]], 1, 0)
     balance(tmp_path, Balance(cap=2), 1)
 
     def refuse() -> Any:
