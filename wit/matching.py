@@ -5,32 +5,34 @@ form. `metaclip`: the published rule of MetaCLIP, to the letter: " " + caption +
 each of , . ; : ? ! and the backtick, and tab, newline and carriage return as spaces, holds " " + term + " ",
 case-sensitively. Source: MetaCLIP's substr_matching.py (Xu et al. 2023, algorithm 1).
 
-Both are one search for space-padded strings by an Aho-Corasick automaton, every overlapping occurrence.
+Both are one search. A text is cut at single spaces into fields, and a term matches where its fields stand in a row:
+" " + term + " " stands in " " + text + " " just where that is so, for fields hold no space, empty ones among them.
+Compiled code finds the number of each field and walks a trie of such numbers from every field on.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import ahocorasick_rs
 import numpy as np
 import numpy.typing as npt
 
-from wit.text import normalise
+if TYPE_CHECKING:
+    from wit.matching_kernels import Trie
 
 DEFAULT, METACLIP = "default", "metaclip"
 MODES = (DEFAULT, METACLIP)
 
-_SPACED = str.maketrans({**{mark: f" {mark} " for mark in ",.;:?!`"}, "\t": " ", "\n": " ", "\r": " "})
-_SPACED_MARK = re.compile(r" [,.;:?!`] ")
-_NEVER_IN_TEXT = re.compile(r"[,.;:?!`\t\n\r]")
+_MARKS, _SPACES = ",.;:?!`", "\t\n\r"
+_SPACED_MARK = re.compile(rf" [{_MARKS}] ")
+_NEVER_IN_TEXT = re.compile(rf"[{_MARKS}{_SPACES}]")
+_BLOCK = 1024  # fields that are looked up before terms are sought among them
+_LEAST_ROWS = 1024  # of a table of words: doubled as words come
 
-_SEPARATOR = "\n"  # in no padded caption and no term that can match
-_JOINED_CHARACTERS = 1_000_000
-_MANY_TEXTS = 2_000  # loading takes 0.3 s, once a process, and saves 3 s in a million captions of 60 characters
-
+U8 = npt.NDArray[np.uint8]
+I64 = npt.NDArray[np.int64]
 Integers = npt.NDArray[np.int32]
 
 
@@ -42,95 +44,135 @@ class Matches(NamedTuple):
     query_ids: Integers
     """Index of the term."""
     positions: Integers
-    """First token of the first occurrence: in the normal form, or between the spaces of `metaclip`."""
+    """First token of the first occurrence: in the normal form, or among the fields of `metaclip` that are not empty."""
 
 
 class Matcher:
-    """Finds terms in captions. Terms that cannot match (`unmatchable`) are left out; equal normal forms all match."""
+    """Finds terms in captions. Terms that cannot match (`unmatchable`) do not; equal normal forms all match."""
 
     def __init__(self, terms: Any, mode: str = DEFAULT) -> None:
-        self._padded = _normal_padded if mode == DEFAULT else _metaclip_padded
-        terms = terms if isinstance(terms, list) else terms.to_pylist()
+        """Build the trie; `terms` is a sequence of strings or an Arrow array of them."""
         self.num_terms = len(terms)
-        ids: dict[str, list[int]] = {}
-        out = set(unmatchable(terms, mode))
-        for query_id, term in enumerate(_normal_padded(terms) if mode == DEFAULT else _padded(terms)):
-            if query_id not in out:
-                ids.setdefault(term, []).append(query_id)
-        self._ids = np.array([query_id for group in ids.values() for query_id in group], np.int32)
-        self._num_ids = np.array([len(group) for group in ids.values()], np.int64)
-        self._first_id = np.cumsum(self._num_ids) - self._num_ids
-        self._automaton: Any = ahocorasick_rs.AhoCorasick(list(ids))
+        self._mode = mode
+        text, offsets = _texts(terms, mode)
+        if mode == DEFAULT:
+            text, offsets = _normal(text, offsets)
+        query_ids = np.flatnonzero(np.diff(offsets))  # an empty term would match between any two spaces
+        offsets = np.concatenate([offsets[:1], offsets[1:][query_ids]])
+        self._trie, self._reach = _trie(_padded(text), offsets, query_ids, self.num_terms)
 
     def match(self, captions: Any) -> Matches:
-        """Return every match of every caption.
+        """Return every match of every caption; `captions` is a sequence of strings or an Arrow array of them.
 
-        Captions are searched joined, some at a time: what Python does once a caption costs more than the search.
+        Memory: that of the captions a few times, of their matches, and 30 bytes a term.
         """
-        captions = captions if isinstance(captions, list) else captions.to_pylist()
+        from wit.matching_kernels import search
+
+        text, offsets = _texts(captions, self._mode)
+        text, offsets = (_normal if self._mode == DEFAULT else _spaced)(text, offsets)
+        text = _padded(text)
+        fields = np.empty(_BLOCK + self._reach, np.uint64)
+        repeats = np.empty(2 * self.num_terms + 1, np.int64)
         found: list[Matches] = []
-        first_row = num_characters = 0
-        for row, caption in enumerate(captions):
-            num_characters += len(caption)
-            if num_characters >= _JOINED_CHARACTERS or row == len(captions) - 1:
-                found.append(self._match_joined(self._padded(captions[first_row : row + 1]), first_row))
-                first_row, num_characters = row + 1, 0
-        if not found:
-            return Matches(*(np.empty(0, np.int32) for _ in Matches._fields))
-        return Matches(*(np.concatenate(columns) for columns in zip(*found, strict=True)))
-
-    def _match_joined(self, texts: list[str], first_row: int) -> Matches:
-        joined = _SEPARATOR.join(texts)
-        lengths = np.array([len(text) + 1 for text in texts], np.int64)
-        begins = np.cumsum(lengths) - lengths
-        hits = np.array(self._automaton.find_matches_as_indexes(joined, overlapping=True), np.int64).reshape(-1, 3)
-        patterns, starts = hits[:, 0], hits[:, 1]
-        num_ids = self._num_ids[patterns]
-        places = np.arange(num_ids.sum()) - np.repeat(np.cumsum(num_ids) - num_ids, num_ids)
-        query_ids = self._ids[np.repeat(self._first_id[patterns], num_ids) + places]
-        starts = np.repeat(starts, num_ids)
-        rows = np.searchsorted(begins, starts, "right") - 1
-        order = np.lexsort((starts, query_ids, rows))
-        rows, query_ids, starts = rows[order], query_ids[order], starts[order]
-        is_first = np.ones(len(rows), np.bool_)
-        is_first[1:] = (rows[1:] != rows[:-1]) | (query_ids[1:] != query_ids[:-1])
-        rows, query_ids, starts = rows[is_first], query_ids[is_first], starts[is_first]
-        num_begun = _num_tokens_begun(joined)
-        positions = num_begun[starts] - num_begun[begins[rows]]
-        return Matches((rows + first_row).astype(np.int32), query_ids, positions.astype(np.int32))
+        row = 0
+        while row < len(offsets) - 1:
+            columns = np.empty((3, self.num_terms + len(text) // 4), np.int32)
+            row, num = search(text, offsets, row, self._trie, self._reach, fields, repeats, *columns)
+            found.append(Matches(*columns[:, :num]))
+        if len(found) == 1:
+            return found[0]
+        empty = [np.empty((3, 0), np.int32)]
+        return Matches(*np.concatenate([*empty, *(np.stack(matches) for matches in found)], axis=1))
 
 
-def _num_tokens_begun(text: str) -> npt.NDArray[np.int64]:
-    """Return, for each character, how many runs of non-spaces begin at it or before."""
-    characters = np.frombuffer(text.encode("utf-32-le"), np.uint32)
-    is_space = (characters == ord(" ")) | (characters == ord(_SEPARATOR))
-    begins = ~is_space
-    begins[1:] &= is_space[:-1]
-    return np.cumsum(begins, dtype=np.int64)
+def _texts(strings: Any, mode: str) -> tuple[U8, I64]:
+    """Return the UTF-8 of strings, ragged (see wit.tokens).
+
+    A lone surrogate, which UTF-8 has not, separates words just as "?" does; `metaclip` takes it as it is.
+    """
+    from wit.tokens import ragged
+
+    if not isinstance(strings, Sequence):
+        return ragged(strings)
+    errors = "replace" if mode == DEFAULT else "surrogatepass"
+    pieces = [string.encode("utf-8", errors) for string in strings]
+    lengths = np.array([len(piece) for piece in pieces], np.int64)
+    return np.frombuffer(b"".join(pieces), np.uint8), np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
 
 
-def _padded(texts: Sequence[str]) -> list[str]:
-    return [f" {text} " for text in texts]
+def _normal(text: U8, offsets: I64) -> tuple[U8, I64]:
+    from wit.tokens import normal_forms
+
+    return normal_forms(text, offsets)
 
 
-def _normal_padded(texts: Sequence[str]) -> list[str]:
-    return _padded(_normal_forms(texts))
+def _spaced(text: U8, offsets: I64) -> tuple[U8, I64]:
+    """Return the texts as `metaclip` looks at them, without the space that it puts at both ends."""
+    from wit.matching_kernels import MAX_SPACED, space_marks
+
+    kinds = np.zeros(256, np.uint8)
+    kinds[list(_SPACES.encode())], kinds[list(_MARKS.encode())] = 1, 2
+    out = np.empty(MAX_SPACED * int(offsets[-1] - offsets[0]), np.uint8)
+    ends = np.empty(len(offsets), np.int64)
+    space_marks(text, offsets, kinds, out, ends)
+    return out[: ends[-1]], ends
 
 
-def _metaclip_padded(captions: Sequence[str]) -> list[str]:
-    return [caption.translate(_SPACED) for caption in _padded(captions)]
+def _padded(text: U8) -> U8:
+    """Return a copy with PADDING bytes behind it, which kernels may read."""
+    from wit.matching_kernels import PADDING
+
+    padded = np.empty(len(text) + PADDING, np.uint8)
+    padded[: len(text)] = text
+    padded[len(text) :] = 0
+    return padded
 
 
-def _normal_forms(texts: Sequence[str]) -> list[str]:
-    """Return the normal form of each text, by compiled code where they are many enough to pay for its loading."""
-    if len(texts) < _MANY_TEXTS:
-        return [normalise(text) for text in texts]
-    from wit.tokens import normal_lines
+def _trie(text: U8, offsets: I64, query_ids: I64, num_terms: int) -> tuple[Trie, int]:
+    """Return what finds the terms, which are padded, and how many fields follow the first in the longest of them."""
+    from wit.matching_kernels import FREE, MAX_NODES, Trie, grow_trie, put_entries
 
-    # A line end and a lone surrogate, which UTF-8 has not, separate words just as a space and "?" do.
-    joined = "\n".join(text.replace("\n", " ") for text in texts).encode("utf-8", "replace")
-    forms, _ = normal_lines(np.frombuffer(joined, np.uint8), np.array([0, len(joined)], np.int64))
-    return forms.tobytes().decode().split("\n")
+    num_fields = int(np.count_nonzero(text == ord(" "))) + len(query_ids)  # or more: terms that are left out
+    assert num_fields < MAX_NODES - 1  # 2 GB of terms
+    numbers, field_ends = np.empty(num_fields, np.int64), np.zeros(len(query_ids) + 1, np.int64)
+    words, starts = _numbered(text, offsets, numbers, field_ends)
+    num_edges = int(field_ends[-1]) - len(query_ids)
+    edges = np.full((_rows_for(num_edges), 2), FREE)
+    entries = np.zeros(len(starts) + num_edges, np.uint64)
+    next_queries = np.full(num_terms, -1, np.int32)
+    grow_trie(numbers, field_ends, query_ids, len(starts), edges, _shift(edges), entries, next_queries)
+    put_entries(words, edges, entries)
+    reach = int(np.diff(field_ends).max(initial=1)) - 1
+    return Trie(words, _shift(words), starts, text, edges, _shift(edges), next_queries), reach
+
+
+def _numbered(text: U8, offsets: I64, numbers: I64, field_ends: I64) -> tuple[npt.NDArray[np.uint64], I64]:
+    """Number the fields of the terms; return the table of words, and where each begins in `text`."""
+    from wit.matching_kernels import move_words, number_fields
+
+    words = np.zeros((_LEAST_ROWS, 4), np.uint64)
+    words[0, 2] = 1  # the empty word, of length 0 and number 0; zeros are sought from row 0 on
+    starts = np.zeros(len(numbers) + 1, np.int64)
+    term, num_words = 0, 1
+    while True:
+        term, num_words = number_fields(
+            text, offsets, term, num_words, words, _shift(words), starts, numbers, field_ends
+        )
+        if term == len(offsets) - 1:
+            return words, starts[:num_words].copy()
+        larger = np.zeros((2 * len(words), 4), np.uint64)
+        move_words(words, larger, _shift(larger))
+        words = larger
+
+
+def _rows_for(num: int) -> int:
+    """Return a power of two at least twice as large."""
+    return 1 << max(1, (2 * num - 1).bit_length())
+
+
+def _shift(table: npt.NDArray[np.uint64]) -> np.uint64:
+    """Return what leaves of 64 bits those that number the rows of a table."""
+    return np.uint64(65 - len(table).bit_length())
 
 
 def unmatchable(terms: Sequence[str], mode: str = DEFAULT) -> list[int]:
@@ -140,7 +182,9 @@ def unmatchable(terms: Sequence[str], mode: str = DEFAULT) -> list[int]:
     both sides ("St. Louis", "Who?"), those with a tab or a line break, and the empty term.
     """
     if mode == DEFAULT:
-        return [index for index, form in enumerate(_normal_forms(terms)) if not form]
+        _, offsets = _normal(*_texts(terms, mode))
+        lacking: list[int] = np.flatnonzero(np.diff(offsets) == 0).tolist()
+        return lacking
     return [
         index
         for index, term in enumerate(terms)

@@ -61,6 +61,17 @@ def normal_form_array(strings: Any) -> Any:
     """
     import pyarrow as pa
 
+    text, ends = normal_forms(*ragged(strings))
+    return pa.LargeStringArray.from_buffers(len(strings), pa.py_buffer(ends), pa.py_buffer(text))
+
+
+def ragged(strings: Any) -> tuple[U8, I64]:
+    """Return the texts of an Arrow string or large_string array, sliced and chunked ones too: (text, offsets).
+
+    Raises ContractError for nulls and for arrays of another type.
+    """
+    import pyarrow as pa
+
     if not (pa.types.is_string(strings.type) or pa.types.is_large_string(strings.type)):
         raise ContractError(f"expected an array of strings to normalise, found {strings.type}")
     if strings.null_count:
@@ -71,8 +82,7 @@ def normal_form_array(strings: Any) -> Any:
     _, offsets, values = strings.buffers()
     starts = np.frombuffer(offsets, np.int64 if wide else np.int32) if offsets else np.zeros(1, np.int64)
     starts = starts[strings.offset : strings.offset + len(strings) + 1].astype(np.int64)
-    text, ends = normal_forms(np.frombuffer(values or b"", np.uint8), starts)
-    return pa.LargeStringArray.from_buffers(len(strings), pa.py_buffer(ends), pa.py_buffer(text))
+    return np.frombuffer(values or b"", np.uint8), starts
 
 
 def _normal(text: U8, offsets: I64, byte_table: U8) -> tuple[U8, I64]:

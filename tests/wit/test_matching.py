@@ -5,11 +5,15 @@ from __future__ import annotations
 import random
 import re
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wit.matching import DEFAULT, METACLIP, Matcher, unmatchable
+from tests.support import real_data
+from wit.errors import ContractError
+from wit.matching import DEFAULT, METACLIP, MODES, Matcher, unmatchable
 from wit.text import tokens
 
 Found = set[tuple[int, int, int]]
@@ -107,30 +111,96 @@ def test_unmatchable_in_metaclip_mode_are_those_whose_marks_touch_a_word() -> No
     assert found_by(terms, ["a,b a,.b"], METACLIP) == [(0, 2, 0), (0, 7, 3)]
 
 
-def test_many_texts_match_as_few_do() -> None:
-    """Compiled code normalises where there are many texts, and changes no match: line ends and lone surrogates too."""
-    choose = random.Random(1)
-    pieces = [*WORDS, "A\u030a", "\u1e8d\u0323", "\n", "\ud800", "o’clock", "’S"]
-    captions = ["".join(choose.choices(pieces, k=choose.randint(0, 6))) for _ in range(5000)]
-    terms = [" ".join(choose.choices(pieces, k=choose.randint(1, 2))) for _ in range(3000)]
-    few = terms[:1500], terms[1500:]
-    assert unmatchable(terms) == unmatchable(few[0]) + [1500 + index for index in unmatchable(few[1])]
-    matchers = [Matcher(part) for part in few]
-    found = [
-        (start + row, 1500 * part + query_id, position)
-        for part, matcher in enumerate(matchers)
-        for start in range(0, 5000, 500)
-        for row, query_id, position in zip(*matcher.match(captions[start : start + 500]), strict=True)
-    ]
-    assert len(found) > 5000
-    assert found_by(terms, captions, DEFAULT) == sorted(found)
+PREFIX = "abcdefghijklmnopqrstuvwxyz"
+LONG_WORDS = [
+    word
+    for length in (6, 7, 8, 9, 15, 16, 17, 24, 25, 40)
+    for plain in [(PREFIX * 2)[:length]]
+    for word in (plain, "_" + plain[1:], plain[:-1] + "_", plain[: length // 2] + "_" + plain[length // 2 + 1 :])
+]
 
 
-def test_many_captions_are_searched_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rows and positions do not depend on how many captions are joined for a search."""
-    captions = ["a red dog", "", "red red", "no", "dog a red"] * 3
-    whole = found_by(["red", "a red", "dog"], captions, DEFAULT)
-    monkeypatch.setattr("wit.matching._JOINED_CHARACTERS", 10)
-    assert found_by(["red", "a red", "dog"], captions, DEFAULT) == whole
-    assert (2, 0, 0) in whole
-    assert (14, 1, 1) in whole
+@given(
+    st.lists(st.lists(st.sampled_from(LONG_WORDS), min_size=1, max_size=3).map(" ".join), max_size=30),
+    st.lists(st.lists(st.sampled_from(LONG_WORDS), max_size=8).map(" ".join), max_size=5),
+)
+def test_words_that_differ_in_one_byte_are_told_apart(terms: list[str], captions: list[str]) -> None:
+    """Words of every length at which they are held otherwise, alike but for the first, the last or a middle byte."""
+    assert set(found_by(terms, captions, METACLIP)) == naive_metaclip(terms, captions)
+
+
+@given(
+    st.lists(st.text("a ", min_size=1, max_size=8), max_size=12),
+    st.lists(st.text("a ,", max_size=40), max_size=8),
+    st.integers(1, 3),
+)
+def test_repeats_overlaps_and_empty_fields(terms: list[str], captions: list[str], block: int) -> None:
+    """Terms of one letter and of spaces alone, in captions cut into the smallest blocks: each once, the first place."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("wit.matching._BLOCK", block)
+        for mode, naive in ((DEFAULT, naive_default), (METACLIP, naive_metaclip)):
+            found = found_by(terms, captions, mode)
+            assert found == sorted(naive(terms, captions))
+
+
+def test_a_long_caption_is_as_the_naive_rule_has_it() -> None:
+    """Thousands of fields and of repeated matches, terms of up to 5 words: more than any table of the search holds."""
+    choose = random.Random(2)
+    words = ["red", "dog", "é", "of", "cat", "no-term"]
+    terms = sorted({" ".join(choose.choices(words[:5], k=choose.randint(1, 5))) for _ in range(60)})
+    captions = ["red dog", " ".join(choose.choices(words, k=5000)), "", "cat " * 3000]
+    for mode, naive in ((DEFAULT, naive_default), (METACLIP, naive_metaclip)):
+        assert found_by(terms, captions, mode) == sorted(naive(terms, captions))
+
+
+def test_more_matches_than_there_is_room_for() -> None:
+    """Short captions that hold many equal terms: rows go on where the columns were full, and all are there."""
+    terms = ["Dog"] * 30 + ["dog dog", "DOG"]
+    captions = ["dog", "a dog dog", "", "dog"] * 50
+    assert found_by(terms, captions, DEFAULT) == sorted(naive_default(terms, captions))
+
+
+def test_each_of_many_terms_matches_itself() -> None:
+    """Tables that grow as words come lose none: of 20,000 distinct terms, each finds its caption, and no other."""
+    terms = [f"{number:x} and{number % 7} {number // 3}" for number in range(20_000)]
+    for mode in MODES:
+        assert found_by(terms, terms, mode) == [(number, number, 0) for number in range(20_000)]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_arrow_arrays_match_as_lists_do(mode: str) -> None:
+    """Both widths of offsets, slices and chunks, of terms and captions; an array with nulls breaks the contract."""
+    terms, captions = ["red dog", "é", "", "dog", ","], ["A red dog, é", "", "dog", "é . é", "red dog"]
+    expected = found_by(terms[1:], captions[1:4], mode)
+    for kind in (pa.string(), pa.large_string()):
+        long, short = pa.array(terms, kind), pa.array(captions, kind)
+        chunked = pa.chunked_array([short[1:2], short[2:4]])
+        for found in (Matcher(long[1:], mode).match(short[1:4]), Matcher(long[1:], mode).match(chunked)):
+            assert list(zip(*(column.tolist() for column in found), strict=True)) == expected
+    with pytest.raises(ContractError, match="1 nulls"):
+        Matcher(terms, mode).match(pa.array(["a", None]))
+
+
+def test_lone_surrogates_and_nul_are_characters() -> None:
+    """What UTF-8 cannot write is no letter, and does not hide what stands beside it; a NUL does not end a word."""
+    captions = ["\ud800 dog", "dog\ud800dog", "a\0", "a"]
+    assert found_by(["dog", "dog dog", "a"], captions, DEFAULT) == sorted(
+        naive_default(["dog", "dog dog", "a"], captions)
+    )
+    terms = ["dog", "\ud800", "dog\ud800dog", "?", "a", "a\0", "\0"]
+    assert found_by(terms, captions, METACLIP) == sorted(naive_metaclip(terms, captions))
+
+
+def test_real_captions_match_by_the_published_rule() -> None:
+    """10,000 alt texts of the web against terms cut from them, marks and double spaces too, and common words."""
+    path = real_data("peers", "img2dataset", "test_files", "test_10000.parquet")
+    captions = pq.read_table(path).column("TEXT").to_pylist()
+    choose = random.Random(4)
+    terms = ["the", "of the", "in", " ", ",", ", ", " , ", "- ", "&", "|"]
+    for caption in choose.sample(captions, 150):
+        fields = re.sub(r"([,.;:?!`])", r" \1 ", caption).split(" ")
+        start = choose.randrange(len(fields))
+        terms.append(" ".join(fields[start : start + choose.randint(1, 3)]))
+    found = found_by(terms, captions, METACLIP)
+    assert len(found) > 10_000
+    assert found == sorted(naive_metaclip(terms, captions))
