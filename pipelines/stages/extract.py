@@ -44,7 +44,7 @@ class ListInputs:
 
     patterns: tuple[tuple[str, str], ...]
     """(kind of source, pattern)."""
-    paths_prefix: str
+    paths_prefix: str = COMMON_CRAWL
     table_preset: str = "auto"
     url_column: str = ""
     caption_column: str = ""
