@@ -26,13 +26,15 @@ RESOLVED, IS_DATA, ODD = 0, 1, 2
 """Verdicts: an http(s) address with a host; a data: one; links.py must say."""
 
 NO_BASE, ODD_BASE, GOOD_BASE = 0, 1, 2
-BASE_COLUMNS = 3
-"""What is known of a page's base: one of these, end of its host, end of its folder (past the last "/")."""
+KIND, START, HOST_END, FOLDER_END = range(4)
+"""Columns of what is known of a page's base: one of these, and where itself, its host and its folder begin or end."""
+BASE_COLUMNS = 4
 
 _SPACE, _DELETE, _SLASH, _DOT, _COLON = ord(" "), 0x7F, ord("/"), ord("."), ord(":")
 _QUESTION, _NUMBER, _SEMICOLON, _ZERO = ord("?"), ord("#"), ord(";"), ord("0")
-_DASH, _UNDERSCORE, _A, _Z = ord("-"), ord("_"), ord("a"), ord("z")
+_IS_OF_HOST = np.array([chr(byte) in ".-_" or chr(byte).isalnum() for byte in range(0x80)] + [False] * 0x80)
 _LOWER = 0x20  # the bit that tells "a" from "A"
+_HTTPS, _DATA = np.frombuffer(b"https", np.uint8), np.frombuffer(b"data", np.uint8)
 _MAX_PORT, _MAX_PORT_DIGITS = 65535, 5
 
 
@@ -47,7 +49,7 @@ def _inlined(function: Function) -> Function:
 @_inlined
 def _code_point(text: U8, i: int) -> tuple[int, int]:
     """Return the code point at `i` of valid UTF-8, NUM_CODE_POINTS for any from there on, and its size."""
-    lead = np.int64(text[i])
+    lead: Any = np.int64(text[i])
     if lead < 0x80:
         return lead, 1
     if lead < 0xE0:
@@ -83,23 +85,17 @@ def fold_spaces(text: U8, offsets: I64, kinds: U8, out: U8, ends: I64) -> None:
 
 
 @_inlined
-def _is_host_byte(byte: int) -> bool:
-    if _A <= byte | _LOWER <= _Z or _ZERO <= byte < _ZERO + 10:
-        return True
-    return byte == _DOT or byte == _DASH or byte == _UNDERSCORE
-
-
-@_inlined
 def _authority_end(text: U8, i: int, end: int) -> int:
     """Return where the host and port that begin at `i` end; -1 when they are not plain."""
     begin = i
-    while i < end and _is_host_byte(text[i]):
+    while i < end and _IS_OF_HOST[text[i]]:
         i += 1
     if i == begin:
         return -1
     if i < end and text[i] == _COLON:
-        port, begin = 0, i + 1
-        i = begin
+        port: Any = 0
+        i += 1
+        begin = i
         while i < end and i - begin < _MAX_PORT_DIGITS and _ZERO <= text[i] < _ZERO + 10:
             port = port * 10 + np.int64(text[i]) - _ZERO
             i += 1
@@ -111,15 +107,15 @@ def _authority_end(text: U8, i: int, end: int) -> int:
 
 
 @_inlined
-def _scheme_end(text: U8, i: int, end: int, schemes: U8) -> int:
+def _scheme_end(text: U8, i: int, end: int) -> int:
     """Return where "http://" or "https://" ends at `i`; -1 when neither stands there."""
     k = 0
-    while k < 4 and i + k < end and text[i + k] == schemes[k]:
+    while k < 4 and i + k < end and text[i + k] == _HTTPS[k]:
         k += 1
     if k < 4:
         return -1
     i += 4
-    if i < end and text[i] == schemes[4]:
+    if i < end and text[i] == _HTTPS[4]:
         i += 1
     if i + 3 <= end and text[i] == _COLON and text[i + 1] == _SLASH and text[i + 2] == _SLASH:
         return i + 3
@@ -153,29 +149,31 @@ def _path_end(text: U8, i: int, end: int, may_repeat: bool, is_base: bool) -> in
 
 
 @_kernel
-def measure_bases(text: U8, offsets: I64, max_bytes: int, schemes: U8, bases: I64) -> None:
+def measure_bases(text: U8, offsets: I64, max_bytes: int, bases: I64) -> None:
     """Write to bases[page] what is known of each page's base (BASE_COLUMNS), positions in `text`.
 
-    Without a path the folder ends at the host: there the "/" is still to be written.
+    The last row is for links without a page. Without a path the folder ends with the host: the "/" is still to be
+    written.
     """
+    bases[len(offsets) - 1, KIND] = NO_BASE
     for page in range(len(offsets) - 1):
         i, end = offsets[page], offsets[page + 1]
-        bases[page, 0] = NO_BASE if i == end else ODD_BASE
+        bases[page, KIND] = NO_BASE if i == end else ODD_BASE
         if end - i > max_bytes or not _is_clean(text, i, end):
             continue
-        begin = _scheme_end(text, i, end, schemes)
+        begin = _scheme_end(text, i, end)
         host_end = _authority_end(text, begin, end) if begin >= 0 else -1
         if host_end < 0:
             continue
         folder = host_end
         if host_end < end and text[host_end] == _SLASH:
-            path_end = _path_end(text, host_end + 1, end, False, True)
-            if path_end < 0:
+            folder = _path_end(text, host_end + 1, end, False, True)
+            if folder < 0:
                 continue
-            folder = path_end
             while text[folder - 1] != _SLASH:
                 folder -= 1
-        bases[page, 0], bases[page, 1], bases[page, 2] = GOOD_BASE, host_end, folder
+        bases[page, KIND], bases[page, START] = GOOD_BASE, i
+        bases[page, HOST_END], bases[page, FOLDER_END] = host_end, folder
 
 
 @_inlined
@@ -193,12 +191,12 @@ def _is_strip_byte(byte: int) -> bool:
 
 
 @_inlined
-def _is_data(text: U8, i: int, end: int, schemes: U8) -> bool:
-    """Return whether an address begins with "data:", in any case; it stands in `schemes` from 5 on."""
+def _is_data(text: U8, i: int, end: int) -> bool:
+    """Return whether an address begins with "data:", in any case."""
     if end - i < 5 or text[i + 4] != _COLON:
         return False
     k = 0
-    while k < 4 and text[i + k] | _LOWER == schemes[5 + k]:
+    while k < 4 and text[i + k] | _LOWER == _DATA[k]:
         k += 1
     return k == 4
 
@@ -238,8 +236,20 @@ def _without_breaks(text: U8, i: int, end: int, out: U8, o: int) -> int:
 
 
 @_inlined
-def _relative(text: U8, i: int, end: int, base: U8, start: int, host_end: int, folder: int, out: U8, o: int) -> int:
+def _above(text: U8, folder: int, host_end: int) -> int:
+    """Return where the folder above the one that ends at `folder` ends: that of the host has none above it."""
+    if folder <= host_end + 1:
+        return folder
+    folder -= 1
+    while text[folder - 1] != _SLASH:
+        folder -= 1
+    return folder
+
+
+@_inlined
+def _relative(text: U8, i: int, end: int, base: U8, bases: I64, page: int, out: U8, o: int) -> int:
     """Write text[i:end], a path relative to a page's folder, made absolute; return where it ends, -1 when it is odd."""
+    host_end, folder = bases[page, HOST_END], bases[page, FOLDER_END]
     k = i
     while k < end and text[k] != _SLASH and text[k] != _QUESTION:
         if text[k] == _COLON:
@@ -249,16 +259,12 @@ def _relative(text: U8, i: int, end: int, base: U8, start: int, host_end: int, f
         if i + 1 < end and text[i + 1] == _SLASH:
             i += 2
         elif i + 2 < end and text[i + 1] == _DOT and text[i + 2] == _SLASH:
-            i += 3
-            if folder > host_end + 1:
-                folder -= 1
-                while base[folder - 1] != _SLASH:
-                    folder -= 1
+            i, folder = i + 3, _above(base, folder, host_end)
         else:
             break
     if i == end or text[i] == _SLASH or text[i] == _QUESTION or _path_end(text, i, end, False, False) < 0:
         return -1
-    o = _copied(base, start, folder, out, o)
+    o = _copied(base, bases[page, START], folder, out, o)
     if folder == host_end:
         out[o] = _SLASH
         o += 1
@@ -266,24 +272,20 @@ def _relative(text: U8, i: int, end: int, base: U8, start: int, host_end: int, f
 
 
 @_inlined
-def _absolute(
-    text: U8, i: int, end: int, kind: int, base: U8, start: int, host_end: int, folder: int, schemes: U8, out: U8, o: int
-) -> int:  # fmt: skip
+def _absolute(text: U8, i: int, end: int, base: U8, bases: I64, page: int, out: U8, o: int) -> int:
     """Write text[i:end], clean and not empty, made absolute; return where it ends, -1 when it is odd."""
-    begin = _scheme_end(text, i, end, schemes)
+    begin = _scheme_end(text, i, end)
     is_bare = begin < 0 and end - i >= 2 and text[i] == _SLASH and text[i + 1] == _SLASH
-    if begin < 0 and kind != GOOD_BASE:
+    if begin < 0 and bases[page, KIND] != GOOD_BASE:
         return -1
+    start, host_end = bases[page, START], bases[page, HOST_END]
     if begin >= 0 or is_bare:
         path = _authority_end(text, begin if begin >= 0 else i + 2, end)
         stop = _kept_end(text, path, end) if path >= 0 else -1
-        if stop < 0 or (stop < end and kind == ODD_BASE):
-            return -1
+        if stop < 0 or (stop < end and bases[page, KIND] == ODD_BASE):
+            return -1  # the fragment stays where the base cannot be parsed
         if is_bare:
-            colon = start
-            while base[colon] != _COLON:
-                colon += 1
-            o = _copied(base, start, colon + 1, out, o)
+            o = _copied(base, start, _colon_end(base, start, host_end), out, o)
         return _copied(text, i, stop, out, o)
     if text[i] == _QUESTION or text[i] == _NUMBER:
         return -1
@@ -291,36 +293,40 @@ def _absolute(
     if stop < 0:
         return -1
     if text[i] != _SLASH:
-        return _relative(text, i, stop, base, start, host_end, folder, out, o)
+        return _relative(text, i, stop, base, bases, page, out, o)
     if _path_end(text, i + 1, stop, True, False) < 0:
         return -1
     return _copied(text, i, stop, out, _copied(base, start, host_end, out, o))
 
 
+@_inlined
+def _colon_end(text: U8, i: int, end: int) -> int:
+    while i < end and text[i] != _COLON:
+        i += 1
+    return i + 1
+
+
 @_kernel
 def resolve_addresses(
-    text: U8, offsets: I64, page: I32, base: U8, base_offsets: I64, bases: I64, max_bytes: int, schemes: U8,
-    out: U8, ends: I64, verdicts: U8,
-) -> None:  # fmt: skip
+    text: U8, offsets: I64, page: I32, base: U8, bases: I64, max_bytes: int, out: U8, ends: I64, verdicts: U8
+) -> None:
     """Write addresses made absolute, where each ends, and a verdict on each; nothing is written of an ODD one."""
-    o = 0
+    o: Any = 0
     ends[0] = 0
     for row in range(len(offsets) - 1):
-        i, end, place = offsets[row], offsets[row + 1], page[row]
+        i, end = offsets[row], offsets[row + 1]
         while i < end and _is_strip_byte(text[i]):
             i += 1
         while i < end and _is_strip_byte(text[end - 1]):
             end -= 1
-        verdict, stop = ODD, np.int64(-1)
+        verdict = ODD
+        stop: Any = -1
         if i < end and text[i] < 0x80 and text[end - 1] < 0x80:  # others may be white space
-            if _is_data(text, i, end, schemes):
+            if _is_data(text, i, end):
                 verdict, stop = IS_DATA, _without_breaks(text, i, end, out, o)
             elif end - i <= max_bytes and _is_clean(text, i, end):
-                kind, start, host_end, folder = NO_BASE, np.int64(0), np.int64(0), np.int64(0)
-                if place >= 0:
-                    kind, host_end, folder = bases[place, 0], bases[place, 1], bases[place, 2]
-                    start = base_offsets[place]
-                stop = _absolute(text, i, end, kind, base, start, host_end, folder, schemes, out, o)
+                place = page[row] if page[row] >= 0 else len(bases) - 1
+                stop = _absolute(text, i, end, base, bases, place, out, o)
                 if 0 <= stop <= o + max_bytes:
                     verdict = RESOLVED
         verdicts[row] = verdict

@@ -26,12 +26,10 @@ from pipelines.sources.links import (
     valid_text,
     why_not_fetchable,
 )
+from pipelines.sources.ragged import U8, Ragged, frozen
 from pipelines.sources.source import Fault, Links
 from wit.keys import key_buckets, sample_keys, uniform_ranks
 from wit.schema import CANDIDATES, REJECTS
-
-U8 = npt.NDArray[np.uint8]
-I64 = npt.NDArray[np.int64]
 
 EMPTY_CAPTION, BAD_URL = "empty_caption", "bad_url"
 _LAST_SPACE = 0x3000  # U+3000, the last character that str.split takes for white space
@@ -46,16 +44,17 @@ class Settings:
     stage: str = "extract"
 
 
-class _Ragged(NamedTuple):
-    """Texts: row i is text[offsets[i]:offsets[i+1]]."""
+class _Rows(NamedTuple):
+    """Columns that rejects are made of."""
 
-    text: U8
-    offsets: I64
+    key: Any
+    url: Any
+    caption: Any
+    reason: Any
+    detail: Any
 
-    def strings(self) -> pa.LargeStringArray:
-        return pa.LargeStringArray.from_buffers(
-            len(self.offsets) - 1, pa.py_buffer(self.offsets), pa.py_buffer(self.text)
-        )
+    def take(self, rows: npt.NDArray[np.int64]) -> _Rows:
+        return _Rows(*(column.take(pa.array(rows)) for column in self))
 
 
 def occurrences(links: Links, archive: str, settings: Settings) -> tuple[pa.RecordBatch, pa.RecordBatch]:
@@ -66,7 +65,7 @@ def occurrences(links: Links, archive: str, settings: Settings) -> tuple[pa.Reco
     urls, wrong = _addresses(links)
     captions = _captions(links)
     keys = sample_keys(urls, captions)
-    blank = np.diff(_ragged(captions).offsets) == 0
+    blank = np.diff(Ragged.of(captions).offsets) == 0
     is_kept = wrong.is_null().to_numpy(zero_copy_only=False) & ~blank
     kept, rest = np.flatnonzero(is_kept), np.flatnonzero(~is_kept)
     names = pa.array(list(links.attributes), pa.string()).take(pa.array(links.attribute))
@@ -85,8 +84,8 @@ def occurrences(links: Links, archive: str, settings: Settings) -> tuple[pa.Reco
     }
     reasons = pc.if_else(pa.array(blank), EMPTY_CAPTION, BAD_URL)
     details = pc.if_else(pa.array(blank), names, wrong)
-    columns = (keys, urls, captions, reasons, details)
-    return _batch(found, CANDIDATES), _rejects(*(column.take(pa.array(rest)) for column in columns), settings)
+    rejects = _Rows(keys, urls, captions, reasons, details).take(rest)
+    return _batch(found, CANDIDATES), _rejects(rejects, settings)
 
 
 def fault_rows(faults: Sequence[Fault], archive: str, settings: Settings) -> pa.RecordBatch:
@@ -95,20 +94,20 @@ def fault_rows(faults: Sequence[Fault], archive: str, settings: Settings) -> pa.
     where, captions = pa.array(names, pa.large_string()), pa.array([""] * len(names), pa.large_string())
     reasons = pa.array([fault.reason for fault in faults], pa.string())
     details = pa.array([valid_text(fault.detail) for fault in faults], pa.string())
-    return _rejects(sample_keys(where, captions), where, captions, reasons, details, settings)
+    return _rejects(_Rows(sample_keys(where, captions), where, captions, reasons, details), settings)
 
 
-def _rejects(keys: Any, urls: Any, captions: Any, reasons: Any, details: Any, settings: Settings) -> pa.RecordBatch:
-    shown = pc.utf8_slice_codeunits(urls, 0, MAX_SHOWN_CHARACTERS)
-    data = pc.utf8_slice_codeunits(urls, 0, MAX_SHOWN_OF_DATA)
+def _rejects(rows: _Rows, settings: Settings) -> pa.RecordBatch:
+    shown = pc.utf8_slice_codeunits(rows.url, 0, MAX_SHOWN_CHARACTERS)
+    data = pc.utf8_slice_codeunits(rows.url, 0, MAX_SHOWN_OF_DATA)
     columns = {
-        "key": keys,
-        "bucket": pa.array(key_buckets(keys, settings.num_buckets)),
-        "stage": pa.repeat(settings.stage, len(keys)),
-        "reason": reasons,
-        "detail": details,
-        "url": pc.if_else(pc.starts_with(urls, "data:", ignore_case=True), data, shown),
-        "caption": pc.utf8_slice_codeunits(captions, 0, MAX_SHOWN_CHARACTERS),
+        "key": rows.key,
+        "bucket": pa.array(key_buckets(rows.key, settings.num_buckets)),
+        "stage": pa.repeat(settings.stage, len(rows.key)),
+        "reason": rows.reason,
+        "detail": rows.detail,
+        "url": pc.if_else(pc.starts_with(rows.url, "data:", ignore_case=True), data, shown),
+        "caption": pc.utf8_slice_codeunits(rows.caption, 0, MAX_SHOWN_CHARACTERS),
     }
     return _batch(columns, REJECTS)
 
@@ -128,10 +127,10 @@ def _captions(links: Links) -> pa.LargeStringArray:
     from pipelines.sources.occurrence_kernels import fold_spaces
 
     source = _decoded(links.text, links.text_has_references)
-    out = np.empty(source.offsets[-1] - source.offsets[0], np.uint8)  # nothing grows: a gap has a byte at least
-    ends = np.empty_like(source.offsets)
-    fold_spaces(frozen(source.text), frozen(source.offsets), _kinds(), out, ends)
-    return _Ragged(out[: ends[-1]], ends).strings()
+    out = np.empty(source.num_bytes, np.uint8)  # nothing grows: a gap has a byte at least
+    ends = np.empty(len(links) + 1, np.int64)
+    fold_spaces(*source, _kinds(), out, ends)
+    return Ragged.written(out, ends).strings()
 
 
 @lru_cache(maxsize=1)
@@ -167,43 +166,26 @@ def _addresses(links: Links) -> tuple[pa.LargeStringArray, pa.StringArray]:
     return urls, pa.array(details, pa.string()).take(pa.array(codes))
 
 
-def _resolved(source: _Ragged, links: Links) -> tuple[_Ragged, U8]:
+def _resolved(source: Ragged, links: Links) -> tuple[Ragged, U8]:
     """Return addresses made absolute, empty for odd ones, and a verdict on each."""
     from pipelines.sources.occurrence_kernels import BASE_COLUMNS, measure_bases, resolve_addresses
 
-    base = _ragged(links.base)
-    schemes = np.frombuffer(b"httpsdata", np.uint8)
-    bases = np.zeros((len(links.base), BASE_COLUMNS), np.int64)
-    measure_bases(frozen(base.text), frozen(base.offsets), MAX_URL_CHARACTERS, schemes, bases)
+    base = Ragged.of(links.base)
+    assert len(links) == 0 or -1 <= links.page.min() <= links.page.max() < len(links.base)
+    bases = np.zeros((len(links.base) + 1, BASE_COLUMNS), np.int64)
+    measure_bases(*base, MAX_URL_CHARACTERS, bases)
     # What is written of a row is its address, before it at most a part of its base that a kernel has measured, and "/".
     lengths = np.append(np.minimum(np.diff(base.offsets), MAX_URL_CHARACTERS), 0)  # the last: page -1
-    size = int(source.offsets[-1] - source.offsets[0] + lengths[links.page].sum() + len(links))
-    out, ends = np.empty(size, np.uint8), np.empty_like(source.offsets)
+    size = source.num_bytes + int(lengths[links.page].sum()) + len(links)
+    out, ends = np.empty(size, np.uint8), np.empty(len(links) + 1, np.int64)
     verdicts = np.empty(len(links), np.uint8)
-    inputs = (source.text, source.offsets, links.page, base.text, base.offsets, bases)
-    resolve_addresses(*map(frozen, inputs), MAX_URL_CHARACTERS, schemes, out, ends, verdicts)
-    return _Ragged(out[: ends[-1]], ends), verdicts
+    page = frozen(links.page)
+    resolve_addresses(*source, page, base.text, frozen(bases), MAX_URL_CHARACTERS, out, ends, verdicts)
+    return Ragged.written(out, ends), verdicts
 
 
-def _decoded(strings: pa.LargeStringArray, has_references: bool) -> _Ragged:
+def _decoded(strings: pa.LargeStringArray, has_references: bool) -> Ragged:
     from pipelines.sources.references import unescape_attributes
 
-    ragged = _ragged(strings)
-    return _Ragged(*unescape_attributes(*ragged)) if has_references else ragged
-
-
-def _ragged(strings: pa.LargeStringArray) -> _Ragged:
-    assert pa.types.is_large_string(strings.type)
-    assert strings.null_count == 0
-    _, offsets, text = strings.buffers()
-    if not len(strings):
-        return _Ragged(np.empty(0, np.uint8), np.zeros(1, np.int64))
-    ends = np.frombuffer(offsets, np.int64)[strings.offset : strings.offset + len(strings) + 1]
-    return _Ragged(np.frombuffer(text or b"", np.uint8), ends)
-
-
-def frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return a read-only view: a kernel is compiled once for such arrays and once for others."""
-    view = np.ascontiguousarray(array).view()
-    view.flags.writeable = False
-    return view
+    texts = Ragged.of(strings)
+    return unescape_attributes(texts) if has_references else texts

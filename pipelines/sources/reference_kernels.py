@@ -73,7 +73,8 @@ def _number(text: U8, i: int, end: int) -> tuple[int, int]:
     begin, radix = i + 2, 10
     if begin < end and text[begin] | _LOWER == _X:
         begin, radix = i + 3, 16
-    code, j = 0, begin
+    j = begin
+    code: Any = 0
     while j < end and _digit(text[j], radix) >= 0:
         code = min(code * radix + _digit(text[j], radix), _LAST_CODE + 1)
         j += 1
@@ -86,7 +87,8 @@ def _number(text: U8, i: int, end: int) -> tuple[int, int]:
 def _character(code: int, codes: I32) -> int:
     """Return the character that a number stands for, or NOTHING, as html.unescape has it."""
     if code < NUM_CODES:
-        return np.int64(codes[code])
+        small: int = codes[code]
+        return small
     if 0xD800 <= code < 0xE000 or code > _LAST_CODE:
         return _UNKNOWN
     return NOTHING if code & 0xFFFE == 0xFFFE or 0xFDD0 <= code < 0xFDF0 else code
@@ -132,14 +134,15 @@ def _find(text: U8, i: int, end: int, slots: I32, names: U8, name_offsets: I64) 
         state = (state ^ np.uint64(text[k])) * np.uint64(FNV_PRIME)
     slot = np.int64(state & np.uint64(len(slots) - 1))
     while slots[slot]:
-        name = np.int64(slots[slot]) - 1
+        name: Any = np.int64(slots[slot]) - 1
         begin = name_offsets[name]
         if name_offsets[name + 1] - begin == end - i:
             k = 0
             while k < end - i and names[begin + k] == text[i + k]:
                 k += 1
             if k == end - i:
-                return name
+                number: int = name
+                return number
         slot = (slot + 1) & (len(slots) - 1)
     return -1
 

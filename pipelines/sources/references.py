@@ -1,18 +1,14 @@
-"""Character references of many texts: pipelines.sources.links.unescape_attribute for columns.
-
-Texts are ragged: `text` is uint8, valid UTF-8, and row i is text[offsets[i]:offsets[i+1]].
-"""
+"""Character references of many texts: pipelines.sources.links.unescape_attribute for columns."""
 
 from __future__ import annotations
 
 from functools import lru_cache
 from html.entities import html5
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from pipelines.sources.links import unescape_attribute
+from pipelines.sources.ragged import Ragged, frozen
 from pipelines.sources.reference_kernels import (
     FNV_OFFSET,
     FNV_PRIME,
@@ -31,20 +27,12 @@ _MAX_GROWTH = 2
 _NUM_SLOTS = 1 << 13  # 2,231 names: most are found at their first place
 
 
-def unescape_attributes(text: U8, offsets: I64) -> tuple[U8, I64]:
+def unescape_attributes(texts: Ragged) -> Ragged:
     """Return each text with its character references decoded as a browser does inside an attribute."""
-    first, last = int(offsets[0]), int(offsets[-1])
-    out = np.empty(_MAX_GROWTH * (last - first), np.uint8)
-    ends = np.empty(len(offsets), np.int64)
-    decode_references(frozen(text), frozen(offsets), *_names(), _codes(), out, ends)
-    return out[: ends[-1]], ends
-
-
-def frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return a read-only view: a kernel is compiled once for such arrays and once for others."""
-    view = np.ascontiguousarray(array).view()
-    view.flags.writeable = False
-    return view
+    out = np.empty(_MAX_GROWTH * texts.num_bytes, np.uint8)
+    ends = np.empty(len(texts.offsets), np.int64)
+    decode_references(texts.text, texts.offsets, *_names(), _codes(), out, ends)
+    return Ragged.written(out, ends)
 
 
 @lru_cache(maxsize=1)
@@ -58,7 +46,7 @@ def _names() -> Names:
         while slots[slot]:
             slot = (slot + 1) % _NUM_SLOTS
         slots[slot] = number + 1
-    return Names(*map(frozen, (slots, *_joined(names), *_joined(values))))
+    return Names(frozen(slots), *_joined(names), *_joined(values))
 
 
 def _fnv(name: bytes) -> int:
@@ -70,7 +58,7 @@ def _fnv(name: bytes) -> int:
 
 def _joined(pieces: list[bytes]) -> tuple[U8, I64]:
     offsets = np.cumsum([0, *map(len, pieces)], dtype=np.int64)
-    return np.frombuffer(b"".join(pieces), np.uint8), offsets
+    return frozen(np.frombuffer(b"".join(pieces), np.uint8)), frozen(offsets)
 
 
 @lru_cache(maxsize=1)

@@ -22,27 +22,37 @@ BASE = "https://example.org/a/b/c.html"
 
 valid_texts = st.text(st.characters(codec="utf-8"), max_size=30)
 
-_hosts = st.sampled_from(["x.example", "X.Example", "a_b.example", "h", "127.0.0.1", "h:80", "h:", "h:99999", "h:080",
-                          "u@h", "u:p@h", "[::1]", "[::1", "", ".", "-", "é.example", "h%20", "h\\p"])  # fmt: skip
-_segments = st.sampled_from(["a", "b.jpg", "", ".", "..", "...", "a;b", ";", "a:b", ":", "é", "a b", "a\tb", "a\nb", "|[]",
-                             "&amp;", "&#38;", "&copy", "%20", "~", "\\", "\x7f", "\x01", "\u3000", "ab.c", "@"])  # fmt: skip
-_paths = st.lists(_segments, max_size=5).map("/".join)
-_tails = st.sampled_from(
-    ["", "?", "#", "?q=1", "?a=1&amp;b=2", "?#", "#f", "?q#f", "?a;b", "?a/../b", "?é", "? ", "?a?b"]
+
+def spaced(values: str) -> st.SearchStrategy[str]:
+    """One of the values between spaces."""
+    return st.sampled_from(values.split())
+
+
+_hosts = spaced("x.example X.Example a_b.example h 127.0.0.1 h:80 h: h:99999 h:080 u@h u:p@h [::1] [::1 . - é h%2 h\\p")
+_segments = spaced("a b.jpg . .. ... a;b ; a:b : é |[] &amp; &#38; &copy %20 ~ \\ ab.c @") | st.sampled_from(
+    ["", "a b", "a\tb", "a\nb", "\x7f", "\x01", "\u3000"]
 )
-_schemes = st.sampled_from(["http://", "https://", "HTTP://", "http:/", "http:", "//", "///", "ftp://", "data:", "DATA:",
-                            "da\nta:", "javascript:", "httpx://", "file://", "about:", "", "", "/", "./", "../", "../../",
-                            "../../../../", "a/"])  # fmt: skip
+_paths = st.lists(_segments, max_size=5).map("/".join)
+_tails = spaced("? # ?q=1 ?a=1&amp;b=2 ?# #f ?q#f ?a;b ?a/../b ?é ?a?b") | st.just("")
+_schemes = st.one_of(
+    spaced("http:// https:// HTTP:// http:/ http: // /// ftp:// data: DATA: javascript: httpx:// file:// about:"),
+    spaced("/ ./ ../ ../../ ../../../../ a/"),
+    st.sampled_from(["", "da\nta:"]),
+)
 _edges = st.sampled_from(["", "", "", " ", "\n", "\x1f", "\x00", "\u00a0", "\u2003", "\u200b", "&#32;"])
-addresses = st.one_of(st.builds("{}{}{}{}{}{}".format, _edges, _schemes, _hosts | st.just(""), _paths, _tails, _edges),
-                      st.builds("{}{}/{}{}".format, _schemes, _hosts, _paths, _tails), valid_texts)  # fmt: skip
+addresses = st.one_of(
+    st.builds("{}{}{}{}{}{}".format, _edges, _schemes, _hosts | st.just(""), _paths, _tails, _edges),
+    st.builds("{}{}/{}{}".format, _schemes, _hosts, _paths, _tails),
+    valid_texts,
+)
 bases = st.one_of(st.just(BASE), st.just(""), addresses, st.builds("https://h/{}{}".format, _paths, _tails))
 
-_references = st.sampled_from(["&amp;", "&#39;", "&quot", "&QUOT;", "&nGt;", "&copy=", "&copyright", "&#x41", "&#X6f;", "&#",
-                               "&#x", "&#;", "&#0;", "&#13", "&#128;", "&#xD800;", "&#1114112;", "&#xFDD0;", "&#xfffe;",
-                               "&#x1F600;", "&#0000000000065;", "&#99999999999999999999;", "&", "&&", "&a", "&a;"])  # fmt: skip
-captions = st.lists(valid_texts | _references | st.sampled_from([" ", "\x00", "\u00ad", "\u202e", "\u00a0", "a", ";"]),
-                    max_size=8).map("".join)  # fmt: skip
+_references = spaced(
+    "&amp; &#39; &quot &QUOT; &nGt; &copy= &copyright &#x41 &#X6f; &# &#x &#; &#0; &#13 &#128; &#xD800; &#1114112; "
+    "&#xFDD0; &#xfffe; &#x1F600; &#0000000000065; &#99999999999999999999; & && &a &a;"
+)
+_pieces = st.sampled_from([" ", "\x00", "\u00ad", "\u202e", "\u00a0", "a", ";"])
+captions = st.lists(valid_texts | _references | _pieces, max_size=8).map("".join)
 
 
 def links_of(rows: Sequence[tuple[str, str, str]], url_has: bool = False, text_has: bool = False) -> Links:
