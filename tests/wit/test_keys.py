@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 
+import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.strategies import keys
-from wit.keys import key_bucket, sample_key, uniform_rank
+from wit.keys import key_bucket, key_buckets, key_words, sample_key, sample_keys, uniform_rank, uniform_ranks
 
 
 def test_key_is_the_first_half_of_sha256() -> None:
@@ -35,3 +36,28 @@ def test_buckets_keep_the_order_of_keys(some: list[str], num_buckets: int) -> No
     buckets = [key_bucket(key, num_buckets) for key in sorted(some)]
     assert buckets == sorted(buckets)
     assert 0 <= buckets[0] <= buckets[-1] < num_buckets
+
+
+_texts = st.text(st.characters(codec="utf-8"), max_size=40)
+
+
+@given(st.lists(st.tuples(_texts, _texts), max_size=20), st.integers(1, 5000), st.booleans())
+def test_columns_have_the_keys_of_their_rows(pairs: list[tuple[str, str]], num_buckets: int, wide: bool) -> None:
+    """Keys, ranks, buckets and words of columns are those of one row after the other, of slices and of either type."""
+    kind = pa.large_string() if wide else pa.string()
+    padded = [("a", "b"), *pairs]
+    urls, texts = (pa.array(column, kind).slice(1) for column in zip(*padded, strict=True))
+    found = sample_keys(urls, texts)
+    expected = [sample_key(url, text) for url, text in pairs]
+    assert found.type == pa.string()
+    assert found.to_pylist() == expected
+    column = pa.array(["", *expected], kind).slice(1)
+    assert uniform_ranks("wit", column).tolist() == [uniform_rank("wit", key) for key in expected]
+    assert key_buckets(column, num_buckets).tolist() == [key_bucket(key, num_buckets) for key in expected]
+    assert key_words(column).tolist() == [[int(key[:16], 16), int(key[16:], 16)] for key in expected]
+
+
+@given(st.text(st.characters(codec="utf-8"), max_size=100), keys)
+def test_a_salt_may_be_any_text(salt: str, key: str) -> None:
+    """Long salts and those beyond ASCII give a column the ranks of its rows."""
+    assert uniform_ranks(salt, pa.array([key])).tolist() == [uniform_rank(salt, key)]
