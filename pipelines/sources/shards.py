@@ -112,7 +112,9 @@ def _samples(file: IO[bytes], url: str) -> Iterator[_Sample]:
     """Yield the samples of a tar; raises InputError, OSError, EOFError or zlib.error where it is broken."""
     sample: _Sample | None = None
     if not base_name(url).lower().endswith(".tar"):
-        file = cast(IO[bytes], gzip.GzipFile(fileobj=file))  # all seeking below is forward
+        file = cast(IO[bytes], gzip.GzipFile(fileobj=file))  # all further seeking is forward
+    if not file.read(1):
+        return
     for member in tar.members(file, url):
         folder, slash, base = member.name.rpartition("/")
         first, _, suffix = base.partition(".")

@@ -1,4 +1,4 @@
-"""Tables of URLs with captions: Parquet, CSV, TSV, JSON lines, text; the text formats also as .gz, .zst or .bz2."""
+"""Tables of URLs with captions: Parquet, CSV, TSV, JSON, text; the text formats also as .gz, .zst or .bz2."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from pipelines.sources.rows import NO_TEXTS, Choose, Columns, Rows, open_parquet, parquet_columns, parquet_rows
 from pipelines.sources.source import Fault, Links, Slice
-from pipelines.sources.text_rows import Dialect, delimited_rows, json_rows
+from pipelines.sources.text_rows import Dialect, delimited_rows, document_rows, json_rows
 from wit.errors import InputError
 from wit.storage import base_name
 
@@ -53,7 +53,7 @@ PRESETS: dict[str, Preset] = {
 """LAION-400M and 5B have URL and TEXT, Re-LAION url and caption; CC3M, CC12M and RedCaps have url as published by
 their authors, image_url as Parquet."""
 
-_FORMAT = re.compile(r"\.(?:(parquet)|(csv|tsv|jsonl|ndjson|txt)(?:\.(gz|zst|bz2))?)$", re.IGNORECASE)
+_FORMAT = re.compile(r"\.(?:(parquet)|(csv|tsv|jsonl|ndjson|json|txt)(?:\.(gz|zst|bz2))?)$", re.IGNORECASE)
 _COMPRESSIONS = {"gz": "gzip", "zst": "zstd", "bz2": "bz2"}
 _DIALECTS = {"csv": Dialect(","), "tsv": Dialect("\t"), "txt": Dialect("\t", has_quotes=False)}
 _TEXT_HEADER = ("url", "caption")
@@ -127,16 +127,17 @@ class Tables:
         if kind in _DIALECTS:
             names_of = partial(self._names, piece.url, kind)
             return delimited_rows(piece.url, compression, _DIALECTS[kind], names_of, choose)
-        return json_rows(piece.url, compression, choose)
+        read = document_rows if kind == "json" else json_rows
+        return read(piece.url, compression, choose)
 
     def _names(self, url: str, kind: str, first: list[str]) -> list[str]:
         """Return the names of the columns of delimited text by its first line."""
         header = _TEXT_HEADER if kind == "txt" else PRESETS[self.preset].header
         if not header or {*URL_COLUMNS, *CAPTION_COLUMNS, *PAGE_COLUMNS}.issuperset(first):
             return first
-        if kind == "txt" and len(first) != len(header):
+        if kind == "txt" and len(first) == 1:
             raise InputError(
-                f"{url}: expected a URL, a tab and a caption in each line of a .txt file, found {len(first)} value(s); "
+                f"{url}: expected a URL, a tab and a caption in each line of a .txt file, found no tab; "
                 "URLs without captions are of no use here"
             )
         return list(header)
@@ -165,6 +166,6 @@ def _format(url: str) -> tuple[str, str | None]:
     match = _FORMAT.search(base_name(url))
     if not match:
         raise InputError(
-            f"{url}: expected a table (.parquet, or .csv, .tsv, .jsonl, .txt as it is or as .gz, .zst, .bz2)"
+            f"{url}: expected a table (.parquet, or .csv, .tsv, .jsonl, .json, .txt as it is or as .gz, .zst, .bz2)"
         )
     return (match.group(1) or match.group(2)).lower(), _COMPRESSIONS.get((match.group(3) or "").lower())

@@ -1,4 +1,4 @@
-"""Rows of text tables, streamed: CSV, TSV and other delimited text, and JSON lines, compressed or not."""
+"""Rows of text tables: CSV, TSV and other delimited text, and JSON lines, streamed; and JSON documents."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ from wit.storage import open_input
 
 MAX_ROW_BYTES = 16 << 20
 """A longer row is a Fault."""
+MAX_DOCUMENT_BYTES = 128 << 20
+"""Of a JSON document, which is held in memory: about ten times as much. RedCaps has a file a subreddit and year."""
 MAX_SKIPPED_BYTES = 256 << 20
 """Of a line without end, after which the rest of the file is given up: it is a bomb."""
 _VAIN_BYTES = 128 << 20  # of quotes that never close: then they hold within a line only
@@ -176,6 +178,54 @@ def _any_objects(lines: _Lines, columns: Columns | None, first: int, choose: Cho
     return collected.rows(_faults(lines, first, 1))
 
 
+def document_rows(url: str, compression: str | None, choose: Choose) -> Iterator[Rows | Fault]:
+    """Yield the rows of a JSON document: a list of objects, or an object with such a list as its "annotations".
+
+    That is how RedCaps is published. A file of JSON lines under the name of a document is read as such. Raises
+    InputError for any other document, for one of more than 128 MiB, and when the first object has no usable columns.
+    """
+    with _open_blocks(url, compression) as blocks:
+        try:
+            data = b"".join(_at_most(MAX_DOCUMENT_BYTES, url, blocks)).removeprefix(_UTF8_MARK)
+        except _BrokenStream as error:
+            yield Fault(UNREADABLE_ARCHIVE, str(error), None)
+            return
+    try:
+        found = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        if data.lstrip().startswith(b"{") and _is_object(data.lstrip().partition(b"\n")[0]):
+            yield from json_rows(url, compression, choose)
+        else:
+            yield Fault(UNREADABLE_ARCHIVE, f"not a JSON document: {one_line(error)}", None)
+        return
+    objects = found.get("annotations") if isinstance(found, dict) else found
+    if not isinstance(objects, list):
+        raise InputError(f'{url}: expected a list of objects, or one named "annotations", found neither')
+    columns: Columns | None = None
+    for first in range(0, len(objects), _ROWS_AT_ONCE):
+        collected = JsonRows(columns)
+        for number, each in enumerate(objects[first : first + _ROWS_AT_ONCE], first):
+            collected.add(number, each, choose)
+        columns = collected.columns
+        yield collected.rows(iter(()))
+
+
+def _at_most(limit: int, url: str, blocks: Iterator[bytes]) -> Iterator[bytes]:
+    size = 0
+    for block in blocks:
+        size += len(block)
+        if size > limit:
+            raise InputError(f"{url}: expected a JSON document of at most {limit} bytes; convert it to JSON lines")
+        yield block
+
+
+def _is_object(line: bytes) -> bool:
+    try:
+        return isinstance(orjson.loads(line), dict)
+    except orjson.JSONDecodeError:
+        return False
+
+
 class JsonRows:
     """Collects the rows that JSON objects give."""
 
@@ -185,10 +235,10 @@ class JsonRows:
         self._texts: tuple[list[str], list[str], list[str]] = ([], [], [])
         self._faults: list[Fault] = []
 
-    def add(self, number: int, line: bytes | memoryview, choose: Choose) -> None:
-        """Add the rows of one object, or the fault that it is none."""
+    def add(self, number: int, line: object, choose: Choose) -> None:
+        """Add the rows of one object, as text or as it is, or the fault that it is none."""
         try:
-            found = parse_object(line)
+            found = parse_object(line) if isinstance(line, bytes) else _object(line)
             self.columns = self.columns or choose(list(found))
             url, caption, extra = (None if name is None else found.get(name) for name in self.columns)
             captions = caption if isinstance(caption, list) else [caption]
@@ -209,15 +259,19 @@ class JsonRows:
         return Rows(np.array(self._numbers, np.int64), tuple(map(_array, texts)), columns, tuple(ordered))
 
 
-def parse_object(data: bytes | memoryview) -> dict[str, Any]:
+def parse_object(data: bytes) -> dict[str, Any]:
     """Return a JSON object, one with lone surrogates or bytes that are no UTF-8 too; raises ValueError, TypeError."""
     try:
         found = orjson.loads(data)
     except orjson.JSONDecodeError:
         try:
-            found = json.loads(bytes(data).decode("utf-8", "replace"), strict=False)
+            found = json.loads(data.decode("utf-8", "replace"), strict=False)
         except RecursionError:
             raise ValueError("nested too deeply") from None
+    return _object(found)
+
+
+def _object(found: object) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise TypeError(f"expected an object, found {type(found).__name__}")
     return found
