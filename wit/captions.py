@@ -7,8 +7,10 @@ takes time linear in the caption's length.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 from wit.languages import foreign_language
 from wit.phrases import NUMBERED, PHRASES
@@ -36,15 +38,18 @@ _COUNTER = r"\d{3,}+(?:[-_ .:]?(?:\d++|at|AM|PM|WA\d++|[a-z](?![a-z])|copy|edit(
 _CAMERA_NAMES = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
-        # Cameras count with four digits (DCF, JEITA CP-3461: four free characters, then 0001 to 9999), phones with more.
-        rf"(?:IMG|DSC[NF]?|_?MG|_DSC|PICT|CIMG|IMGP|IMAG|GOPR|DJI|PXL|MVI|KIMG|HPIM|SNV|SDC)[-_ ]?\(?{_COUNTER}(?:{_EXTENSION})?",
+        # Cameras count with four digits (DCF, JEITA CP-3461: four free characters, 0001 to 9999), phones with more.
+        rf"(?:IMG|DSC[NF]?|_?MG|_DSC|PICT|CIMG|IMGP|IMAG|GOPR|DJI|PXL|MVI|KIMG|HPIM|SNV|SDC)[-_ ]?\(?"
+        rf"{_COUNTER}(?:{_EXTENSION})?",
         rf"(?:SAM|VID|WP|P)[-_]?(?=\d{{4}}|\d{{3}} \d{{4}}){_COUNTER}(?:{_EXTENSION})?",
         rf"(?:Screenshot|Screen Shot|Screen Capture|WhatsApp Image|Scan|Capture|Picture|Image|Photo|Foto|Untitled)"
         rf"[-_ ]?\(?{_COUNTER}(?:{_EXTENSION})?",
     )
 )
 
-_SMALL_WORDS = r"of|the|in|on|at|to|a|an|and|or|n|by|for|de|du|da|di|la|le|les|el|en|sur|sous|upon|me|it|up|t|s|go|not|is"
+_SMALL_WORDS = (
+    r"of|the|in|on|at|to|a|an|and|or|n|by|for|de|du|da|di|la|le|les|el|en|sur|sous|upon|me|it|up|t|s|go|not|is"
+)
 _FILE_NAMES = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
@@ -74,13 +79,18 @@ _IDS = tuple(
 _CODES = re.compile(r"(?=.{0,30}[A-Z])(?:(?=[^ ]*\d)[A-Z0-9][A-Z0-9./_#-]{0,29} ?){1,4}")
 _MIN_CODE_DIGITS = 8  # "A320 B737" is a pair of aircraft; "8R0941597C 8R0-941-597-C" no picture
 
-_MONTHS = "january february march april may june july august september october november december".split()
-_MONTH_WORDS = frozenset(_MONTHS) | {month[:3] for month in _MONTHS} | {"sept"}
-_DAYS = "monday tuesday wednesday thursday friday saturday sunday".split()
-_DAY_WORDS = frozenset(_DAYS) | {day[:3] for day in _DAYS} | {"tues", "thur", "thurs"}
-_DATE_LABELS = frozenset("date posted published updated taken uploaded added created modified".split())
-_CLOCK_WORDS = frozenset("am pm".split())
-_DATE_FILLERS = frozenset("the of on at in by to and from until till through utc gmt est edt pst pdt cet cest bst z last".split())
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_MONTHS = _words("january february march april may june july august september october november december sept")
+_MONTH_WORDS = _MONTHS | {month[:3] for month in _MONTHS}
+_DAYS = _words("monday tuesday wednesday thursday friday saturday sunday")
+_DAY_WORDS = _DAYS | {day[:3] for day in _DAYS} | {"tues", "thur", "thurs"}
+_DATE_LABELS = _words("date posted published updated taken uploaded added created modified")
+_CLOCK_WORDS = _words("am pm")
+_DATE_FILLERS = _words("the of on at in by to and from until till through utc gmt est edt pst pdt cet cest bst z last")
 _DATE_WORDS = _MONTH_WORDS | _DAY_WORDS | _DATE_LABELS | _CLOCK_WORDS | _DATE_FILLERS
 _DATE_NUMBER = re.compile(
     r"[0-5]?\d(?:st|nd|rd|th|am|pm|h|t[0-2]?\d)?|1\d{3}|20\d\d|(?:19|20)\d{6}(?:t\d{6}z?|\d{6})?|[0-2]?\dh[0-5]\d|[0-5]\dz"
@@ -107,6 +117,7 @@ _MARKUP = tuple(
 _MIN_WORDS_REPEATED = 8  # "New York, New York" is a city; twelve words of which six are new say nothing
 _LONG_TEXT_WORDS = 40  # from here on good texts use words again, too
 _RUN_OF_ONE_WORD = 4  # the same word that often in a row
+_MIN_ITEMS, _MIN_ITEMS_ALIKE, _MAX_ITEM_WORDS, _MIN_KEYWORD_CHARS = 5, 3, 7, 4  # a sentence has longer items
 
 
 def has_letters(caption: str) -> bool:
@@ -171,37 +182,51 @@ def is_boilerplate(words: str) -> bool:
     return words in PHRASES or NUMBERED.fullmatch(words) is not None
 
 
-def is_repetitive(words: str) -> bool:
-    """Return whether a caption, given in its normal form, says the same words over and over.
+def is_repetitive(caption: str, words: str) -> bool:
+    """Return whether a caption, whose normal form is `words`, says the same words over and over.
 
-    So it is when one word stands four times in a row, or when of eight words and more at most half are distinct; of
-    more than forty at most 45 %, since long texts use their words again. Possessives do not count.
+    So it is when one word stands four times in a row; when of eight words and more at most half are distinct (of more
+    than forty at most 45 %, since long texts use their words again; possessives do not count); or when it is a list
+    of search words: five short items or more between commas, of which half and three at least have a word in common.
     """
     found = [word for word in words.split() if word != POSSESSIVE]
     distinct = len(set(found))
-    if len(found) >= _MIN_WORDS_REPEATED and distinct * 20 <= len(found) * (10 if len(found) <= _LONG_TEXT_WORDS else 9):
+    if len(found) >= _MIN_WORDS_REPEATED and distinct * 20 <= len(found) * (
+        10 if len(found) <= _LONG_TEXT_WORDS else 9
+    ):
         return True
+    return _has_run(found) or (caption.count(",") >= _MIN_ITEMS - 1 and _is_keyword_list(caption))
+
+
+def _has_run(words: list[str]) -> bool:
     run = 0
-    for word, after in zip(found, found[1:], strict=False):
+    for word, after in pairwise(words):
         run = run + 1 if word == after else 0
         if run >= _RUN_OF_ONE_WORD - 1:
             return True
     return False
 
 
-OF_CAPTION: dict[str, Callable[[str], bool]] = {
-    "camera_name": is_camera_name,
-    "file_name": is_file_name,
-    "id": is_id,
-    "markup": has_markup,
-}
-"""Rules that read the caption as it is."""
-OF_WORDS: dict[str, Callable[[str], bool]] = {
-    "date": is_date,
-    "boilerplate": is_boilerplate,
+def _is_keyword_list(caption: str) -> bool:
+    items = [item.casefold().split() for item in caption.split(",")]
+    if max(map(len, items)) > _MAX_ITEM_WORDS:
+        return False
+    words = Counter(word for item in items for word in set(item) if len(word) >= _MIN_KEYWORD_CHARS)
+    most = max(words.values(), default=0)
+    return most >= _MIN_ITEMS_ALIKE and 2 * most >= len(items)
+
+
+RULES: dict[str, Callable[[str, str], bool]] = {
+    "no_letters": lambda caption, words: not has_letters(caption),
+    "camera_name": lambda caption, words: is_camera_name(caption),
+    "date": lambda caption, words: is_date(words),
+    "file_name": lambda caption, words: is_file_name(caption),
+    "id": lambda caption, words: is_id(caption),
+    "markup": lambda caption, words: has_markup(caption),
+    "boilerplate": lambda caption, words: is_boilerplate(words),
     "repetition": is_repetitive,
 }
-"""Rules that read the caption's normal form (`wit.text.normalise`)."""
+"""The rules without settings, of a caption and its normal form (`wit.text.normalise`)."""
 
 
 @dataclass(frozen=True)
@@ -221,12 +246,10 @@ class Rules:
 
     def fits(self, reason: str, caption: str, words: str) -> bool:
         """Return whether one of `REASONS` fits a caption, whose normal form is `words`."""
-        if reason == "no_letters":
-            return not has_letters(caption)
         if reason == "too_short":
             return len(words.split()) < self.min_words or len(caption) < self.min_chars
         if reason == "too_long":
             return len(caption) > self.max_chars
         if reason == "language":
             return foreign_language(caption, words, self.languages) is not None
-        return OF_CAPTION[reason](caption) if reason in OF_CAPTION else OF_WORDS[reason](words)
+        return RULES[reason](caption, words)

@@ -49,37 +49,40 @@ _WRITTEN_IN = {
 _LETTERS = re.compile(r"[^\W\d_]+")
 _BEYOND_LATIN = re.compile("[^\x00-\u036f\u1e00-\u1eff\u2000-\u2bff\u3000-\u3040\ufe00-\ufe0f\uff00-\uff5f]")
 
-ENGLISH_WORDS = frozenset(
-    (
-        "the of and with for from by your you our my this that these those what how when where who which why is are was"
-        " were has have had will can not at on in to out up off over into about after before between through against its"
-        " his her they we their it all more most new another every each other both first last own same than then there"
-        " here very back down under while until without near best old great good free stock photo photos photography"
-        " image images picture illustration vector black white red blue green pink yellow brown gray grey gold silver"
-        " woman women womens men mens man girl girls boy boys kids children dress shirt sleeve shoes leather cotton"
-        " wedding birthday christmas house home room bedroom kitchen bathroom book cover card cards poster print prints"
-        " vintage water beach night light day recipe"
-    ).split()
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+ENGLISH_WORDS = _words(
+    "the of and with for from by your you our my this that these those what how when where who which why is are was "
+    "were has have had will can not at on in to out up off over into about after before between through against its "
+    "his her they we their it all more most new another every each other both first last own same than then there "
+    "here very back down under while until without near best old great good free stock photo photos photography "
+    "image images picture illustration vector black white red blue green pink yellow brown gray grey gold silver "
+    "woman women womens men mens man girl girls boy boys kids children dress shirt sleeve shoes leather cotton "
+    "wedding birthday christmas house home room bedroom kitchen bathroom book cover card cards poster print prints "
+    "vintage water beach night light day recipe"
 )
 """English words in normal form that hardly any other language has, or that stand in most English captions."""
 
-FOREIGN_WORDS = frozenset(
-    (
-        # Romance languages
-        "de la le les el las il lo gli una uno une unos unas du des et un y del della dei delle degli dello nel nella nei"
-        " dal dalla alla sul sulla con para por pour sur dans avec sans sous chez par sont qui que como das dos ao aos nas"
-        " nos uma sem mais muy sus este esta ou aux cette ces leur vers entre sobre hasta desde din pentru di da amb dels"
-        # Germanic languages
-        " der die das und ein eine einer eines einem einen mit von vom zum zur im auf ist sind nicht aus bei dem nach vor"
-        " sie ihr wie auch oder als nur noch zu het een voor naar zijn niet van uit bij aan maar ook och att det ett som"
-        " med pa av fran og ikke til ved fra ei en"
-        # Slavic, Baltic, Hungarian and Turkish
-        " nie jest dla od po przez oraz za ze se iz egy nem ve ile bir icin olan na"
-        # Malay, Tagalog, Swahili
-        " dan yang untuk dengan dari ini itu pada di atas dalam oleh ang ng mga ay isang kwa katika"
-    ).split()
+FOREIGN_WORDS = _words(
+    # Romance languages
+    "de la le les el las il lo gli una uno une unos unas du des et un y del della dei delle degli dello nel nella "
+    "nei dal dalla alla sul sulla con para por pour sur dans avec sans sous chez par sont qui que como das dos ao "
+    "aos nas nos uma sem mais muy sus este esta ou aux cette ces leur vers entre sobre hasta desde din pentru di da "
+    "amb dels "
+    # Germanic languages
+    "der die das und ein eine einer eines einem einen mit von vom zum zur im auf ist sind nicht aus bei dem nach vor "
+    "sie ihr wie auch oder als nur noch zu het een voor naar zijn niet van uit bij aan maar ook och att det ett som "
+    "med pa av fran og ikke til ved fra ei en "
+    # Slavic, Baltic, Hungarian and Turkish
+    "nie jest dla od po przez oraz za ze se iz egy nem ve ile bir icin olan na "
+    # Malay, Tagalog, Swahili
+    "dan yang untuk dengan dari ini itu pada di atas dalam oleh ang ng mga ay isang kwa katika"
 )
 """Short words of languages that are written (nearly) in ASCII. Many stand in names, too: they only bear witness."""
+_LISTED = ENGLISH_WORDS | FOREIGN_WORDS
 
 
 def foreign_language(caption: str, words: str, languages: tuple[str, ...]) -> str | None:
@@ -115,7 +118,9 @@ def _foreign_by_witness(caption: str, words: list[str], languages: tuple[str, ..
     if language is not None and language[0] != "en":
         return None if language[0] in languages else f"{language[0]} {language[1]}"
     percent = 100 * foreign // len(words)
-    is_foreign = languages == ("en",) and english == 0 and listed >= 2 and foreign >= 3 and percent >= _MIN_WORDS_PERCENT
+    is_foreign = (
+        languages == ("en",) and english == 0 and listed >= 2 and foreign >= 3 and percent >= _MIN_WORDS_PERCENT
+    )
     return f"und {percent}" if is_foreign else None
 
 
@@ -125,8 +130,8 @@ def _reads_as_name(caption: str) -> bool:
     In a name no word is in small letters but the listed ones. Where two of the listed have capitals, too (the first
     word aside), capitals say nothing.
     """
-    words = _LETTERS.findall(caption)
-    if any(word[0].islower() and len(word) > 2 and word.lower() not in FOREIGN_WORDS | ENGLISH_WORDS for word in words):
+    words: list[str] = _LETTERS.findall(caption)
+    if any(word[0].islower() and len(word) > 2 and word.lower() not in _LISTED for word in words):
         return False
     return sum(word[0].isupper() and word.lower() in FOREIGN_WORDS for word in words[1:]) < 2
 
@@ -144,7 +149,7 @@ def _foreign_script(caption: str, languages: tuple[str, ...]) -> str | None:
 
 
 def _is_unwanted(script: str, languages: tuple[str, ...]) -> bool:
-    return script in _WRITTEN_IN and set(languages).isdisjoint(_WRITTEN_IN[script].split())
+    return script != "Latn" and set(languages).isdisjoint(_WRITTEN_IN[script].split())
 
 
 def script_of(char: str) -> str | None:

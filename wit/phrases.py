@@ -37,8 +37,11 @@ _SLOTS = (
      "avatar", "user", "author", "gallery", "slider", "slide", "hero", "cover", "feature", "related", "main product"),
     ("image", "photo", "picture", "thumbnail", "avatar", "img"),
 )  # fmt: skip
-_ON_SITES = (("share on", "follow us on", "find us on", "like us on", "join us on", "visit us on", "share via",
-              "connect on", "share this on", "follow me on", "watch us on", "share to", "pin on", "tweet on"), _SITES)  # fmt: skip
+_ON_SITES = (
+    ("share on", "follow us on", "find us on", "like us on", "join us on", "visit us on", "share via", "connect on",
+     "share this on", "follow me on", "watch us on", "share to", "pin on", "tweet on"),
+    _SITES,
+)  # fmt: skip
 _OF_SITES = (_SITES, ("icon", "button", "link", "share", "share button", "social icon", "page", "logo icon"))
 _OF_CONTROLS = (
     ("search", "menu", "play", "close", "arrow", "next", "previous", "back", "left arrow", "right arrow", "down arrow",
@@ -65,9 +68,15 @@ _SINGLE = (
     "tracking pixel", "blank image", "transparent image", "play video", "watch video", "watch the video", "watch now",
     "pin this", "print this page", "email this page", "skip navigation", "main menu", "site map", "privacy policy",
     "terms of use", "terms of service", "terms and conditions", "cookie policy", "loading please wait", "please wait",
-    "advertise here", "your ad here", "ad placeholder", "image for post", "post thumbnail", "load image into gallery viewer",
-    "this image has an empty alt attribute", "this image has an empty alt attribute its file name is",
-    "open image in lightbox", "the image is not available", "sorry no image available", "photo not provided",
+    "advertise here", "your ad here", "ad placeholder", "image for post", "post thumbnail",
+    "load image into gallery viewer", "this image has an empty alt attribute",
+    "this image has an empty alt attribute its file name is", "open image in lightbox", "responsive lightbox",
+    "left arrow", "right arrow", "down arrow", "up arrow", "an image", "my image", "the image", "an icon",
+    "copy link", "get it on google play", "download on the app store", "download on the mac app store",
+    "available on the app store", "animated gif", "edit this at wikidata", "refer to caption", "powered by mediawiki",
+    "click to expand section", "click to hide section", "click to play movie", "item image", "top image",
+    "continue reading", "go back", "email icon", "feed icon", "rss feed", "site search", "the image is not available",
+    "sorry no image available", "photo not provided",
 )  # fmt: skip
 
 _PRODUCTS = (
@@ -79,11 +88,12 @@ PHRASES = frozenset(
     normalise(phrase)
     for phrase in (*_SINGLE, *(" ".join(filter(None, words)) for factors in _PRODUCTS for words in product(*factors)))
 )
-"""About 900 phrases in normal form; a caption is boilerplate when its normal form is one of them."""
+"""Some 1,300 phrases in normal form; a caption is boilerplate when its normal form is one of them."""
 
 NUMBERED = re.compile(
     r"(?:image|img|photo|picture|pic|slide|figure|fig|thumbnail|thumb|banner|logo|icon|page|screenshot|gallery image"
     r"|gallery photo|product image|image gallery|photo gallery|carousel image|slider image|untitled|video|item"
     r"|additional photo|additional image|property photo|listing photo)(?: number| no)?(?: \d+)+(?: of \d+)?"
+    r"|(?:rating |rated )?\d+(?: \d+)?(?: out)? of \d+(?: stars)?"
 )
-"""Numbered slots of galleries in normal form ("image 3", "slide 2 of 10"); they hold a digit and begin as listed."""
+"""Numbered slots of galleries and ratings, in normal form ("image 3", "slide 2 of 10", "4 5 out of 5 stars")."""

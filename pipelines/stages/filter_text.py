@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 import pyarrow as pa
 
 from pipelines.stages.verb import RunSettings
-from wit.captions import has_letters, has_markup, is_boilerplate, is_file_name, language_of
+from wit.captions import REASONS, Rules
 from wit.schema import PAIRS
 from wit.schema import REJECTS as REJECTED
 from wit.stage import KEPT, REJECTS, Output, Part, Step
-from wit.text import tokens
-
-_MIN_WORDS_FOR_LANGUAGE = 4
-
-REASONS = {
-    "no_letters": "no letter of any script",
-    "too_short": "fewer than `min_words` words or `min_chars` characters",
-    "too_long": "more than `max_chars` characters",
-    "file_name": "the name of a file, an address or an id",
-    "markup": "tags, BBCode or what is left of a template",
-    "boilerplate": "a phrase of the page's machinery: click here, image 3",
-    "language": "surely in a language other than `languages`",
-}
-"""In the order in which they are judged: a caption is rejected for the first that fits."""
 
 
 @dataclass(frozen=True)
@@ -69,21 +55,7 @@ class FilterText:
 
     def judge(self, caption: str) -> str | None:
         """Return the first reason to reject a caption; None: it stays."""
-        words = tokens(caption)
-        rules: dict[str, Callable[[], bool]] = {
-            "no_letters": lambda: not has_letters(caption),
-            "too_short": lambda: len(words) < self.min_words or len(caption) < self.min_chars,
-            "too_long": lambda: len(caption) > self.max_chars,
-            "file_name": lambda: is_file_name(caption),
-            "markup": lambda: has_markup(caption),
-            "boilerplate": lambda: is_boilerplate(" ".join(words)),
-            "language": lambda: len(words) >= _MIN_WORDS_FOR_LANGUAGE and self._is_foreign(caption),
-        }
-        return next((reason for reason, rejects in rules.items() if reason not in self.skip and rejects()), None)
-
-    def _is_foreign(self, caption: str) -> bool:
-        language = language_of(caption) if self.languages else None
-        return language is not None and language not in self.languages
+        return Rules(self.min_words, self.min_chars, self.max_chars, self.languages, self.skip).judge(caption)
 
     def steps(self, run: RunSettings) -> tuple[Step, ...]:
         """One map over the pairs."""
