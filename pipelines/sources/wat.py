@@ -23,7 +23,7 @@ from fastwarc.warc import metadata, warcinfo
 
 from pipelines.sources.archive import read_body, records, skip_body
 from pipelines.sources.json_kernels import unescape
-from pipelines.sources.links import resolve, unescape_attribute
+from pipelines.sources.links import resolve, unescape_attribute, valid_text
 from pipelines.sources.page import ALT, OPEN_GRAPH, TITLE
 from pipelines.sources.source import MALFORMED_RECORD, UNREADABLE_ARCHIVE, Fault, Links, LinksBuilder, Slice
 from pipelines.sources.wat_kernels import (
@@ -263,7 +263,7 @@ def _image_links(record: Any, offset: int, has_references: bool) -> Links:
         if not isinstance(page_url, str):
             raise TypeError("WARC-Target-URI is no string")
         base = (page.get("Head") or {}).get("Base") or ""
-        builder.page(page_url, absolute_base(base, page_url, has_references))
+        builder.page(page_url, absolute_base(valid_text(base), valid_text(page_url), has_references))
     for url, text, attribute in images:
         builder.add(url, text, offset, attribute)
     return dataclasses.replace(builder.flush(), url_has_references=has_references, text_has_references=has_references)

@@ -61,7 +61,7 @@ _K_RESPONSE, _K_HTML = _bytes("HTTP-Response-Metadata"), _bytes("HTML-Metadata")
 _K_HEAD, _K_LINKS, _K_METAS, _K_BASE = _bytes("Head"), _bytes("Links"), _bytes("Metas"), _bytes("Base")
 _K_URI, _K_PATH, _K_URL, _K_ALT = _bytes("WARC-Target-URI"), _bytes("path"), _bytes("url"), _bytes("alt")
 _K_TITLE, _K_PROPERTY, _K_NAME = _bytes("title"), _bytes("property"), _bytes("name")
-_K_CONTENT, _V_IMAGE = _bytes("content"), _bytes("IMG@/src")
+_K_CONTENT, _V_IMAGE, _V_IMAGE_ESCAPED = _bytes("content"), _bytes("IMG@/src"), _bytes("IMG@\\/src")
 _V_OPEN_GRAPH, _V_OPEN_GRAPH_ALT = _bytes("og:image"), _bytes("og:image:alt")
 _V_TWITTER, _V_TWITTER_ALT, _V_DESCRIPTION = (
     _bytes("twitter:image"),
@@ -313,17 +313,27 @@ def _add(found: Found, url_start: int, url_close: int, text_start: int, text_clo
     found.counts[ROWS] = number + 1
 
 
+@_inlined
+def _is_plain_name(data: U8, i: int, close: int) -> int:
+    """Return 0 when a string has escapes other than that of the slash, which some writers of JSON escape."""
+    while i < close:
+        if data[i] == _BACKSLASH:
+            i += 1
+            if data[i] != _SLASH:
+                return 0
+        i += 1
+    return 1
+
+
 @_kernel
 def _close_link(data: U8, found: Found) -> int:
     """Add the link that ends here if it is an image with an address and a text; 0 when it is not plain."""
     starts, closes = found.starts, found.closes
     if closes[_PATH] < 0 or closes[_LINK_URL] <= starts[_LINK_URL]:
         return 1
-    for j in range(starts[_PATH], closes[_PATH]):
-        if data[j] == _BACKSLASH:
-            return 0
-    if not _is(data, starts[_PATH], closes[_PATH], _V_IMAGE):
-        return 1
+    start, close = starts[_PATH], closes[_PATH]
+    if not _is(data, start, close, _V_IMAGE) and not _is(data, start, close, _V_IMAGE_ESCAPED):
+        return _is_plain_name(data, start, close)
     field = _LINK_ALT
     if closes[_LINK_ALT] < 0 or (closes[_LINK_TITLE] >= 0 and _is_blank(data, starts[_LINK_ALT], closes[_LINK_ALT])):
         field = _LINK_TITLE
@@ -354,9 +364,8 @@ def _close_meta(data: U8, found: Found) -> int:
     start, close = starts[field], closes[field]
     if close < 0 or closes[_CONTENT] < 0:
         return 1
-    for j in range(start, close):
-        if data[j] == _BACKSLASH:
-            return 0
+    if not _is_plain_name(data, start, close):
+        return 0
     while start < close and _is_blank(data, start, start + 1):
         start += 1
     while start < close and _is_blank(data, close - 1, close):
