@@ -11,9 +11,11 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 
+from pipelines.sources.delimited import delimited_rows
+from pipelines.sources.json_rows import document_rows, json_rows
 from pipelines.sources.rows import NO_TEXTS, Choose, Columns, Rows, open_parquet, parquet_columns, parquet_rows
 from pipelines.sources.source import Fault, Links, Slice
-from pipelines.sources.text_rows import Dialect, delimited_rows, document_rows, json_rows
+from pipelines.sources.windows import Dialect
 from wit.errors import InputError
 from wit.storage import base_name
 
