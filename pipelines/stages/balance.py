@@ -57,8 +57,9 @@ class FindChances:
 
     def __call__(self, batches: Iterator[pa.RecordBatch], part: Part) -> Iterator[Output]:
         """Yield CHANCES from TERM_COUNTS, by query_id."""
-        rows = [batch.cast(TERM_COUNTS) for batch in read_slices(part.root, batches, TERM_COUNTS.names)]
-        terms = pa.Table.from_batches(rows, TERM_COUNTS).sort_by("query_id")
+        schema = pa.schema([TERM_COUNTS.field(name) for name in ("query_id", "num_before", "num_taken", "num_pool")])
+        rows = [batch.cast(schema) for batch in read_slices(part.root, batches, schema.names)]
+        terms = pa.Table.from_batches(rows, schema).sort_by("query_id")
         probability = chances(terms, self.cap)
         found = pa.table([terms["query_id"], probability], schema=CHANCES).filter(pa.array(probability < 1.0))
         yield from ((KEPT, batch) for batch in found.to_batches())
