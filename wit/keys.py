@@ -45,17 +45,18 @@ def key_bucket(key: str, num_buckets: int) -> int:
 
 
 def sample_keys(urls: Any, captions: Any) -> Any:
-    """Return `sample_key` of each row of two Arrow columns of texts, without nulls, as a string array."""
+    """Return `sample_key` of each row of two Arrow arrays of texts, without nulls, as a string array."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    from wit.digests import sha256_rows
+    from wit.ragged import ragged
+
     assert len(urls) == len(captions)
     wide = pa.large_string()
     joined = pc.binary_join_element_wise(urls.cast(wide), captions.cast(wide), pa.scalar("\0", wide))
-    assert joined.null_count == 0
-    text, ends = memoryview(joined.buffers()[2] or b""), np.frombuffer(joined.buffers()[1], np.int64)[joined.offset :]
-    digests = _digests(text, ends[: len(joined) + 1].tolist())[:, : KEY_HEX_DIGITS // 2]
+    digests = sha256_rows(ragged(joined))[:, : KEY_HEX_DIGITS // 2]
     digits = np.frombuffer(digests.tobytes().hex().encode(), np.uint8)
     offsets = np.arange(len(joined) + 1, dtype=np.int32) * KEY_HEX_DIGITS
     return pa.StringArray.from_buffers(len(joined), pa.py_buffer(offsets), pa.py_buffer(digits))
@@ -65,13 +66,16 @@ def uniform_ranks(salt: str, keys: Any) -> npt.NDArray[np.int64]:
     """Return `uniform_rank` of each of an Arrow array of keys."""
     import numpy as np
 
+    from wit.digests import sha256_rows
+    from wit.ragged import Ragged
+
     digits = _digits(keys)
     prefix = np.frombuffer(f"{salt}\0".encode(), np.uint8)
-    width = len(prefix) + KEY_HEX_DIGITS
-    salted = np.empty((len(digits), width), np.uint8)
+    salted = np.empty((len(digits), len(prefix) + KEY_HEX_DIGITS), np.uint8)
     salted[:, : len(prefix)] = prefix
     salted[:, len(prefix) :] = digits
-    digests = _digests(salted.reshape(-1).data, range(0, width * len(digits) + 1, width))
+    ends = np.arange(len(digits) + 1, dtype=np.int64) * salted.shape[1]
+    digests = sha256_rows(Ragged(salted.reshape(-1), ends))
     return (_big_endian(digests[:, :8])[:, 0] >> np.uint64(1)).astype(np.int64)
 
 
@@ -105,17 +109,6 @@ def _digits(keys: Any) -> npt.NDArray[np.uint8]:
     ends = np.frombuffer(keys.buffers()[1], kind)[keys.offset : keys.offset + len(keys) + 1]
     assert bool(np.all(np.diff(ends) == KEY_HEX_DIGITS))
     return np.frombuffer(keys.buffers()[2], np.uint8)[ends[0] : ends[-1]].reshape(-1, KEY_HEX_DIGITS)
-
-
-def _digests(text: memoryview, ends: Any) -> npt.NDArray[np.uint8]:
-    """Return SHA-256 of text[ends[i]:ends[i+1]] for each i, (n, 32)."""
-    import itertools
-
-    import numpy as np
-
-    sha256 = hashlib.sha256
-    joined = b"".join([sha256(text[start:end]).digest() for start, end in itertools.pairwise(ends)])
-    return np.frombuffer(joined, np.uint8).reshape(-1, 32)
 
 
 def _big_endian(octets: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint64]:

@@ -47,16 +47,20 @@ def _inlined(function: Function) -> Function:
 
 
 @_inlined
-def _code_point(text: U8, i: int) -> tuple[int, int]:
-    """Return the code point at `i` of valid UTF-8, NUM_CODE_POINTS for any from there on, and its size."""
+def _code_point(text: U8, i: int, end: int) -> tuple[int, int]:
+    """Return the code point at `i` of UTF-8, NUM_CODE_POINTS for any from there on, and its size."""
     lead: Any = np.int64(text[i])
     if lead < 0x80:
         return lead, 1
-    if lead < 0xE0:
-        return (lead & 0x1F) << 6 | np.int64(text[i + 1] & 0x3F), 2
-    if lead < 0xF0:
-        return (lead & 0xF) << 12 | np.int64(text[i + 1] & 0x3F) << 6 | np.int64(text[i + 2] & 0x3F), 3
-    return NUM_CODE_POINTS, 4
+    size = 2 if lead < 0xE0 else 3 if lead < 0xF0 else 4
+    if i + size > end:
+        return NUM_CODE_POINTS, end - i  # no UTF-8, which sources do not give; but nothing is read beyond
+    if size == 4:
+        return NUM_CODE_POINTS, 4
+    code = lead & (0x1F if size == 2 else 0xF)
+    for j in range(i + 1, i + size):
+        code = code << 6 | np.int64(text[j] & 0x3F)
+    return code, size
 
 
 @_kernel
@@ -68,7 +72,7 @@ def fold_spaces(text: U8, offsets: I64, kinds: U8, out: U8, ends: I64) -> None:
         i, end, begin = offsets[row], offsets[row + 1], o
         in_gap = False
         while i < end:
-            code, size = _code_point(text, i)
+            code, size = _code_point(text, i, end)
             kind = kinds[code] if code < NUM_CODE_POINTS else COPIED
             if kind == COPIED:
                 if in_gap and o > begin:

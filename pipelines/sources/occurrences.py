@@ -26,9 +26,9 @@ from pipelines.sources.links import (
     valid_text,
     why_not_fetchable,
 )
-from pipelines.sources.ragged import U8, Ragged, frozen
 from pipelines.sources.source import Fault, Links
 from wit.keys import key_buckets, sample_keys, uniform_ranks
+from wit.ragged import U8, Ragged, frozen, ragged
 from wit.schema import CANDIDATES, REJECTS
 
 EMPTY_CAPTION, BAD_URL = "empty_caption", "bad_url"
@@ -65,7 +65,7 @@ def occurrences(links: Links, archive: str, settings: Settings) -> tuple[pa.Reco
     urls, wrong = _addresses(links)
     captions = _captions(links)
     keys = sample_keys(urls, captions)
-    blank = np.diff(Ragged.of(captions).offsets) == 0
+    blank = np.diff(ragged(captions).offsets) == 0
     is_kept = wrong.is_null().to_numpy(zero_copy_only=False) & ~blank
     kept, rest = np.flatnonzero(is_kept), np.flatnonzero(~is_kept)
     names = pa.array(list(links.attributes), pa.string()).take(pa.array(links.attribute))
@@ -127,10 +127,10 @@ def _captions(links: Links) -> pa.LargeStringArray:
     from pipelines.sources.occurrence_kernels import fold_spaces
 
     source = _decoded(links.text, links.text_has_references)
-    out = np.empty(source.num_bytes, np.uint8)  # nothing grows: a gap has a byte at least
+    out = np.empty(_num_bytes(source), np.uint8)  # nothing grows: a gap has a byte at least
     ends = np.empty(len(links) + 1, np.int64)
     fold_spaces(*source, _kinds(), out, ends)
-    return Ragged.written(out, ends).strings()
+    return Ragged(frozen(out[: ends[-1]]), frozen(ends)).strings()
 
 
 @lru_cache(maxsize=1)
@@ -170,22 +170,26 @@ def _resolved(source: Ragged, links: Links) -> tuple[Ragged, U8]:
     """Return addresses made absolute, empty for odd ones, and a verdict on each."""
     from pipelines.sources.occurrence_kernels import BASE_COLUMNS, measure_bases, resolve_addresses
 
-    base = Ragged.of(links.base)
+    base = ragged(links.base)
     assert len(links) == 0 or -1 <= links.page.min() <= links.page.max() < len(links.base)
     bases = np.zeros((len(links.base) + 1, BASE_COLUMNS), np.int64)
     measure_bases(*base, MAX_URL_CHARACTERS, bases)
     # What is written of a row is its address, before it at most a part of its base that a kernel has measured, and "/".
     lengths = np.append(np.minimum(np.diff(base.offsets), MAX_URL_CHARACTERS), 0)  # the last: page -1
-    size = source.num_bytes + int(lengths[links.page].sum()) + len(links)
+    size = _num_bytes(source) + int(lengths[links.page].sum()) + len(links)
     out, ends = np.empty(size, np.uint8), np.empty(len(links) + 1, np.int64)
     verdicts = np.empty(len(links), np.uint8)
     page = frozen(links.page)
     resolve_addresses(*source, page, base.text, frozen(bases), MAX_URL_CHARACTERS, out, ends, verdicts)
-    return Ragged.written(out, ends), verdicts
+    return Ragged(frozen(out[: ends[-1]]), frozen(ends)), verdicts
 
 
 def _decoded(strings: pa.LargeStringArray, has_references: bool) -> Ragged:
     from pipelines.sources.references import unescape_attributes
 
-    texts = Ragged.of(strings)
+    texts = ragged(strings)
     return unescape_attributes(texts) if has_references else texts
+
+
+def _num_bytes(texts: Ragged) -> int:
+    return int(texts.offsets[-1] - texts.offsets[0])

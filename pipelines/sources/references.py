@@ -8,7 +8,6 @@ from html.entities import html5
 import numpy as np
 
 from pipelines.sources.links import unescape_attribute
-from pipelines.sources.ragged import Ragged, frozen
 from pipelines.sources.reference_kernels import (
     FNV_OFFSET,
     FNV_PRIME,
@@ -21,6 +20,7 @@ from pipelines.sources.reference_kernels import (
     Names,
     decode_references,
 )
+from wit.ragged import Ragged, frozen
 
 _MAX_GROWTH = 2
 """Of a text: "&nGt;" has 5 bytes, and what it stands for has 6; of a number, the reference is never the shorter."""
@@ -29,10 +29,10 @@ _NUM_SLOTS = 1 << 13  # 2,231 names: most are found at their first place
 
 def unescape_attributes(texts: Ragged) -> Ragged:
     """Return each text with its character references decoded as a browser does inside an attribute."""
-    out = np.empty(_MAX_GROWTH * texts.num_bytes, np.uint8)
+    out = np.empty(_MAX_GROWTH * int(texts.offsets[-1] - texts.offsets[0]), np.uint8)
     ends = np.empty(len(texts.offsets), np.int64)
     decode_references(texts.text, texts.offsets, *_names(), _codes(), out, ends)
-    return Ragged.written(out, ends)
+    return Ragged(frozen(out[: ends[-1]]), frozen(ends))
 
 
 @lru_cache(maxsize=1)
