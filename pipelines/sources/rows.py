@@ -122,6 +122,8 @@ def parquet_rows(url: str, choose: Choose, start: int, stop: int) -> Iterator[Ro
                 wanted = batch.select(names).slice(begin, max(stop - position - begin, 0))
                 yield from _small_rows(wanted, columns, position + begin)
                 position += len(batch)
+            if position < min(stop, file.metadata.num_rows):
+                yield Fault(UNREADABLE_ARCHIVE, f"expected {file.metadata.num_rows} rows, found {position}", None)
         except (pa.ArrowException, OSError) as error:
             yield Fault(UNREADABLE_ARCHIVE, f"after row {position}: {one_line(error)}", None)
 

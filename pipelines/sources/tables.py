@@ -20,6 +20,8 @@ from wit.errors import InputError
 from wit.storage import base_name
 
 SLICE_ROWS = 1_000_000
+MAX_ROWS = 10_000_000_000
+"""Of a Parquet file; the largest published ones have some 20 million."""
 _NO_LIMIT = 1 << 62
 
 URL_COLUMNS = ("url", "URL", "image_url", "img_url", "imageUrl", "src")
@@ -81,6 +83,8 @@ class Tables:
         with open_parquet(url) as file:
             parquet_columns(url, file.schema_arrow, partial(self.columns, url))
             num_rows = file.metadata.num_rows
+        if not 0 <= num_rows <= MAX_ROWS:
+            raise InputError(f"{url}: expected at most {MAX_ROWS} rows, found a footer that states {num_rows}")
         for start in range(0, num_rows, SLICE_ROWS):
             yield Slice(url, start, min(start + SLICE_ROWS, num_rows))
 

@@ -1,4 +1,4 @@
-"""Text files in windows: the lines of a file, or rows of delimited values, streamed, compressed or not."""
+"""Text files in windows: the lines of a file, or its rows of delimited values, streamed, compressed or not."""
 
 from __future__ import annotations
 
@@ -45,15 +45,16 @@ class Lines:
     numbers: I64
 
     def is_good(self) -> Any:
+        """Return which rows have their values."""
         from pipelines.sources.delimited_kernels import VERBATIM
 
         return self.kinds <= VERBATIM
 
     def texts(self) -> Iterator[bytes]:
         """Yield the first value of each row."""
-        spans = self.spans[:, 0]
-        begin = int(spans[0, 0])
-        data = self.window[begin : int(spans[-1, 1])].tobytes()
+        spans = self.spans[:, 0]  # those of rows without values are (0, 0)
+        begin = int(spans[:, 0].min())
+        data = self.window[begin : int(spans[:, 1].max())].tobytes()
         return (data[start:stop] for start, stop in (spans - begin).tolist())
 
 
@@ -62,6 +63,7 @@ class BrokenStream(Exception):
 
 
 def faults_of(lines: Lines, first: int, num_columns: int) -> Iterator[Fault]:
+    """Yield what is wrong with rows; `first` is the number of the first one in the file."""
     from pipelines.sources.delimited_kernels import TOO_LONG
 
     for row in np.flatnonzero(~lines.is_good()).tolist():
@@ -117,6 +119,7 @@ def _after_line(blocks: Iterator[bytes]) -> bytes:
 
 @contextmanager
 def open_blocks(url: str, compression: str | None) -> Iterator[Iterator[bytes]]:
+    """Open a file as blocks of 8 MiB, unpacked; `compression` is Arrow's name. They raise BrokenStream where it breaks."""
     with open_input(url) as file:
         yield _blocks(pa.CompressedInputStream(file, compression) if compression else file)
 
