@@ -2,7 +2,7 @@
 
     python -m benchmarks.balancing [--pairs 100000 ...] [--cap 20000] [--processes 1] [--folder FOLDER]
 
-Pairs match 2 to 17 of 500,000 queries, drawn by Zipf's law: the first query matches two fifths of all pairs. `ours` runs
+Pairs match 2 to 17 of 500,000 queries, by Zipf's law: the first query matches two fifths of all pairs. `ours` runs
 every step of `balance` by the local executor, over tables on disk, captions and all. `sort` is the cap as plain SQL has
 it: DuckDB's row_number() over the long rows of matches, and a join back to the pairs, with as many threads and no limit
 of memory; it counts nothing. `loop` is the published rule as its authors run it, a draw a match in Python, over lists
