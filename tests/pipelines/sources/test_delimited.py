@@ -1,4 +1,4 @@
-"""Delimited text: the kernel reads what a plain reader reads, through any window, and no quote makes it slow or blind."""
+"""Delimited text: the kernel reads what a plain reader reads, through any window; no quote makes it slow or blind."""
 
 from __future__ import annotations
 
