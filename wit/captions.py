@@ -22,8 +22,8 @@ REASONS = {
     "too_long": "more than `max_chars` characters",
     "camera_name": "the name that a camera, phone or screenshot tool gave a file: IMG_1234, Screenshot 2020-05-01",
     "date": "a date or time and nothing else",
-    "file_name": "the name of a file, an address or a slug: red-car-0042.jpg",
     "id": "an id and nothing else: a hexadecimal number, a stock code, ISBN 9780415662826",
+    "file_name": "the name of a file, an address or a slug: red-car-0042.jpg",
     "markup": "tags, BBCode or what is left of a template",
     "boilerplate": "a phrase of the page's machinery: click here, image 3",
     "repetition": "the same words over and over",
@@ -70,12 +70,14 @@ _IDS = tuple(
     for pattern in (
         r"(?=\S*\d)(?=\S*[a-f])[0-9a-f]{12,}",  # digits and letters in one run
         r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}",
-        r"(?:SKU|ISBN(?:-1[03])?|ASIN|EAN|UPC|GTIN|MPN)[ #:.]*(?=\S*\d)[\w./-]+",
+        r"(?:SKU|ISBN(?:-1[03])?|ASIN|EAN|UPC|GTIN|MPN)[ #:.]*+(?=\S*\d)[\w./-]+",
         r"(?:item|product|article|art|model|part|stock|order|catalog(?:ue)?|cat|ref(?:erence)?|lot|listing|property|photo"
-        r"|image|picture|file|post)?[ -]?(?:id|no|nr|number|code|#)[ .:#]*(?=\S*\d{3})[\w./-]+",
-        r"[\w.()%+/#-]*\d{8,}[\w.()%+/#-]*",  # a word with a long run of digits
+        r"|image|picture|file|post)?[ -]?(?:id|no|nr|number|code|#)[ .:#]*+(?=\S*\d{3})[\w./-]+",
     )
 )
+_ONE_ID = re.compile(r"[\w.()%+/#-]+")
+_LONG_NUMBER = re.compile(r"\d{8}")  # a date with its time, a telephone number, an id
+_NAME_IN_ID = re.compile(r"[^\W\d_]{4}")  # four letters in a row: a slug with a number, which is a file's name
 _CODES = re.compile(r"(?=.{0,30}[A-Z])(?:(?=[^ ]*\d)[A-Z0-9][A-Z0-9./_#-]{0,29} ?){1,4}")
 _MIN_CODE_DIGITS = 8  # "A320 B737" is a pair of aircraft; "8R0941597C 8R0-941-597-C" no picture
 
@@ -95,6 +97,7 @@ _DATE_WORDS = _MONTH_WORDS | _DAY_WORDS | _DATE_LABELS | _CLOCK_WORDS | _DATE_FI
 _DATE_NUMBER = re.compile(
     r"[0-5]?\d(?:st|nd|rd|th|am|pm|h|t[0-2]?\d)?|1\d{3}|20\d\d|(?:19|20)\d{6}(?:t\d{6}z?|\d{6})?|[0-2]?\dh[0-5]\d|[0-5]\dz"
 )
+_CLOCK = re.compile(r"\d*[ap]m|\d+t\d+z?|\d+h\d*|\d+z")
 _MAX_DATE_WORDS = 16  # twice "Saturday, 12 March 2016 at 10:30:00 AM"
 
 _TAGS = (
@@ -107,15 +110,20 @@ _MARKUP = tuple(
     for pattern in (
         rf"</?(?:{_TAGS})(?:\s[^<>]{{0,1000}})?/?>",
         r"<!--|<!doctype|<!\[CDATA\[",
-        r"\[/?(?:img|url|b|i|u|quote|caption|gallery)(?:[= ][^\[\]]{0,300})?\]",  # BBCode and WordPress
+        # BBCode and WordPress; "[I]t was" and "[B 19600]" are none
+        r"\[/(?:img|url|b|i|u|quote|caption|gallery)\]|\[(?:img|url)\]|\[(?:img|url|quote)=[^\[\]]{0,300}\]",
+        r"\[(?:img|caption|gallery) [a-z]{1,20}=[^\[\]]{0,300}\]",
         r"\{\{[^{}]{0,300}\}\}|\{%[^{}]{0,300}%\}|<%[^<>]{0,300}%>|\$\{[^{}]{0,300}\}",  # templates left unfilled
-        r"%\([a-z_]+\)s|\[\[[^\[\]]{0,300}\]\]",
+        r"%\([a-z_]+\)s|\[\[[^\[\]]{0,300}\]\]|(?<![\w%])%(?:name|title|alt|caption|filename|description)\b",
     )
 )
 """Each may stand anywhere, and reads no opening sign twice. Tags are named: "I <3 you" and "<Artist>" are no markup."""
 
 _MIN_WORDS_REPEATED = 8  # "New York, New York" is a city; twelve words of which six are new say nothing
-_LONG_TEXT_WORDS = 40  # from here on good texts use words again, too
+_SENTENCE_WORDS = _words(
+    "a an the of in on at and with is are was to for by from or as that this it its his her their be has have"
+)
+_WORDS_PER_SENTENCE_WORD = 8  # lists of search words have fewer, descriptions more: one of seven and less
 _RUN_OF_ONE_WORD = 4  # the same word that often in a row
 _MIN_ITEMS, _MIN_ITEMS_ALIKE, _MAX_ITEM_WORDS, _MIN_KEYWORD_CHARS = 5, 3, 7, 4  # a sentence has longer items
 
@@ -144,7 +152,7 @@ def is_date(words: str) -> bool:
         return False
     if not _MONTH_WORDS.isdisjoint(found):
         return True
-    is_clock = any(word.endswith(("am", "pm")) for word in found)
+    is_clock = any(map(_CLOCK.fullmatch, found))
     return numbers >= 2 and (is_clock or not (_DAY_WORDS | _DATE_LABELS).isdisjoint(found))
 
 
@@ -157,8 +165,10 @@ def is_file_name(caption: str) -> bool:
     joints = len(_JOINT.findall(caption)) if "_" in caption else 0
     if joints and (_ONE_NAME.fullmatch(caption) or 1 < joints >= caption.count(" ")):
         return True
-    end = max(caption.rfind("."), 0) if "?" not in caption else max(caption.rfind(".", 0, caption.index("?")), 0)
-    return _ENDS_AS_FILE.fullmatch(caption, end) is not None
+    if " " in caption and "://" in caption:  # words, and an address after them
+        return False
+    dots = (caption.rfind("."), caption.rfind(".", 0, max(caption.rfind("?"), 0)))
+    return any(dot >= 0 and _ENDS_AS_FILE.fullmatch(caption, dot) for dot in dots)
 
 
 def is_id(caption: str) -> bool:
@@ -166,6 +176,8 @@ def is_id(caption: str) -> bool:
     if len(caption) > _LONGEST_NAME:
         return False
     if any(pattern.fullmatch(caption) for pattern in _IDS):
+        return True
+    if _LONG_NUMBER.search(caption) and _ONE_ID.fullmatch(caption) and not _NAME_IN_ID.search(caption):
         return True
     return sum(map(str.isdigit, caption)) >= _MIN_CODE_DIGITS and _CODES.fullmatch(caption) is not None
 
@@ -185,17 +197,19 @@ def is_boilerplate(words: str) -> bool:
 def is_repetitive(caption: str, words: str) -> bool:
     """Return whether a caption, whose normal form is `words`, says the same words over and over.
 
-    So it is when one word stands four times in a row; when of eight words and more at most half are distinct (of more
-    than forty at most 45 %, since long texts use their words again; possessives do not count); or when it is a list
-    of search words: five short items or more between commas, of which half and three at least have a word in common.
+    So it is when one word stands four times in a row; when of eight words and more at most half are distinct, unless
+    one of eight is a word that sentences need, for long texts use their words again (possessives do not count); or
+    when it is a list of search words: five short items or more between commas, of which half and three at least have
+    a word in common.
     """
     found = [word for word in words.split() if word != POSSESSIVE]
-    distinct = len(set(found))
-    if len(found) >= _MIN_WORDS_REPEATED and distinct * 20 <= len(found) * (
-        10 if len(found) <= _LONG_TEXT_WORDS else 9
-    ):
-        return True
-    return _has_run(found) or (caption.count(",") >= _MIN_ITEMS - 1 and _is_keyword_list(caption))
+    return _has_few_words(found) or _has_run(found) or _is_keyword_list(caption)
+
+
+def _has_few_words(words: list[str]) -> bool:
+    if len(words) < _MIN_WORDS_REPEATED or 2 * len(set(words)) > len(words):
+        return False
+    return sum(word in _SENTENCE_WORDS for word in words) * _WORDS_PER_SENTENCE_WORD < len(words)
 
 
 def _has_run(words: list[str]) -> bool:
@@ -208,6 +222,8 @@ def _has_run(words: list[str]) -> bool:
 
 
 def _is_keyword_list(caption: str) -> bool:
+    if caption.count(",") < _MIN_ITEMS - 1:
+        return False
     items = [item.casefold().split() for item in caption.split(",")]
     if max(map(len, items)) > _MAX_ITEM_WORDS:
         return False
@@ -220,8 +236,8 @@ RULES: dict[str, Callable[[str, str], bool]] = {
     "no_letters": lambda caption, words: not has_letters(caption),
     "camera_name": lambda caption, words: is_camera_name(caption),
     "date": lambda caption, words: is_date(words),
-    "file_name": lambda caption, words: is_file_name(caption),
     "id": lambda caption, words: is_id(caption),
+    "file_name": lambda caption, words: is_file_name(caption),
     "markup": lambda caption, words: has_markup(caption),
     "boilerplate": lambda caption, words: is_boilerplate(words),
     "repetition": is_repetitive,

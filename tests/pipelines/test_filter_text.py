@@ -9,28 +9,53 @@ import pytest
 
 from pipelines.stages.filter_text import FilterText
 from tests.support import real_data, run_map
-from wit.captions import language_of
 from wit.keys import sample_key
+from wit.languages import language_of
 
 REJECTED = {
     "no_letters": ["1234", "12:30", "★★★☆☆", "(2020)", "480 × 640"],
     "too_short": ["dog", "a b", "図", "IMG_", "4f2a9c81de7743b0"],
     "too_long": ["a dog " * 200],
-    "file_name": [
+    "camera_name": [
         "IMG_1234.jpg",
         "DSC_0042.JPG",
         "DSC_0042",
         "IMG-20210304-WA0001",
+        "P101 1234.JPG",
+        "P1610088.jpg",
+        "Screenshot 20210304-101112",
+        "Screen Shot 2021-03-04 at 10.11.12 AM",
+        "image 20210304 (1).png",
+    ],
+    "date": [
+        "May 5, 2019",
+        "Posted on 12 March 2016",
+        "10:30 PM",
+        "Sunday 12/03/2018",
+        "2010-01-12T17:00:00Z",
+        "June 14 2016 - 10 AM to 5 PM",
+    ],
+    "id": [
+        "9f1b2c3d-0a1b-4c2d-8e3f-001122334455",
+        "ISBN 9780415662826",
+        "SKU: AB-1234",
+        "Item # 12345",
+        "8R0941597C 8R0-941-597-C",
+        "WB31K10026+12345678",
+    ],
+    "file_name": [
+        "waiting-for-the-finals-21770793",
         "red-circle-0042.jpg",
         "a_red_dog",
-        "P101 1234.JPG",
-        "Screenshot 20210304-101112",
-        "9f1b2c3d-0a1b-4c2d-8e3f-001122334455",
-        "image 20210304 (1).png",
         "https://x.example/a",
         "red-wool-coat-black-0",
         "mount-everest-1280",
+        "best-pump-review-ever",
+        "holiday-travel-tips",
         "photo.final.webp?w=300",
+        "Fox Crochet Hat.jpg",
+        "What now? Fox.jpg",
+        "2017_Ford_Edge_SEL_ Roseville MN",
     ],
     "markup": [
         "<b>a red dog</b> in rain",
@@ -51,11 +76,19 @@ REJECTED = {
         "Slide 2 of 10",
         "No image available",
         "Site logo",
+        "4.5 out of 5 stars",
+    ],
+    "repetition": [
+        "row row row row your boat",
+        "cream living rooms casual cream living room living rooms living room",
+        "pink pillow,Kilim Pillow,Handmade Cushion Cover,Couch Pillow,sofa pillow",
     ],
     "language": [
         "Ein roter Kreis auf einem blauen Hintergrund",
         "Un cercle rouge sur un fond bleu",
+        "Le chat dort sur le canapé du salon",
         "Красный круг на синем фоне",
+        "Красный круг",
     ],
 }
 
@@ -82,6 +115,22 @@ PASSED = [
     "Figure skating 2018",
     "50% (half)",
     "Picture of a photo",
+    "May Day",
+    "Friday the 13th",
+    "August Jack (107 yrs)",
+    "Tesla Model 3",
+    "Chanel No. 5",
+    "Lot 18",
+    "A320 B737",
+    "one-of-a-kind",
+    "Stow-on-the-Wold",
+    "[I]t was a dog",
+    "100%name brand",
+    "New York, New York",
+    "Love Comes Softly (Love Comes Softly, #1)",
+    "Peak AQI - https://x.example/peak.jpg",
+    "Palacio de la Moneda, Santiago de Chile",
+    "Ludwig Mies van der Rohe, Barcelona Pavilion",
 ]
 
 
@@ -127,8 +176,8 @@ def test_settings_are_limits() -> None:
 def test_language_is_told_only_when_sure() -> None:
     """Names alone, mixtures and characters that are not for interchange have no sure language."""
     assert language_of("Secretary of State Hillary Rodham Clinton") is None
-    assert language_of("a dog \ufffe in the rain") in (None, "en")
-    assert language_of("two dogs are running in the rain") == "en"
+    assert (language_of("a dog \ufffe in the rain") or ("en",))[0] == "en"
+    assert (language_of("two dogs are running in the rain") or ("",))[0] == "en"
 
 
 def test_rows_are_kept_or_rejected_once() -> None:
@@ -153,7 +202,7 @@ def test_rows_are_kept_or_rejected_once() -> None:
     assert written["kept"].to_pylist() == [rows[0], rows[3]]
     assert [(row["key"], row["reason"], row["stage"]) for row in written["rejects"].to_pylist()] == [
         (rows[1]["key"], "too_short", "filter_text"),
-        (rows[2]["key"], "file_name", "filter_text"),
+        (rows[2]["key"], "camera_name", "filter_text"),
     ]
 
 
@@ -168,11 +217,11 @@ def test_human_captions_pass() -> None:
 
 
 def test_alt_texts_of_the_web_lose_few() -> None:
-    """Of LAION's 10,000 (English by its own filter) under 3 % go: mostly slugs and tags; 15 for their language."""
+    """Of LAION's 10,000 (English by its own filter) under 3.5 % go: most for slugs and tags."""
     path = real_data("peers", "img2dataset", "test_files", "test_10000.parquet")
     captions = [" ".join((text or "").split()) for text in pq.read_table(path).column("TEXT").to_pylist()]
     reasons = [FilterText().judge(caption) for caption in captions]
     counts = {reason: reasons.count(reason) for reason in FilterText.reasons}
     assert counts["language"] <= 20
-    assert 100 < counts["file_name"] < 250
-    assert sum(counts.values()) < 300
+    assert 200 < counts["file_name"] < 250
+    assert sum(counts.values()) < 350
