@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections import Counter
+from itertools import pairwise
 from math import prod
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.stages.balance import Balance
 from pipelines.stages.cutoffs import CountRanks
+from pipelines.stages.match import Match
 from pipelines.stages.pack import Pack
 from pipelines.stages.verb import RunSettings
 from tests.matched import NUM_TERMS, Queries, write_matched
-from tests.support import read_parts, run_steps
+from tests.support import read_parts, real_data, run_steps, write_part
 from wit.balancing import CAP, PROBABILITY, statistics
+from wit.keys import key_bucket, sample_key, uniform_rank
+from wit.schema import PAIRS
+from wit.text import tokens
 
 
 def naive(pairs: list[dict[str, Any]], cap: int, mode: str) -> set[str]:
@@ -28,8 +35,11 @@ def naive(pairs: list[dict[str, Any]], cap: int, mode: str) -> set[str]:
     if mode == PROBABILITY:
         chance = {p["key"]: 1.0 - prod(1.0 - min(1.0, cap / counts[query]) for query in p["query_ids"]) for p in pairs}
         return {pair["key"] for pair in pairs if pair["rank"] < int(chance[pair["key"]] * 2**63)}
-    last = {query: sorted((p["rank"], p["key"]) for p in pairs if query in p["query_ids"])[:cap] for query in counts}
-    return {key for winners in last.values() for _, key in winners}
+    by_query: dict[int, list[tuple[int, str]]] = {query: [] for query in counts}
+    for pair in pairs:
+        for query in pair["query_ids"]:
+            by_query[query].append((pair["rank"], pair["key"]))
+    return {key for matches in by_query.values() for _, key in sorted(matches)[:cap]}
 
 
 def balance(root: Path, stage: Balance, num_buckets: int) -> dict[str, pa.Table]:
@@ -123,3 +133,42 @@ def test_pack_takes_cap_and_mode_of_balance_unless_it_has_its_own() -> None:
     balance = Balance(cap=7, mode=PROBABILITY, oversample=2.0)
     assert Pack().after(balance) == Pack(cap=7, mode=PROBABILITY)
     assert Pack(cap=3, mode=CAP).after(balance) == Pack(cap=3, mode=CAP)
+
+
+def write_real(root: Path) -> list[dict[str, Any]]:
+    """10,000 pairs of LAION-400M as filter_text leaves them, and their 3,000 commonest words and bigrams as the list;
+    return the pairs with the queries that each holds, found naively."""
+    table = pq.read_table(real_data("peers", "img2dataset", "test_files", "test_10000.parquet"))
+    texts = zip(table["URL"].to_pylist(), table["TEXT"].to_pylist(), strict=True)
+    rows = {sample_key(url, text): (url, text) for url, text in texts if url and text}
+    held = {}
+    for key, (_, text) in rows.items():
+        words = tokens(text)
+        held[key] = {*words, *map(" ".join, pairwise(words))}
+    counts = Counter(gram for grams in held.values() for gram in grams)
+    terms = sorted(counts, key=lambda gram: (-counts[gram], gram))[:3_000]
+    pq.write_table(pa.table({"query_id": pa.array(range(3_000), pa.int32()), "term": terms}), root / "queries.parquet")
+    number_of = {term: number for number, term in enumerate(terms)}
+    pairs: list[dict[str, Any]] = []
+    for key, (url, text) in sorted(rows.items()):
+        common = {"key": key, "bucket": key_bucket(key, 2), "rank": uniform_rank("wit", key), "url": url}
+        provenance = {"page_url": None, "archive": "a", "offset": 0, "attribute": "TEXT", "num_occurrences": 1}
+        ids = sorted(number_of[gram] for gram in held[key] if gram in number_of)
+        pairs.append({**common, "caption": text, **provenance, "query_ids": ids})
+    for bucket in range(2):
+        mine = [{name: pair[name] for name in PAIRS.names} for pair in pairs if pair["bucket"] == bucket]
+        write_part(root, "filter_text/kept", bucket, pa.Table.from_pylist(mine, schema=PAIRS))
+    return [pair for pair in pairs if pair["query_ids"]]
+
+
+def test_real_captions_are_matched_and_balanced_as_by_hand(tmp_path: Path) -> None:
+    """Of 10,000 real pairs, match and balance, in both modes, keep exactly what naive loops over them keep."""
+    pairs = write_real(tmp_path)
+    run_steps(Match(str(tmp_path / "queries.parquet")).steps(RunSettings(num_buckets=2)), tmp_path, 2)
+    assert read_parts(tmp_path, "match/kept").to_pylist() == pairs
+    for mode in (CAP, PROBABILITY):
+        for folder in ("balance", "rejects/balance"):
+            shutil.rmtree(tmp_path / folder, ignore_errors=True)
+        kept = balance(tmp_path, Balance(cap=20, mode=mode), 2)["kept"]
+        assert kept["key"].to_pylist() == sorted(naive(pairs, 20, mode))
+        assert 0.3 * len(pairs) < kept.num_rows < 0.97 * len(pairs)
