@@ -138,7 +138,7 @@ class JsonRows:
             found = parse_object(line) if isinstance(line, bytes) else _object(line)
             self.columns = self.columns or choose(list(found))
             url, caption, extra = (None if name is None else found.get(name) for name in self.columns)
-            captions = caption if isinstance(caption, list) else [caption]
+            captions = (caption or [None]) if isinstance(caption, list) else [caption]
             rows = [(_text(url), _text(each), _text(extra)) for each in captions]
         except (ValueError, TypeError) as error:
             self._faults.append(Fault(MALFORMED_RECORD, f"not a JSON object with texts: {one_line(error)}", number))

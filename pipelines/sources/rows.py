@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipelines.sources.source import MALFORMED_RECORD, UNREADABLE_ARCHIVE, Fault
+from pipelines.sources.source import MALFORMED_RECORD, Fault
 from wit.errors import InputError
 from wit.storage import open_input
 
@@ -106,7 +106,7 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def parquet_rows(url: str, choose: Choose, start: int, stop: int) -> Iterator[Rows | Fault]:
-    """Yield rows `start` to `stop`; row groups before and after are not read.
+    """Yield rows `start` to `stop`; row groups before and after are not read. One that is broken costs itself.
 
     Columns are read as dictionaries: a value of megabytes that a small file holds a million times stays one value,
     until rows of at most 32 MiB are made of it.
@@ -115,24 +115,29 @@ def parquet_rows(url: str, choose: Choose, start: int, stop: int) -> Iterator[Ro
         columns = parquet_columns(url, file.schema_arrow, choose)
     names = [name for name in columns if name is not None]
     with open_parquet(url, names) as file:
-        groups, position = _groups(file.metadata, start, stop)
-        try:
-            for batch in file.iter_batches(_BATCH_ROWS, row_groups=groups, columns=names, use_threads=False):
-                begin = max(start - position, 0)
-                wanted = batch.select(names).slice(begin, max(stop - position - begin, 0))
-                yield from _small_rows(wanted, columns, position + begin)
-                position += len(batch)
-            if position < min(stop, file.metadata.num_rows):
-                yield Fault(UNREADABLE_ARCHIVE, f"expected {file.metadata.num_rows} rows, found {position}", None)
-        except (pa.ArrowException, OSError) as error:
-            yield Fault(UNREADABLE_ARCHIVE, f"after row {position}: {one_line(error)}", None)
+        end = 0
+        for group in range(file.num_row_groups):
+            begin, end = end, end + file.metadata.row_group(group).num_rows
+            if end > start and begin < stop:
+                yield from _group_rows(file, group, columns, names, begin, range(max(start, begin), min(stop, end)))
 
 
-def _groups(metadata: Any, start: int, stop: int) -> tuple[list[int], int]:
-    """Return the row groups that hold rows `start` to `stop`, and the number of their first row."""
-    ends = np.cumsum([0] + [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)])
-    groups = [group for group in range(len(ends) - 1) if ends[group + 1] > start and ends[group] < stop]
-    return groups, int(ends[groups[0]]) if groups else start
+def _group_rows(
+    file: Any, group: int, columns: Columns, names: Sequence[str], position: int, wanted: range
+) -> Iterator[Rows | Fault]:
+    """Yield the rows of a row group whose numbers are `wanted`; the number of its first one is `position`."""
+    try:
+        for batch in file.iter_batches(_BATCH_ROWS, row_groups=[group], columns=names, use_threads=False):
+            begin = max(wanted.start - position, 0)
+            rows = batch.select(names).slice(begin, max(wanted.stop - position - begin, 0))
+            yield from _small_rows(rows, columns, position + begin)
+            position += len(batch)
+        wrong = f"expected rows up to {wanted.stop - 1}, found fewer"
+    except (pa.ArrowException, OSError) as error:
+        wrong = one_line(error)
+    lost = max(wanted.start, position)
+    if lost < wanted.stop:
+        yield Fault(MALFORMED_RECORD, f"rows {lost} to {wanted.stop - 1}: {wrong}", lost)
 
 
 def _small_rows(batch: pa.RecordBatch, columns: Columns, first: int) -> Iterator[Rows]:

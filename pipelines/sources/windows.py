@@ -119,7 +119,7 @@ def _after_line(blocks: Iterator[bytes]) -> bytes:
 
 @contextmanager
 def open_blocks(url: str, compression: str | None) -> Iterator[Iterator[bytes]]:
-    """Open a file as blocks of 8 MiB, unpacked, which raise BrokenStream where it breaks; `compression` is Arrow's name."""
+    """Open a file as blocks of 8 MiB, unpacked (`compression` is Arrow's name); they raise BrokenStream."""
     with open_input(url) as file:
         yield _blocks(pa.CompressedInputStream(file, compression) if compression else file)
 
