@@ -17,7 +17,7 @@ from selectolax.lexbor import LexborHTMLParser
 from pipelines.sources.links import fold_space, resolve
 
 ALT, TITLE, FIGCAPTION, OPEN_GRAPH = "img@alt", "img@title", "figcaption", "og:image"
-ATTRIBUTES = (ALT, TITLE, FIGCAPTION, OPEN_GRAPH)
+ATTRIBUTES = {ALT: "", TITLE: "", FIGCAPTION: "", OPEN_GRAPH: ""}
 
 _LAZY_SOURCES = ("data-src", "data-original", "data-lazy-src")
 _SOURCE_SETS = ("srcset", "data-srcset")

@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 import zlib
 
+import brotli
+
 _CHUNK_SIZE = re.compile(rb"\s*([0-9A-Fa-f]{1,8})[^\r\n]{0,200}\r?\n")
+_PIECE_BYTES = 1 << 16
 _DEFLATE_WINDOWS = (zlib.MAX_WBITS, -zlib.MAX_WBITS)  # servers send deflate with and without zlib's header
 
 
@@ -45,7 +48,7 @@ def _inflate(body: bytes, window: int, limit_bytes: int) -> bytes:
     pieces, left = [], limit_bytes
     try:
         while left and body and not inflater.eof:
-            pieces.append(inflater.decompress(body, min(left, 1 << 16)))
+            pieces.append(inflater.decompress(body, min(left, _PIECE_BYTES))
             left -= len(pieces[-1])
             body = inflater.unconsumed_tail
     except zlib.error:
@@ -54,11 +57,13 @@ def _inflate(body: bytes, window: int, limit_bytes: int) -> bytes:
 
 
 def _unbrotli(body: bytes, limit_bytes: int) -> bytes:
-    from io import BytesIO
-
-    from fastwarc.stream_io import BrotliReader
-
+    decompressor, pieces, left = brotli.Decompressor(), [], limit_bytes
     try:
-        return bytes(BrotliReader(BytesIO(body)).read(limit_bytes))
-    except OSError:
-        return body[:limit_bytes]
+        piece = decompressor.process(body, output_buffer_limit=min(left, _PIECE_BYTES))
+        while piece:
+            pieces.append(piece[:left])
+            left -= len(pieces[-1])
+            piece = decompressor.process(b"", output_buffer_limit=min(left, _PIECE_BYTES)) if left else b""
+    except brotli.error:
+        return b"".join(pieces) or body[:limit_bytes]
+    return b"".join(pieces)

@@ -1,18 +1,17 @@
-"""WARC files: pages are parsed for their images."""
+"""Web archives, WARC or ARC: pages are parsed for their images."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
-
-from fastwarc.warc import response
+from typing import ClassVar
 
 from pipelines.sources import page
-from pipelines.sources.archive import read_body, records, skip_body
+from pipelines.sources.answers import MAX_HEAD_BYTES, parse_answer
+from pipelines.sources.archive import Record, records
 from pipelines.sources.charset import decode
 from pipelines.sources.payload import decode_payload
-from pipelines.sources.source import FLUSH_ROWS, MALFORMED_RECORD, UNREADABLE_ARCHIVE, Fault, Links, LinksBuilder, Slice
+from pipelines.sources.source import FLUSH_ROWS, MALFORMED_RECORD, Fault, Links, LinksBuilder, Slice
 
 _HTML_TYPES = ("text/html", "application/xhtml+xml")
 MAX_PAGE_BYTES = 8 << 20  # what lies beyond is not looked at; Common Crawl itself cuts pages at 1 MiB
@@ -30,62 +29,34 @@ class Warc:
 
     def findings(self, piece: Slice) -> Iterator[Links | Fault]:
         """Yield the images of each page, in the order of records and of the document."""
-        builder = LinksBuilder(page.ATTRIBUTES)
-        for record in records(piece.url):
-            fault = record if isinstance(record, Fault) else _look(record, builder)
+        builder = LinksBuilder(tuple(page.ATTRIBUTES))
+        for record in records(piece.url, ("response",), MAX_PAGE_BYTES + MAX_HEAD_BYTES):
+            fault = record if isinstance(record, Fault) else add_page(record, builder)
             if fault or len(builder) >= FLUSH_ROWS:
                 if len(builder):
                     yield builder.flush()
                 if fault:
                     yield fault
-                    if fault.offset is None:
-                        return
         if len(builder):
             yield builder.flush()
 
 
-def _look(record: Any, builder: LinksBuilder) -> Fault | None:
-    """Add what a record holds, when it is a page; return what is wrong with it."""
+def add_page(record: Record, builder: LinksBuilder) -> Fault | None:
+    """Add the images of a record, when it is a page; return what is wrong with it."""
+    if record.kind != "response":
+        return None
+    answer = parse_answer(record.body)
+    if answer is None:
+        is_http = record.url.startswith("http")
+        return Fault(MALFORMED_RECORD, "no HTTP status line", record.offset) if is_http else None
+    if not 200 <= answer.status < 300 or answer.media_type not in _HTML_TYPES:
+        return None
+    body = decode_payload(answer.body, answer.get("transfer-encoding"), answer.get("content-encoding"), MAX_PAGE_BYTES)
     try:
-        is_whole, fault = _add_page(record, builder)
-    except OSError as error:
-        return Fault(UNREADABLE_ARCHIVE, f"at byte {record.stream_pos}: {error}", None)
-    if not is_whole:
-        return Fault(UNREADABLE_ARCHIVE, f"the file ends inside the record at byte {record.stream_pos}", None)
-    return fault
-
-
-def _add_page(record: Any, builder: LinksBuilder) -> tuple[bool, Fault | None]:
-    """Return whether a record is all there, and what is wrong with it; raises OSError when the stream is broken."""
-    if record.record_type != response or not record.is_http:
-        return skip_body(record), None
-    try:
-        record.parse_http()
-    except OSError as error:
-        return skip_body(record), _malformed(record, str(error))
-    http = record.http_headers
-    if http.status_code is None:
-        return skip_body(record), _malformed(record, "no HTTP status line")
-    if not 200 <= http.status_code < 300 or (record.http_content_type or "").lower() not in _HTML_TYPES:
-        return skip_body(record), None
-    body = read_body(record, MAX_PAGE_BYTES)
-    if body is None:
-        return False, None
-    body = decode_payload(body, http.get("Transfer-Encoding"), http.get("Content-Encoding"), MAX_PAGE_BYTES)
-    return True, _add_links(record, decode(body, record.http_charset), builder)
-
-
-def _malformed(record: Any, detail: str) -> Fault:
-    return Fault(MALFORMED_RECORD, detail, record.stream_pos)
-
-
-def _add_links(record: Any, markup: str, builder: LinksBuilder) -> Fault | None:
-    page_url = (record.headers.get("WARC-Target-URI") or "").strip("<> ")  # wget writes <URI>
-    try:
-        base, found = page.parse(markup, page_url)
+        base, found = page.parse(decode(body, answer.charset), record.url)
     except page.PageError as error:
-        return _malformed(record, str(error))
-    builder.page(page_url, base)
+        return Fault(MALFORMED_RECORD, str(error), record.offset)
+    builder.page(record.url, base)
     for url, text, attribute in found:
-        builder.add(url, text, record.stream_pos, attribute)
+        builder.add(url, text, record.offset, attribute)
     return None
