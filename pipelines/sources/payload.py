@@ -48,7 +48,7 @@ def _inflate(body: bytes, window: int, limit_bytes: int) -> bytes:
     pieces, left = [], limit_bytes
     try:
         while left and body and not inflater.eof:
-            pieces.append(inflater.decompress(body, min(left, _PIECE_BYTES))
+            pieces.append(inflater.decompress(body, min(left, _PIECE_BYTES)))
             left -= len(pieces[-1])
             body = inflater.unconsumed_tail
     except zlib.error:
