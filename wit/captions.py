@@ -35,15 +35,17 @@ _EXTENSION = r"\.(?:jpe?g|jpe|jfif|png|gif|webp|bmp|tiff?|svg|avif|heic|ico|psd|
 _LONGEST_NAME = 1000  # characters; longer than file systems allow
 
 _COUNTER = r"\d{3,}+(?:[-_ .:]?(?:\d++|at|AM|PM|WA\d++|[a-z](?![a-z])|copy|edit(?:ed)?|\(\d++\)))*+"
+CAMERAS = tuple("IMG DSC DSCN DSCF MG _MG _DSC PICT CIMG IMGP IMAG GOPR DJI PXL MVI KIMG HPIM SNV SDC".split())
+SHORT_CAMERAS = tuple("SAM VID WP P".split())
+TOOLS = ("Screenshot", "Screen Shot", "Screen Capture", "WhatsApp Image", "Scan", "Capture", "Picture", "Image", "Photo")
+TOOLS += ("Foto", "Untitled")
 _CAMERA_NAMES = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
         # Cameras count with four digits (DCF, JEITA CP-3461: four free characters, 0001 to 9999), phones with more.
-        rf"(?:IMG|DSC[NF]?|_?MG|_DSC|PICT|CIMG|IMGP|IMAG|GOPR|DJI|PXL|MVI|KIMG|HPIM|SNV|SDC)[-_ ]?\(?"
-        rf"{_COUNTER}(?:{_EXTENSION})?",
-        rf"(?:SAM|VID|WP|P)[-_]?(?=\d{{4}}|\d{{3}} \d{{4}}){_COUNTER}(?:{_EXTENSION})?",
-        rf"(?:Screenshot|Screen Shot|Screen Capture|WhatsApp Image|Scan|Capture|Picture|Image|Photo|Foto|Untitled)"
-        rf"[-_ ]?\(?{_COUNTER}(?:{_EXTENSION})?",
+        rf"(?:{'|'.join(CAMERAS)})[-_ ]?\(?{_COUNTER}(?:{_EXTENSION})?",
+        rf"(?:{'|'.join(SHORT_CAMERAS)})[-_]?(?=\d{{4}}|\d{{3}} \d{{4}}){_COUNTER}(?:{_EXTENSION})?",
+        rf"(?:{'|'.join(TOOLS)})[-_ ]?\(?{_COUNTER}(?:{_EXTENSION})?",
     )
 )
 
@@ -65,14 +67,19 @@ _ENDS_AS_FILE = re.compile(rf"(?<=[\w)\]%-]){_EXTENSION}(?:\?\S{{0,1000}})?", re
 _ONE_NAME = re.compile(r"[\w.()%+-]*")
 _JOINT = re.compile(r"[A-Za-z0-9]_+(?=[A-Za-z0-9])")
 
+CODES = tuple("SKU ISBN ASIN EAN UPC GTIN MPN".split())
+NUMBERED_THINGS = tuple(
+    "item product article art model part stock order catalog catalogue cat ref reference lot listing property photo image"
+    " picture file post".split()
+)
+NUMBERS = tuple("id no nr number code".split())
 _IDS = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
         r"(?=\S*\d)(?=\S*[a-f])[0-9a-f]{12,}",  # digits and letters in one run
         r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}",
-        r"(?:SKU|ISBN(?:-1[03])?|ASIN|EAN|UPC|GTIN|MPN)[ #:.]*+(?=\S*\d)[\w./-]+",
-        r"(?:item|product|article|art|model|part|stock|order|catalog(?:ue)?|cat|ref(?:erence)?|lot|listing|property|photo"
-        r"|image|picture|file|post)?[ -]?(?:id|no|nr|number|code|#)[ .:#]*+(?=\S*\d{3})[\w./-]+",
+        rf"(?:{'|'.join(CODES)})(?:(?<=ISBN)-1[03])?[ #:.]*+(?=\S*\d)[\w./-]+",
+        rf"(?:{'|'.join(NUMBERED_THINGS)})?[ -]?(?:{'|'.join(NUMBERS)}|#)[ .:#]*+(?=\S*\d{{3}})[\w./-]+",
     )
 )
 _ONE_ID = re.compile(r"[\w.()%+/#-]+")
@@ -93,7 +100,7 @@ _DAY_WORDS = _DAYS | {day[:3] for day in _DAYS} | {"tues", "thur", "thurs"}
 _DATE_LABELS = _words("date posted published updated taken uploaded added created modified")
 _CLOCK_WORDS = _words("am pm")
 _DATE_FILLERS = _words("the of on at in by to and from until till through utc gmt est edt pst pdt cet cest bst z last")
-_DATE_WORDS = _MONTH_WORDS | _DAY_WORDS | _DATE_LABELS | _CLOCK_WORDS | _DATE_FILLERS
+DATE_WORDS = _MONTH_WORDS | _DAY_WORDS | _DATE_LABELS | _CLOCK_WORDS | _DATE_FILLERS
 _DATE_NUMBER = re.compile(
     r"[0-5]?\d(?:st|nd|rd|th|am|pm|h|t[0-2]?\d)?|1\d{3}|20\d\d|(?:19|20)\d{6}(?:t\d{6}z?|\d{6})?|[0-2]?\dh[0-5]\d|[0-5]\dz"
 )
@@ -148,7 +155,7 @@ def is_date(words: str) -> bool:
     if len(found) > _MAX_DATE_WORDS:
         return False
     numbers = sum(map(bool, map(_DATE_NUMBER.fullmatch, found)))
-    if numbers == 0 or not all(word in _DATE_WORDS or _DATE_NUMBER.fullmatch(word) for word in found):
+    if numbers == 0 or not all(word in DATE_WORDS or _DATE_NUMBER.fullmatch(word) for word in found):
         return False
     if not _MONTH_WORDS.isdisjoint(found):
         return True
@@ -162,11 +169,11 @@ def is_file_name(caption: str) -> bool:
         return False
     if any(pattern.fullmatch(caption) for pattern in _FILE_NAMES):
         return True
-    joints = len(_JOINT.findall(caption)) if "_" in caption else 0
-    if joints and (_ONE_NAME.fullmatch(caption) or 1 < joints >= caption.count(" ")):
-        return True
     if " " in caption and "://" in caption:  # words, and an address after them
         return False
+    joints = len(_JOINT.findall(caption)) if "_" in caption else 0
+    if joints and (_ONE_NAME.fullmatch(caption) or joints > caption.count(" ")):
+        return True
     dots = (caption.rfind("."), caption.rfind(".", 0, max(caption.rfind("?"), 0)))
     return any(dot >= 0 and _ENDS_AS_FILE.fullmatch(caption, dot) for dot in dots)
 

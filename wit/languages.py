@@ -47,7 +47,7 @@ _WRITTEN_IN = {
     "Hani": "zh zh-Hant ja ko yue",
 }  # fmt: skip
 _LETTERS = re.compile(r"[^\W\d_]+")
-_BEYOND_LATIN = re.compile("[^\x00-\u036f\u1e00-\u1eff\u2000-\u2bff\u3000-\u3040\ufe00-\ufe0f\uff00-\uff5f]")
+BEYOND_LATIN = re.compile("[^\x00-\u036f\u1e00-\u1eff\u2000-\u2bff\u3000-\u3040\ufe00-\ufe0f\uff00-\uff5f]")
 
 
 def _words(text: str) -> frozenset[str]:
@@ -138,7 +138,7 @@ def _reads_as_name(caption: str) -> bool:
 
 def _foreign_script(caption: str, languages: tuple[str, ...]) -> str | None:
     """Return the commonest of the foreign scripts and the share of all of them, if it is high enough."""
-    if not _BEYOND_LATIN.search(caption):
+    if not BEYOND_LATIN.search(caption):
         return None
     counts = Counter(filter(None, map(script_of, caption)))
     foreign = {script: num for script, num in counts.items() if _is_unwanted(script, languages)}
