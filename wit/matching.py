@@ -29,6 +29,7 @@ _MARKS, _SPACES = ",.;:?!`", "\t\n\r"
 _SPACED_MARK = re.compile(rf" [{_MARKS}] ")
 _NEVER_IN_TEXT = re.compile(rf"[{_MARKS}{_SPACES}]")
 _BLOCK = 1024  # fields that are looked up before terms are sought among them
+_EDGES_A_HINT = 16  # rows of the table of edges: 4 to 8 bits an edge
 _LEAST_ROWS = 1024  # of a table of words: doubled as words come
 
 U8 = npt.NDArray[np.uint8]
@@ -66,18 +67,19 @@ class Matcher:
 
         Memory: that of the captions a few times, of their matches, and 30 bytes a term.
         """
-        from wit.matching_kernels import search
+        from wit.matching_kernels import Scratch, search
 
         text, offsets = _texts(captions, self._mode)
         text, offsets = (_normal if self._mode == DEFAULT else _spaced)(text, offsets)
         text = _padded(text)
-        fields = np.empty(_BLOCK + self._reach, np.uint64)
-        repeats = np.empty(2 * self.num_terms + 1, np.int64)
+        num_fields = _BLOCK + self._reach
+        repeats = np.empty((2, 2 * self.num_terms + 1), np.int64)
+        scratch = Scratch(np.empty(num_fields + 1, np.uint64), np.empty(num_fields + 1, np.int64), *repeats)
         found: list[Matches] = []
         row = 0
         while row < len(offsets) - 1:
             columns = np.empty((3, self.num_terms + len(text) // 4), np.int32)
-            row, num = search(text, offsets, row, self._trie, self._reach, fields, repeats, *columns)
+            row, num = search(text, offsets, row, self._trie, self._reach, scratch, *columns)
             found.append(Matches(*columns[:, :num]))
         if len(found) == 1:
             return found[0]
@@ -108,7 +110,7 @@ def _normal(text: U8, offsets: I64) -> tuple[U8, I64]:
 
 def _spaced(text: U8, offsets: I64) -> tuple[U8, I64]:
     """Return the texts as `metaclip` looks at them, without the space that it puts at both ends."""
-    from wit.matching_kernels import MAX_SPACED, space_marks
+    from wit.spacing_kernels import MAX_SPACED, space_marks
 
     kinds = np.zeros(256, np.uint8)
     kinds[list(_SPACES.encode())], kinds[list(_MARKS.encode())] = 1, 2
@@ -130,7 +132,7 @@ def _padded(text: U8) -> U8:
 
 def _trie(text: U8, offsets: I64, query_ids: I64, num_terms: int) -> tuple[Trie, int]:
     """Return what finds the terms, which are padded, and how many fields follow the first in the longest of them."""
-    from wit.matching_kernels import FREE, MAX_NODES, Trie, grow_trie, put_entries
+    from wit.matching_kernels import FREE, MAX_NODES, Trie, grow_trie
 
     num_fields = int(np.count_nonzero(text == ord(" "))) + len(query_ids)  # or more: terms that are left out
     assert num_fields < MAX_NODES - 1  # 2 GB of terms
@@ -138,12 +140,15 @@ def _trie(text: U8, offsets: I64, query_ids: I64, num_terms: int) -> tuple[Trie,
     words, starts = _numbered(text, offsets, numbers, field_ends)
     num_edges = int(field_ends[-1]) - len(query_ids)
     edges = np.full((_rows_for(num_edges), 2), FREE)
-    entries = np.zeros(len(starts) + num_edges, np.uint64)
+    hints = np.zeros(len(edges) // _EDGES_A_HINT, np.uint64)
+    entries = np.arange(len(starts) + num_edges, dtype=np.uint64)
     next_queries = np.full(num_terms, -1, np.int32)
-    grow_trie(numbers, field_ends, query_ids, len(starts), edges, _shift(edges), entries, next_queries)
-    put_entries(words, edges, entries)
+    shifts = _shift(words), _shift(edges), _shift(hints)
+    grow_trie(numbers, field_ends, query_ids, len(starts), edges, shifts[1], hints, shifts[2], entries, next_queries)
+    for table, is_used in ((words, words[:, 2] != 0), (edges, edges[:, 0] != FREE)):
+        table[is_used, -1] = entries[table[is_used, -1]]
     reach = int(np.diff(field_ends).max(initial=1)) - 1
-    return Trie(words, _shift(words), starts, text, edges, _shift(edges), next_queries), reach
+    return Trie(words, edges, hints, *shifts, starts, text, next_queries), reach
 
 
 def _numbered(text: U8, offsets: I64, numbers: I64, field_ends: I64) -> tuple[npt.NDArray[np.uint64], I64]:
@@ -167,7 +172,7 @@ def _numbered(text: U8, offsets: I64, numbers: I64, field_ends: I64) -> tuple[np
 
 def _rows_for(num: int) -> int:
     """Return a power of two at least twice as large."""
-    return 1 << max(1, (2 * num - 1).bit_length())
+    return 1 << max(5, (2 * num - 1).bit_length())
 
 
 def _shift(table: npt.NDArray[np.uint64]) -> np.uint64:

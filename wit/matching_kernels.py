@@ -8,6 +8,7 @@ The table of words has rows of four: the first 8 bytes of the word, little-endia
 where it is longer than 16; its length + 1, 0 for a free row; its entry. The table of edges has rows of two: node << 32
 | word, all ones for a free row; the entry of the node that the word leads to. Both are sought from the row that a hash
 names on; rows are a power of two, at least half of them free. Equality is that of all bytes, never of hashes alone.
+Most fields that are looked for in the table of edges are not there: small tables of hints, bits by the hash, say so.
 
 Texts have PADDING bytes behind them. numba checks no bounds, so each kernel says why it stays within its arrays.
 """
@@ -28,8 +29,6 @@ I32 = npt.NDArray[np.int32]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 PADDING = 8
-MAX_SPACED = 3
-"""A mark of `space_marks` is written as three bytes."""
 
 FREE = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
 IS_TERM, HAS_CHILDREN, IS_SHARED = np.uint64(1 << 31), np.uint64(1 << 30), np.uint64(1 << 29)
@@ -39,29 +38,45 @@ NUMBER = np.uint64((1 << 29) - 1)
 MAX_NODES = 1 << 28
 _UNKNOWN = np.uint64(MAX_NODES)
 """The entry of a field that is no word: no flags, and a number that no node has (MAX_NODES)."""
-_INFO = np.uint64(0xFFFF_FFFF)
 
 _SPACE = np.uint8(ord(" "))
 _SPACES, _ONES, _HIGHS = (np.uint64(0x0101_0101_0101_0101 * byte) for byte in (ord(" "), 0x01, 0x80))
 _GOLDEN = np.uint64(0x9E37_79B9_7F4A_7C15)  # 2^64 / golden ratio: Knuth, TAOCP 3, 6.4
 _MIX = np.uint64(0xFF51_AFD7_ED55_8CCD)  # of MurmurHash3's finaliser
 _ZERO, _ONE, _EIGHT, _WORD_BITS = np.uint64(0), np.uint64(1), np.uint64(8), np.uint64(32)
-_FEW = 32  # numbers that insertion sorts faster than a heap
+_CHILDREN_BIT, _HINT_BITS = np.uint64(30), np.uint64(63)
+_RUN = 16  # matches that insertion sorts as fast as merging does
 
 
 class Trie(NamedTuple):
     """What terms are sought by; see the module."""
 
     words: U64
+    edges: U64
+    hints: U64
+    """One bit of the 64 of a row is 1 for each edge, by its hash; where that bit is 0, there is no such edge."""
     word_shift: np.uint64
-    """64 - the binary logarithm of the table's rows; likewise `edge_shift`."""
+    """64 - the binary logarithm of the rows of `words`; likewise the next two."""
+    edge_shift: np.uint64
+    hint_shift: np.uint64
     starts: I64
     """Where the word of each number stands in `letters`."""
     letters: U8
-    edges: U64
-    edge_shift: np.uint64
     next_queries: I32
     """For a query that ends at a node with others, the next of them; -1 after the last."""
+
+
+class Scratch(NamedTuple):
+    """What a search writes to on the way."""
+
+    fields: U64
+    """Entries of a block of fields, then one of no field."""
+    begins: I64
+    """Fields of the block at which a term of several seems to begin: index << 32 | position."""
+    found: I64
+    """Matches of a text: query << 32 | position, all distinct; room for twice as many as there are queries, or more."""
+    spare: I64
+    """As much room again."""
 
 
 def _kernel(function: Function) -> Function:
@@ -71,29 +86,6 @@ def _kernel(function: Function) -> Function:
 
 def _inlined(function: Function) -> Function:
     return cast(Function, njit(cache=True, nogil=True, _nrt=False, forceinline=True)(function))
-
-
-@_kernel
-def space_marks(text: U8, offsets: I64, kinds: U8, out: U8, ends: I64) -> None:
-    """Write each text with its bytes as `kinds` wants them: 0 as it is, 1 a space, 2 between two spaces.
-
-    `out` has room for MAX_SPACED times the bytes of the texts.
-    """
-    o = 0
-    ends[0] = 0
-    for row in range(len(offsets) - 1):
-        for i in range(offsets[row], offsets[row + 1]):
-            kind = kinds[text[i]]
-            if kind == 0:
-                out[o] = text[i]
-                o += 1
-            elif kind == 1:
-                out[o] = _SPACE
-                o += 1
-            else:
-                out[o], out[o + 1], out[o + 2] = _SPACE, text[i], _SPACE
-                o += 3
-        ends[row + 1] = o
 
 
 @_inlined
@@ -153,10 +145,10 @@ def _field(text: U8, i: np.uint64, end: np.uint64) -> tuple[np.uint64, np.uint64
 
 
 @_inlined
-def _home(low: np.uint64, high: np.uint64, shift: np.uint64) -> np.uint64:
-    """Return the row of a table with 2^(64 - shift) rows from which on two numbers are sought."""
+def _hash(low: np.uint64, high: np.uint64) -> np.uint64:
+    """Return a hash of two numbers: its first bits name the row from which on a table is searched for them."""
     x = (low ^ high * _MIX) * _GOLDEN
-    return ((x ^ x >> _WORD_BITS) * _MIX) >> shift
+    return (x ^ x >> _WORD_BITS) * _MIX
 
 
 @_inlined
@@ -176,7 +168,7 @@ def _word_row(
 
     `starts` says where the word of an entry's number stands in `letters`: for words of more than 16 bytes.
     """
-    row = _home(low, high, shift)
+    row = _hash(low, high) >> shift
     last = np.uint64(len(words)) - _ONE
     while words[row, 2]:
         if words[row, 0] == low and words[row, 1] == high and words[row, 2] == length + _ONE:
@@ -192,7 +184,7 @@ def _word_row(
 def _edge_row(node: np.uint64, word: np.uint64, edges: U64, shift: np.uint64) -> np.uint64:
     """Return the row of `edges` that leads from a node on by a word, or the free row where it belongs."""
     key = node << _WORD_BITS | word
-    row = _home(key, _ZERO, shift)
+    row = _hash(key, _ZERO) >> shift
     last = np.uint64(len(edges)) - _ONE
     while edges[row, 0] != key and edges[row, 0] != FREE:
         row = (row + _ONE) & last
@@ -207,7 +199,8 @@ def number_fields(
     """Number the fields of the terms from `term` on by first appearance, in `words` and `starts`.
 
     `numbers` has the numbers of all fields, `field_ends` where each term ends in it. Returns (the term to go on with,
-    how many numbers there are): it ends early where half of `words` might not stay free. `numbers` and `starts` have room for all fields and the empty one.
+    how many numbers there are): it ends early where half of `words` might not stay free. `numbers` and `starts` have
+    room for all fields and the empty one.
     """
     while term < len(offsets) - 1:
         i, end = np.uint64(offsets[term]), np.uint64(offsets[term + 1])
@@ -239,7 +232,7 @@ def move_words(words: U64, larger: U64, shift: np.uint64) -> None:
     last = np.uint64(len(larger)) - _ONE
     for row in range(len(words)):
         if words[row, 2]:
-            free = _home(words[row, 0], words[row, 1], shift)
+            free = _hash(words[row, 0], words[row, 1]) >> shift
             while larger[free, 2]:
                 free = (free + _ONE) & last
             for column in range(4):
@@ -249,11 +242,11 @@ def move_words(words: U64, larger: U64, shift: np.uint64) -> None:
 @_kernel
 def grow_trie(
     numbers: I64, field_ends: I64, query_ids: I64, num_words: int,
-    edges: U64, shift: np.uint64, entries: U64, next_queries: I32,
-) -> int:  # fmt: skip
-    """Put the terms into `edges`, with bare numbers in place of entries, and `entries`; return the number of nodes.
+    edges: U64, shift: np.uint64, hints: U64, hint_shift: np.uint64, entries: U64, next_queries: I32,
+) -> None:  # fmt: skip
+    """Put the terms into `edges`, with bare numbers in place of entries, `hints`, and `entries`.
 
-    There are as many nodes as words and edges, at most; `entries` has room for them.
+    There are as many nodes as words and edges, at most; `entries` has room for them, and holds their numbers.
     """
     num_nodes = num_words
     for term in range(len(query_ids)):
@@ -264,64 +257,52 @@ def grow_trie(
             if edges[row, 0] == FREE:
                 edges[row, 0] = node << _WORD_BITS | np.uint64(numbers[k])
                 edges[row, 1] = np.uint64(num_nodes)
+                hashed = _hash(edges[row, 0], _ZERO)
+                hints[hashed >> hint_shift] |= _ONE << (hashed & _HINT_BITS)
                 num_nodes += 1
             entries[node] |= HAS_CHILDREN
             node = edges[row, 1]
         before = entries[node]
         next_queries[query_ids[term]] = np.int32(before >> _WORD_BITS) if before & IS_TERM else np.int32(-1)
         shared = IS_SHARED if before & IS_TERM else _ZERO
-        entries[node] = np.uint64(query_ids[term]) << _WORD_BITS | before & HAS_CHILDREN | IS_TERM | shared
-    return num_nodes
-
-
-@_kernel
-def put_entries(words: U64, edges: U64, entries: U64) -> None:
-    """Replace the numbers in the last column of both tables by entries with those numbers."""
-    for row in range(len(words)):
-        if words[row, 2]:
-            words[row, 3] |= entries[words[row, 3]]
-    for row in range(len(edges)):
-        if edges[row, 0] != FREE:
-            edges[row, 1] |= entries[edges[row, 1]]
+        entries[node] = np.uint64(query_ids[term]) << _WORD_BITS | before & (HAS_CHILDREN | NUMBER) | IS_TERM | shared
 
 
 @_inlined
-def _sift(found: I64, root: int, size: int) -> None:
-    """Let found[root] sink to its place in a heap of `size` numbers, the greatest on top."""
-    value = found[root]
-    child = 2 * root + 1
-    while child < size:
-        if child + 1 < size and found[child + 1] > found[child]:
-            child += 1
-        if found[child] <= value:
-            break
-        found[root] = found[child]
-        root, child = child, 2 * child + 1
-    found[root] = value
-
-
-@_inlined
-def _sort(found: I64, size: int) -> None:
-    """Sort the first `size` numbers, in place; time in proportion to size * log(size) at most."""
-    if size > _FEW:
-        for root in range(size // 2 - 1, -1, -1):
-            _sift(found, root, size)
-        for last in range(size - 1, 0, -1):
-            found[0], found[last] = found[last], found[0]
-            _sift(found, 0, last)
-        return
-    for k in range(1, size):
+def _insertion_sort(found: I64, start: int, end: int) -> None:
+    for k in range(start + 1, end):
         value, j = found[k], k - 1
-        while j >= 0 and found[j] > value:
+        while j >= start and found[j] > value:
             found[j + 1] = found[j]
             j -= 1
         found[j + 1] = value
 
 
+@_inlined
+def _merge(found: I64, start: int, middle: int, end: int, spare: I64) -> None:
+    """Merge two sorted runs that lie side by side into the same place of `spare`."""
+    left, right = start, middle
+    for k in range(start, end):
+        if left < middle and (right == end or found[left] <= found[right]):
+            spare[k] = found[left]
+            left += 1
+        else:
+            spare[k] = found[right]
+            right += 1
+
+
 @_kernel
-def _sorted_firsts(found: I64, size: int) -> int:
+def _sorted_firsts(found: I64, spare: I64, size: int) -> int:
     """Sort matches (query << 32 | position) and leave the first of each query; return how many there are."""
-    _sort(found, size)
+    for start in range(0, size, _RUN):
+        _insertion_sort(found, start, min(start + _RUN, size))
+    width = _RUN
+    while width < size:
+        for start in range(0, size, 2 * width):
+            _merge(found, start, min(start + width, size), min(start + 2 * width, size), spare)
+        for k in range(size):
+            found[k] = spare[k]
+        width *= 2
     kept = 0
     for k in range(size):
         if kept == 0 or found[k] >> 32 != found[kept - 1] >> 32:
@@ -331,66 +312,97 @@ def _sorted_firsts(found: I64, size: int) -> int:
 
 
 @_inlined
-def _add(found: I64, size: int, entry: np.uint64, position: int, next_queries: I32) -> int:
-    """Add the queries that end at a node to the matches; return the new size.
+def _add(entry: np.uint64, position: int, trie: Trie, scratch: Scratch, size: int) -> int:
+    """Add the queries that end at a node, if any, to the matches; return how many there are now.
 
-    When `found`, twice as long as there are queries, is full, what repeats goes, which leaves half of it free.
+    When there is no room, matches that repeat go, which leaves half of it free. The first query is written where none
+    ends, too, and then written over: a branch would be mispredicted.
     """
+    found = scratch.found
+    if size == len(found):
+        size = _sorted_firsts(found, scratch.spare, size)
     query = np.int64(entry >> _WORD_BITS)
-    while query >= 0:
-        if size == len(found):
-            size = _sorted_firsts(found, size)
-        found[size] = query << 32 | position
-        size += 1
-        query = np.int64(next_queries[query]) if entry & IS_SHARED else np.int64(-1)
+    found[size] = query << 32 | position
+    size += entry & IS_TERM != _ZERO
+    if entry & IS_SHARED:
+        query = np.int64(trie.next_queries[query])
+        while query >= 0:
+            if size == len(found):
+                size = _sorted_firsts(found, scratch.spare, size)
+            found[size] = query << 32 | position
+            size += 1
+            query = np.int64(trie.next_queries[query])
     return size
 
 
 @_inlined
-def _walk(fields: U64, k: int, num_fields: int, position: int, trie: Trie, found: I64, size: int) -> int:
-    """Add the terms that begin with field `k`; return the new number of matches."""
+def _may_go_on(entry: np.uint64, field: np.uint64, trie: Trie) -> bool:
+    """Return whether an edge may lead from a node on by a field; without a branch, for it would be mispredicted."""
+    hashed = _hash((entry & NUMBER) << _WORD_BITS | field & NUMBER, _ZERO)
+    hint = trie.hints[hashed >> trie.hint_shift] >> (hashed & _HINT_BITS)
+    return bool(entry >> _CHILDREN_BIT & hint & _ONE != _ZERO)
+
+
+@_inlined
+def _walk(k: int, position: int, trie: Trie, scratch: Scratch, size: int) -> int:
+    """Add the terms of several fields that begin with field `k`; return how many matches there are now."""
+    fields = scratch.fields
     entry = fields[k]
     while True:
-        if entry & IS_TERM:
-            size = _add(found, size, entry, position, trie.next_queries)
         k += 1
-        if not entry & HAS_CHILDREN or k == num_fields:
-            return size
         row = _edge_row(entry & NUMBER, fields[k] & NUMBER, trie.edges, trie.edge_shift)
         if trie.edges[row, 0] == FREE:
             return size
         entry = trie.edges[row, 1]
+        size = _add(entry, position, trie, scratch, size)
+        if not _may_go_on(entry, fields[k + 1], trie):
+            return size
 
 
 @_inlined
-def _matches(text: U8, i: np.uint64, end: np.uint64, trie: Trie, reach: int, fields: U64, found: I64) -> int:
-    """Find the matches of a text, every occurrence, in any order; return how many there are.
+def _look_up(text: U8, i: np.uint64, end: np.uint64, trie: Trie, fields: U64, num_fields: int) -> tuple[np.uint64, int]:
+    """Write the entries of the fields from `i` on while there is room; return where the next begins, and how many.
 
-    A term has at most `reach` fields after its first; `fields` has room for more than that.
+    One entry of no field comes after them: `fields` keeps room for it.
     """
+    while i <= end and num_fields < len(fields) - 1:
+        low, high, length = _field(text, i, end)
+        row = _word_row(text, i, low, high, length, trie.words, trie.word_shift, trie.starts, trie.letters)
+        fields[num_fields] = trie.words[row, 3] if trie.words[row, 2] else _UNKNOWN
+        num_fields += 1
+        i += length + _ONE
+    fields[num_fields] = _UNKNOWN
+    return i, num_fields
+
+
+@_inlined
+def _matches(text: U8, i: np.uint64, end: np.uint64, trie: Trie, reach: int, scratch: Scratch) -> int:
+    """Find the matches of text[i:end], every occurrence, in any order; return how many there are.
+
+    A term has at most `reach` fields after its first; `scratch.fields` has room for two more than that, or more.
+    """
+    fields, begins = scratch.fields, scratch.begins
     size = num_fields = position = 0
-    is_open = True
-    while is_open:
-        while is_open and num_fields < len(fields):
-            low, high, length = _field(text, i, end)
-            row = _word_row(text, i, low, high, length, trie.words, trie.word_shift, trie.starts, trie.letters)
-            fields[num_fields] = trie.words[row, 3] if trie.words[row, 2] else _UNKNOWN
-            num_fields += 1
-            i += length + _ONE
-            is_open = bool(i <= end)
-        num_begins = num_fields - reach if is_open else num_fields
-        for k in range(num_begins):
-            size = _walk(fields, k, num_fields, position, trie, found, size)
+    while i <= end:
+        i, num_fields = _look_up(text, i, end, trie, fields, num_fields)
+        done = num_fields - reach if i <= end else num_fields
+        num_begins = 0
+        for k in range(done):
+            size = _add(fields[k], position, trie, scratch, size)
+            begins[num_begins] = k << 32 | position
+            num_begins += _may_go_on(fields[k], fields[k + 1], trie)
             position += fields[k] & NUMBER != _ZERO
-        for k in range(num_begins, num_fields):
-            fields[k - num_begins] = fields[k]
-        num_fields -= num_begins
+        for k in range(num_begins):
+            size = _walk(begins[k] >> 32, begins[k] & 0xFFFF_FFFF, trie, scratch, size)
+        for k in range(done, num_fields):
+            fields[k - done] = fields[k]
+        num_fields -= done
     return size
 
 
 @_kernel
 def search(
-    text: U8, offsets: I64, row: int, trie: Trie, reach: int, fields: U64, found: I64,
+    text: U8, offsets: I64, row: int, trie: Trie, reach: int, scratch: Scratch,
     rows: I32, query_ids: I32, positions: I32,
 ) -> tuple[int, int]:  # fmt: skip
     """Write the matches of the texts from `row` on, by row and query, the first position of each query.
@@ -400,14 +412,14 @@ def search(
     """
     num_written = 0
     while row < len(offsets) - 1:
-        size = _matches(text, np.uint64(offsets[row]), np.uint64(offsets[row + 1]), trie, reach, fields, found)
-        size = _sorted_firsts(found, size)
+        size = _matches(text, np.uint64(offsets[row]), np.uint64(offsets[row + 1]), trie, reach, scratch)
+        size = _sorted_firsts(scratch.found, scratch.spare, size)
         if num_written + size > len(rows):
             break
         for k in range(size):
             rows[num_written] = row
-            query_ids[num_written] = found[k] >> 32
-            positions[num_written] = found[k] & 0xFFFF_FFFF
+            query_ids[num_written] = scratch.found[k] >> 32
+            positions[num_written] = scratch.found[k] & 0xFFFF_FFFF
             num_written += 1
         row += 1
     return row, num_written
