@@ -31,14 +31,21 @@ REASONS = {
 }
 """In the order in which they are judged: a caption is rejected for the first that fits."""
 
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
 _EXTENSION = r"\.(?:jpe?g|jpe|jfif|png|gif|webp|bmp|tiff?|svg|avif|heic|ico|psd|pdf)"
 _LONGEST_NAME = 1000  # characters; longer than file systems allow
 
 _COUNTER = r"\d{3,}+(?:[-_ .:]?(?:\d++|at|AM|PM|WA\d++|[a-z](?![a-z])|copy|edit(?:ed)?|\(\d++\)))*+"
-CAMERAS = tuple("IMG DSC DSCN DSCF MG _MG _DSC PICT CIMG IMGP IMAG GOPR DJI PXL MVI KIMG HPIM SNV SDC".split())
-SHORT_CAMERAS = tuple("SAM VID WP P".split())
-TOOLS = ("Screenshot", "Screen Shot", "Screen Capture", "WhatsApp Image", "Scan", "Capture", "Picture", "Image", "Photo")
-TOOLS += ("Foto", "Untitled")
+CAMERAS = _words("IMG DSC DSCN DSCF MG _MG _DSC PICT CIMG IMGP IMAG GOPR DJI PXL MVI KIMG HPIM SNV SDC")
+SHORT_CAMERAS = _words("SAM VID WP P")
+TOOLS = (
+    *("Screenshot", "Screen Shot", "Screen Capture", "WhatsApp Image"),
+    *_words("Scan Capture Picture Image Photo Foto Untitled"),
+)
 _CAMERA_NAMES = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
@@ -67,12 +74,12 @@ _ENDS_AS_FILE = re.compile(rf"(?<=[\w)\]%-]){_EXTENSION}(?:\?\S{{0,1000}})?", re
 _ONE_NAME = re.compile(r"[\w.()%+-]*")
 _JOINT = re.compile(r"[A-Za-z0-9]_+(?=[A-Za-z0-9])")
 
-CODES = tuple("SKU ISBN ASIN EAN UPC GTIN MPN".split())
-NUMBERED_THINGS = tuple(
-    "item product article art model part stock order catalog catalogue cat ref reference lot listing property photo image"
-    " picture file post".split()
+CODES = _words("SKU ISBN ASIN EAN UPC GTIN MPN")
+NUMBERED_THINGS = _words(
+    "item product article art model part stock order catalog catalogue cat ref reference lot listing property photo "
+    "image picture file post"
 )
-NUMBERS = tuple("id no nr number code".split())
+NUMBERS = _words("id no nr number code")
 _IDS = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
@@ -88,18 +95,17 @@ _NAME_IN_ID = re.compile(r"[^\W\d_]{4}")  # four letters in a row: a slug with a
 _CODES = re.compile(r"(?=.{0,30}[A-Z])(?:(?=[^ ]*\d)[A-Z0-9][A-Z0-9./_#-]{0,29} ?){1,4}")
 _MIN_CODE_DIGITS = 8  # "A320 B737" is a pair of aircraft; "8R0941597C 8R0-941-597-C" no picture
 
-
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-_MONTHS = _words("january february march april may june july august september october november december sept")
+_MONTHS = frozenset(
+    _words("january february march april may june july august september october november december sept")
+)
 _MONTH_WORDS = _MONTHS | {month[:3] for month in _MONTHS}
-_DAYS = _words("monday tuesday wednesday thursday friday saturday sunday")
+_DAYS = frozenset(_words("monday tuesday wednesday thursday friday saturday sunday"))
 _DAY_WORDS = _DAYS | {day[:3] for day in _DAYS} | {"tues", "thur", "thurs"}
-_DATE_LABELS = _words("date posted published updated taken uploaded added created modified")
-_CLOCK_WORDS = _words("am pm")
-_DATE_FILLERS = _words("the of on at in by to and from until till through utc gmt est edt pst pdt cet cest bst z last")
+_DATE_LABELS = frozenset(_words("date posted published updated taken uploaded added created modified"))
+_CLOCK_WORDS = frozenset(_words("am pm"))
+_DATE_FILLERS = frozenset(
+    _words("the of on at in by to and from until till through utc gmt est edt pst pdt cet cest bst z last")
+)
 DATE_WORDS = _MONTH_WORDS | _DAY_WORDS | _DATE_LABELS | _CLOCK_WORDS | _DATE_FILLERS
 _DATE_NUMBER = re.compile(
     r"[0-5]?\d(?:st|nd|rd|th|am|pm|h|t[0-2]?\d)?|1\d{3}|20\d\d|(?:19|20)\d{6}(?:t\d{6}z?|\d{6})?|[0-2]?\dh[0-5]\d|[0-5]\dz"
@@ -127,8 +133,8 @@ _MARKUP = tuple(
 """Each may stand anywhere, and reads no opening sign twice. Tags are named: "I <3 you" and "<Artist>" are no markup."""
 
 _MIN_WORDS_REPEATED = 8  # "New York, New York" is a city; twelve words of which six are new say nothing
-_SENTENCE_WORDS = _words(
-    "a an the of in on at and with is are was to for by from or as that this it its his her their be has have"
+_SENTENCE_WORDS = frozenset(
+    _words("a an the of in on at and with is are was to for by from or as that this it its his her their be has have")
 )
 _WORDS_PER_SENTENCE_WORD = 8  # lists of search words have fewer, descriptions more: one of seven and less
 _RUN_OF_ONE_WORD = 4  # the same word that often in a row

@@ -1,0 +1,219 @@
+"""The rules of captions, measured on captions that a person read, and on hostile ones.
+
+`caption_labels.jsonl` holds labels of 500 of the 10,000 captions of `test_10000.parquet` (LAION-400M), by row number
+and the first 16 hexadecimal digits of the text's SHA-256. 300 rows are drawn uniformly (`random.Random(0).sample`),
+the other 200 among the rest from rows that generous versions of the rules pick: 60 that CLD2 does not call English or
+that have two letters beyond ASCII (`foreign`), 50 with an extension, an underscore, a slug or no space (`name`), 40
+with many digits or a date (`digits`), 20 of at most five words with one such as "image" or "icon" (`machinery`), 15
+whose words repeat (`repeated`), 10 of at most two words (`short`) and 5 with signs such as "<" or "{" (`markup`).
+
+One annotator read each caption and labelled it before any rule was fitted to it: its language ("mixed" when English
+and another both describe, "none" when it is names and codes only), and whether it is a file name or slug, markup
+(tags or what is left of a template; character references are none), boilerplate, repetition (a list of search words,
+or words said again, in place of a description), or says nothing of a picture. The rules were fitted to these labels
+afterwards, so the precision here is that of the fit; "no caption of the sample is a date, id or camera name" is a
+finding, too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from selectolax.lexbor import LexborHTMLParser
+
+from tests.support import real_data
+from wit.captions import REASONS, RULES, Rules
+from wit.languages import MIN_WORDS, _foreign_script, foreign_language, script_of, witness
+from wit.text import normalise
+
+HERE = Path(__file__).parent
+LABELS = [json.loads(line) for line in (HERE / "caption_labels.jsonl").read_text().splitlines()]
+COMPOSED = [line.split("\t") for line in (HERE / "composed_captions.tsv").read_text().splitlines()]
+NO_FOREIGN = ("en", "mixed", "none")
+
+MEASURED = {  # rule: (right, wrong, missed) of the 300 drawn uniformly, and of all 500
+    "file_name": ((5, 0, 1), (31, 0, 5)),
+    "markup": ((0, 0, 0), (4, 0, 1)),
+    "boilerplate": ((0, 0, 1), (0, 0, 1)),
+    "repetition": ((2, 0, 6), (4, 0, 15)),
+    "language": ((1, 0, 11), (4, 0, 35)),
+    "camera_name": ((0, 0, 0), (0, 0, 0)),
+    "date": ((0, 0, 0), (0, 0, 0)),
+    "id": ((0, 0, 0), (0, 0, 0)),
+}
+"""Precision is right / (right + wrong), recall right / (right + missed).
+
+The recall of `language` is low by the choice of the 10,000: CLD2 calls 9,928 of them English, for LAION kept
+what it calls so; the foreign ones left are those that it mistakes.
+"""
+
+FLAGGED = {
+    "no_letters": 1, "too_short": 14, "too_long": 2, "camera_name": 0, "date": 0, "id": 0, "file_name": 238,
+    "markup": 46, "boilerplate": 0, "repetition": 20, "language": 12,
+}  # fmt: skip
+"""Of all 10,000, by the first reason. All of them were read: see the test."""
+
+
+@pytest.fixture(scope="module")
+def captions() -> list[str]:
+    """The 10,000 captions as they stand in their file."""
+    path = real_data("peers", "img2dataset", "test_files", "test_10000.parquet")
+    texts: list[str] = pq.read_table(path).column("TEXT").to_pylist()
+    return texts
+
+
+def _fits(reason: str, text: str) -> bool:
+    caption = " ".join(text.split())
+    return Rules().fits(reason, caption, normalise(caption))
+
+
+def test_labels_are_of_these_captions(captions: list[str]) -> None:
+    """Row numbers and hashes say which captions were read; 300 are the seeded uniform draw; none was read twice."""
+    assert [hashlib.sha256(captions[each["row"]].encode()).hexdigest()[:16] for each in LABELS] == [
+        each["sha256"] for each in LABELS
+    ]
+    uniform = [each["row"] for each in LABELS if each["drawn"] == "uniform"]
+    assert uniform == sorted(random.Random(0).sample(range(10_000), 300))
+    assert len({each["row"] for each in LABELS}) == len(LABELS) == 500
+
+
+@pytest.mark.parametrize("reason", MEASURED)
+def test_precision_and_recall_are_as_stated(captions: list[str], reason: str) -> None:
+    """Each rule by itself, whatever the order; a change of a rule shows here."""
+    found = []
+    for drawn in ({"uniform"}, {each["drawn"] for each in LABELS}):
+        right = wrong = missed = 0
+        for each in (each for each in LABELS if each["drawn"] in drawn):
+            is_so = each["language"] not in NO_FOREIGN if reason == "language" else reason in each["labels"]
+            is_said = _fits(reason, captions[each["row"]])
+            right, wrong, missed = right + (is_so and is_said), wrong + (is_said > is_so), missed + (is_so > is_said)
+        found.append((right, wrong, missed))
+    assert tuple(found) == MEASURED[reason]
+
+
+def test_what_is_rejected_of_ten_thousand(captions: list[str]) -> None:
+    """The 333 rejects of 10,000 were all read by the same annotator.
+
+    Wrong: none of `file_name`, `markup` and `language` by their definitions (a title in italics by tags is markup,
+    "Fox Crochet Hat.jpg" a file name); of `repetition` one, a book's title.
+    """
+    reasons = [Rules().judge(" ".join(caption.split())) for caption in captions]
+    assert {reason: reasons.count(reason) for reason in REASONS} == FLAGGED
+
+
+def test_what_is_rejected_of_87_pages() -> None:
+    """Of the 627 distinct alt texts of 87 pages, which no model has filtered, 210 go; all were read, gone or not.
+
+    None is wrong. Missed: 4 slugs of two words, and of 47 foreign captions 5, short ones or mixed with Latin names.
+    Nine of the listed phrases were taken from these pages; the other rules were fitted before they were looked at.
+    """
+    captions = {
+        " ".join((image.attributes["alt"] or "").split())
+        for page in sorted(real_data("html", "readability").glob("*.html"))
+        for image in LexborHTMLParser(page.read_bytes()).css("img[alt]")
+    } - {""}
+    assert len(captions) == 627
+    assert Counter(filter(None, map(Rules().judge, captions))) == {
+        "no_letters": 2, "too_short": 87, "camera_name": 9, "file_name": 48, "markup": 4, "boilerplate": 18,
+        "language": 42,
+    }  # fmt: skip
+
+
+def test_composed_captions_of_many_languages() -> None:
+    """Of 201 foreign captions 170 are surely so; of 60 English ones with foreign names one is, wrongly.
+
+    The captions were composed for this test, and the words that bear witness were chosen with them in view: a list
+    against relapses, no estimate. CLD2 alone calls 183 of the 201 and 14 of the 60 foreign.
+    """
+    said = [(code, foreign_language(caption, normalise(caption), ("en",))) for code, caption in COMPOSED]
+    assert sum(code != "en" for code, _ in said) == 201
+    assert sum(code != "en" and found is not None for code, found in said) == 170
+    assert sum(code == "en" and found is not None for code, found in said) == 1
+
+
+@pytest.mark.parametrize(("code", "caption"), [each for each in COMPOSED if not each[1].isascii()][::7])
+def test_a_wanted_language_stays(code: str, caption: str) -> None:
+    """A caption in a language that is kept is not rejected for its language or script."""
+    assert foreign_language(caption, normalise(caption), (code,)) is None
+    assert foreign_language(caption, normalise(caption), ()) is None
+
+
+def test_the_detail_says_what_was_found() -> None:
+    """A script with its share, a language with CLD2's, or "und" with the share of foreign words."""
+    details = {
+        "Красный круг": "Cyrl",
+        "雨の中を走る犬": "Hani",
+        "Ein roter Kreis auf einem blauen Hintergrund": "de",
+        "Le chat dort sur le canapé du salon": "und",
+    }
+    found = {caption: foreign_language(caption, normalise(caption), ("en",)) or "" for caption in details}
+    assert {caption: detail.split()[0] for caption, detail in found.items()} == details
+    assert all(40 <= int(detail.split()[1]) <= 100 for detail in found.values())
+
+
+@given(st.text(st.characters(codec="utf-8"), max_size=200))
+def test_any_text_is_judged(caption: str) -> None:
+    """Every string has one verdict, the same each time, and a skipped reason is none."""
+    reason = Rules().judge(caption)
+    assert reason is None or reason in REASONS
+    assert Rules().judge(caption) == reason
+    if reason is not None:
+        assert Rules(skip=(reason,)).judge(caption) != reason
+    assert Rules(skip=tuple(REASONS)).judge(caption) is None
+
+
+@given(st.text(st.sampled_from("aB1 _-.,/#?([<{%$é/犬Яal"), max_size=80))
+def test_the_detector_is_asked_only_by_witness(caption: str) -> None:
+    """What is foreign in an English run has a foreign script, or more foreign words than English ones among four."""
+    words = normalise(caption)
+    if foreign_language(caption, words, ("en",)) is not None and _foreign_script(caption, ("en",)) is None:
+        _, foreign, english = witness(words.split())
+        assert foreign > english
+        assert len(words.split()) >= MIN_WORDS
+
+
+HOSTILE: dict[str, Callable[[int], str]] = {
+    "digits": lambda n: "1" * n + "!",
+    "camera": lambda n: "IMG_" + "1234a" * (n // 5) + "!",
+    "joints": lambda n: "a_" * (n // 2) + "!",
+    "underscores": lambda n: "a" + "_" * n + "!",
+    "slug": lambda n: "ab-" * (n // 3),
+    "dots": lambda n: ".jpg?" * (n // 5),
+    "hex": lambda n: "0a" * (n // 2) + "!",
+    "label": lambda n: "sku" + " #:." * (n // 4),
+    "tags": lambda n: "<a " * (n // 3),
+    "brackets": lambda n: "[" * n,
+    "braces": lambda n: "{{%" * (n // 3),
+    "percent": lambda n: "%(" + "a" * n,
+    "commas": lambda n: "," * n,
+    "one word": lambda n: "a b " * (n // 4),
+    "dates": lambda n: "may 5 " * (n // 6),
+    "han": lambda n: "犬" * n,
+    "accents": lambda n: "é le " * (n // 5),
+}
+
+
+@pytest.mark.parametrize("shape", HOSTILE)
+@pytest.mark.parametrize("size", [1000, 1_000_000])
+def test_hostile_captions_are_judged(shape: str, size: int) -> None:
+    """Every rule answers on the longest names it reads and on a million characters; a quadratic rule would not."""
+    caption = HOSTILE[shape](size)
+    words = normalise(caption)
+    assert all(isinstance(rule(caption, words), bool) for rule in RULES.values())
+    foreign_language(caption, words, ("en",))
+
+
+@given(st.characters(codec="utf-8"))
+def test_ascii_and_latin_have_no_foreign_script(char: str) -> None:
+    """Signs have no script, Latin letters "Latn": neither makes a caption foreign."""
+    if ord(char) < 0x370:
+        assert script_of(char) == ("Latn" if char.isalpha() else None)
