@@ -15,22 +15,19 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
-from fastwarc.warc import metadata, warcinfo
 
-from pipelines.sources.archive import read_body, records, skip_body
-from pipelines.sources.json_kernels import unescape
+from pipelines.sources.archive import records
+from pipelines.sources.json_kernels import I64, PADDING_BYTES, U8, Bools, unescape
 from pipelines.sources.links import resolve, unescape_attribute, valid_text
 from pipelines.sources.page import ALT, OPEN_GRAPH, TITLE
-from pipelines.sources.source import MALFORMED_RECORD, UNREADABLE_ARCHIVE, Fault, Links, LinksBuilder, Slice
+from pipelines.sources.source import MALFORMED_RECORD, Fault, Links, LinksBuilder, Slice
 from pipelines.sources.wat_kernels import (
     ATTRIBUTE,
     BASE_CLOSE,
     BASE_START,
-    PADDING_BYTES,
     PAGE,
     PAGE_URL_CLOSE,
     PAGE_URL_START,
@@ -45,16 +42,11 @@ from pipelines.sources.wat_kernels import (
     room,
 )
 
-U8 = npt.NDArray[np.uint8]
-I64 = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
-
 TWITTER = "twitter:image"
 ATTRIBUTES = (ALT, TITLE, OPEN_GRAPH, TWITTER)
 
 _IMAGE_PATH = "IMG@/src"
 _HTML = b'"HTML-Metadata"'
-_NO_LINKS = b"{}"
 _BATCH_BYTES = 8 << 20  # a record costs 1 us a batch by itself, a batch 0.2 ms
 _BLANK = " \t\n\v\f\r"
 _MAX_RECORD_BYTES = 64 << 20  # the largest of a crawl are a few MiB: Common Crawl cuts pages at 1 MiB
@@ -80,39 +72,19 @@ class Wat:
     def findings(self, piece: Slice) -> Iterator[Links | Fault]:
         """Yield the images of each page that have a text attribute, in the order of records and links."""
         batch = _Batch()
-        for record in records(piece.url):
+        for record in records(piece.url, ("metadata", "warcinfo"), _MAX_RECORD_BYTES):
             if isinstance(record, Fault):
                 yield from batch.flush()
                 yield record
-                continue
-            body = _body(record)
-            if isinstance(body, Fault):
-                yield from batch.flush()
-                yield body
-                return
-            if record.record_type == warcinfo:
-                if _has_references(body) != batch.has_references:
+            elif record.kind == "warcinfo":
+                if _has_references(record.body) != batch.has_references:
                     yield from batch.flush()
                     batch.has_references = not batch.has_references
-            elif _is_of_interest(body):
-                batch.add(body, record.stream_pos)
+            elif record.kind == "metadata" and _is_of_interest(record.body):
+                batch.add(record.body, record.offset)
                 if batch.num_bytes >= _BATCH_BYTES:
                     yield from batch.flush()
         yield from batch.flush()
-
-
-def _body(record: Any) -> bytes | Fault:
-    """Return the body of a record, b"" for one that holds no links; a Fault when it is not all there."""
-    try:
-        if record.record_type in (metadata, warcinfo):
-            body = read_body(record, _MAX_RECORD_BYTES)
-        else:
-            body = _NO_LINKS if skip_body(record) else None
-    except OSError as error:
-        return Fault(UNREADABLE_ARCHIVE, f"at byte {record.stream_pos}: {error}", None)
-    if body is None:
-        return Fault(UNREADABLE_ARCHIVE, f"the file ends inside the record at byte {record.stream_pos}", None)
-    return body
 
 
 def _is_of_interest(body: bytes) -> bool:
