@@ -44,6 +44,22 @@ CANDIDATES = pa.schema(_CANDIDATE)
 PAIRS = pa.schema(_CANDIDATE)
 """Distinct (image URL, caption); the provenance is that of the first occurrence by archive, offset, attribute."""
 
+_PHRASE = _column("phrase", pa.string(), "the whole of a short caption, in normal form")
+_PHRASE_BUCKET = _column("phrase_bucket", pa.int32(), "hash of the phrase modulo the number of buckets")
+_NUM_PAIRS = _column("num_pairs", pa.int64(), "pairs of which it is the caption")
+
+PHRASES = pa.schema(
+    [_PHRASE, _PHRASE_BUCKET, _column("host", pa.int64(), "hash of the host of the page, else the image"), _NUM_PAIRS]
+)
+"""Short captions by host, as a part of the pairs has them; a large part may have several rows for both."""
+
+_FREQUENT = [_NUM_PAIRS, _column("num_hosts", pa.int64(), "distinct hosts that show it")]
+FREQUENT_PHRASES = pa.schema([_PHRASE, _PHRASE_BUCKET, *_FREQUENT])
+"""Short captions of enough pairs and hosts."""
+
+LEARNED_PHRASES = pa.schema([_PHRASE, *_FREQUENT])
+"""Those that are boilerplate, by their share of all pairs; the commonest first."""
+
 MATCHED = pa.schema(
     [
         *PAIRS,
@@ -431,6 +447,9 @@ TABLES: dict[str, pa.Schema] = {
     "inputs": INPUTS,
     "candidates": CANDIDATES,
     "pairs": PAIRS,
+    "phrases": PHRASES,
+    "frequent_phrases": FREQUENT_PHRASES,
+    "learned_phrases": LEARNED_PHRASES,
     "matched": MATCHED,
     "matches": MATCHES,
     "match_counts": MATCH_COUNTS,
