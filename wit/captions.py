@@ -36,6 +36,7 @@ def _words(text: str) -> tuple[str, ...]:
     return tuple(text.split())
 
 
+_FLAGS = re.IGNORECASE | re.ASCII  # digits and letters of patterns are ASCII: "ſ" is no "s", "٣" no number here
 _EXTENSION = r"\.(?:jpe?g|jpe|jfif|png|gif|webp|bmp|tiff?|svg|avif|heic|ico|psd|pdf)"
 _LONGEST_NAME = 1000  # characters; longer than file systems allow
 
@@ -47,7 +48,7 @@ TOOLS = (
     *_words("Scan Capture Picture Image Photo Foto Untitled"),
 )
 _CAMERA_NAMES = tuple(
-    re.compile(pattern, re.IGNORECASE)
+    re.compile(pattern, _FLAGS)
     for pattern in (
         # Cameras count with four digits (DCF, JEITA CP-3461: four free characters, 0001 to 9999), phones with more.
         rf"(?:{'|'.join(CAMERAS)})[-_ ]?\(?{_COUNTER}(?:{_EXTENSION})?",
@@ -60,7 +61,7 @@ _SMALL_WORDS = (
     r"of|the|in|on|at|to|a|an|and|or|n|by|for|de|du|da|di|la|le|les|el|en|sur|sous|upon|me|it|up|t|s|go|not|is"
 )
 _FILE_NAMES = tuple(
-    re.compile(pattern, re.IGNORECASE)
+    re.compile(pattern, _FLAGS)
     for pattern in (
         r"(?:https?://|www\.)\S+",
         r"(?=.*\d{3})[A-Z0-9]+(?:-[A-Z0-9]+){2,}",  # a slug with a number of at least three digits
@@ -70,7 +71,7 @@ _FILE_NAMES = tuple(
     )
 )
 """Each must fit the whole caption."""
-_ENDS_AS_FILE = re.compile(rf"(?<=[\w)\]%-]){_EXTENSION}(?:\?\S{{0,1000}})?", re.IGNORECASE)
+_ENDS_AS_FILE = re.compile(rf"(?<=[\w)\]%-]|[^\x00-\x7f]){_EXTENSION}(?:\?\S{{0,1000}})?", _FLAGS)
 _ONE_NAME = re.compile(r"[\w.()%+-]*")
 _JOINT = re.compile(r"[A-Za-z0-9]_+(?=[A-Za-z0-9])")
 
@@ -81,7 +82,7 @@ NUMBERED_THINGS = _words(
 )
 NUMBERS = _words("id no nr number code")
 _IDS = tuple(
-    re.compile(pattern, re.IGNORECASE)
+    re.compile(pattern, _FLAGS)
     for pattern in (
         r"(?=\S*\d)(?=\S*[a-f])[0-9a-f]{12,}",  # digits and letters in one run
         r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}",
@@ -90,7 +91,7 @@ _IDS = tuple(
     )
 )
 _ONE_ID = re.compile(r"[\w.()%+/#-]+")
-_LONG_NUMBER = re.compile(r"\d{8}")  # a date with its time, a telephone number, an id
+_LONG_NUMBER = re.compile(r"[0-9]{8}")  # a date with its time, a telephone number, an id
 _NAME_IN_ID = re.compile(r"[^\W\d_]{4}")  # four letters in a row: a slug with a number, which is a file's name
 _CODES = re.compile(r"(?=.{0,30}[A-Z])(?:(?=[^ ]*\d)[A-Z0-9][A-Z0-9./_#-]{0,29} ?){1,4}")
 _MIN_CODE_DIGITS = 8  # "A320 B737" is a pair of aircraft; "8R0941597C 8R0-941-597-C" no picture
@@ -108,9 +109,10 @@ _DATE_FILLERS = frozenset(
 )
 DATE_WORDS = _MONTH_WORDS | _DAY_WORDS | _DATE_LABELS | _CLOCK_WORDS | _DATE_FILLERS
 _DATE_NUMBER = re.compile(
-    r"[0-5]?\d(?:st|nd|rd|th|am|pm|h|t[0-2]?\d)?|1\d{3}|20\d\d|(?:19|20)\d{6}(?:t\d{6}z?|\d{6})?|[0-2]?\dh[0-5]\d|[0-5]\dz"
+    r"[0-5]?\d(?:st|nd|rd|th|am|pm|h|t[0-2]?\d)?|1\d{3}|20\d\d|(?:19|20)\d{6}(?:t\d{6}z?|\d{6})?|[0-2]?\dh[0-5]\d|[0-5]\dz",
+    re.ASCII,
 )
-_CLOCK = re.compile(r"\d*[ap]m|\d+t\d+z?|\d+h\d*|\d+z")
+_CLOCK = re.compile(r"\d*[ap]m|\d+t\d+z?|\d+h\d*|\d+z", re.ASCII)
 _MAX_DATE_WORDS = 16  # twice "Saturday, 12 March 2016 at 10:30:00 AM"
 
 _TAGS = (
@@ -119,7 +121,7 @@ _TAGS = (
     "|script|section|small|source|span|strike|strong|style|sub|sup|table|tbody|td|th|thead|title|tr|u|ul|video"
 )
 _MARKUP = tuple(
-    re.compile(pattern, re.IGNORECASE)
+    re.compile(pattern, _FLAGS)
     for pattern in (
         rf"</?(?:{_TAGS})(?:\s[^<>]{{0,1000}})?/?>",
         r"<!--|<!doctype|<!\[CDATA\[",

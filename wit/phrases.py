@@ -94,6 +94,7 @@ NUMBERED = re.compile(
     r"(?:image|img|photo|picture|pic|slide|figure|fig|thumbnail|thumb|banner|logo|icon|page|screenshot|gallery image"
     r"|gallery photo|product image|image gallery|photo gallery|carousel image|slider image|untitled|video|item"
     r"|additional photo|additional image|property photo|listing photo)(?: number| no)?(?: \d+)+(?: of \d+)?"
-    r"|(?:rating |rated )?\d+(?: \d+)?(?: out)? of \d+(?: stars)?"
+    r"|(?:rating |rated )?\d+(?: \d+)?(?: out)? of \d+(?: stars)?",
+    re.ASCII,
 )
 """Numbered slots of galleries and ratings, in normal form ("image 3", "slide 2 of 10", "4 5 out of 5 stars")."""
