@@ -319,20 +319,17 @@ def _add(entry: np.uint64, position: int, trie: Trie, scratch: Scratch, size: in
     ends, too, and then written over: a branch would be mispredicted.
     """
     found = scratch.found
-    if size == len(found):
-        size = _sorted_firsts(found, scratch.spare, size)
     query = np.int64(entry >> _WORD_BITS)
-    found[size] = query << 32 | position
-    size += entry & IS_TERM != _ZERO
-    if entry & IS_SHARED:
+    while True:
+        if size == len(found):
+            size = _sorted_firsts(found, scratch.spare, size)
+        found[size] = query << 32 | position
+        size += entry & IS_TERM != _ZERO
+        if not entry & IS_SHARED:
+            return size
         query = np.int64(trie.next_queries[query])
-        while query >= 0:
-            if size == len(found):
-                size = _sorted_firsts(found, scratch.spare, size)
-            found[size] = query << 32 | position
-            size += 1
-            query = np.int64(trie.next_queries[query])
-    return size
+        if query < 0:
+            return size
 
 
 @_inlined
