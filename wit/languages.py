@@ -4,12 +4,13 @@ Captions are short and full of names, and detectors guess: of 60 English caption
 for the tests CLD2 calls 14 foreign and is "reliable" about them. So a caption is foreign only when one of these holds:
 
 1. *Script.* At least 60 % of its letters are of scripts in which none of the wanted languages is written, however
-   short it is. The detail is the script (ISO 15924) and the share: "Cyrl 88".
+   short it is; Han, kana and Hangul letters count twice. The detail is the script (ISO 15924) and the share: "Cyrl 88".
 2. *Detector.* From four words on, where the words *bear witness*: there are more foreign words (`FOREIGN_WORDS`, or a
    letter beyond ASCII) than English ones (`ENGLISH_WORDS`), they do not read as a name, and CLD2 is reliable
    and gives at least 85 % of the text to a language that is not wanted. The detail is the language (ISO 639): "de 97".
-3. *Words.* As 2, but CLD2 takes it for English or does not know, while at least 40 % of the words are foreign, two of
-   them listed and three in all, and none is English. The detail is "und" (undetermined) and the share: "und 50".
+3. *Words.* As 2, when English alone is wanted, but CLD2 takes it for English or does not know, while at least 40 % of
+   the words are foreign, two of them listed and three in all, and none is English. The detail is "und" (undetermined)
+   and the share: "und 50".
 
 What is not asked cannot be told: titles without a listed word ("Herren Winterjacke schwarz") pass. Where English is not
 wanted, the words are not asked and CLD2 decides alone.
@@ -46,6 +47,7 @@ _WRITTEN_IN = {
     "Tibt": "bo dz", "Mymr": "my", "Geor": "ka", "Hang": "ko", "Ethi": "am ti", "Khmr": "km", "Jpan": "ja",
     "Hani": "zh zh-Hant ja ko yue",
 }  # fmt: skip
+_DENSE = frozenset({"Hani", "Jpan", "Hang"})  # a letter of these says about as much as two of an alphabet
 _LETTERS = re.compile(r"[^\W\d_]+")
 BEYOND_LATIN = re.compile("[^\x00-\u036f\u1e00-\u1eff\u2000-\u2bff\u3000-\u3040\ufe00-\ufe0f\uff00-\uff5f]")
 
@@ -141,6 +143,8 @@ def _foreign_script(caption: str, languages: tuple[str, ...]) -> str | None:
     if not BEYOND_LATIN.search(caption):
         return None
     counts = Counter(filter(None, map(script_of, caption)))
+    for script in _DENSE & counts.keys():
+        counts[script] *= 2
     foreign = {script: num for script, num in counts.items() if _is_unwanted(script, languages)}
     percent = 100 * sum(foreign.values()) // max(1, counts.total())
     if percent < _MIN_SCRIPT_PERCENT:
