@@ -12,7 +12,7 @@ import numpy as np
 from wit.errors import InputError
 from wit.hosts import Domains, host_of
 from wit.ragged import ragged
-from wit.storage import read_bytes
+from wit.storage import expand_files, read_bytes
 
 T = TypeVar("T")
 
@@ -90,36 +90,40 @@ def _follow(pieces: Sequence[str], text: str) -> bool:
     return True
 
 
-def read_domains(url: str) -> Domains | None:
-    """Return the domains of a file, one a line, `#` before remarks; None when there are none.
+def read_domains(urls: Sequence[str]) -> Domains | None:
+    """Return the domains of some files, one a line, `#` before remarks; None when there are none.
 
     "example.com", ".example.com" and "*.example.com" are the same: the domain and its subdomains. Raises InputError,
     with the line, for what is no domain.
     """
-    return _domains(read_bytes(url), url)
+    return _domains(_contents(urls)) if urls else None
 
 
-def read_patterns(url: str) -> Patterns | None:
-    """Return the patterns of a file, one a line, lines that begin with `#` left out; None when there are none.
+def read_patterns(urls: Sequence[str]) -> Patterns | None:
+    """Return the patterns of some files, one a line, lines that begin with `#` left out; None when there are none.
 
     Raises InputError, with the line, for a pattern without a character besides `*`, or with white space in it.
     """
-    return _patterns(read_bytes(url), url)
+    return _patterns(_contents(urls)) if urls else None
 
 
-@lru_cache(maxsize=2)
-def _domains(data: bytes, url: str) -> Domains | None:
-    names = list(dict.fromkeys(_parsed(data, url, _domain, "a domain (example.com)")))
-    return Domains(names) if names else None
+def _contents(urls: Sequence[str]) -> tuple[tuple[str, bytes], ...]:
+    return tuple((file, read_bytes(file)) for url in urls for file in expand_files(url))
 
 
-@lru_cache(maxsize=2)
-def _patterns(data: bytes, url: str) -> Patterns | None:
-    patterns = list(dict.fromkeys(_parsed(data, url, _pattern, "a part of an address (/ads/*.gif)")))
-    return Patterns(patterns) if patterns else None
+@lru_cache(maxsize=1)  # by what the files hold: every part of a run asks for the same
+def _domains(files: tuple[tuple[str, bytes], ...]) -> Domains | None:
+    names = [name for file in files for name in _parsed(*file, _domain, "a domain (example.com)")]
+    return Domains(list(dict.fromkeys(names))) if names else None
 
 
-def _parsed(data: bytes, url: str, parse: Callable[[str], str], expected: str) -> Iterator[str]:
+@lru_cache(maxsize=1)
+def _patterns(files: tuple[tuple[str, bytes], ...]) -> Patterns | None:
+    found = [pattern for file in files for pattern in _parsed(*file, _pattern, "a part of an address (/ads/*.gif)")]
+    return Patterns(list(dict.fromkeys(found))) if found else None
+
+
+def _parsed(url: str, data: bytes, parse: Callable[[str], str], expected: str) -> Iterator[str]:
     """Yield what each line of a file says; `parse` gives the empty string for what it does not take."""
     try:
         text = data.decode("utf-8-sig")

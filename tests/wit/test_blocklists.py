@@ -52,7 +52,7 @@ def test_domains_are_read_from_a_file(tmp_path: Path) -> None:
     """Remarks and blank lines go, spellings of one domain are one, and other letters are as the DNS has them."""
     path = tmp_path / "domains.txt"
     path.write_text("\ufeff# mine\nExample.COM # bad\r\n\n*.bücher.example\n.other.example.\nexample.com\n", "utf-8")
-    domains = read_domains(str(path))
+    domains = read_domains([str(path)])
     assert domains is not None
     assert domains.names.to_pylist() == ["example.com", "xn--bcher-kva.example", "other.example"]
 
@@ -61,7 +61,7 @@ def test_patterns_are_read_from_a_file(tmp_path: Path) -> None:
     """A line is a pattern as it stands, but for white space around it; `#` is a remark at its beginning only."""
     path = tmp_path / "patterns.txt"
     path.write_text("# mine\n /ads/ \n*.gif#top\n/ads/\n", "utf-8")
-    patterns = read_patterns(str(path))
+    patterns = read_patterns([str(path)])
     assert patterns is not None
     assert patterns.patterns.to_pylist() == ["/ads/", "*.gif#top"]
 
@@ -70,8 +70,8 @@ def test_lists_may_be_empty(tmp_path: Path) -> None:
     """A file of remarks blocks nothing."""
     path = tmp_path / "empty.txt"
     path.write_text("# nothing yet\n")
-    assert read_domains(str(path)) is None
-    assert read_patterns(str(path)) is None
+    assert read_domains([str(path)]) is None
+    assert read_patterns([str(path)]) is None
 
 
 @pytest.mark.parametrize("entry", ["https://a.example/", "a.example/b", "a b", "*", ".", "a.example:80", "a*.example"])
@@ -80,7 +80,7 @@ def test_a_line_that_is_no_domain_is_named(tmp_path: Path, entry: str) -> None:
     path = tmp_path / "domains.txt"
     path.write_text(f"good.example\n{entry}\n")
     with pytest.raises(InputError, match=r"domains\.txt:2: expected a domain .*correct or remove the line"):
-        read_domains(str(path))
+        read_domains([str(path)])
 
 
 @pytest.mark.parametrize("entry", ["*", "**", "a b"])
@@ -89,7 +89,7 @@ def test_a_line_that_is_no_pattern_is_named(tmp_path: Path, entry: str) -> None:
     path = tmp_path / "patterns.txt"
     path.write_text(f"{entry}\n")
     with pytest.raises(InputError, match=r"patterns\.txt:1: expected a part of an address"):
-        read_patterns(str(path))
+        read_patterns([str(path)])
 
 
 def test_a_list_that_is_no_text_is_named(tmp_path: Path) -> None:
@@ -97,6 +97,6 @@ def test_a_list_that_is_no_text_is_named(tmp_path: Path) -> None:
     path = tmp_path / "domains.txt"
     path.write_bytes(b"a.example\n\xff\n")
     with pytest.raises(InputError, match=r"expected UTF-8 text.*at byte 10"):
-        read_domains(str(path))
+        read_domains([str(path)])
     with pytest.raises(InputError, match="missing"):
-        read_domains(str(tmp_path / "missing.txt"))
+        read_domains([str(tmp_path / "missing.txt")])

@@ -1,0 +1,272 @@
+"""The kernels of wit.judging: what can be told of many captions cheaply, a byte at a time, and words looked up.
+
+Both write columns of one int32 table of features, so that a caption's row is two cache lines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+U8 = npt.NDArray[np.uint8]
+U64 = npt.NDArray[np.uint64]
+I32 = npt.NDArray[np.int32]
+I64 = npt.NDArray[np.int64]
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+NUM_CODE_POINTS = 0x20000
+"""The first two planes have a class each; what is beyond them (ideographs, tags, private use) is UNSURE."""
+
+LETTER, DIGIT, SPACE, BEYOND_LATIN, OPENING, UNDERSCORE, MARK, UNSURE = (1 << bit for bit in range(8))
+"""Classes of code points, as bits: str.isalpha, str.isdigit, str.isspace, another script than Latin (wit.languages),
+an opening sign of markup, "_", one of ".?%,", none known."""
+
+(
+    CLASSES, NUM_CHARS, NUM_DIGITS, FIRST_DIGIT, FIRST_RUN, NUM_SPACES, LETTERS_BEFORE, DIGITS_AFTER,
+    HASH_BEFORE_DIGIT, HASH_BEFORE_SPACE, IS_ASCII, ENDS_AS_NAME, NUM_FORMATS, NUM_COMMAS, MOST_SYMBOLS,
+    NUM_WORDS, NUM_COUNTED, NUM_DISTINCT, LONGEST_RUN, NUM_ENGLISH, NUM_FOREIGN, NUM_DATES, NUM_SLOT_WORDS, NUM_NUMBERS,
+    IS_PHRASE, NUM_FEATURES,
+) = range(26)  # fmt: skip
+"""Columns. Of a caption: the classes of its characters together; characters, and digits among them; the place of the
+first digit and how many stand in a row there; white space; letters before the last white space, and digits after it;
+hashes (`letters_hash`) of the letters before the first digit and before the last white space; whether it is ASCII;
+whether what may be an extension stands before its end or a question mark; "%" before a name; commas; the most characters in a row that are no letters, digits or white space.
+Of its normal form: words; those that are not possessives, and distinct ones of these, or fewer; the longest row of one
+word; words of each kind (not ASCII: foreign); words with a digit; whether it is a phrase of the lexicon."""
+
+ENGLISH, FOREIGN, DATE, SLOT, PHRASE = (1 << bit for bit in range(5))
+"""Kinds of words, and of phrases, as bits."""
+
+NONE = -1
+NO_BYTE = 0x100
+NUMBER_BITS = 16
+FREE = np.uint64(0xFFFFFFFFFFFFFFFF)
+NUM_SLOTS = 1024
+"""Distinct words are counted by their hash modulo this: two words in one slot count once, so none is counted twice."""
+
+HASH_FACTOR, HASH_MASK = 31, 0x7FFFFFFF
+_LOWER = 0x20  # the bit that tells "a" from "A"
+_ZERO, _BLANK, _DOT, _COMMA, _QUESTION, _PERCENT = ord("0"), ord(" "), ord("."), ord(","), ord("?"), ord("%")
+_BRACKET, _FIRST_LETTER, _QUOTE, _S = ord("("), ord("A"), ord("'"), ord("s")
+_SEED, _MIX = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xFF51AFD7ED558CCD)
+"""2^64 over the golden ratio, and the first factor of MurmurHash3's finaliser (fmix64, Appleby)."""
+
+
+def _kernel(function: Function) -> Function:
+    return cast(Function, njit(cache=True, nogil=True, _nrt=False)(function))
+
+
+def _inlined(function: Function) -> Function:
+    return cast(Function, njit(cache=True, nogil=True, _nrt=False, forceinline=True)(function))
+
+
+@_inlined
+def _class(text: U8, i: int, classes: U8) -> tuple[int, int]:
+    """Return the class of the code point at `i` of valid UTF-8, and its size."""
+    lead = np.int64(text[i])
+    if lead < 0x80:
+        return classes[lead], 1
+    if lead < 0xE0:
+        return classes[(lead & 0x1F) << 6 | np.int64(text[i + 1] & 0x3F)], 2
+    tail = np.int64(text[i + 1] & 0x3F) << 6 | np.int64(text[i + 2] & 0x3F)
+    if lead < 0xF0:
+        return classes[(lead & 0xF) << 12 | tail], 3
+    code = (lead & 0x7) << 18 | tail << 6 | np.int64(text[i + 3] & 0x3F)
+    return (classes[code] if code < NUM_CODE_POINTS else UNSURE), 4
+
+
+@_inlined
+def _may_begin_name(byte: int) -> bool:
+    """Return whether a byte after "%" may begin a field of a format: "%(name)s", "%title"."""
+    return byte == _BRACKET or byte >= _FIRST_LETTER
+
+
+@_inlined
+def _is_extension(dot: int, end: int) -> int:
+    """Return whether what stands between a full stop and `end` may be an extension: ".gif" to ".jpeg".
+
+    A letter of it may have two bytes: those that fold to "s" or "i".
+    """
+    return int(dot != NONE and 3 < end - dot <= 9)
+
+
+@_inlined
+def _caption(text: U8, start: int, end: int, classes: U8, row: I32) -> None:
+    i = start
+    seen = chars = digits = first = run = spaces = letters = after = formats = commas = symbols = most_symbols = 0
+    value = before_digit = before_space = num_before = 0
+    dot, ends_as_name = NONE, 0
+    while i < end:
+        kind, size = _class(text, i, classes)
+        seen |= kind
+        chars += 1
+        symbols = 0 if kind & (LETTER | DIGIT | SPACE) else symbols + 1
+        most_symbols = max(most_symbols, symbols)
+        if kind & LETTER:
+            value = (value * HASH_FACTOR + (np.int64(text[i]) | _LOWER)) & HASH_MASK
+            letters += 1
+        elif kind & (DIGIT | UNSURE):
+            if digits == 0:
+                first, before_digit = chars - 1, value
+            run += int(first + run == chars - 1)
+            digits += 1
+            after += 1
+        elif kind & SPACE:
+            spaces += 1
+            num_before, before_space, after, dot = letters, value, 0, NONE
+        elif kind & MARK:
+            if text[i] == _COMMA:
+                commas += 1
+            elif text[i] == _PERCENT:
+                formats += int(i + 1 < end and _may_begin_name(text[i + 1]))
+            elif text[i] == _DOT:
+                dot = i
+            else:
+                ends_as_name |= _is_extension(dot, i)
+        i += size
+    row[CLASSES], row[NUM_CHARS], row[NUM_DIGITS], row[FIRST_DIGIT], row[FIRST_RUN] = seen, chars, digits, first, run
+    row[NUM_SPACES], row[LETTERS_BEFORE], row[DIGITS_AFTER] = spaces, num_before, after
+    row[HASH_BEFORE_DIGIT], row[HASH_BEFORE_SPACE], row[IS_ASCII] = (
+        before_digit,
+        before_space,
+        int(end - start == chars),
+    )
+    row[ENDS_AS_NAME], row[NUM_FORMATS] = ends_as_name | _is_extension(dot, end), formats
+    row[NUM_COMMAS], row[MOST_SYMBOLS] = commas, most_symbols
+
+
+@_kernel
+def measure_captions(text: U8, offsets: I64, classes: U8, features: I32) -> None:
+    """Write the features of captions as they stand; `classes` of the first NUM_CODE_POINTS, by LETTER and the others."""
+    for number in range(len(offsets) - 1):
+        _caption(text, offsets[number], offsets[number + 1], classes, features[number])
+
+
+@_inlined
+def _word(text: U8, start: int, end: int, stop: np.uint64) -> tuple[np.int64, np.uint64, np.uint64, np.uint64]:
+    """Return where the text up to the byte `stop`, or `end`, ends, its hash, all its bytes together, and its digits.
+
+    Eight bytes at a time are mixed in. Only digits of ASCII count; the highest bit of the bytes says if there are others.
+    """
+    value, packed, together, digits = _SEED, np.uint64(0), np.uint64(0), np.uint64(0)
+    i, limit, first = np.uint64(start), np.uint64(end), np.uint64(start)
+    while i < limit:
+        byte = np.uint64(text[i])
+        if byte == stop:
+            break
+        packed = packed << np.uint64(8) | byte
+        together |= byte
+        digits += np.uint64(byte - np.uint64(_ZERO) < np.uint64(10))
+        i += np.uint64(1)
+        if (i - first) & np.uint64(7) == np.uint64(0):
+            value = (value ^ packed) * _MIX
+            value ^= value >> np.uint64(32)
+            packed = np.uint64(0)
+    value = (value ^ packed ^ (i - first)) * _MIX
+    return np.int64(i), value ^ value >> np.uint64(32), together, digits
+
+
+@_inlined
+def _kinds(
+    text: U8, start: int, end: int, value: np.uint64, words: U8, word_offsets: I64, kinds: U8, table: U64
+) -> np.int64:
+    """Return the kinds of text[start:end], of this hash, by the lexicon; 0: it does not stand there."""
+    mask = np.uint64(len(table) - 1)
+    place = value & mask
+    while table[place] != FREE:
+        if (table[place] ^ value) >> np.uint64(NUMBER_BITS) == 0:
+            number = table[place] & np.uint64((1 << NUMBER_BITS) - 1)
+            begin = word_offsets[number]
+            i = 0
+            while i < end - start and begin + i < word_offsets[number + 1] and words[begin + i] == text[start + i]:
+                i += 1
+            if i == end - start == word_offsets[number + 1] - begin:
+                return np.int64(kinds[number])
+        place = (place + np.uint64(1)) & mask
+    return np.int64(0)
+
+
+@_kernel
+def fill_lexicon(words: U8, word_offsets: I64, table: U64) -> None:
+    """Put each word into a table of FREE: a power of two, at least twice as many places as words.
+
+    A place holds the number of a word, of NUMBER_BITS, below the high bits of its hash.
+    """
+    mask = np.uint64(len(table) - 1)
+    for number in range(len(word_offsets) - 1):
+        _, value, _, _ = _word(words, word_offsets[number], word_offsets[number + 1], np.uint64(NO_BYTE))
+        place = value & mask
+        while table[place] != FREE:
+            place = (place + np.uint64(1)) & mask
+        table[place] = value >> np.uint64(NUMBER_BITS) << np.uint64(NUMBER_BITS) | np.uint64(number)
+
+
+@_inlined
+def _digits(text: U8, i: int, end: int, classes: U8) -> int:
+    digits = 0
+    while i < end:
+        kind, size = _class(text, i, classes)
+        digits += int(kind & (DIGIT | UNSURE) != 0)
+        i += size
+    return digits
+
+
+@_inlined
+def _form(
+    text: U8, start: int, end: int, classes: U8,
+    words: U8, word_offsets: I64, kinds: U8, table: U64, slots: I32, stamp: int, row: I32,
+) -> None:  # fmt: skip
+    num_words = counted = distinct = run = longest = english = foreign = dates = slot_words = numbers = 0
+    last = np.uint64(0)
+    i = begin = start
+    while i < end:
+        i, value, together, digits = _word(text, begin, end, np.uint64(_BLANK))
+        is_high = together >= np.uint64(0x80)
+        if is_high:
+            numbers += int(_digits(text, begin, i, classes) > 0)
+        else:
+            numbers += int(digits > np.uint64(0))
+        kind = _kinds(text, begin, i, value, words, word_offsets, kinds, table)
+        english += int(kind & ENGLISH != 0)
+        foreign += int(kind & FOREIGN != 0 or is_high)
+        dates += int(kind & DATE != 0)
+        slot_words += int(kind & SLOT != 0)
+        num_words += 1
+        if not (i - begin == 2 and text[begin] == _QUOTE and text[begin + 1] == _S):
+            counted += 1
+            slot = np.int64(value & np.uint64(NUM_SLOTS - 1))
+            distinct += int(slots[slot] != stamp)
+            slots[slot] = stamp
+            run = run + 1 if value == last else 1
+            longest = max(longest, run)
+            last = value
+        i += 1
+        begin = i
+    row[NUM_WORDS], row[NUM_COUNTED], row[NUM_DISTINCT], row[LONGEST_RUN] = num_words, counted, distinct, longest
+    row[NUM_ENGLISH], row[NUM_FOREIGN], row[NUM_DATES] = english, foreign, dates
+    row[NUM_SLOT_WORDS], row[NUM_NUMBERS] = slot_words, numbers
+
+
+@_kernel
+def measure_forms(
+    text: U8, offsets: I64, classes: U8, words: U8, word_offsets: I64, kinds: U8, table: U64, longest_phrase: int,
+    slots: I32, features: I32,
+) -> None:  # fmt: skip
+    """Write the features of normal forms.
+
+    `kinds` of the words and phrases, by ENGLISH and the others; no phrase has more than `longest_phrase` bytes. `slots`
+    is scratch of NUM_SLOTS, NONE at first.
+    """
+    for number in range(len(offsets) - 1):
+        start, end = offsets[number], offsets[number + 1]
+        row = features[number]
+        _form(text, start, end, classes, words, word_offsets, kinds, table, slots, number, row)
+        row[IS_PHRASE] = 0
+        if 0 < end - start <= longest_phrase:
+            _, value, _, _ = _word(text, start, end, np.uint64(NO_BYTE))
+            kind = _kinds(text, start, end, value, words, word_offsets, kinds, table)
+            row[IS_PHRASE] = int(kind & PHRASE != 0)
