@@ -121,6 +121,8 @@ def balancing_steps(choose: Choose, pairs: str, cap: int, target: str) -> tuple[
 
     `choose` decides the mode, and by its name the stage; it writes to `target`.
     """
+    assert choose.mode in MODES
+    assert cap > 0
     stage = choose.name
     rule_steps = (
         cutoff_steps(stage, pairs, cap, choose.num_buckets)
