@@ -56,8 +56,6 @@ class Format:
     """Whether it says on which page an image is."""
     tells_truncation: bool = True
     """Whether a file that was cut can be told from a whole one: not where it is but lines."""
-    has_members: bool = False
-    """Whether each record is a gzip member of its own."""
     holds_nul: bool = True
     refuses_empty: bool = False
     """Whether a file of no bytes is an InputError or a fault: none of its kind is."""
@@ -229,15 +227,11 @@ def _tar(wrap: Callable[[bytes], bytes] = bytes) -> Write:
 
 
 WARC = Format("t.warc", Warc(), "img@alt", _archive(_warc_record, b""), holds_nul=False)
-WARC_GZ = Format(
-    "t.warc.gz", Warc(), "img@alt", _archive(_warc_record, b"", _gzipped), has_members=True, holds_nul=False
-)
+WARC_GZ = Format("t.warc.gz", Warc(), "img@alt", _archive(_warc_record, b"", _gzipped), holds_nul=False)
 ARC = Format("t.arc", Warc(), "img@alt", _archive(_arc_record, _ARC_HEAD), holds_nul=False)
-ARC_GZ = Format(
-    "t.arc.gz", Warc(), "img@alt", _archive(_arc_record, _ARC_HEAD, _gzipped), has_members=True, holds_nul=False
-)
+ARC_GZ = Format("t.arc.gz", Warc(), "img@alt", _archive(_arc_record, _ARC_HEAD, _gzipped), holds_nul=False)
 WAT = Format("t.warc.wat", Wat(), "img@alt", _archive(_wat_record, _WAT_HEAD))
-WAT_GZ = Format("t.warc.wat.gz", Wat(), "img@alt", _archive(_wat_record, _WAT_HEAD, _gzipped), has_members=True)
+WAT_GZ = Format("t.warc.wat.gz", Wat(), "img@alt", _archive(_wat_record, _WAT_HEAD, _gzipped))
 PARQUET = Format("t.parquet", Tables(), "caption", _parquet, refuses_empty=True)
 CSV = Format("t.csv", Tables(), "caption", _delimited(","), tells_truncation=False)
 CSV_GZ = Format("t.csv.gz", Tables(), "caption", _delimited(",", _gzipped))

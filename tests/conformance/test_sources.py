@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from tests.conformance import formats
-from tests.conformance.sources import SourceSuite
+from tests.conformance.sources import GzipMemberSuite, SourceSuite
 
 
 class TestWarc(SourceSuite):
     format = formats.WARC
 
 
-class TestWarcGz(SourceSuite):
+class TestWarcGz(GzipMemberSuite):
     format = formats.WARC_GZ
 
 
@@ -18,7 +18,7 @@ class TestArc(SourceSuite):
     format = formats.ARC
 
 
-class TestArcGz(SourceSuite):
+class TestArcGz(GzipMemberSuite):
     format = formats.ARC_GZ
 
 
@@ -26,7 +26,7 @@ class TestWat(SourceSuite):
     format = formats.WAT
 
 
-class TestWatGz(SourceSuite):
+class TestWatGz(GzipMemberSuite):
     format = formats.WAT_GZ
 
 

@@ -76,11 +76,58 @@ def test_named_columns_win(tmp_path: Path) -> None:
         links(Tables(url_column="nope"), url)
 
 
-def test_a_preset_without_header(tmp_path: Path) -> None:
-    """CC3M's published file is TSV without a header, caption first."""
-    (tmp_path / "cc3m.tsv").write_text("a red dog\thttp://x.example/a.jpg\n")
-    found = links(Tables("cc3m"), str(tmp_path / "cc3m.tsv"))
-    assert found == [Found("http://x.example/a.jpg", "a red dog", 0, "caption")]
+PUBLISHED = [
+    ("laion", "p.parquet", ("SAMPLE_ID", "URL", "TEXT", "HEIGHT", "WIDTH", "LICENSE", "NSFW", "similarity")),
+    ("laion", "p.parquet", ("key", "url", "caption", "similarity", "hash", "punsafe", "pwatermark")),
+    ("datacomp", "p.parquet", ("uid", "url", "text", "original_width", "original_height", "clip_b32_similarity_score")),
+    ("coyo", "p.parquet", ("id", "url", "text", "width", "height", "image_phash", "text_length", "word_count")),
+    ("cc3m", "p.parquet", ("image_url", "caption")),
+    ("cc12m", "p.tsv", ("url", "caption")),
+    ("redcaps", "p.parquet", ("image_id", "author", "image_url", "raw_caption", "caption", "subreddit", "permalink")),
+]
+
+
+@pytest.mark.parametrize(("preset", "name", "names"), PUBLISHED)
+def test_presets_take_the_columns_of_the_published_files(
+    preset: str, name: str, names: tuple[str, ...], tmp_path: Path
+) -> None:
+    """Named outright or found among the usual names: the same URL and caption."""
+    url_name = next(each for each in names if each.lower() in ("url", "image_url"))
+    text_name = next(each for each in ("caption", "TEXT", "text") if each in names)
+    values = ["http://x.example/a.jpg" if each == url_name else f"of {each}" for each in names]
+    if name.endswith("tsv"):
+        (tmp_path / name).write_text("\t".join(names) + "\n" + "\t".join(values) + "\n")
+    else:
+        pq.write_table(pa.table([[value] for value in values], list(names)), tmp_path / name)
+    for tables in (Tables(preset), Tables()):
+        (found,) = links(tables, str(tmp_path / name))
+        assert isinstance(found, Found)
+        assert found[:4] == ("http://x.example/a.jpg", f"of {text_name}", 0, text_name)
+
+
+def test_presets_without_header(tmp_path: Path) -> None:
+    """CC3M's published file is TSV without a header, caption first; CC12M's has the URL first."""
+    (tmp_path / "cc3m.tsv").write_text('a red dog\thttp://x.example/a.jpg\n"we" said\tb\n')
+    expected = [Found("http://x.example/a.jpg", "a red dog", 0, "caption"), Found("b", '"we" said', 1, "caption")]
+    assert links(Tables("cc3m"), str(tmp_path / "cc3m.tsv")) == expected
+    (tmp_path / "cc12m.tsv").write_text('http://x.example/a.jpg\ta red dog\nb\t"we" said\n')
+    assert links(Tables("cc12m"), str(tmp_path / "cc12m.tsv")) == expected
+
+
+def test_pages_of_tables_are_provenance(tmp_path: Path) -> None:
+    """Where a column has them, relative URLs are relative to them; a blank one is no page."""
+    rows = {
+        "page_url": ["http://x.example/p", None, "http://x.example/p"],
+        "image_url": ["a.jpg", "b.jpg", "c.jpg"],
+        "caption_reference_description": ["A", "B", "C"],
+    }
+    pq.write_table(pa.table(rows), tmp_path / "wit.parquet")
+    found = links(Tables(), str(tmp_path / "wit.parquet"))
+    assert [(each.url, each.page_url, each.base) for each in found if isinstance(each, Found)] == [
+        ("a.jpg", "http://x.example/p", "http://x.example/p"),
+        ("b.jpg", "", ""),
+        ("c.jpg", "http://x.example/p", "http://x.example/p"),
+    ]
 
 
 def test_parquet_is_cut_into_slices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,7 +149,11 @@ def test_parquet_is_cut_into_slices(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("urls.txt", "URLs without captions"), ("x.xlsx", "expected a table"), ("x.parquet.gz", "expected a table")],
+    [
+        ("urls.txt", "expected a URL, a tab and a caption in each line"),
+        ("x.xlsx", "expected a table"),
+        ("x.parquet.gz", "expected a table"),
+    ],
 )
 def test_other_formats_are_refused(name: str, message: str, tmp_path: Path) -> None:
     """One line that says what is expected."""
@@ -147,4 +198,8 @@ def test_a_compressed_table_that_breaks_off(tmp_path: Path) -> None:
     path = tmp_path / "t.jsonl.gz"
     path.write_bytes(gzip.compress(lines)[:-2000])
     found = links(Tables(), str(path))
-    assert [each.reason for each in found if isinstance(each, Fault)] in (["unreadable_archive"], ["malformed_record"])
+    *read, fault = found
+    assert [each.url for each in read if isinstance(each, Found)] == [f"http://x.example/{n}" for n in range(len(read))]
+    assert len(read) > 4000
+    assert isinstance(fault, Fault)
+    assert (fault.reason, fault.offset) == ("unreadable_archive", None)
