@@ -76,12 +76,16 @@ def _opening(entries: Sequence[Entry]) -> Html:
 
 
 def _stages(entries: Sequence[Entry]) -> Section:
-    rows = [
-        [stage, reason, num, 100.0 * share if share is not None else None]
-        for stage, reason, num, share in funnel_rows(entries)
-    ]
-    columns = {"stage": None, "reason": None, "candidates": 0, "% of those found": 1}
-    return Section("What became of the candidates", (table(columns, rows),), "stages")
+    found = entries[0].num_in
+    rows: list[Divider | list[Any]] = []
+    for stage, reason, num, share in funnel_rows(entries):
+        if share is None:
+            rows.append([reason, num, 100.0 * num / found if found else 0.0])
+        else:
+            rows.append(Divider(f"{stage}: {number(num)}, {100.0 * share:.1f} %"))
+    columns = {"": None, "candidates": 0, "% of those found": 2}
+    body = paragraph("What goes stands above what is left.")
+    return Section("What became of the candidates", (body, table(columns, rows)), "stages")
 
 
 def _sources(tables: Any) -> Section:
@@ -91,7 +95,7 @@ def _sources(tables: Any) -> Section:
     hosts = tables.sql(
         "select regexp_extract(url, '^https?://([^/?#]+)', 1) as host, count(*) as num from extract_pairs group by all"
     )
-    num_hosts, most = hosts.aggregate("count(*), max(num)").fetchone()
+    ((num_hosts, most),) = hosts.aggregate("count(*), max(num)").fetchall()
     largest = hosts.order("num desc, host").limit(MAX_ROWS).fetchall()
     total = sum(row[1] for row in attributes)
     share = f"{100 * most / total:.2f}" if total else "0"
