@@ -23,6 +23,7 @@ from bisect import bisect_right
 from collections import Counter
 
 MIN_WORDS = 4
+_ENGLISH = ("en", "sco")  # what CLD2 takes for Scots are English captions with names
 _MIN_PERCENT = 85  # of a text that is in one language; below it CLD2 is often misled by names
 _MIN_WORDS_PERCENT = 40
 _MIN_SCRIPT_PERCENT = 60  # of the letters; a name or two of another script is no foreign caption
@@ -85,6 +86,14 @@ FOREIGN_WORDS = _words(
 )
 """Short words of languages that are written (nearly) in ASCII. Many stand in names, too: they only bear witness."""
 _LISTED = ENGLISH_WORDS | FOREIGN_WORDS
+_LOANWORDS = _words(
+    "appliqué blasé brûlée café cafés château châteaux cliché clichés consommé cortège crème crêpe crêpes d'état "
+    "décolletage décor découpage déjà entrée entrées exposé façade façades fiancé fiancée flambé frappé fête gruyère "
+    "jalapeño jalapeños lamé macramé matinée moiré mâché naïve niçoise née passé piqué piñata piñatas pokémon "
+    "première protégé purée pâté père rosé roué résumé sauté señor señora señorita smörgåsbord smørrebrød soirée "
+    "sommelière soufflé séance touché voilà éclair éclairs élite über"
+)
+"""English words that may be written with their accents, as in "a white café"; they bear no witness."""
 
 
 def foreign_language(caption: str, words: str, languages: tuple[str, ...]) -> str | None:
@@ -108,7 +117,7 @@ def foreign_language(caption: str, words: str, languages: tuple[str, ...]) -> st
 def witness(words: list[str]) -> tuple[int, int, int]:
     """Return how many words (in normal form) are listed as foreign, foreign by list or letter, and English."""
     listed = sum(word in FOREIGN_WORDS for word in words)
-    lettered = sum(word not in FOREIGN_WORDS and not word.isascii() for word in words)
+    lettered = sum(not word.isascii() and word not in FOREIGN_WORDS and word not in _LOANWORDS for word in words)
     return listed, listed + lettered, sum(word in ENGLISH_WORDS for word in words)
 
 
@@ -117,7 +126,7 @@ def _foreign_by_witness(caption: str, words: list[str], languages: tuple[str, ..
     if foreign <= english or _reads_as_name(caption):
         return None
     language = language_of(caption)
-    if language is not None and language[0] != "en":
+    if language is not None and language[0] not in _ENGLISH:
         return None if language[0] in languages else f"{language[0]} {language[1]}"
     percent = 100 * foreign // len(words)
     is_foreign = (

@@ -17,9 +17,12 @@ finding, too.
 
 from __future__ import annotations
 
+import bz2
 import hashlib
+import html
 import json
 import random
+import re
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
@@ -130,6 +133,19 @@ def test_what_is_rejected_of_87_pages() -> None:
         "no_letters": 2, "too_short": 87, "camera_name": 9, "file_name": 48, "markup": 4, "boilerplate": 18,
         "language": 44,
     }  # fmt: skip
+
+
+def test_names_are_not_foreign() -> None:
+    """Of the titles that 206 pages of the English Wikipedia link to, full of foreign names, 9 are called foreign.
+
+    They were read: one is in Arabic script; five are names of French institutions, one of a Dutchman, one of a
+    Spaniard, and "Les Misérables". CLD2 alone is sure of 86. That "d'état" bears no witness was learned here.
+    """
+    dump = next(real_data("wiki").glob("enwiki-latest*.bz2"))
+    pages = html.unescape(bz2.decompress(dump.read_bytes()).decode())
+    titles = {" ".join(title.split()) for title in re.findall(r"\[\[([^\]|#:]{5,120})(?:\||\]\])", pages)}
+    assert len(titles) > 20_000
+    assert len([title for title in titles if foreign_language(title, normalise(title), ("en",))]) == 9
 
 
 def test_composed_captions_of_many_languages() -> None:
