@@ -103,7 +103,7 @@ def _authority_end(text: U8, i: int, end: int) -> int:
         while i < end and i - begin < _MAX_PORT_DIGITS and _ZERO <= text[i] < _ZERO + 10:
             port = port * 10 + np.int64(text[i]) - _ZERO
             i += 1
-        if i == begin or port > _MAX_PORT:
+        if port > _MAX_PORT:
             return -1
     if i == end or text[i] == _SLASH or text[i] == _QUESTION or text[i] == _NUMBER:
         return i

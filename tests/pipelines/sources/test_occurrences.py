@@ -8,7 +8,7 @@ from html.entities import html5
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.sources.links import MAX_URL_CHARACTERS, fold_space, unescape_attribute
@@ -79,7 +79,7 @@ def assert_same(links: Links) -> None:
         assert found.to_pylist() == expected.to_pylist()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(addresses, captions, bases), max_size=12), st.booleans(), st.booleans())
 def test_columns_are_worked_through_as_rows_are(
     rows: list[tuple[str, str, str]], url_has: bool, text_has: bool
@@ -88,13 +88,70 @@ def test_columns_are_worked_through_as_rows_are(
     assert_same(links_of(rows, url_has, text_has))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(addresses, bases)
-@example("../../x/y", "http://h")
-@example("a//b", "http://h/p;q/")
 def test_addresses_are_resolved_as_one_by_one(url: str, base: str) -> None:
     """Relative, bare, absolute and odd addresses, against good, odd and missing bases."""
     assert_same(links_of([(url, "a dog", base)]))
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.builds("{}{}{}".format, spaced("http://h/ https://h // //h/ / ./ ../ ../../ a/") | st.just(""), _paths, _tails),
+    st.builds("https://h{}{}".format, st.just("") | _paths.map("/{}".format), _tails),
+)
+def test_plain_addresses_are_resolved_as_one_by_one(url: str, base: str) -> None:
+    """What differs but in its path, query and fragment."""
+    assert_same(links_of([(url, "a dog", base)]))
+
+
+LONG_FOLDER = "https://example.org/" + "a/" * (MAX_URL_CHARACTERS // 2 - 100)
+
+
+def test_doubtful_addresses_are_resolved_as_one_by_one() -> None:
+    """Empty parameters and queries, dots before parameters, fragments where a base cannot be parsed, and the like."""
+    paths = [
+        "a;",
+        "a;?q",
+        "a;b",
+        "..;b",
+        "a/..;b",
+        "a/.;b",
+        "a?",
+        "a?#f",
+        "a#f",
+        "a?q#f",
+        "a//b",
+        "../../../x/y",
+        ".",
+        "..",
+        "a/",
+        "a:b",
+    ]
+    addresses = [scheme + path for scheme in ("", "/", "//h/", "http://h/", "https://h:80/") for path in paths]
+    bases = (BASE, "", "http://h", "http://h/", "http://h/p;q/r;s", "http://h/?a/b", "http://[::1", "ftp://h/a")
+    assert_same(links_of([(address, "a dog", base) for address in addresses for base in bases]))
+
+
+def test_doubtful_hosts_are_judged_as_one_by_one() -> None:
+    """Ports without digits, too large and too long ones, hosts of signs alone; in the address and in its base."""
+    for host in [
+        "h:",
+        "h:0",
+        "h:00080",
+        "h:000080",
+        "h:65535",
+        "h:65536",
+        "h:99999",
+        "h:100000",
+        "h:8o",
+        ".",
+        "-",
+        "_",
+        "h_",
+    ]:
+        rows = [(f"http://{host}/a", "a dog", BASE), (f"//{host}", "a dog", BASE), ("a", "a dog", f"http://{host}/")]
+        assert_same(links_of(rows))
 
 
 def test_every_code_point_is_folded_as_defined() -> None:
@@ -209,6 +266,15 @@ def test_hostile_texts_take_linear_time(name: str) -> None:
     expected, expected_rejects = slow_occurrences(links, "x", SETTINGS)
     assert found.equals(expected)
     assert rejects.equals(expected_rejects)
+
+
+def test_long_bases_are_none() -> None:
+    """What is too long once it is resolved is a reject, and what is longer than any address resolves nothing."""
+    longer = LONG_FOLDER + "a/" * 200
+    rows = [(url, "A dog", base) for url in ("a.jpg", "b" * 300, "/c.jpg") for base in (LONG_FOLDER, longer)]
+    assert_same(links_of(rows))
+    found = occurrences(links_of(rows), "x", SETTINGS)[0]["url"].to_pylist()
+    assert found == [LONG_FOLDER + "a.jpg", "https://example.org/c.jpg"]
 
 
 def test_a_long_base_is_not_copied_to_each_of_its_links() -> None:
