@@ -13,7 +13,8 @@ for the tests CLD2 calls 14 foreign and is "reliable" about them. So a caption i
    and the share: "und 50".
 
 What is not asked cannot be told: titles without a listed word ("Herren Winterjacke schwarz") pass. Where English is not
-wanted, the words are not asked and CLD2 decides alone.
+wanted, the words are not asked and CLD2 decides alone; it takes near relatives for each other (Danish and Norwegian,
+Indonesian and Malay), so keep both of such a pair.
 """
 
 from __future__ import annotations
@@ -42,56 +43,71 @@ _SCRIPTS = (  # first code point, last, ISO 15924; letters and the marks that wo
 )  # fmt: skip
 _STARTS = tuple(first for first, _, _ in _SCRIPTS)
 _WRITTEN_IN = {
-    "Grek": "el", "Cyrl": "ru uk bg sr mk be kk ky mn tg tt ba cv os ab ce uz bs", "Armn": "hy", "Hebr": "he iw yi",
-    "Arab": "ar fa ur ps ug sd ku ckb", "Deva": "hi mr ne sa bh", "Beng": "bn as", "Guru": "pa", "Gujr": "gu",
-    "Orya": "or", "Taml": "ta", "Telu": "te", "Knda": "kn", "Mlym": "ml", "Sinh": "si", "Thai": "th", "Laoo": "lo",
-    "Tibt": "bo dz", "Mymr": "my", "Geor": "ka", "Hang": "ko", "Ethi": "am ti", "Khmr": "km", "Jpan": "ja",
-    "Hani": "zh zh-Hant ja ko yue",
+    "Grek": "el", "Cyrl": "ab ba be bg bs kk ky mk mn ru sr tg tk tt ug uk uz", "Armn": "hy", "Hebr": "he yi",
+    "Arab": "ar az fa ks ku ky ps sd ug ur uz", "Deva": "bh hi ks mr ne sa sd", "Beng": "as bn", "Guru": "pa",
+    "Gujr": "gu", "Orya": "or", "Taml": "ta", "Telu": "te", "Knda": "kn", "Mlym": "ml", "Sinh": "si", "Thai": "th",
+    "Laoo": "lo", "Tibt": "bo dz", "Mymr": "my", "Geor": "ab ka", "Hang": "ko", "Ethi": "am om ti", "Khmr": "km",
+    "Jpan": "ja", "Hani": "ja ko zh",
 }  # fmt: skip
 _DENSE = frozenset({"Hani", "Jpan", "Hang"})  # a letter of these says about as much as two of an alphabet
 _LETTERS = re.compile(r"[^\W\d_]+")
 BEYOND_LATIN = re.compile("[^\x00-\u036f\u1e00-\u1eff\u2000-\u2bff\u3000-\u3040\ufe00-\ufe0f\uff00-\uff5f]")
 
 
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
 
 
-ENGLISH_WORDS = _words(
-    "the of and with for from by your you our my this that these those what how when where who which why is are was "
-    "were has have had will can not at on in to out up off over into about after before between through against its "
-    "his her they we their it all more most new another every each other both first last own same than then there "
-    "here very back down under while until without near best old great good free stock photo photos photography "
-    "image images picture illustration vector black white red blue green pink yellow brown gray grey gold silver "
-    "woman women womens men mens man girl girls boy boys kids children dress shirt sleeve shoes leather cotton "
-    "wedding birthday christmas house home room bedroom kitchen bathroom book cover card cards poster print prints "
-    "vintage water beach night light day recipe"
+LANGUAGES = _words(
+    "aa ab af ak am ar as ay az ba be bg bh bi bn bo br bs ca co cs cy da de dv dz el en eo es et eu fa fi fj fo fr "
+    "fy ga gd gl gn gu gv ha he hi hr ht hu hy ia id ie ig ik is it iu ja jv ka kk kl km kn ko ks ku ky la lb lg ln "
+    "lo lt lv mg mi mk ml mn mr ms mt my na ne nl no nr ny oc om or pa pl ps pt qu rm rn ro ru rw sa sd sg si sk sl "
+    "sm sn so sq sr ss st su sv sw ta te tg th ti tk tl tn to tr ts tt ug uk ur uz ve vi vo wo xh yi yo za zh zu"
+)
+"""What CLD2 tells apart, in codes of ISO 639-1."""
+_CODES = {"iw": "he", "jw": "jv", "nn": "no", "zh-Hant": "zh"}  # CLD2's older names, and what it tells apart
+
+ENGLISH_WORDS = frozenset(
+    _words(
+        "the of and with for from by your you our my this that these those what how when where who which why is are "
+        "was were has have had will can not at on in to out up off over into about after before between through "
+        "against its his her they we their it all more most new another every each other both first last own same "
+        "than then there here very back down under while until without near best old great good free stock photo "
+        "photos photography image images picture illustration vector black white red blue green pink yellow brown "
+        "gray grey gold silver woman women womens men mens man girl girls boy boys kids children dress shirt sleeve "
+        "shoes leather cotton wedding birthday christmas house home room bedroom kitchen bathroom book cover card "
+        "cards poster print prints vintage water beach night light day recipe"
+    )
 )
 """English words in normal form that hardly any other language has, or that stand in most English captions."""
 
-FOREIGN_WORDS = _words(
-    # Romance languages
-    "de la le les el las il lo gli una uno une unos unas du des et un y del della dei delle degli dello nel nella "
-    "nei dal dalla alla sul sulla con para por pour sur dans avec sans sous chez par sont qui que como das dos ao "
-    "aos nas nos uma sem mais muy sus este esta ou aux cette ces leur vers entre sobre hasta desde din pentru di da "
-    "amb dels "
-    # Germanic languages
-    "der die das und ein eine einer eines einem einen mit von vom zum zur im auf ist sind nicht aus bei dem nach vor "
-    "sie ihr wie auch oder als nur noch zu het een voor naar zijn niet van uit bij aan maar ook och att det ett som "
-    "med pa av fran og ikke til ved fra ei en "
-    # Slavic, Baltic, Hungarian and Turkish
-    "nie jest dla od po przez oraz za ze se iz egy nem ve ile bir icin olan na "
-    # Malay, Tagalog, Swahili
-    "dan yang untuk dengan dari ini itu pada di atas dalam oleh ang ng mga ay isang kwa katika"
+FOREIGN_WORDS = frozenset(
+    _words(
+        # Romance languages
+        "de la le les el las il lo gli una uno une unos unas du des et un y del della dei delle degli dello nel "
+        "nella nei dal dalla alla sul sulla con para por pour sur dans avec sans sous chez par sont qui que como "
+        "das dos ao aos nas nos uma sem mais muy sus este esta ou aux cette ces leur vers entre sobre hasta desde "
+        "din pentru di da amb dels "
+        # Germanic languages
+        "der die das und ein eine einer eines einem einen mit von vom zum zur im auf ist sind nicht aus bei dem "
+        "nach vor sie ihr wie auch oder als nur noch zu het een voor naar zijn niet van uit bij aan maar ook och "
+        "att det ett som med pa av fran og ikke til ved fra ei en "
+        # Slavic, Baltic, Hungarian and Turkish
+        "nie jest dla od po przez oraz za ze se iz egy nem ve ile bir icin olan na "
+        # Malay, Tagalog, Swahili
+        "dan yang untuk dengan dari ini itu pada di atas dalam oleh ang ng mga ay isang kwa katika"
+    )
 )
 """Short words of languages that are written (nearly) in ASCII. Many stand in names, too: they only bear witness."""
 _LISTED = ENGLISH_WORDS | FOREIGN_WORDS
-_LOANWORDS = _words(
-    "appliqué blasé brûlée café cafés château châteaux cliché clichés consommé cortège crème crêpe crêpes d'état "
-    "décolletage décor découpage déjà entrée entrées exposé façade façades fiancé fiancée flambé frappé fête gruyère "
-    "jalapeño jalapeños lamé macramé matinée moiré mâché naïve niçoise née passé piqué piñata piñatas pokémon "
-    "première protégé purée pâté père rosé roué résumé sauté señor señora señorita smörgåsbord smørrebrød soirée "
-    "sommelière soufflé séance touché voilà éclair éclairs élite über"
+_LOANWORDS = frozenset(
+    _words(
+        "appliqué blasé brûlée café cafés château châteaux cliché clichés consommé cortège crème crêpe crêpes "
+        "d'état décolletage décor découpage déjà entrée entrées exposé façade façades fiancé fiancée flambé frappé "
+        "fête gruyère jalapeño jalapeños lamé macramé matinée moiré mâché naïve niçoise née passé piqué piñata "
+        "piñatas pokémon première protégé purée pâté père rosé roué résumé sauté señor señora señorita smörgåsbord "
+        "smørrebrød soirée sommelière soufflé séance touché voilà éclair éclairs élite über"
+    )
 )
 """English words that may be written with their accents, as in "a white café"; they bear no witness."""
 
@@ -182,4 +198,8 @@ def language_of(caption: str) -> tuple[str, int] | None:
     except pycld2.error:  # characters that are not for interchange
         return None
     _, code, percent, _ = ranked[0]
-    return (str(code), int(percent)) if is_reliable and code != "un" and percent >= _MIN_PERCENT else None
+    return (
+        (_CODES.get(code, str(code)), int(percent))
+        if is_reliable and code != "un" and percent >= _MIN_PERCENT
+        else None
+    )
