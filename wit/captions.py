@@ -139,6 +139,7 @@ _SENTENCE_WORDS = frozenset(
     _words("a an the of in on at and with is are was to for by from or as that this it its his her their be has have")
 )
 _WORDS_PER_SENTENCE_WORD = 8  # lists of search words have fewer, descriptions more: one of seven and less
+_LONGEST_LIST = 10_000  # characters that are looked at for search words
 _RUN_OF_ONE_WORD = 4  # the same word that often in a row
 _MIN_ITEMS, _MIN_ITEMS_ALIKE, _MAX_ITEM_WORDS, _MIN_KEYWORD_CHARS = 5, 3, 7, 4  # a sentence has longer items
 
@@ -239,7 +240,7 @@ def _has_run(words: list[str]) -> bool:
 def _is_keyword_list(caption: str) -> bool:
     if caption.count(",") < _MIN_ITEMS - 1:
         return False
-    items = [item.casefold().split() for item in caption.split(",")]
+    items = [item.casefold().split() for item in caption[:_LONGEST_LIST].split(",")]
     if max(map(len, items)) > _MAX_ITEM_WORDS:
         return False
     words = Counter(word for item in items for word in set(item) if len(word) >= _MIN_KEYWORD_CHARS)

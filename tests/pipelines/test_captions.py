@@ -37,7 +37,7 @@ from selectolax.lexbor import LexborHTMLParser
 
 from tests.support import real_data
 from wit.captions import REASONS, RULES, Rules
-from wit.languages import LANGUAGES, MIN_WORDS, _foreign_script, foreign_language, script_of, witness
+from wit.languages import BEYOND_LATIN, LANGUAGES, MIN_WORDS, _foreign_script, foreign_language, script_of, witness
 from wit.text import normalise
 
 HERE = Path(__file__).parent
@@ -265,7 +265,10 @@ def test_hostile_captions_are_judged(shape: str, size: int) -> None:
 
 
 @given(st.characters(codec="utf-8"))
-def test_ascii_and_latin_have_no_foreign_script(char: str) -> None:
-    """Signs have no script, Latin letters "Latn": neither makes a caption foreign."""
+def test_letters_of_other_scripts_are_noticed(char: str) -> None:
+    """Signs have no script and Latin letters "Latn"; any other script's letter makes a caption worth a look."""
+    script = script_of(char)
+    assert script != "Latn" or char.isalpha()
+    assert script in (None, "Latn") or BEYOND_LATIN.search(char)
     if ord(char) < 0x370:
-        assert script_of(char) == ("Latn" if char.isalpha() else None)
+        assert script == ("Latn" if char.isalpha() else None)
