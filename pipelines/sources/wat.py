@@ -1,55 +1,26 @@
-"""WAT files: the links and the metadata that Common Crawl extracted of each page, as JSON.
-
-An image's text is its `alt`, or its `title` where there is no `alt` or a blank one. A page's `og:image` has
-`og:image:alt`, or `og:description`; its `twitter:image` has `twitter:image:alt`. Records hold no lazy-loading
-attributes and no `srcset`: the extractor leaves them out.
-"""
+"""WAT files: the links and the metadata that Common Crawl extracted of each page, as JSON."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, NamedTuple
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import IO, ClassVar
 
 import numpy as np
-import orjson
-import pyarrow as pa
-import pyarrow.compute as pc
 
-from pipelines.sources.archive import records
-from pipelines.sources.json_kernels import I64, PADDING_BYTES, U8, Bools, unescape
-from pipelines.sources.links import resolve, unescape_attribute, valid_text
-from pipelines.sources.page import ALT, OPEN_GRAPH, TITLE
-from pipelines.sources.source import MALFORMED_RECORD, Fault, Links, LinksBuilder, Slice
-from pipelines.sources.wat_kernels import (
-    ATTRIBUTE,
-    BASE_CLOSE,
-    BASE_START,
-    PAGE,
-    PAGE_URL_CLOSE,
-    PAGE_URL_START,
-    PAGES,
-    RECORD,
-    ROWS,
-    TEXT_CLOSE,
-    TEXT_START,
-    URL_CLOSE,
-    URL_START,
-    find_images,
-    room,
-)
+from pipelines.sources.archive import Record, read_records, records
+from pipelines.sources.json_kernels import I64, PADDING_BYTES
+from pipelines.sources.source import UNREADABLE_ARCHIVE, Fault, Links, Slice
+from pipelines.sources.warc_kernels import METADATA, ODD, find_bodies
+from pipelines.sources.wat_images import Bodies, images
+from pipelines.sources.whole_members import whole_members
+from wit.storage import open_input
 
-TWITTER = "twitter:image"
-ATTRIBUTES = (ALT, TITLE, OPEN_GRAPH, TWITTER)
-
-_IMAGE_PATH = "IMG@/src"
-_HTML = b'"HTML-Metadata"'
-_BATCH_BYTES = 8 << 20  # a record costs 1 us a batch by itself, a batch 0.2 ms
-_BLANK = " \t\n\v\f\r"
+_KINDS = ("metadata", "warcinfo")
 _MAX_RECORD_BYTES = 64 << 20  # the largest of a crawl are a few MiB: Common Crawl cuts pages at 1 MiB
+_BATCH_BYTES = 8 << 20  # a batch costs 0.2 ms by itself
+_INFO, _INFO_BYTES = b"warcinfo", 64
 
 _SOFTWARE = re.compile(rb"ia-web-commons\S*-(\d{8})\d{6}\b")
 _DECODES_SINCE = b"20190613"
@@ -71,128 +42,10 @@ class Wat:
 
     def findings(self, piece: Slice) -> Iterator[Links | Fault]:
         """Yield the images of each page that have a text attribute, in the order of records and links."""
-        batch = _Batch()
-        for record in records(piece.url, ("metadata", "warcinfo"), _MAX_RECORD_BYTES):
-            if isinstance(record, Fault):
-                yield from batch.flush()
-                yield record
-            elif record.kind == "warcinfo":
-                if _has_references(record.body) != batch.has_references:
-                    yield from batch.flush()
-                    batch.has_references = not batch.has_references
-            elif record.kind == "metadata" and _is_of_interest(record.body):
-                batch.add(record.body, record.offset)
-                if batch.num_bytes >= _BATCH_BYTES:
-                    yield from batch.flush()
-        yield from batch.flush()
-
-
-def _is_of_interest(body: bytes) -> bool:
-    """Return whether a record is of a page, or broken: two in three (requests, crawl metadata) need no parsing."""
-    return _HTML in body or not body.rstrip().endswith(b"}")
-
-
-@dataclass
-class _Batch:
-    """Records whose images are looked for in one go."""
-
-    has_references: bool = True
-    bodies: list[bytes] = field(default_factory=list)
-    offsets: list[int] = field(default_factory=list)
-    num_bytes: int = 0
-
-    def add(self, body: bytes, offset: int) -> None:
-        self.bodies.append(body)
-        self.offsets.append(offset)
-        self.num_bytes += len(body)
-
-    def flush(self) -> Iterator[Links | Fault]:
-        """Yield what the records hold, in order, and forget them; those that are not plain go through `page_links`."""
-        bodies, offsets = self.bodies, self.offsets
-        self.bodies, self.offsets, self.num_bytes = [], [], 0
-        if not bodies:
-            return
-        links, records_of, is_plain = plain_links(bodies, np.array(offsets, np.int64), self.has_references)
-        done = 0
-        for number in np.flatnonzero(~is_plain).tolist():
-            start, stop = np.searchsorted(records_of, (number, number + 1)).tolist()
-            if start > done:
-                yield _sliced(links, done, start)
-            yield from page_links(bodies[number], offsets[number], self.has_references)
-            done = stop
-        if len(links) > done:
-            yield _sliced(links, done, len(links))
-
-
-def plain_links(bodies: Sequence[bytes], offsets: I64, has_references: bool) -> tuple[Links, I64, Bools]:
-    """Return the images of records by the kernel, the record of each, and of each record whether it is plain.
-
-    What rows there are of records that are not plain is to be ignored.
-    """
-    data = np.frombuffer(b"".join([*bodies, bytes(PADDING_BYTES)]), np.uint8)
-    bounds = np.zeros(len(bodies) + 1, np.int64)
-    np.cumsum([len(body) for body in bodies], out=bounds[1:])
-    found, is_plain = room(int(bounds[-1]), len(bodies)), np.empty(len(bodies), np.bool_)
-    find_images(data, bounds, found, is_plain)
-    rows, pages = found.rows[: found.counts[ROWS]], found.pages[: found.counts[PAGES]]
-    records = pages[rows[:, PAGE], RECORD]
-    urls, texts = (
-        _strings(data, rows[:, URL_START : URL_CLOSE + 1]),
-        _strings(data, rows[:, TEXT_START : TEXT_CLOSE + 1]),
-    )
-    page_urls = _strings(data, pages[:, PAGE_URL_START : PAGE_URL_CLOSE + 1])
-    bases = _strings(data, pages[:, BASE_START : BASE_CLOSE + 1])
-    for strings, numbers in (
-        (urls, records),
-        (texts, records),
-        (page_urls, pages[:, RECORD]),
-        (bases, pages[:, RECORD]),
-    ):
-        is_plain[numbers[~strings.is_valid]] = False
-    links = Links(
-        url=urls.texts,
-        text=texts.texts,
-        page=rows[:, PAGE].astype(np.int32),
-        offset=offsets[records],
-        attribute=rows[:, ATTRIBUTE].astype(np.int32),
-        page_url=page_urls.texts,
-        base=_absolute_bases(bases.texts, page_urls.texts, has_references),
-        attributes=ATTRIBUTES,
-        url_has_references=has_references,
-        text_has_references=has_references,
-    )
-    return links, records, is_plain
-
-
-class _Strings(NamedTuple):
-    texts: pa.LargeStringArray
-    is_valid: Bools
-
-
-def _strings(data: U8, spans: I64) -> _Strings:
-    """Return the JSON strings at `spans`, (start, close) each; one that is no UTF-8 is empty, and not valid."""
-    starts, closes = np.ascontiguousarray(spans.T)
-    out = np.empty(int((closes - starts).sum()), np.uint8)
-    offsets, is_valid = np.empty(len(spans) + 1, np.int64), np.empty(len(spans), np.bool_)
-    unescape(data, starts, closes, out, offsets, is_valid)
-    return _Strings(pa.LargeStringArray.from_buffers(len(spans), pa.py_buffer(offsets), pa.py_buffer(out)), is_valid)
-
-
-def _absolute_bases(
-    bases: pa.LargeStringArray, page_urls: pa.LargeStringArray, has_references: bool
-) -> pa.LargeStringArray:
-    if not bases.get_total_buffer_size() or pc.max(pc.binary_length(bases)).as_py() in (0, None):
-        return page_urls
-    pairs = zip(bases.to_pylist(), page_urls.to_pylist(), strict=True)
-    return pa.array([absolute_base(base, page_url, has_references) for base, page_url in pairs], pa.large_string())
-
-
-def _sliced(links: Links, start: int, stop: int) -> Links:
-    """Return some rows of links, with all pages."""
-    return dataclasses.replace(
-        links,
-        **{name: getattr(links, name)[start:stop] for name in ("url", "text", "page", "offset", "attribute")},
-    )
+        with open_input(piece.url) as file:
+            members = _Members()
+            yield from members.images(file)
+            yield from _careful(_rest(piece.url, file, members.stop), members.has_references)
 
 
 def _has_references(info: bytes) -> bool:
@@ -201,82 +54,98 @@ def _has_references(info: bytes) -> bool:
     return software is None or software.group(1) < _DECODES_SINCE
 
 
-def page_links(body: bytes, offset: int, has_references: bool) -> Iterator[Links | Fault]:
-    """Yield the images of one record, or a Fault: the definition, which the kernel equals."""
-    try:
-        links = _image_links(_parse(body), offset, has_references)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        yield Fault(MALFORMED_RECORD, f"not a WAT record: {type(error).__name__}: {error}"[:200], offset)
+class _Members:
+    """Reads the records of a file as long as each is a gzip member of its own, and plain."""
+
+    def __init__(self) -> None:
+        self.stop = 0
+        """Where in the file the first other record lies, or its end."""
+        self.has_references = True
+        self._is_odd = False
+
+    def images(self, file: IO[bytes]) -> Iterator[Links | Fault]:
+        """Yield what the records hold up to `stop`."""
+        batch = _Batch()
+        for member in whole_members(file):
+            is_info = _INFO in member.data[:_INFO_BYTES]
+            if is_info or batch.num_bytes >= _BATCH_BYTES:
+                yield from self._flush(batch)
+                batch = _Batch()
+            if self._is_odd:
+                return
+            if is_info:
+                self.has_references = _has_references(member.data)
+            batch.add(member.data, member.start, member.stop)
+        yield from self._flush(batch)
+
+    def _flush(self, batch: _Batch) -> Iterator[Links | Fault]:
+        data, bounds = batch.joined()
+        num_records = len(bounds) - 1
+        if not num_records:
+            return
+        kinds, starts, stops = np.empty(num_records, np.int8), *np.empty((2, num_records), np.int64)
+        find_bodies(np.frombuffer(data, np.uint8), bounds, kinds, starts, stops)
+        offsets, is_odd = np.array(batch.offsets, np.int64), kinds == ODD
+        self._is_odd = bool(is_odd.any())
+        self.stop = int(offsets[is_odd.argmax()]) if self._is_odd else batch.stop
+        chosen = (kinds == METADATA) & (offsets < self.stop)
+        if chosen.any():
+            yield from images(Bodies(data, starts[chosen], stops[chosen], offsets[chosen]), self.has_references)
+
+
+def _careful(found: Iterator[Record | Fault], has_references: bool) -> Iterator[Links | Fault]:
+    """Yield what records hold that the reader of all kinds of archives finds."""
+    batch = _Batch()
+    for record in found:
+        is_fault = isinstance(record, Fault)
+        is_info = isinstance(record, Record) and record.kind == "warcinfo"
+        if is_fault or is_info or batch.num_bytes >= _BATCH_BYTES:
+            yield from batch.images(has_references)
+            batch = _Batch()
+        if isinstance(record, Fault):
+            yield record
+        elif is_info:
+            has_references = _has_references(record.body)
+        elif record.kind == "metadata":
+            batch.add(record.body, record.offset, 0)
+    yield from batch.images(has_references)
+
+
+def _rest(url: str, file: IO[bytes], offset: int) -> Iterator[Record | Fault]:
+    """Yield the records of a file from an offset on."""
+    if not offset:
+        yield from records(url, _KINDS, _MAX_RECORD_BYTES)
         return
-    if len(links):
-        yield links
-
-
-def _parse(body: bytes) -> Any:
     try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return json.loads(body.decode("utf-8", "replace"), strict=False)  # lone surrogates, raw control characters
+        yield from read_records(file, _KINDS, _MAX_RECORD_BYTES, offset)
+    except OSError as error:
+        yield Fault(UNREADABLE_ARCHIVE, f"behind byte {offset}: {error}", None)
 
 
-def _image_links(record: Any, offset: int, has_references: bool) -> Links:
-    envelope = record["Envelope"]
-    response = envelope["Payload-Metadata"].get("HTTP-Response-Metadata") or {}
-    page = response.get("HTML-Metadata") or {}
-    images: list[tuple[str, str, str]] = []
-    for part in page:
-        if part == "Head":
-            images += _meta_images((page["Head"] or {}).get("Metas") or ())
-        elif part == "Links":
-            images += _tag_images(page["Links"] or ())
-    builder = LinksBuilder(ATTRIBUTES)
-    if images:
-        page_url = envelope["WARC-Header-Metadata"]["WARC-Target-URI"]
-        if not isinstance(page_url, str):
-            raise TypeError("WARC-Target-URI is no string")
-        base = (page.get("Head") or {}).get("Base") or ""
-        builder.page(page_url, absolute_base(valid_text(base), valid_text(page_url), has_references))
-    for url, text, attribute in images:
-        builder.add(url, text, offset, attribute)
-    return dataclasses.replace(builder.flush(), url_has_references=has_references, text_has_references=has_references)
+class _Batch:
+    """Records, or their bodies alone, that are looked through in one go."""
 
+    def __init__(self) -> None:
+        self.offsets: list[int] = []
+        self.num_bytes = 0
+        self.stop = 0
+        self._parts: list[bytes] = []
 
-def absolute_base(base: str, page_url: str, has_references: bool) -> str:
-    """Return what links are relative to on a page whose <base> says `base`; "": it has none."""
-    if not base:
-        return page_url
-    return resolve(unescape_attribute(base) if has_references else base, page_url)
+    def add(self, part: bytes, offset: int, stop: int) -> None:
+        """Add what lies at an offset of the file, up to another."""
+        self.offsets.append(offset)
+        self.num_bytes += len(part)
+        self.stop = stop
+        self._parts.append(part)
 
+    def joined(self) -> tuple[bytes, I64]:
+        """Return all in one, with the padding that kernels need, and the bounds of each."""
+        bounds = np.zeros(len(self._parts) + 1, np.int64)
+        np.cumsum([len(part) for part in self._parts], out=bounds[1:])
+        return b"".join([*self._parts, bytes(PADDING_BYTES)]), bounds
 
-def _tag_images(links: Any) -> Iterator[tuple[str, str, str]]:
-    """Yield (URL, text, attribute) of each <img> that has an address and a text attribute."""
-    for link in links:
-        if link.get("path") == _IMAGE_PATH and link.get("url"):
-            alt, title = link.get("alt"), link.get("title")
-            if alt is not None and (title is None or alt.strip(_BLANK) or not title.strip(_BLANK)):
-                yield link["url"], alt, ALT
-            elif title is not None:
-                yield link["url"], title, TITLE
-
-
-def _meta_images(metas: Any) -> Iterable[tuple[str, str, str]]:
-    """Return (URL, text, attribute) of each preview image with a text; an alt belongs to the image before it.
-
-    The first `og:image` of a page has the page's first `og:description` where it has no alt.
-    """
-    images: list[list[str]] = []  # [URL, text, attribute]
-    description = ""
-    for meta in metas:
-        name, content = (meta.get("property") or meta.get("name") or "").strip(_BLANK).lower(), meta.get("content")
-        if content is None:
-            continue
-        if name in (OPEN_GRAPH, TWITTER):
-            images.append([content, "", name])
-        elif name in (f"{OPEN_GRAPH}:alt", f"{TWITTER}:alt") and images and name.startswith(images[-1][2]):
-            images[-1][1] = content
-        elif name == "og:description" and not description:
-            description = content
-    first = next((image for image in images if image[2] == OPEN_GRAPH), None)
-    if first and not first[1].strip(_BLANK):
-        first[1] = description
-    return ((url, text, name) for url, text, name in images if url.strip(_BLANK) and text.strip(_BLANK))
+    def images(self, has_references: bool) -> Iterator[Links | Fault]:
+        """Yield what the bodies hold."""
+        if self.offsets:
+            data, bounds = self.joined()
+            yield from images(Bodies(data, bounds[:-1], bounds[1:], np.array(self.offsets, np.int64)), has_references)

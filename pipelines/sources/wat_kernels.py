@@ -384,13 +384,13 @@ def _record(data: U8, start: int, end: int, record: int, found: Found) -> bool:
 
 
 @kernel
-def find_images(data: U8, offsets: I64, found: Found, is_plain: Bools) -> None:
+def find_images(data: U8, starts: I64, stops: I64, found: Found, is_plain: Bools) -> None:
     """Write the rows of all records, and of each record whether it is plain; those that are not have no rows.
 
-    Record r is data[offsets[r]:offsets[r + 1]]; PADDING_BYTES zeros follow the last one.
+    Record r is data[starts[r]:stops[r]]; PADDING_BYTES zeros follow the last one.
     """
-    for record in range(len(offsets) - 1):
+    for record in range(len(starts)):
         num_rows, num_pages = found.counts[ROWS], found.counts[PAGES]
-        is_plain[record] = _record(data, offsets[record], offsets[record + 1], record, found)
+        is_plain[record] = _record(data, starts[record], stops[record], record, found)
         if not is_plain[record]:
             found.counts[ROWS], found.counts[PAGES] = num_rows, num_pages
