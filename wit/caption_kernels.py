@@ -13,6 +13,7 @@ import numpy.typing as npt
 from numba import njit
 
 U8 = npt.NDArray[np.uint8]
+U16 = npt.NDArray[np.uint16]
 U64 = npt.NDArray[np.uint64]
 I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
@@ -21,22 +22,24 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 NUM_CODE_POINTS = 0x20000
 """The first two planes have a class each; what is beyond them (ideographs, tags, private use) is UNSURE."""
 
-LETTER, DIGIT, SPACE, BEYOND_LATIN, OPENING, UNDERSCORE, MARK, UNSURE = (1 << bit for bit in range(8))
+LETTER, DIGIT, SPACE, BEYOND_LATIN, OPENING, UNDERSCORE, MARK, ODD_CASE, UNSURE = (1 << bit for bit in range(9))
 """Classes of code points, as bits: str.isalpha, str.isdigit, str.isspace, another script than Latin (wit.languages),
-an opening sign of markup, "_", one of ".?%,", none known."""
+an opening sign of markup, "_", one of ".?%,", a letter beyond ASCII that matches one of ASCII when case is ignored,
+none known."""
 
 (
-    CLASSES, NUM_CHARS, NUM_DIGITS, FIRST_DIGIT, FIRST_RUN, NUM_SPACES, LETTERS_BEFORE, DIGITS_AFTER,
+    CLASSES, NUM_CHARS, NUM_DIGITS, FIRST_RUN, NUM_SPACES, DIGITS_AFTER,
     HASH_BEFORE_DIGIT, HASH_BEFORE_SPACE, IS_ASCII, ENDS_AS_NAME, NUM_FORMATS, NUM_COMMAS, MOST_SYMBOLS,
-    NUM_WORDS, NUM_COUNTED, NUM_DISTINCT, LONGEST_RUN, NUM_ENGLISH, NUM_FOREIGN, NUM_DATES, NUM_SLOT_WORDS, NUM_NUMBERS,
-    IS_PHRASE, NUM_FEATURES,
-) = range(26)  # fmt: skip
-"""Columns. Of a caption: the classes of its characters together; characters, and digits among them; the place of the
-first digit and how many stand in a row there; white space; letters before the last white space, and digits after it;
-hashes (`letters_hash`) of the letters before the first digit and before the last white space; whether it is ASCII;
-whether what may be an extension stands before its end or a question mark; "%" before a name; commas; the most characters in a row that are no letters, digits or white space.
+    NUM_WORDS, NUM_COUNTED, NUM_DISTINCT, LONGEST_RUN, MOST_ALIKE, NUM_ENGLISH, NUM_FOREIGN, NUM_DATES, NUM_SLOT_WORDS,
+    NUM_NUMBERS, IS_PHRASE, NUM_FEATURES,
+) = range(25)  # fmt: skip
+"""Columns. Of a caption: the classes of its characters together; characters; digits; how many of these stand in a row
+at the first; white space; digits after the last of it; hashes (HASH_FACTOR) of the letters before the first digit and
+before the last white space; whether it is ASCII; whether what may be an extension stands before its end or a question
+mark; "%" before a name; commas; the most characters in a row that are no letters, digits or white space.
 Of its normal form: words; those that are not possessives, and distinct ones of these, or fewer; the longest row of one
-word; words of each kind (not ASCII: foreign); words with a digit; whether it is a phrase of the lexicon."""
+word, and the most that are alike, or more; words of each kind (not ASCII: foreign); words with a digit; whether it is a
+phrase of the lexicon."""
 
 ENGLISH, FOREIGN, DATE, SLOT, PHRASE = (1 << bit for bit in range(5))
 """Kinds of words, and of phrases, as bits."""
@@ -49,6 +52,7 @@ NUM_SLOTS = 1024
 """Distinct words are counted by their hash modulo this: two words in one slot count once, so none is counted twice."""
 
 HASH_FACTOR, HASH_MASK = 31, 0x7FFFFFFF
+_EXTENSION_LETTERS = tuple(b"jpgwbtsahi")  # with which the extensions of wit.captions begin
 _LOWER = 0x20  # the bit that tells "a" from "A"
 _ZERO, _BLANK, _DOT, _COMMA, _QUESTION, _PERCENT = ord("0"), ord(" "), ord("."), ord(","), ord("?"), ord("%")
 _BRACKET, _FIRST_LETTER, _QUOTE, _S = ord("("), ord("A"), ord("'"), ord("s")
@@ -65,18 +69,18 @@ def _inlined(function: Function) -> Function:
 
 
 @_inlined
-def _class(text: U8, i: int, classes: U8) -> tuple[int, int]:
+def _class(text: U8, i: int, classes: U16) -> tuple[int, int]:
     """Return the class of the code point at `i` of valid UTF-8, and its size."""
     lead = np.int64(text[i])
     if lead < 0x80:
-        return classes[lead], 1
+        return int(classes[lead]), 1
     if lead < 0xE0:
-        return classes[(lead & 0x1F) << 6 | np.int64(text[i + 1] & 0x3F)], 2
+        return int(classes[(lead & 0x1F) << 6 | np.int64(text[i + 1] & 0x3F)]), 2
     tail = np.int64(text[i + 1] & 0x3F) << 6 | np.int64(text[i + 2] & 0x3F)
     if lead < 0xF0:
-        return classes[(lead & 0xF) << 12 | tail], 3
+        return int(classes[(lead & 0xF) << 12 | tail]), 3
     code = (lead & 0x7) << 18 | tail << 6 | np.int64(text[i + 3] & 0x3F)
-    return (classes[code] if code < NUM_CODE_POINTS else UNSURE), 4
+    return (int(classes[code]) if code < NUM_CODE_POINTS else UNSURE), 4
 
 
 @_inlined
@@ -86,19 +90,25 @@ def _may_begin_name(byte: int) -> bool:
 
 
 @_inlined
-def _is_extension(dot: int, end: int) -> int:
+def _is_extension(text: U8, dot: int, end: int) -> int:
     """Return whether what stands between a full stop and `end` may be an extension: ".gif" to ".jpeg".
 
     A letter of it may have two bytes: those that fold to "s" or "i".
     """
-    return int(dot != NONE and 3 < end - dot <= 9)
+    if dot == NONE or not 3 < end - dot <= 9:
+        return 0
+    first = text[dot + 1] | _LOWER
+    is_listed = False
+    for letter in _EXTENSION_LETTERS:
+        is_listed |= first == letter
+    return int(is_listed or first >= 0x80)
 
 
 @_inlined
-def _caption(text: U8, start: int, end: int, classes: U8, row: I32) -> None:
+def _caption(text: U8, start: int, end: int, classes: U16, row: I32) -> None:
     i = start
-    seen = chars = digits = first = run = spaces = letters = after = formats = commas = symbols = most_symbols = 0
-    value = before_digit = before_space = num_before = 0
+    seen = chars = digits = first = run = spaces = after = formats = commas = symbols = most_symbols = 0
+    value = before_digit = before_space = 0
     dot, ends_as_name = NONE, 0
     while i < end:
         kind, size = _class(text, i, classes)
@@ -107,8 +117,7 @@ def _caption(text: U8, start: int, end: int, classes: U8, row: I32) -> None:
         symbols = 0 if kind & (LETTER | DIGIT | SPACE) else symbols + 1
         most_symbols = max(most_symbols, symbols)
         if kind & LETTER:
-            value = (value * HASH_FACTOR + (np.int64(text[i]) | _LOWER)) & HASH_MASK
-            letters += 1
+            value = (value * HASH_FACTOR + (text[i] | _LOWER)) & HASH_MASK
         elif kind & (DIGIT | UNSURE):
             if digits == 0:
                 first, before_digit = chars - 1, value
@@ -117,7 +126,7 @@ def _caption(text: U8, start: int, end: int, classes: U8, row: I32) -> None:
             after += 1
         elif kind & SPACE:
             spaces += 1
-            num_before, before_space, after, dot = letters, value, 0, NONE
+            before_space, after, dot = value, 0, NONE
         elif kind & MARK:
             if text[i] == _COMMA:
                 commas += 1
@@ -126,31 +135,31 @@ def _caption(text: U8, start: int, end: int, classes: U8, row: I32) -> None:
             elif text[i] == _DOT:
                 dot = i
             else:
-                ends_as_name |= _is_extension(dot, i)
+                ends_as_name |= _is_extension(text, dot, i)
         i += size
-    row[CLASSES], row[NUM_CHARS], row[NUM_DIGITS], row[FIRST_DIGIT], row[FIRST_RUN] = seen, chars, digits, first, run
-    row[NUM_SPACES], row[LETTERS_BEFORE], row[DIGITS_AFTER] = spaces, num_before, after
+    row[CLASSES], row[NUM_CHARS], row[NUM_DIGITS], row[FIRST_RUN] = seen, chars, digits, run
+    row[NUM_SPACES], row[DIGITS_AFTER] = spaces, after
     row[HASH_BEFORE_DIGIT], row[HASH_BEFORE_SPACE], row[IS_ASCII] = (
         before_digit,
         before_space,
         int(end - start == chars),
     )
-    row[ENDS_AS_NAME], row[NUM_FORMATS] = ends_as_name | _is_extension(dot, end), formats
+    row[ENDS_AS_NAME], row[NUM_FORMATS] = ends_as_name | _is_extension(text, dot, end), formats
     row[NUM_COMMAS], row[MOST_SYMBOLS] = commas, most_symbols
 
 
 @_kernel
-def measure_captions(text: U8, offsets: I64, classes: U8, features: I32) -> None:
-    """Write the features of captions as they stand; `classes` of the first NUM_CODE_POINTS, by LETTER and the others."""
+def measure_captions(text: U8, offsets: I64, classes: U16, features: I32) -> None:
+    """Write the features of captions as they stand; `classes` are those of the first NUM_CODE_POINTS."""
     for number in range(len(offsets) - 1):
         _caption(text, offsets[number], offsets[number + 1], classes, features[number])
 
 
 @_inlined
-def _word(text: U8, start: int, end: int, stop: np.uint64) -> tuple[np.int64, np.uint64, np.uint64, np.uint64]:
+def _word(text: U8, start: int, end: int, stop: np.uint64) -> tuple[int, np.uint64, np.uint64, np.uint64]:
     """Return where the text up to the byte `stop`, or `end`, ends, its hash, all its bytes together, and its digits.
 
-    Eight bytes at a time are mixed in. Only digits of ASCII count; the highest bit of the bytes says if there are others.
+    Eight bytes at a time are mixed in. Only digits of ASCII count; the bytes together say whether there is more.
     """
     value, packed, together, digits = _SEED, np.uint64(0), np.uint64(0), np.uint64(0)
     i, limit, first = np.uint64(start), np.uint64(end), np.uint64(start)
@@ -167,7 +176,7 @@ def _word(text: U8, start: int, end: int, stop: np.uint64) -> tuple[np.int64, np
             value ^= value >> np.uint64(32)
             packed = np.uint64(0)
     value = (value ^ packed ^ (i - first)) * _MIX
-    return np.int64(i), value ^ value >> np.uint64(32), together, digits
+    return int(np.int64(i)), value ^ value >> np.uint64(32), together, digits
 
 
 @_inlined
@@ -206,7 +215,7 @@ def fill_lexicon(words: U8, word_offsets: I64, table: U64) -> None:
 
 
 @_inlined
-def _digits(text: U8, i: int, end: int, classes: U8) -> int:
+def _digits(text: U8, i: int, end: int, classes: U16) -> int:
     digits = 0
     while i < end:
         kind, size = _class(text, i, classes)
@@ -217,49 +226,51 @@ def _digits(text: U8, i: int, end: int, classes: U8) -> int:
 
 @_inlined
 def _form(
-    text: U8, start: int, end: int, classes: U8,
+    text: U8, start: int, end: int, classes: U16,
     words: U8, word_offsets: I64, kinds: U8, table: U64, slots: I32, stamp: int, row: I32,
 ) -> None:  # fmt: skip
-    num_words = counted = distinct = run = longest = english = foreign = dates = slot_words = numbers = 0
+    num_words = counted = distinct = most = run = longest = english = foreign = dates = slot_words = numbers = 0
     last = np.uint64(0)
-    i = begin = start
-    while i < end:
-        i, value, together, digits = _word(text, begin, end, np.uint64(_BLANK))
+    begin = start
+    while begin < end:
+        stop, value, together, digits = _word(text, begin, end, np.uint64(_BLANK))
         is_high = together >= np.uint64(0x80)
         if is_high:
-            numbers += int(_digits(text, begin, i, classes) > 0)
+            numbers += int(_digits(text, begin, stop, classes) > 0)
         else:
             numbers += int(digits > np.uint64(0))
-        kind = _kinds(text, begin, i, value, words, word_offsets, kinds, table)
+        kind = _kinds(text, begin, stop, value, words, word_offsets, kinds, table)
         english += int(kind & ENGLISH != 0)
         foreign += int(kind & FOREIGN != 0 or is_high)
         dates += int(kind & DATE != 0)
         slot_words += int(kind & SLOT != 0)
         num_words += 1
-        if not (i - begin == 2 and text[begin] == _QUOTE and text[begin + 1] == _S):
+        if not (stop - begin == 2 and text[begin] == _QUOTE and text[begin + 1] == _S):
             counted += 1
-            slot = np.int64(value & np.uint64(NUM_SLOTS - 1))
-            distinct += int(slots[slot] != stamp)
-            slots[slot] = stamp
+            slot = value & np.uint64(NUM_SLOTS - 1)
+            if slots[slot, 0] != stamp:
+                slots[slot, 0], slots[slot, 1] = stamp, 0
+                distinct += 1
+            slots[slot, 1] += 1
+            most = max(most, slots[slot, 1])
             run = run + 1 if value == last else 1
             longest = max(longest, run)
             last = value
-        i += 1
-        begin = i
+        begin = stop + 1
     row[NUM_WORDS], row[NUM_COUNTED], row[NUM_DISTINCT], row[LONGEST_RUN] = num_words, counted, distinct, longest
-    row[NUM_ENGLISH], row[NUM_FOREIGN], row[NUM_DATES] = english, foreign, dates
+    row[MOST_ALIKE], row[NUM_ENGLISH], row[NUM_FOREIGN], row[NUM_DATES] = most, english, foreign, dates
     row[NUM_SLOT_WORDS], row[NUM_NUMBERS] = slot_words, numbers
 
 
 @_kernel
 def measure_forms(
-    text: U8, offsets: I64, classes: U8, words: U8, word_offsets: I64, kinds: U8, table: U64, longest_phrase: int,
+    text: U8, offsets: I64, classes: U16, words: U8, word_offsets: I64, kinds: U8, table: U64, longest_phrase: int,
     slots: I32, features: I32,
 ) -> None:  # fmt: skip
     """Write the features of normal forms.
 
     `kinds` of the words and phrases, by ENGLISH and the others; no phrase has more than `longest_phrase` bytes. `slots`
-    is scratch of NUM_SLOTS, NONE at first.
+    is scratch: [NUM_SLOTS, 2], NONE at first.
     """
     for number in range(len(offsets) - 1):
         start, end = offsets[number], offsets[number + 1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,11 +17,13 @@ from wit.blocklists import Patterns, read_domains, read_patterns
 from wit.captions import REASONS as CAPTION_REASONS
 from wit.captions import Rules
 from wit.hosts import Domains, hosts
-from wit.judging import ORDER, Judge, Verdicts
 from wit.schema import PAIRS
 from wit.schema import REJECTS as REJECTED
 from wit.stage import KEPT, REJECTS, Output, Part, Step
 from wit.text import normalise
+
+if TYPE_CHECKING:
+    from wit.judging import Verdicts
 
 BLOCKED_DOMAIN, BLOCKED_URL, LEARNED = "blocked_domain", "blocked_url", "learned_boilerplate"
 
@@ -116,6 +118,8 @@ class FilterText:
 
     def __call__(self, batches: Iterator[pa.RecordBatch], part: Part) -> Iterator[Output]:
         """Yield the pairs to keep and the rejects of each batch."""
+        from wit.judging import Judge
+
         judge, lists = Judge(self.rules()), self._lists(part.root)
         for batch in batches:
             verdicts = judge.judge(batch.column("caption"))
@@ -168,7 +172,7 @@ class FilterText:
 def _first(verdicts: Verdicts, found: Iterable[_Found]) -> tuple[pa.Array, pa.Array]:
     """Return the first reason of each row in the order of REASONS, null where none fits, and what was found."""
     order = list(REASONS)
-    places = np.array([*map(order.index, ORDER), len(order)], np.int64)[verdicts.codes]
+    places = np.array([*map(order.index, CAPTION_REASONS), len(order)], np.int64)[verdicts.codes]
     details = _column(verdicts.details, len(places))
     for reason, own in found:
         comes_first = own.is_valid().to_numpy(zero_copy_only=False) & (order.index(reason) < places)

@@ -71,9 +71,8 @@ class CountPhrases:
         return pa.table({"phrase": forms.take(chosen).cast(pa.string()), "host": hashes})
 
     def _counts(self, tables: list[pa.Table]) -> Iterator[Output]:
-        from wit.hosts import host_hashes
-
-        grouped = pa.concat_tables(tables).group_by(["phrase", "host"], use_threads=False).aggregate([([], "count_all")])
+        groups = pa.concat_tables(tables).group_by(["phrase", "host"], use_threads=False)
+        grouped = groups.aggregate([([], "count_all")])
         hashes = host_hashes(grouped.column("phrase").combine_chunks())
         buckets = (hashes % np.uint64(self.num_buckets)).astype(np.int32)
         counted = pa.table(
