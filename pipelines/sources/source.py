@@ -65,6 +65,7 @@ MALFORMED_RECORD = "malformed_record"
 UNREADABLE_ARCHIVE = "unreadable_archive"
 
 FLUSH_ROWS = 16_384
+_ROW_COLUMNS = ("url", "text", "page", "offset", "attribute")
 
 
 @dataclass
@@ -104,9 +105,6 @@ class LinksBuilder:
             _strings(bases),
             self.attributes,
         )
-
-
-_ROW_COLUMNS = ("url", "text", "page", "offset", "attribute")
 
 
 def _strings(texts: Sequence[str]) -> pa.LargeStringArray:

@@ -146,16 +146,26 @@ _FAULTY: dict[str, tuple[str, ...]] = {
         "+1 555 ####",
         "#### x 480".replace("x", "×"),
     ),
-    "file_name": (
+    "camera_name": (
         "IMG_####.jpg",
         "DSC_####.JPG",
         "screenshot-2021-03-####.png",
+        "IMG_2023####_101112.jpg",
+        "IMG-2021####-WA0007",
+    ),
+    "date": ("March 4, 2019", "Sunday, 14 May 2023", "12 May 2021, 10:32 am", "2023-05-14T10:32:00Z"),
+    "id": ("e3b0c442-98fc-1c14-9afb-4c8996fb####", "Item #1043####", "SKU: 123-####"),
+    "file_name": (
         "red-circle-####.jpg",
         "photo_of_orrin_####.jpeg",
         "banner_####x60.gif",
-        "IMG_2023####_101112.jpg",
         "P101####.JPG.jpg",
         "blue-star-####.webp",
+    ),
+    "repetition": (
+        "red circle red circle red circle red circle red circle",
+        "star star star star star star star",
+        "green star #### green star #### green star ####",
     ),
     "boilerplate": (
         "click here",

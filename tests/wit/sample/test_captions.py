@@ -36,9 +36,11 @@ _CLEARLY = {
     "too_short": lambda text: len(tokens(text)) < 2 or len(text) < 5,
     "too_long": lambda text: len(text) > 1000,
     "no_letters": lambda text: not any(character.isalpha() for character in text),
-    "file_name": lambda text: (
-        re.search(r"\.(jpg|jpeg|png|gif|webp)$|^IMG_", text, re.IGNORECASE) and len(tokens(text)) >= 2
-    ),
+    "camera_name": lambda text: re.match(r"(IMG|DSC|screenshot)[-_]", text) and len(tokens(text)) >= 2,
+    "date": lambda text: re.search(r"\b(2019|2021|2023)\b", text) and len(tokens(text)) >= 3,
+    "id": lambda text: sum(map(str.isdigit, text)) >= 7 and len(tokens(text)) >= 2,
+    "file_name": lambda text: re.search(r"\.(jpg|jpeg|gif|webp)$", text) and len(tokens(text)) >= 2,
+    "repetition": lambda text: len(set(tokens(text))) <= len(tokens(text)) / 2,
     "markup": lambda text: re.search(r"<[a-z]+[^>]*>", text),
     "language": lambda text: len(tokens(text)) >= 5,
     "boilerplate": lambda text: len(tokens(text)) >= 2,

@@ -14,7 +14,10 @@ from wit.sample.truth import SALT, SOURCES, Census, Judge, matched, matching_ter
 
 REASONS = {
     "extract": {"empty_caption", "bad_url", "malformed_record", "unreadable_archive"},
-    "filter_text": {"too_short", "too_long", "no_letters", "file_name", "boilerplate", "markup", "language"},
+    "filter_text": {
+        "too_short", "too_long", "no_letters", "camera_name", "date", "id", "file_name", "repetition", "boilerplate",
+        "markup", "language",
+    },
     "match": {"no_match"},
     "balance": {"over_cap"},
     "fetch": {
