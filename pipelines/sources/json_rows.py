@@ -56,13 +56,16 @@ def json_rows(url: str, compression: str | None, choose: Choose) -> Iterator[Row
 
 def _plain_objects(lines: Lines, columns: Columns, first: int) -> Rows | None:
     """Return the rows of lines that are all objects with all columns and one caption each; None when some are not."""
-    pick = itemgetter(*(name for name in columns if name is not None))
+    names = [name for name in columns if name is not None]
+    pick = itemgetter(*names)
+    found: list[Any] = []  # flat: thousands of tuples would keep the garbage collector busy
     try:
-        found = [pick(orjson.loads(data)) for data in lines.texts()]
-        texts = tuple(pa.array(column, pa.large_string()).fill_null("") for column in zip(*found, strict=True))
+        for data in lines.texts():
+            found += pick(orjson.loads(data))
+        texts = tuple(pa.array(found[k :: len(names)], pa.large_string()).fill_null("") for k in range(len(names)))
     except (orjson.JSONDecodeError, KeyError, TypeError, pa.ArrowException):
         return None
-    return Rows(np.arange(first, first + len(found)), texts, columns)
+    return Rows(first + np.arange(len(texts[0])), texts, columns)
 
 
 def _any_objects(lines: Lines, columns: Columns | None, first: int, choose: Choose) -> Rows:

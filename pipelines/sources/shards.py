@@ -25,7 +25,8 @@ import pyarrow.compute as pc
 
 from pipelines.sources.json_rows import parse_object
 from pipelines.sources.links import unescape_attribute, valid_text
-from pipelines.sources.rows import NO_TEXTS, Choose, Columns, one_line, open_parquet, parquet_columns, parquet_rows
+from pipelines.sources.parquet import open_parquet, parquet_columns, parquet_rows
+from pipelines.sources.rows import NO_TEXTS, Choose, Columns, one_line
 from pipelines.sources.source import FLUSH_ROWS, MALFORMED_RECORD, UNREADABLE_ARCHIVE, Fault, Links, LinksBuilder, Slice
 from pipelines.sources.tables import CAPTION_COLUMNS, URL_COLUMNS
 from wit import tar

@@ -13,13 +13,17 @@ import pyarrow as pa
 
 from pipelines.sources.delimited import delimited_rows
 from pipelines.sources.json_rows import document_rows, json_rows
-from pipelines.sources.rows import NO_TEXTS, Choose, Columns, Rows, open_parquet, parquet_columns, parquet_rows
+from pipelines.sources.parquet import open_parquet, parquet_columns, parquet_rows
+from pipelines.sources.rows import NO_TEXTS, Choose, Columns, Rows
 from pipelines.sources.source import Fault, Links, Slice
 from pipelines.sources.windows import Dialect
 from wit.errors import InputError
 from wit.storage import base_name
 
 SLICE_ROWS = 1_000_000
+"""Of a slice of small row groups."""
+MAX_SLICE_ROWS = 4_000_000
+"""Of a slice of one row group. The rows before it in its row group are unpacked again, so it is larger."""
 MAX_ROWS = 10_000_000_000
 """Of a Parquet file; the largest published ones have some 20 million."""
 _NO_LIMIT = 1 << 62
@@ -82,11 +86,11 @@ class Tables:
             return
         with open_parquet(url) as file:
             parquet_columns(url, file.schema_arrow, partial(self.columns, url))
-            num_rows = file.metadata.num_rows
-        if not 0 <= num_rows <= MAX_ROWS:
-            raise InputError(f"{url}: expected at most {MAX_ROWS} rows, found a footer that states {num_rows}")
-        for start in range(0, num_rows, SLICE_ROWS):
-            yield Slice(url, start, min(start + SLICE_ROWS, num_rows))
+            sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+        if min(sizes, default=0) < 0 or sum(sizes) > MAX_ROWS:
+            raise InputError(f"{url}: expected at most {MAX_ROWS} rows, found a footer that states {sum(sizes)}")
+        for start, stop in _cut(sizes):
+            yield Slice(url, start, stop)
 
     def findings(self, piece: Slice) -> Iterator[Links | Fault]:
         """Yield the URLs and captions of rows; `offset` is the row's number in the file, from 0.
@@ -156,6 +160,21 @@ class Tables:
             _choose(where, names, (self.caption_column,) if self.caption_column else preset.caption, "caption_column"),
             next((name for name in preset.page if name in names), None),
         )
+
+
+def _cut(sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Yield ranges of rows: whole row groups as long as they are small, or pieces of large ones."""
+    start, end = 0, 0
+    for size in sizes:
+        begin, end = end, end + size
+        if end - start > SLICE_ROWS and begin > start:
+            yield start, begin
+            start = begin
+        while end - start > MAX_SLICE_ROWS:
+            yield start, start + MAX_SLICE_ROWS
+            start += MAX_SLICE_ROWS
+    if end > start:
+        yield start, end
 
 
 def _choose(where: str, names: Sequence[str], usual: Sequence[str], option: str) -> str:

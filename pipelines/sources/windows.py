@@ -52,10 +52,10 @@ class Lines:
 
     def texts(self) -> Iterator[bytes]:
         """Yield the first value of each row."""
-        spans = self.spans[:, 0]  # those of rows without values are (0, 0)
-        begin = int(spans[:, 0].min())
-        data = self.window[begin : int(spans[:, 1].max())].tobytes()
-        return (data[start:stop] for start, stop in (spans - begin).tolist())
+        starts, stops = self.spans[:, 0, 0], self.spans[:, 0, 1]  # both 0 in rows without values
+        begin = int(starts.min())
+        data = self.window[begin : int(stops.max())].tobytes()
+        return map(data.__getitem__, map(slice, (starts - begin).tolist(), (stops - begin).tolist()))
 
 
 class BrokenStream(Exception):

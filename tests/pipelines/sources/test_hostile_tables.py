@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.sources import rows, windows
+from pipelines.sources import parquet, windows
 from pipelines.sources.source import MALFORMED_RECORD, UNREADABLE_ARCHIVE, Fault, Links
 from pipelines.sources.tables import Tables
 from tests.pipelines.sources.listing import Found, listed
@@ -117,19 +117,22 @@ def test_a_page_column_of_another_type_is_not_one(tmp_path: Path) -> None:
     assert listed(Tables(), url) == [Found("u", "c", 0, "caption")]
 
 
-def test_a_small_file_that_holds_one_value_ten_thousand_times(tmp_path: Path) -> None:
-    """40 GB of captions in a file of kilobytes come in pieces of bounded size."""
+@pytest.mark.parametrize("is_dictionary", [True, False])
+def test_a_small_file_that_holds_one_value_ten_thousand_times(is_dictionary: bool, tmp_path: Path) -> None:
+    """40 GB of captions in a file of kilobytes come in pieces of bounded size, however Arrow gives them."""
     column = pa.DictionaryArray.from_arrays(pa.array(np.zeros(10_000, np.int32)), ["x" * 4_000_000])
-    url = written(tmp_path / "t.parquet", ("url", "caption"), ["u"] * 10_000, column, compression="zstd")
+    options = {"compression": "zstd", "store_schema": is_dictionary}
+    url = written(tmp_path / "t.parquet", ("url", "caption"), ["u"] * 10_000, column, **options)
     assert Path(url).stat().st_size < 100_000
-    pa_before = pa.total_allocated_bytes()
+    assert pa.types.is_dictionary(pq.read_schema(url).field("caption").type) == is_dictionary
+    allocated = pa.total_allocated_bytes()
     findings = Tables().findings(next(iter(Tables().slices(url))))
     for _ in range(3):
         found = next(findings)
         assert isinstance(found, Links)
         assert 1 <= len(found) <= 9
-        assert found.text.nbytes <= rows._BATCH_BYTES + 4_000_000 + 1000
-        assert pa.total_allocated_bytes() - pa_before < 200 << 20
+        assert found.text.nbytes <= parquet._BATCH_BYTES + 4_000_000 + 1000
+        assert pa.total_allocated_bytes() - allocated < 200 << 20
 
 
 def test_a_page_that_is_corrupt_costs_its_row_group(tmp_path: Path) -> None:
@@ -142,9 +145,10 @@ def test_a_page_that_is_corrupt_costs_its_row_group(tmp_path: Path) -> None:
     for slice_rows in (10_000, 700):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("pipelines.sources.tables.SLICE_ROWS", slice_rows)
+            patch.setattr("pipelines.sources.tables.MAX_SLICE_ROWS", slice_rows)
             found = found_in(tmp_path / "t.parquet", bytes(data))
         assert [offset for _, _, offset in pairs(found)] == [*range(1000), *range(2000, 3000)]
-        lost = [(MALFORMED_RECORD, 1000)] + [(MALFORMED_RECORD, 1400)] * (slice_rows == 700)
+        lost = [(MALFORMED_RECORD, 1000)] + [(MALFORMED_RECORD, 1700)] * (slice_rows == 700)
         assert reasons(found) == lost
         assert "rows 1000 to 1" in next(each.detail for each in found if isinstance(each, Fault))
 

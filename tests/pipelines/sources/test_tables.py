@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.sources.source import Fault
-from pipelines.sources.tables import SLICE_ROWS, Tables
+from pipelines.sources.tables import Tables
 from tests.pipelines.sources.listing import Found, listed
 from wit.errors import InputError
 
@@ -130,20 +130,29 @@ def test_pages_of_tables_are_provenance(tmp_path: Path) -> None:
     ]
 
 
-def test_parquet_is_cut_into_slices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Slices cover the rows once, in order, whatever the row groups."""
-    assert SLICE_ROWS == 1_000_000
+@pytest.mark.parametrize(
+    ("group_rows", "stops"),
+    [
+        (50, [50, 100, 150, 200, 250, 300]),
+        (30, [60, 120, 180, 240, 300]),
+        (70, [70, 140, 210, 280, 300]),
+        (130, [130, 260, 300]),
+        (300, [140, 280, 300]),
+    ],
+)
+def test_parquet_is_cut_into_slices(
+    group_rows: int, stops: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Slices cover the rows once, in order: whole row groups up to 70 rows, and pieces of one of more than 140."""
     monkeypatch.setattr("pipelines.sources.tables.SLICE_ROWS", 70)
-    monkeypatch.setattr("pipelines.sources.rows._BATCH_ROWS", 16)
-    path = tmp_path / "t.parquet"
-    pq.write_table(
-        pa.table({"url": [f"u{n}" for n in range(300)], "caption": [f"c{n}" for n in range(300)]}),
-        path,
-        row_group_size=50,
-    )
-    pieces = list(Tables().slices(str(path)))
-    assert [(piece.start, piece.stop) for piece in pieces] == [(0, 70), (70, 140), (140, 210), (210, 280), (280, 300)]
-    found = links(Tables(), str(path))
+    monkeypatch.setattr("pipelines.sources.tables.MAX_SLICE_ROWS", 140)
+    monkeypatch.setattr("pipelines.sources.parquet._BATCH_ROWS", 16)
+    table = pa.table({"url": [f"u{n}" for n in range(300)], "caption": [f"c{n}" for n in range(300)]})
+    pq.write_table(table, tmp_path / "t.parquet", row_group_size=group_rows)
+    url = str(tmp_path / "t.parquet")
+    pieces = list(Tables().slices(url))
+    assert [(piece.start, piece.stop) for piece in pieces] == list(zip([0, *stops[:-1]], stops, strict=True))
+    found = links(Tables(), url)
     assert [(each.url, each.offset) for each in found if isinstance(each, Found)] == [(f"u{n}", n) for n in range(300)]
 
 

@@ -1,0 +1,157 @@
+"""Rows of Parquet files, streamed in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipelines.sources.rows import I64, NO_TEXTS, Choose, Columns, Rows, one_line, valid_texts
+from pipelines.sources.source import MALFORMED_RECORD, Fault
+from wit.errors import InputError
+from wit.storage import open_input
+
+MAX_VALUE_BYTES = 16 << 20
+"""A longer value makes its row a Fault; captions of the largest data sets stay below 100 kB."""
+
+_BATCH_ROWS, _FEW_ROWS = 16_384, 1_024
+_BATCH_BYTES = 32 << 20
+_LARGE_GROUP_BYTES = 256 << 20  # the values of a smaller one may as well be in one batch
+_READ_BYTES = 1 << 20
+
+
+@contextmanager
+def open_parquet(url: str, dictionaries: Sequence[str] = ()) -> Iterator[Any]:
+    """Open a Parquet file; raises InputError when it is not one."""
+    with open_input(url) as file:
+        try:
+            opened = pq.ParquetFile(  # read as it goes, by this thread alone: a row group may be as large as the file
+                file,
+                read_dictionary=dictionaries,
+                pre_buffer=False,
+                buffer_size=_READ_BYTES,
+                page_checksum_verification=True,
+            )
+        except (pa.ArrowException, OSError) as error:
+            raise InputError(f"{url}: not a readable Parquet file: {one_line(error)}") from error
+        yield opened
+
+
+def parquet_columns(url: str, schema: pa.Schema, choose: Choose) -> Columns:
+    """Return the columns of a Parquet file that are read; raises InputError unless they stand once and hold text."""
+    columns = choose(schema.names)
+    for name in columns[:2]:
+        if schema.names.count(name) > 1:
+            raise InputError(f"{url}: expected one column {name!r}, found {schema.names.count(name)}")
+        if not _is_text(schema.field(name).type):
+            raise InputError(f"{url}: expected text in column {name!r}, found {schema.field(name).type}")
+    extra = columns.extra
+    is_usable = extra is not None and schema.names.count(extra) == 1 and _is_text(schema.field(extra).type)
+    return columns if is_usable else columns._replace(extra=None)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    types = pa.types
+    return any(
+        (
+            types.is_string(kind),
+            types.is_large_string(kind),
+            types.is_string_view(kind),
+            types.is_binary(kind),
+            types.is_large_binary(kind),
+            types.is_null(kind),
+        )
+    )
+
+
+def parquet_rows(url: str, choose: Choose, start: int, stop: int) -> Iterator[Rows | Fault]:
+    """Yield rows `start` to `stop`; row groups before and after are not read. One that is broken costs itself."""
+    with open_parquet(url) as file:
+        columns = parquet_columns(url, file.schema_arrow, choose)
+        names = [name for name in columns if name is not None]
+        end = 0
+        for group in range(file.num_row_groups):
+            begin, end = end, end + file.metadata.row_group(group).num_rows
+            if end > start and begin < stop:
+                wanted = range(max(start, begin), min(stop, end))
+                yield from _group_rows(url, file, group, names, columns, begin, wanted)
+
+
+def _group_rows(
+    url: str, file: Any, group: int, names: Sequence[str], columns: Columns, position: int, wanted: range
+) -> Iterator[Rows | Fault]:
+    """Yield the rows of a row group whose numbers are `wanted`; the number of its first one is `position`."""
+    wrong = "the row group ends here"
+    try:
+        batch_rows = _batch_rows(url, file.metadata.row_group(group), group, names)
+        for batch in file.iter_batches(batch_rows, row_groups=[group], columns=names, use_threads=False):
+            begin = max(wanted.start - position, 0)
+            rows = batch.select(names).slice(begin, max(wanted.stop - position - begin, 0))
+            yield from _small_rows(rows, columns, position + begin)
+            position += len(batch)
+            if position >= wanted.stop:
+                return
+    except (pa.ArrowException, OSError) as error:
+        wrong = one_line(error)
+    lost = max(wanted.start, position)
+    yield Fault(MALFORMED_RECORD, f"rows {lost} to {wanted.stop - 1}: {wrong}", lost)
+
+
+def _batch_rows(url: str, group: Any, number: int, names: Sequence[str]) -> int:
+    """Return how many rows of a row group may be unpacked at once; raises ArrowException where it is broken.
+
+    Values lie one after the other in pages, which together have the size that the footer states; or each value lies
+    in a dictionary once, and may be meant by every row: a file of kilobytes can hold a caption of megabytes a million
+    times. So the values of the dictionary are looked at before rows are made of them. A dictionary column itself
+    would be no help: over a row group it collects all values that ever came.
+    """
+    chunks = [group.column(column) for column in range(group.num_columns)]
+    size: int = sum(chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema in names)
+    if size * min(group.num_rows, _BATCH_ROWS) <= _BATCH_BYTES:
+        return _BATCH_ROWS
+    with open_parquet(url, names) as file:
+        first = next(file.iter_batches(1, row_groups=[number], columns=names, use_threads=False), None)
+    dictionaries = (
+        [column.dictionary for column in first.columns if pa.types.is_dictionary(column.type)] if first else []
+    )
+    longest = max((int(_sizes(each).max(initial=1)) for each in dictionaries), default=1)
+    most = _BATCH_ROWS if size <= _LARGE_GROUP_BYTES else _FEW_ROWS
+    return max(min(most, _BATCH_BYTES // longest, _BATCH_BYTES * int(group.num_rows) // size), 1)
+
+
+def _small_rows(batch: pa.RecordBatch, columns: Columns, first: int) -> Iterator[Rows]:
+    """Yield the rows of a batch in pieces of bounded size; `first` is the number of its first row."""
+    sizes = np.stack([_sizes(column) for column in batch.columns]).reshape(batch.num_columns, -1)
+    too_long = np.flatnonzero((sizes > MAX_VALUE_BYTES).any(axis=0))
+    numbers = np.delete(np.arange(first, first + len(batch), dtype=np.int64), too_long)
+    piece = np.cumsum(np.delete(sizes.sum(axis=0), too_long)) // _BATCH_BYTES
+    cuts = [0, *(np.flatnonzero(np.diff(piece)) + 1).tolist(), len(numbers)]
+    for begin, end in pairwise(cuts):
+        rows = pa.array(numbers[begin:end] - first)
+        yield Rows(numbers[begin:end], tuple(valid_texts(_taken(column, rows)) for column in batch.columns), columns)
+    if len(too_long):
+        detail = f"a value of more than {MAX_VALUE_BYTES} bytes"
+        faults = tuple(Fault(MALFORMED_RECORD, detail, first + row) for row in too_long.tolist())
+        yield Rows(numbers[:0], (NO_TEXTS,) * batch.num_columns, columns, faults)
+
+
+def _sizes(column: pa.Array) -> I64:
+    """Return the number of bytes of each value."""
+    if pa.types.is_null(column.type):
+        return np.zeros(len(column), np.int64)
+    if not pa.types.is_dictionary(column.type):
+        return np.asarray(pc.binary_length(column.cast(pa.large_binary())).fill_null(0), np.int64)
+    sizes = np.append(_sizes(column.dictionary), 0)
+    return np.asarray(sizes[column.indices.fill_null(len(sizes) - 1).to_numpy(zero_copy_only=False)], np.int64)
+
+
+def _taken(column: pa.Array, rows: pa.Array) -> pa.Array:
+    taken = column if len(rows) == len(column) else column.take(rows)
+    return taken.dictionary_decode() if pa.types.is_dictionary(taken.type) else taken
