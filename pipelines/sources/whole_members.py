@@ -6,7 +6,7 @@ Where that is not so, whatever the reason, it stops: pipelines.sources.archive, 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import IO, NamedTuple
+from typing import IO, NamedTuple, cast
 
 from zlib_ng import zlib_ng
 
@@ -14,6 +14,7 @@ MAX_MEMBER_BYTES = 16 << 20
 
 _MAGIC = b"\x1f\x8b\x08\x00"  # without a name or comment, as archives have it
 _GZIP = 31  # window bits of zlib that ask for a gzip header
+_DAMAGED = cast(type[Exception], zlib_ng.error)
 _READ_BYTES = 1 << 20
 _MAX_PACKED_BYTES = 4 << 20
 
@@ -62,6 +63,6 @@ def _inflated(packed: bytes) -> bytes | None:
     inflater = zlib_ng.decompressobj(_GZIP)
     try:
         data = inflater.decompress(packed, MAX_MEMBER_BYTES)
-    except zlib_ng.error:
+    except _DAMAGED:
         return None
     return data if inflater.eof and not inflater.unused_data else None
