@@ -17,6 +17,7 @@ _MAX_DIGITS = 7  # of a numeric reference, leading zeros apart: the last code po
 _MAX_DETAIL = 200
 _DATA = "data:"
 
+MAX_CAPTION_BYTES = 65_536  # of UTF-8; what is longer is a page's text, and 16,384 such rows are a GiB
 MAX_URL_CHARACTERS = 8192
 """Longer addresses are not fetched: Apache (LimitRequestLine) and nginx refuse them unless told otherwise."""
 MAX_SHOWN_CHARACTERS, MAX_SHOWN_OF_DATA = 2_000, 100

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from pipelines.sources.links import (
     INVISIBLE,
+    MAX_CAPTION_BYTES,
     MAX_SHOWN_CHARACTERS,
     MAX_SHOWN_OF_DATA,
     MAX_URL_CHARACTERS,
@@ -31,7 +32,7 @@ from wit.keys import key_buckets, sample_keys, uniform_ranks
 from wit.ragged import U8, Ragged, frozen, ragged
 from wit.schema import CANDIDATES, REJECTS
 
-EMPTY_CAPTION, BAD_URL = "empty_caption", "bad_url"
+EMPTY_CAPTION, BAD_URL, HUGE_CAPTION = "empty_caption", "bad_url", "huge_caption"
 _LAST_SPACE = 0x3000  # U+3000, the last character that str.split takes for white space
 
 
@@ -65,8 +66,10 @@ def occurrences(links: Links, archive: str, settings: Settings) -> tuple[pa.Reco
     urls, wrong = _addresses(links)
     captions = _captions(links)
     keys = sample_keys(urls, captions)
-    blank = np.diff(ragged(captions).offsets) == 0
-    is_kept = wrong.is_null().to_numpy(zero_copy_only=False) & ~blank
+    num_bytes = np.diff(ragged(captions).offsets)
+    blank, huge = num_bytes == 0, num_bytes > MAX_CAPTION_BYTES
+    is_good = wrong.is_null().to_numpy(zero_copy_only=False)
+    is_kept = is_good & ~blank & ~huge
     kept, rest = np.flatnonzero(is_kept), np.flatnonzero(~is_kept)
     names = pa.array(list(links.attributes), pa.string()).take(pa.array(links.attribute))
     kept_keys = keys.take(pa.array(kept))
@@ -82,8 +85,10 @@ def occurrences(links: Links, archive: str, settings: Settings) -> tuple[pa.Reco
         "attribute": names.take(pa.array(kept)),
         "num_occurrences": pa.repeat(pa.scalar(1, pa.int64()), len(kept)),
     }
-    reasons = pc.if_else(pa.array(blank), EMPTY_CAPTION, BAD_URL)
-    details = pc.if_else(pa.array(blank), names, wrong)
+    has_bad_text = pa.array(blank | (is_good & huge))
+    texts = pc.if_else(pa.array(blank), EMPTY_CAPTION, HUGE_CAPTION)
+    reasons = pc.if_else(has_bad_text, texts, BAD_URL)
+    details = pc.if_else(has_bad_text, names, wrong)
     rejects = _Rows(keys, urls, captions, reasons, details).take(rest)
     return _batch(found, CANDIDATES), _rejects(rejects, settings)
 
@@ -118,8 +123,10 @@ def _batch(columns: dict[str, Any], schema: pa.Schema) -> pa.RecordBatch:
 
 
 def _pages(links: Links) -> pa.LargeStringArray:
-    """Return each row's page; null where the source does not say."""
-    known = pc.if_else(pc.equal(links.page_url, ""), pa.scalar(None, pa.large_string()), links.page_url)
+    """Return each row's page; null where the source does not say, or says what is too long for an address."""
+    lengths = pc.utf8_length(links.page_url)
+    is_known = pc.and_(pc.greater(lengths, 0), pc.less_equal(lengths, MAX_URL_CHARACTERS))
+    known = pc.if_else(is_known, links.page_url, pa.scalar(None, pa.large_string()))
     return known.take(pa.array(links.page, mask=links.page < 0))
 
 

@@ -172,7 +172,8 @@ class Extract:
     name: ClassVar[str] = "extract"
     reasons: ClassVar[dict[str, str]] = {
         "empty_caption": "the image has a text attribute, and it is blank",
-        "bad_url": "the image's address is no http(s) URL with a host",
+        "bad_url": "the image's address is no http(s) URL with a host, or longer than 8,192 characters",
+        "huge_caption": "a text of more than 65,536 bytes",
         MALFORMED_RECORD: "a record that cannot be parsed",
         UNREADABLE_ARCHIVE: "an archive that breaks off or is none: the rest of it is lost",
     }

@@ -59,9 +59,10 @@ def test_candidates_say_where_they_come_from(tmp_path: Path) -> None:
 
 
 def test_rejects_say_what_was_wrong(tmp_path: Path) -> None:
-    """A blank text, a bad URL, a record that is no HTTP message, and a file that breaks off: a row each."""
+    """A blank text, a bad URL, a whole page's text, a record that is no HTTP message, and a file that breaks off."""
     markup = (
         b'<img src="a.jpg" alt=" \n"><img src="data:image/gif;base64,R0" alt="A"><img src="data:image/gif;base64,R0">'
+        b'<img src="b.jpg" alt="' + b"A" * 65_537 + b'">'
     )
     records = (
         page("http://x.example/", markup),
@@ -73,10 +74,13 @@ def test_rejects_say_what_was_wrong(tmp_path: Path) -> None:
     assert [(row["reason"], row["url"], row["caption"]) for row in rejects] == [
         ("empty_caption", "http://x.example/a.jpg", ""),
         ("bad_url", "data:image/gif;base64,R0", "A"),
+        ("huge_caption", "http://x.example/b.jpg", "A" * 2000),
         ("malformed_record", f"x.warc#{len(records[0])}", ""),
         ("unreadable_archive", "x.warc", ""),
     ]
-    assert all(row["key"] == sample_key(row["url"], row["caption"]) and row["stage"] == "extract" for row in rejects)
+    whole = {**{row["url"]: row["caption"] for row in rejects}, "http://x.example/b.jpg": "A" * 65_537}
+    assert all(row["key"] == sample_key(row["url"], whole[row["url"]]) for row in rejects)
+    assert {row["stage"] for row in rejects} == {"extract"}
     assert {row["reason"] for row in rejects} == set(Extract.reasons)
 
 

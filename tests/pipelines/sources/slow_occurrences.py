@@ -7,7 +7,9 @@ from typing import Any
 import pyarrow as pa
 
 from pipelines.sources.links import (
+    MAX_CAPTION_BYTES,
     MAX_SHOWN_CHARACTERS,
+    MAX_URL_CHARACTERS,
     fold_space,
     image_address,
     shown_url,
@@ -34,8 +36,11 @@ def slow_occurrences(links: Links, archive: str, settings: Settings) -> tuple[pa
             rejects.append({**common, **_reason("empty_caption", attribute, url, caption, settings)})
         elif wrong:
             rejects.append({**common, **_reason("bad_url", wrong, url, caption, settings)})
+        elif len(caption.encode()) > MAX_CAPTION_BYTES:
+            rejects.append({**common, **_reason("huge_caption", attribute, url, caption, settings)})
         else:
-            page_url = links.page_url[page].as_py() if page >= 0 else None
+            page_url = links.page_url[page].as_py() if page >= 0 else ""
+            page_url = page_url if len(page_url) <= MAX_URL_CHARACTERS else ""
             found.append(
                 {**common, "rank": uniform_rank(settings.salt, key), "url": url, "caption": caption}
                 | {"page_url": page_url or None, "archive": archive, "offset": int(links.offset[row])}

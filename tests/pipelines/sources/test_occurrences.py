@@ -157,9 +157,10 @@ def test_doubtful_hosts_are_judged_as_one_by_one() -> None:
 def test_every_code_point_is_folded_as_defined() -> None:
     """White space, control and invisible characters, and all others."""
     texts = [f"a{chr(code)}b" for code in range(0x110000) if not 0xD800 <= code < 0xE000]
-    links = links_of([("http://h/", " ".join(texts), "")])
-    (row,) = occurrences(links, "x", SETTINGS)[0].to_pylist()
-    assert row["caption"] == " ".join(fold_space(text) for text in texts)
+    rows = [texts[start : start + 5_000] for start in range(0, len(texts), 5_000)]
+    links = links_of([("http://h/", " ".join(row), "") for row in rows])
+    found = occurrences(links, "x", SETTINGS)[0]["caption"].to_pylist()
+    assert found == [" ".join(fold_space(text) for text in row) for row in rows]
 
 
 def test_every_named_reference_is_decoded_as_defined() -> None:
@@ -226,6 +227,31 @@ def test_the_longest_addresses_stay() -> None:
     links = links_of([("/" + "a" * rest, "x", BASE), ("https://example.org/" + "é" * rest, "x", "")])
     assert_same(links)
     assert occurrences(links, "x", SETTINGS)[0].num_rows == 2
+
+
+def test_captions_as_long_as_a_page_s_text_are_rejected_for_it() -> None:
+    """65,536 bytes of UTF-8 stay, one more does not; a bad address is told of first, and texts are shown cut."""
+    long = "é" * 32_768
+    rows = [("http://h/a", long, BASE), ("http://h/b", long + "a", BASE), ("ftp://h/c", long + "a", BASE)]
+    links = links_of(rows)
+    found, rejects = occurrences(links, "x.warc", SETTINGS)
+    assert found["caption"].to_pylist() == [long]
+    assert rejects["reason"].to_pylist() == ["huge_caption", "bad_url"]
+    assert [len(text) for text in rejects["caption"].to_pylist()] == [2000, 2000]
+    assert_same(links)
+
+
+def test_pages_with_endless_addresses_have_none() -> None:
+    """The address of a page is copied to each of its links, so one of 8,193 characters is left out."""
+    rows = [("http://h/a", "a dog", "-"), ("http://h/a", "a dog", "https://h/" + "a" * 8182), ("http://h/a", "a", "-")]
+    rows += [("http://h/a", "a dog", "https://h/" + "a" * 8183)]
+    links = links_of(rows)
+    assert [page and len(page) for page in occurrences(links, "x", SETTINGS)[0]["page_url"].to_pylist()][1:] == [
+        8192,
+        1,
+        None,
+    ]
+    assert_same(links)
 
 
 def test_faults_are_named_by_archive_and_offset() -> None:
