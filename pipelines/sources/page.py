@@ -1,40 +1,56 @@
 """Images and their texts on an HTML page.
 
 The image's address is the best of `srcset` (its own, or of a <picture>'s <source>) when that offers more than one
-size, else the lazy-loading attribute, else `src`. Its texts are `alt` (or `title` where there is no `alt`, or only a
-blank one) and the <figcaption> of the <figure> around it. A page's `og:image` has `og:image:alt`, or
-`og:description`.
+size, else the lazy-loading attribute, else `src`. Its texts are named in `ATTRIBUTES`: one of its own, and the caption
+of its figure when that says something else. A copy in <noscript> counts when it says what no other image of the page
+does.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from selectolax.lexbor import LexborHTMLParser
 
 from pipelines.sources.links import fold_space, resolve
+from pipelines.sources.markup_bombs import MAX_WORK, is_bomb
 
-ALT, TITLE, FIGCAPTION, OPEN_GRAPH = "img@alt", "img@title", "figcaption", "og:image"
-ATTRIBUTES = {ALT: "", TITLE: "", FIGCAPTION: "", OPEN_GRAPH: ""}
+ALT, TITLE, ARIA_LABEL, ARIA_LABELLEDBY = "img@alt", "img@title", "img@aria-label", "img@aria-labelledby"
+ROLE_LABEL, FIGCAPTION = "role=img@aria-label", "figcaption"
+OPEN_GRAPH, TWITTER = "og:image", "twitter:image"
 
-_LAZY_SOURCES = ("data-src", "data-original", "data-lazy-src")
-_SOURCE_SETS = ("srcset", "data-srcset")
-_CANDIDATE = re.compile(r"[\s,]*(\S*[^\s,])(?:\s+([^,]*))?")
+ATTRIBUTES = {
+    ALT: "the image's alternative text",
+    TITLE: "its title, where there is no alt or a blank one",
+    ARIA_LABEL: "its aria-label, where both say nothing",
+    ARIA_LABELLEDBY: "the text of the elements that its aria-labelledby names, where none of these says anything",
+    ROLE_LABEL: "the aria-label of the element with role=img around it, when it is the only image in there",
+    FIGCAPTION: "the caption of the <figure> around the image, beside its own text",
+    OPEN_GRAPH: "og:image:alt of the page's preview image; for the first og:image else og:description",
+    TWITTER: "twitter:image:alt of the page's preview image",
+}
+
+LAZY_SOURCES = (
+    "data-src", "data-original", "data-lazy-src", "data-lazy", "data-lazyload", "data-lazy-load", "data-original-src",
+    "data-actualsrc", "data-asset-url", "data-src-retina",
+)  # fmt: skip
+"""Attributes in which scripts keep an image's address until it comes into view, in the order they are looked at."""
+SOURCE_SETS = ("srcset", "data-srcset", "data-lazy-srcset", "data-original-set")
+
+_CANDIDATE = re.compile(r"[\s,]*+(\S*[^\s,])(?:\s++([^,]*+))?")
 _DESCRIPTOR = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)([wx])")
+_NO_ADDRESS = re.compile(r"[{}<>\"']")  # JSON, or markup
 
-# What the parser's time grows with by the square: 20,000 open elements take 0.4 s, 10,000 attributes 0.15 s.
-_MAX_DEPTH = 5_000
-_MAX_ATTRIBUTES = 5_000
-_MANY_TAGS = 20_000
-_LONG_TAG = re.compile(r"<[A-Za-z][^<>]{10000,}")
-_NESTING_TAG = re.compile(r"<(/?)(?:div|section|article|figure|blockquote|ul|ol|dl|center|details|form|main|p)\b", re.I)
 _MAX_FIGURE_LEVELS = 16  # how far above an image its <figure> is looked for
+_MAX_ROLE_LEVELS = 4
+_MAX_TEXT_CHARACTERS = 64 << 20  # of a page's candidates; a megabyte of text around a thousand images is a gigabyte
 
 
 class PageError(ValueError):
-    """A page that would take the parser unreasonably long."""
+    """A page that would take unreasonable time or memory."""
 
 
 class ImageText(NamedTuple):
@@ -45,67 +61,166 @@ class ImageText(NamedTuple):
     attribute: str
 
 
-def parse(markup: str, page_url: str) -> tuple[str, Iterator[ImageText]]:
+def parse(markup: str, page_url: str) -> tuple[str, list[ImageText]]:
     """Return the URL that links on a page are relative to, and its images with their texts in document order.
 
-    Raises PageError for markup that is nested more than 5,000 deep or has a tag of more than 5,000 attributes.
+    Raises PageError for markup made to keep a parser busy, and for texts of more than 64 million characters in all.
     """
-    _refuse_bombs(markup)
-    tree = LexborHTMLParser(markup)
+    encoded = markup.encode("utf-8", "replace")
+    if is_bomb(encoded):
+        raise PageError(f"more than {MAX_WORK} steps over nested elements or attributes")
+    tree = LexborHTMLParser(encoded)
     base = tree.css_first("base[href]")
     address = resolve(base.attributes.get("href") or "", page_url) if base else page_url
-    return address, _image_texts(tree)
+    return address, [*preview_images(tree), *_Page(tree).image_texts()]
 
 
-def _refuse_bombs(markup: str) -> None:
-    for tag in _LONG_TAG.finditer(markup):
-        if len(re.sub(r"\"[^\"]*\"|'[^']*'", "", tag.group()).split(None, _MAX_ATTRIBUTES + 1)) > _MAX_ATTRIBUTES:
-            raise PageError(f"a tag with more than {_MAX_ATTRIBUTES} attributes")
-    if markup.count("<") > _MANY_TAGS:
-        depth = 0
-        for tag in _NESTING_TAG.finditer(markup):
-            depth = max(depth - 1, 0) if tag.group(1) else depth + 1
-            if depth > _MAX_DEPTH and not tag.group().lower().endswith("p"):
-                raise PageError(f"elements nested more than {_MAX_DEPTH} deep")
+class _Page:
+    """The images of one page; what several of them share is looked up once."""
 
+    def __init__(self, tree: LexborHTMLParser) -> None:
+        self._tree = tree
+        self._has_figures = tree.css_first("figcaption") is not None
+        self._captions: dict[int, Any] = {}
+        self._texts: dict[int, str] = {}
+        self._pictures: dict[int, list[tuple[tuple[float, float], str]]] = {}
+        self._named: dict[str, Any] | None = None
+        self._num_characters = 0
 
-def _image_texts(tree: LexborHTMLParser) -> Iterator[ImageText]:
-    yield from _open_graph(tree)
-    in_figures = tree.css_first("figure figcaption") is not None
-    for image in tree.css("img"):
-        attributes = image.attributes
-        url = _address(image, attributes)
-        if not url:
-            continue
-        text, attribute = _own_text(attributes)
+    def image_texts(self) -> list[ImageText]:
+        images = self._tree.css("img")
+        if self._has_figures:
+            self._find_captions()
+        copies = {image.mem_id for image in self._tree.css("noscript img")}
+        labels = self._role_labels(images)
+        found: list[tuple[bool, ImageText]] = []
+        for image in images:
+            attributes = image.attributes
+            url = self._address(image, attributes)
+            if url:
+                own = self._own_text(attributes, labels.get(image.mem_id, ""))
+                found += ((image.mem_id in copies, each) for each in self._of_image(image, url, own))
+        said = {each[:2] for is_copy, each in found if not is_copy}
+        return [each for is_copy, each in found if not is_copy or each[:2] not in said]
+
+    def _of_image(self, image: Any, url: str, own: tuple[str, str]) -> Iterator[ImageText]:
+        text, attribute = own
         if attribute:
-            yield ImageText(url, text, attribute)
-        if in_figures:
-            caption = _figure_caption(image)
-            if caption and caption != fold_space(text):
-                yield ImageText(url, caption, FIGCAPTION)
+            yield self._counted(ImageText(url, text, attribute))
+        caption = self._figure_caption(image) if self._has_figures else ""
+        if caption and caption != fold_space(text):
+            yield self._counted(ImageText(url, caption, FIGCAPTION))
+
+    def _counted(self, found: ImageText) -> ImageText:
+        self._count(len(found.url) + len(found.text))
+        return found
+
+    def _count(self, num_characters: int) -> None:
+        self._num_characters += num_characters
+        if self._num_characters > _MAX_TEXT_CHARACTERS:
+            raise PageError(f"texts of more than {_MAX_TEXT_CHARACTERS} characters beside its images")
+
+    def _text(self, node: Any) -> str:
+        """Return the text of an element, its white space folded."""
+        if node.mem_id not in self._texts:
+            text = node.text()
+            self._count(len(text))
+            self._texts[node.mem_id] = fold_space(text)
+        return self._texts[node.mem_id]
+
+    def _own_text(self, attributes: dict[str, str | None], role_label: str) -> tuple[str, str]:
+        """Return an image's text and where it stands; a blank one when it has no other, ("", "") when it has none."""
+        for name, place in (("alt", ALT), ("title", TITLE), ("aria-label", ARIA_LABEL)):
+            text = attributes.get(name) or ""
+            if text.strip():
+                return text, place
+        names = (attributes.get("aria-labelledby") or "").split()
+        text = " ".join(self._text(node) for name in names if (node := self._element(name)))
+        if text.strip():
+            return text, ARIA_LABELLEDBY
+        if role_label.strip():
+            return role_label, ROLE_LABEL
+        return "", ALT if "alt" in attributes else TITLE if "title" in attributes else ""
+
+    def _element(self, name: str) -> Any:
+        """Return the first element with an id."""
+        if self._named is None:
+            self._named = {}
+            for node in self._tree.css("[id]"):
+                self._named.setdefault(node.attributes.get("id") or "", node)
+        return self._named.get(name)
+
+    def _role_labels(self, images: list[Any]) -> dict[int, str]:
+        """Return the label of the role=img element around each image that is the only one in it."""
+        if self._tree.css_first("[role=img][aria-label]") is None:
+            return {}
+        around = {image.mem_id: _ancestor(image, _has_image_role, _MAX_ROLE_LEVELS) for image in images}
+        counts = Counter(node.mem_id for node in around.values() if node is not None)
+        return {
+            image: node.attributes.get("aria-label") or ""
+            for image, node in around.items()
+            if node is not None and counts[node.mem_id] == 1
+        }
+
+    def _address(self, image: Any, attributes: dict[str, str | None]) -> str:
+        choices = _choices(attributes)
+        parent = image.parent
+        if parent is not None and parent.tag == "picture":
+            if parent.mem_id not in self._pictures:
+                offered = [choice for source in parent.css("source") for choice in _choices(source.attributes)]
+                self._pictures[parent.mem_id] = [_best(offered)] if offered else []
+            choices = [*choices, *self._pictures[parent.mem_id]]
+        lazy = ((attributes.get(name) or "").strip() for name in LAZY_SOURCES)
+        plain = next((value for value in lazy if _is_address(value)), "")
+        plain = plain or (attributes.get("src") or "").strip()
+        if not choices:
+            return plain
+        size, best = _best(choices)
+        return best if size > (0, 1.0) or not plain or plain.startswith("data:") else plain
+
+    def _find_captions(self) -> None:
+        """Find the first caption of each figure."""
+        for caption in self._tree.css("figure figcaption"):
+            figure = _ancestor(caption, _is_figure, _MAX_FIGURE_LEVELS)
+            if figure is not None:
+                self._captions.setdefault(figure.mem_id, caption)
+
+    def _figure_caption(self, image: Any) -> str:
+        figure = _ancestor(image, _is_figure, _MAX_FIGURE_LEVELS)
+        caption = self._captions.get(figure.mem_id) if figure is not None else None
+        return self._text(caption) if caption is not None else ""
 
 
-def _own_text(attributes: dict[str, str | None]) -> tuple[str, str]:
-    """Return an image's text and the attribute that holds it; ("", "") when it has none."""
-    alt, title = attributes.get("alt") or "", attributes.get("title") or ""
-    if "alt" in attributes and (alt.strip() or not title.strip()):
-        return alt, ALT
-    return (title, TITLE) if "title" in attributes else ("", "")
+def _is_figure(node: Any) -> bool:
+    return bool(node.tag == "figure")
 
 
-def _address(image: Any, attributes: dict[str, str | None]) -> str:
-    sets = [attributes.get(name) for name in _SOURCE_SETS]
-    parent = image.parent
-    if parent is not None and parent.tag == "picture":
-        sets += [source.attributes.get(name) for source in parent.css("source") for name in _SOURCE_SETS]
-    plain = next((value for name in _LAZY_SOURCES if (value := (attributes.get(name) or "").strip())), "")
-    plain = plain or (attributes.get("src") or "").strip()
-    choices = [choice for value in sets if value for choice in source_set(value)]
-    if not choices:
-        return plain
-    size, best = max(choices, key=lambda choice: choice[0])  # the first of equals
-    return best if size > (0, 1.0) or not plain or plain.startswith("data:") else plain
+def _has_image_role(node: Any) -> bool:
+    return (node.attributes.get("role") or "").strip().lower() == "img"
+
+
+def _ancestor(node: Any, is_it: Any, levels: int) -> Any:
+    """Return the nearest element around a node for which `is_it` holds, at most so many levels up; or None."""
+    node = node.parent
+    for _ in range(levels):
+        if node is None or is_it(node):
+            return node
+        node = node.parent
+    return None
+
+
+def _is_address(value: str) -> bool:
+    """Return whether the value of a lazy-loading attribute may be an address: some say "true", some hold JSON."""
+    return ("/" in value or "." in value) and not _NO_ADDRESS.search(value)
+
+
+def _choices(attributes: dict[str, str | None]) -> list[tuple[tuple[float, float], str]]:
+    values = (attributes.get(name) for name in SOURCE_SETS)
+    return [choice for value in values if value for choice in source_set(value)]
+
+
+def _best(choices: list[tuple[tuple[float, float], str]]) -> tuple[tuple[float, float], str]:
+    return max(choices, key=lambda choice: choice[0])  # the first of equals
 
 
 def source_set(value: str) -> list[tuple[tuple[float, float], str]]:
@@ -125,30 +240,32 @@ def source_set(value: str) -> list[tuple[tuple[float, float], str]]:
     return choices
 
 
-def _figure_caption(image: Any) -> str:
-    node = image.parent
-    for _ in range(_MAX_FIGURE_LEVELS):
-        if node is None:
-            return ""
-        if node.tag == "figure":
-            caption = node.css_first("figcaption")
-            return fold_space(caption.text()) if caption else ""
-        node = node.parent
-    return ""
+_IMAGE_NAMES = {
+    OPEN_GRAPH: OPEN_GRAPH, "og:image:url": OPEN_GRAPH, "og:image:secure_url": OPEN_GRAPH,
+    TWITTER: TWITTER, "twitter:image:src": TWITTER,
+}  # fmt: skip
 
 
-def _open_graph(tree: LexborHTMLParser) -> Iterator[ImageText]:
-    images: list[list[str]] = []  # [URL, alt]; a structured property belongs to the image before it
+def preview_images(tree: LexborHTMLParser) -> list[ImageText]:
+    """Return the images that a page names for links to it, with a text.
+
+    `og:image:url` and `og:image:secure_url` repeat the image before them, and stand for it where there is none. An alt
+    belongs to the image before it. Source: ogp.me, structured properties.
+    """
+    images: list[list[str]] = []  # [URL, text, attribute]
     description = ""
-    for meta in tree.css("meta[property][content]"):
-        name, content = (meta.attributes.get("property") or "").strip().lower(), meta.attributes.get("content") or ""
-        if name == "og:image":
-            images.append([content, ""])
-        elif name == "og:image:alt" and images:
+    for meta in tree.css("meta[content]"):
+        attributes = meta.attributes
+        name = (attributes.get("property") or attributes.get("name") or "").strip().lower()
+        content, place = attributes.get("content") or "", _IMAGE_NAMES.get(name)
+        if place:
+            if name in (OPEN_GRAPH, TWITTER) or not images or images[-1][2] != place:
+                images.append([content, "", place])
+        elif name in ("og:image:alt", "twitter:image:alt") and images and name.startswith(images[-1][2]):
             images[-1][1] = content
         elif name == "og:description" and not description:
             description = content
-    for index, (url, alt) in enumerate(images):
-        text = alt if alt.strip() or index else description  # the description is that of the page's first image
-        if url.strip() and text.strip():
-            yield ImageText(url, text, OPEN_GRAPH)
+    first = next((image for image in images if image[2] == OPEN_GRAPH), None)
+    if first and not first[1].strip():
+        first[1] = description
+    return [ImageText(url, text, place) for url, text, place in images if url.strip() and text.strip()]
