@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -24,6 +25,7 @@ _BATCH_ROWS, _FEW_ROWS = 16_384, 1_024
 _BATCH_BYTES = 32 << 20
 _LARGE_GROUP_BYTES = 256 << 20  # the values of a smaller one may as well be in one batch
 _READ_BYTES = 1 << 20
+_BROKEN = (pa.ArrowException, OSError, UnicodeDecodeError)  # what Arrow raises on a damaged file
 
 
 @contextmanager
@@ -38,7 +40,8 @@ def open_parquet(url: str, dictionaries: Sequence[str] = ()) -> Iterator[Any]:
                 buffer_size=_READ_BYTES,
                 page_checksum_verification=True,
             )
-        except (pa.ArrowException, OSError) as error:
+            opened.schema_arrow.names  # noqa: B018  names that are no UTF-8 show themselves here
+        except _BROKEN as error:
             raise InputError(f"{url}: not a readable Parquet file: {one_line(error)}") from error
         yield opened
 
@@ -76,54 +79,62 @@ def parquet_rows(url: str, choose: Choose, start: int, stop: int) -> Iterator[Ro
     with open_parquet(url) as file:
         columns = parquet_columns(url, file.schema_arrow, choose)
         names = [name for name in columns if name is not None]
-        end = 0
-        for group in range(file.num_row_groups):
-            begin, end = end, end + file.metadata.row_group(group).num_rows
-            if end > start and begin < stop:
-                wanted = range(max(start, begin), min(stop, end))
-                yield from _group_rows(url, file, group, names, columns, begin, wanted)
+        with open_parquet(url, names) as dictionaries:
+            end = 0
+            for group in range(file.num_row_groups):
+                begin, end = end, end + file.metadata.row_group(group).num_rows
+                if end > start and begin < stop:
+                    reader = _GroupReader(file, dictionaries, group, columns, names)
+                    yield from reader.rows(begin, range(max(start, begin), min(stop, end)))
 
 
-def _group_rows(
-    url: str, file: Any, group: int, names: Sequence[str], columns: Columns, position: int, wanted: range
-) -> Iterator[Rows | Fault]:
-    """Yield the rows of a row group whose numbers are `wanted`; the number of its first one is `position`."""
-    wrong = "the row group ends here"
-    try:
-        batch_rows = _batch_rows(url, file.metadata.row_group(group), group, names)
-        for batch in file.iter_batches(batch_rows, row_groups=[group], columns=names, use_threads=False):
-            begin = max(wanted.start - position, 0)
-            rows = batch.select(names).slice(begin, max(wanted.stop - position - begin, 0))
-            yield from _small_rows(rows, columns, position + begin)
-            position += len(batch)
-            if position >= wanted.stop:
-                return
-    except (pa.ArrowException, OSError) as error:
-        wrong = one_line(error)
-    lost = max(wanted.start, position)
-    yield Fault(MALFORMED_RECORD, f"rows {lost} to {wanted.stop - 1}: {wrong}", lost)
+@dataclass(frozen=True)
+class _GroupReader:
+    """Reads a row group; `dictionaries` is the same file, opened so that columns are read as such."""
 
+    file: Any
+    dictionaries: Any
+    group: int
+    columns: Columns
+    names: Sequence[str]
 
-def _batch_rows(url: str, group: Any, number: int, names: Sequence[str]) -> int:
-    """Return how many rows of a row group may be unpacked at once; raises ArrowException where it is broken.
+    def rows(self, position: int, wanted: range) -> Iterator[Rows | Fault]:
+        """Yield the rows whose numbers are `wanted`; the number of the first one of the group is `position`."""
+        wrong = "the row group ends here"
+        try:
+            for batch in self._batches(self.file, self._batch_rows()):
+                begin = max(wanted.start - position, 0)
+                rows = batch.select(self.names).slice(begin, max(wanted.stop - position - begin, 0))
+                yield from _small_rows(rows, self.columns, position + begin)
+                position += len(batch)
+                if position >= wanted.stop:
+                    return
+        except _BROKEN as error:
+            wrong = one_line(error)
+        lost = max(wanted.start, position)
+        yield Fault(MALFORMED_RECORD, f"rows {lost} to {wanted.stop - 1}: {wrong}", lost)
 
-    Values lie one after the other in pages, which together have the size that the footer states; or each value lies
-    in a dictionary once, and may be meant by every row: a file of kilobytes can hold a caption of megabytes a million
-    times. So the values of the dictionary are looked at before rows are made of them. A dictionary column itself
-    would be no help: over a row group it collects all values that ever came.
-    """
-    chunks = [group.column(column) for column in range(group.num_columns)]
-    size: int = sum(chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema in names)
-    if size * min(group.num_rows, _BATCH_ROWS) <= _BATCH_BYTES:
-        return _BATCH_ROWS
-    with open_parquet(url, names) as file:
-        first = next(file.iter_batches(1, row_groups=[number], columns=names, use_threads=False), None)
-    dictionaries = (
-        [column.dictionary for column in first.columns if pa.types.is_dictionary(column.type)] if first else []
-    )
-    longest = max((int(_sizes(each).max(initial=1)) for each in dictionaries), default=1)
-    most = _BATCH_ROWS if size <= _LARGE_GROUP_BYTES else _FEW_ROWS
-    return max(min(most, _BATCH_BYTES // longest, _BATCH_BYTES * int(group.num_rows) // size), 1)
+    def _batch_rows(self) -> int:
+        """Return how many rows may be unpacked at once; raises what Arrow does where the group is broken.
+
+        Values lie one after the other in pages, which together have the size that the footer states; or each value
+        lies in a dictionary once, and may be meant by every row: a file of kilobytes can hold a caption of megabytes
+        a million times. So the values of the dictionary are looked at before rows are made of them. Columns read as
+        dictionaries would be no help: over a row group they collect all values that ever came.
+        """
+        first = next(self._batches(self.dictionaries, 1), None)
+        found = [column.dictionary for column in first.columns if pa.types.is_dictionary(column.type)] if first else []
+        longest = max((int(_sizes(each).max(initial=1)) for each in found), default=1)
+        metadata = self.file.metadata.row_group(self.group)  # not of columns: damaged ones end the whole process
+        size = max(int(metadata.total_byte_size), 1)
+        most = _BATCH_ROWS if size <= _LARGE_GROUP_BYTES else _FEW_ROWS
+        return max(min(most, _BATCH_BYTES // longest, _BATCH_BYTES * int(metadata.num_rows) // size), 1)
+
+    def _batches(self, file: Any, batch_rows: int) -> Iterator[pa.RecordBatch]:
+        return cast(
+            Iterator[pa.RecordBatch],
+            file.iter_batches(batch_rows, row_groups=[self.group], columns=self.names, use_threads=False),
+        )
 
 
 def _small_rows(batch: pa.RecordBatch, columns: Columns, first: int) -> Iterator[Rows]:

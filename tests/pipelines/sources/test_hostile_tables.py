@@ -160,3 +160,11 @@ def test_no_rows_and_a_footer_that_lies(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr("pipelines.sources.tables.MAX_ROWS", 1)
     with pytest.raises(InputError, match="expected at most 1 rows, found a footer that states 2"):
         list(Tables().slices(written(tmp_path / "t.parquet", ("url", "caption"), ["u", "v"], ["c", "d"])))
+
+
+def test_names_of_columns_that_are_no_utf8(tmp_path: Path) -> None:
+    """They are a damaged file, not a traceback."""
+    url = written(tmp_path / "t.parquet", ("url", "caption"), ["u"], ["c"], store_schema=False)
+    Path(url).write_bytes(Path(url).read_bytes().replace(b"caption", b"captio\xc9"))
+    with pytest.raises(InputError, match="not a readable Parquet file: .*utf-8"):
+        listed(Tables(), url)
