@@ -13,7 +13,16 @@ import pyarrow as pa
 
 from wit import caption_kernels as kernels
 from wit.captions import DATE_WORDS
-from wit.languages import BEYOND_LATIN, ENGLISH_WORDS, FOREIGN_WORDS
+from wit.languages import (
+    BEYOND_LATIN,
+    DENSE_SCRIPTS,
+    ENGLISH_WORDS,
+    FOREIGN_WORDS,
+    MAX_CHARS,
+    WRITTEN_IN,
+    is_unwanted,
+    script_of,
+)
 from wit.phrases import NUMBERED, PHRASES
 from wit.ragged import frozen, ragged
 
@@ -22,6 +31,10 @@ I32 = npt.NDArray[np.int32]
 
 _ASCII_LETTER = re.compile("[a-z]", re.IGNORECASE)
 _SLOT_WORDS = re.findall("[a-z]+", NUMBERED.pattern)  # the pattern is made of whole words and numbers
+
+_SCRIPTS = ("", *sorted({"Latn", *WRITTEN_IN}))
+"""Scripts by name, as ties are decided by it; the first: none."""
+_NUM_SCRIPT_CODES = 0x40000  # no letter is encoded beyond them
 
 
 @dataclass(frozen=True)
@@ -66,6 +79,27 @@ def measure(captions: pa.Array, forms: pa.Array) -> Features:
         slots, features,
     )  # fmt: skip
     return Features(features, np.diff(offsets))
+
+
+def measure_scripts(captions: pa.Array, languages: tuple[str, ...]) -> tuple[list[str], npt.NDArray[np.int32]]:
+    """Return the commonest of the scripts of each caption that no language is written in, and their share in percent.
+
+    The name (ISO 15924) holds where the share is over 0.
+    """
+    found, percents = np.empty((2, len(captions)), np.int32)
+    weights = np.array([2 if script in DENSE_SCRIPTS else 1 for script in _SCRIPTS], np.uint8)
+    unwanted = np.array([script != "" and is_unwanted(script, languages) for script in _SCRIPTS], np.bool_)
+    counts = np.empty(len(_SCRIPTS), np.int64)
+    kernels.measure_scripts(*ragged(captions), _scripts(), weights, unwanted, MAX_CHARS, counts, found, percents)
+    return [_SCRIPTS[script] for script in found.tolist()], percents
+
+
+@lru_cache(maxsize=1)
+def _scripts() -> npt.NDArray[np.uint8]:
+    """Return the script of each code point below _NUM_SCRIPT_CODES, by its place in _SCRIPTS; takes 0.1 s."""
+    places = {script: place for place, script in enumerate(_SCRIPTS)}
+    scripts = (places[script_of(chr(code)) or ""] for code in range(_NUM_SCRIPT_CODES))
+    return frozen(np.fromiter(scripts, np.uint8, _NUM_SCRIPT_CODES))
 
 
 @lru_cache(maxsize=1)

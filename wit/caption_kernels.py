@@ -17,6 +17,7 @@ U16 = npt.NDArray[np.uint16]
 U64 = npt.NDArray[np.uint64]
 I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 NUM_CODE_POINTS = 0x20000
@@ -69,18 +70,24 @@ def _inlined(function: Function) -> Function:
 
 
 @_inlined
-def _class(text: U8, i: int, classes: U16) -> tuple[int, int]:
-    """Return the class of the code point at `i` of valid UTF-8, and its size."""
+def _code_point(text: U8, i: int) -> tuple[int, int]:
+    """Return the code point at `i` of valid UTF-8, and its size."""
     lead = np.int64(text[i])
     if lead < 0x80:
-        return int(classes[lead]), 1
+        return int(lead), 1
     if lead < 0xE0:
-        return int(classes[(lead & 0x1F) << 6 | np.int64(text[i + 1] & 0x3F)]), 2
+        return (lead & 0x1F) << 6 | (text[i + 1] & 0x3F), 2
     tail = np.int64(text[i + 1] & 0x3F) << 6 | np.int64(text[i + 2] & 0x3F)
     if lead < 0xF0:
-        return int(classes[(lead & 0xF) << 12 | tail]), 3
-    code = (lead & 0x7) << 18 | tail << 6 | np.int64(text[i + 3] & 0x3F)
-    return (int(classes[code]) if code < NUM_CODE_POINTS else UNSURE), 4
+        return int((lead & 0xF) << 12 | tail), 3
+    return int((lead & 0x7) << 18 | tail << 6 | np.int64(text[i + 3] & 0x3F)), 4
+
+
+@_inlined
+def _class(text: U8, i: int, classes: U16) -> tuple[int, int]:
+    """Return the class of the code point at `i` of valid UTF-8, and its size."""
+    code, size = _code_point(text, i)
+    return (int(classes[code]) if code < NUM_CODE_POINTS else UNSURE), size
 
 
 @_inlined
@@ -281,3 +288,34 @@ def measure_forms(
             _, value, _, _ = _word(text, start, end, np.uint64(NO_BYTE))
             kind = _kinds(text, start, end, value, words, word_offsets, kinds, table)
             row[IS_PHRASE] = int(kind & PHRASE != 0)
+
+
+@_kernel
+def measure_scripts(
+    text: U8, offsets: I64, scripts: U8, weights: U8, is_unwanted: Flags, max_chars: int, counts: I64,
+    found: I32, percents: I32,
+) -> None:  # fmt: skip
+    """Write the commonest unwanted script of each text, the last of equals, and the share of all unwanted ones.
+
+    `scripts` has the number of each code point's script, code points beyond it and those of script 0 count for nothing;
+    a letter counts `weights` of its script. Only `max_chars` characters are looked at. `counts` is scratch, a script
+    each. Without an unwanted letter the share is 0.
+    """
+    for number in range(len(offsets) - 1):
+        counts[:] = 0
+        i, end, chars = offsets[number], offsets[number + 1], 0
+        while i < end and chars < max_chars:
+            code, size = _code_point(text, i)
+            if code < len(scripts):
+                counts[scripts[code]] += weights[scripts[code]]
+            chars += 1
+            i += size
+        total, unwanted, most = np.int64(0), np.int64(0), np.int64(0)
+        found[number] = 0
+        for script in range(1, len(counts)):
+            total += counts[script]
+            if is_unwanted[script]:
+                unwanted += counts[script]
+                if counts[script] >= most:
+                    most, found[number] = counts[script], script
+        percents[number] = 100 * unwanted // total if total else 0

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from wit.caption_features import I32, Features, Flags, measure
+from wit.caption_features import I32, Features, Flags, measure, measure_scripts
 from wit.caption_kernels import (
     BEYOND_LATIN,
     DIGITS_AFTER,
@@ -49,8 +49,8 @@ from wit.caption_kernels import (
     UNDERSCORE,
     UNSURE,
 )
-from wit.captions import CAMERAS, CODES, NUMBERED_THINGS, NUMBERS, REASONS, SHORT_CAMERAS, TOOLS, Rules
-from wit.languages import MAX_CHARS, MIN_WORDS, foreign_language
+from wit.captions import CAMERAS, CODES, NUMBERED_THINGS, NUMBERS, REASONS, RULES, SHORT_CAMERAS, TOOLS, Rules
+from wit.languages import MAX_CHARS, MIN_SCRIPT_PERCENT, MIN_WORDS, foreign_language
 from wit.tokens import normal_form_array
 
 ORDER = tuple(REASONS)
@@ -89,7 +89,8 @@ class Judge:
         found = measure(captions, forms)
         codes = np.full(len(captions), KEPT, np.int8)
         self._judge_lengths(found, codes)
-        details = self._judge_rest(captions, forms, found, codes)
+        details = self._judge_scripts(captions, found, codes)
+        self._judge_rest(captions, forms, found, codes, details)
         return Verdicts(codes, details, forms, found[NUM_WORDS])
 
     def _judge_lengths(self, found: Features, codes: npt.NDArray[np.int8]) -> None:
@@ -99,9 +100,21 @@ class Judge:
             if reason not in rules.skip:
                 codes[fits] = ORDER.index(reason)
 
+    def _judge_scripts(self, captions: pa.Array, found: Features, codes: npt.NDArray[np.int8]) -> dict[int, str]:
+        """Reject what is written in a foreign script, before any word of it is looked at; return what was found."""
+        if "language" in self.rules.skip or not self.rules.languages:
+            return {}
+        place = ORDER.index("language")
+        rows = np.flatnonzero(found.has(BEYOND_LATIN | UNSURE) & (codes > place))
+        names, percents = measure_scripts(captions.take(pa.array(rows)), self.rules.languages)
+        is_foreign = percents >= MIN_SCRIPT_PERCENT
+        codes[rows[is_foreign]] = place
+        facts = zip(rows.tolist(), names, percents.tolist(), is_foreign.tolist(), strict=True)
+        return {row: f"{name} {percent}" for row, name, percent, foreign in facts if foreign}
+
     def _judge_rest(
-        self, captions: pa.Array, forms: pa.Array, found: Features, codes: npt.NDArray[np.int8]
-    ) -> dict[int, str]:
+        self, captions: pa.Array, forms: pa.Array, found: Features, codes: npt.NDArray[np.int8], details: dict[int, str]
+    ) -> None:
         """Ask the rules whose conditions are met, in their order, and put the first that fits into `codes`."""
         pending = np.zeros(len(captions), np.int32)  # a bit a reason
         for reason, condition in self._conditions().items():
@@ -110,25 +123,27 @@ class Judge:
                 pending |= (condition(found) & (codes > place)).astype(np.int32) << place
         rows = np.flatnonzero(pending)
         chosen = pa.array(rows)
-        details = {}
         texts = zip(captions.take(chosen).to_pylist(), forms.take(chosen).to_pylist(), strict=True)
         for row, bits, (caption, words) in zip(rows.tolist(), pending[rows].tolist(), texts, strict=True):
             place, detail = self._first(bits, caption, words)
             if place != KEPT:
                 codes[row] = place
+                details.pop(row, None)
             if detail is not None:
                 details[row] = detail
-        return details
 
     def _first(self, bits: int, caption: str, words: str) -> tuple[int, str | None]:
         """Return the place of the first of the reasons in `bits` that fits, and what was found; KEPT: none fits."""
-        for place, reason in enumerate(ORDER):
-            if bits >> place & 1:
-                if reason == "language":
-                    language = foreign_language(caption, words, self.rules.languages)
-                    return (KEPT if language is None else place), language
-                if self.rules.fits(reason, caption, words):
-                    return place, words if reason == "boilerplate" else None
+        while bits:
+            lowest = bits & -bits
+            bits ^= lowest
+            place = lowest.bit_length() - 1
+            reason = ORDER[place]
+            if reason == "language":
+                language = foreign_language(caption, words, self.rules.languages)
+                return (KEPT if language is None else place), language
+            if RULES[reason](caption, words):
+                return place, words if reason == "boilerplate" else None
         return KEPT, None
 
     def _conditions(self) -> Mapping[str, Callable[[Features], Flags]]:
@@ -185,10 +200,11 @@ def _may_be_repetitive(found: Features) -> Flags:
 
 
 def _may_be_foreign(languages: tuple[str, ...], found: Features) -> Flags:
+    """Return whether the words may be foreign; scripts have been judged."""
     has_words = found[NUM_WORDS] >= MIN_WORDS
     if "en" in languages:
         has_words &= (found[NUM_FOREIGN] > found[NUM_ENGLISH]) | (found.num_bytes > MAX_CHARS)
-    return (has_words | found.has(BEYOND_LATIN | UNSURE)) & bool(languages)
+    return has_words & bool(languages)
 
 
 _CONDITIONS: Mapping[str, Callable[[Features], Flags]] = {

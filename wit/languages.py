@@ -27,7 +27,7 @@ MIN_WORDS = 4
 _ENGLISH = ("en", "sco")  # what CLD2 takes for Scots are English captions with names
 _MIN_PERCENT = 85  # of a text that is in one language; below it CLD2 is often misled by names
 _MIN_WORDS_PERCENT = 40
-_MIN_SCRIPT_PERCENT = 60  # of the letters; a name or two of another script is no foreign caption
+MIN_SCRIPT_PERCENT = 60  # of the letters; a name or two of another script is no foreign caption
 MAX_CHARS = 4000  # of a caption that are looked at: its time is bounded, and its language known long before
 
 _SCRIPTS = (  # first code point, last, ISO 15924; letters and the marks that words of these scripts need
@@ -42,14 +42,14 @@ _SCRIPTS = (  # first code point, last, ISO 15924; letters and the marks that wo
     (0xFE70, 0xFEFC, "Arab"), (0xFF66, 0xFF9F, "Jpan"), (0x20000, 0x323AF, "Hani"),
 )  # fmt: skip
 _STARTS = tuple(first for first, _, _ in _SCRIPTS)
-_WRITTEN_IN = {
+WRITTEN_IN = {
     "Grek": "el", "Cyrl": "ab ba be bg bs kk ky mk mn ru sr tg tk tt ug uk uz", "Armn": "hy", "Hebr": "he yi",
     "Arab": "ar az fa ks ku ky ps sd ug ur uz", "Deva": "bh hi ks mr ne sa sd", "Beng": "as bn", "Guru": "pa",
     "Gujr": "gu", "Orya": "or", "Taml": "ta", "Telu": "te", "Knda": "kn", "Mlym": "ml", "Sinh": "si", "Thai": "th",
     "Laoo": "lo", "Tibt": "bo dz", "Mymr": "my", "Geor": "ab ka", "Hang": "ko", "Ethi": "am om ti", "Khmr": "km",
     "Jpan": "ja", "Hani": "ja ko zh",
 }  # fmt: skip
-_DENSE = frozenset({"Hani", "Jpan", "Hang"})  # a letter of these says about as much as two of an alphabet
+DENSE_SCRIPTS = frozenset({"Hani", "Jpan", "Hang"})  # a letter of these says about as much as two of an alphabet
 _LETTERS = re.compile(r"[^\W\d_]+")
 BEYOND_LATIN = re.compile("[^\x00-\u036f\u1e00-\u1eff\u2000-\u2bff\u3000-\u3040\ufe00-\ufe0f\uff00-\uff5f]")
 
@@ -168,17 +168,18 @@ def _foreign_script(caption: str, languages: tuple[str, ...]) -> str | None:
     if not BEYOND_LATIN.search(caption):
         return None
     counts = Counter(filter(None, map(script_of, caption)))
-    for script in _DENSE & counts.keys():
+    for script in DENSE_SCRIPTS & counts.keys():
         counts[script] *= 2
-    foreign = {script: num for script, num in counts.items() if _is_unwanted(script, languages)}
+    foreign = {script: num for script, num in counts.items() if is_unwanted(script, languages)}
     percent = 100 * sum(foreign.values()) // max(1, counts.total())
-    if percent < _MIN_SCRIPT_PERCENT:
+    if percent < MIN_SCRIPT_PERCENT:
         return None
     return f"{max(foreign, key=lambda script: (foreign[script], script))} {percent}"
 
 
-def _is_unwanted(script: str, languages: tuple[str, ...]) -> bool:
-    return script != "Latn" and set(languages).isdisjoint(_WRITTEN_IN[script].split())
+def is_unwanted(script: str, languages: tuple[str, ...]) -> bool:
+    """Return whether none of `languages` is written in a script; that of Latin letters is never unwanted."""
+    return script != "Latn" and set(languages).isdisjoint(WRITTEN_IN[script].split())
 
 
 def script_of(char: str) -> str | None:
