@@ -43,6 +43,10 @@ TWITTER = "twitter:image"
 ATTRIBUTES = (ALT, TITLE, OPEN_GRAPH, TWITTER)
 
 _IMAGE_PATH = "IMG@/src"
+_PREVIEWS = {
+    OPEN_GRAPH: OPEN_GRAPH, "og:image:url": OPEN_GRAPH, "og:image:secure_url": OPEN_GRAPH,
+    TWITTER: TWITTER, "twitter:image:src": TWITTER,
+}  # fmt: skip
 _BLANK = " \t\n\v\f\r"
 
 
@@ -195,7 +199,8 @@ def _tag_images(links: Any) -> Iterator[tuple[str, str, str]]:
 def _meta_images(metas: Any) -> Iterable[tuple[str, str, str]]:
     """Return (URL, text, attribute) of each preview image with a text; an alt belongs to the image before it.
 
-    The first `og:image` of a page has the page's first `og:description` where it has no alt.
+    `og:image:url` and the like repeat the image before them, and stand for it where there is none; the same is so in
+    pipelines.sources.page. The first `og:image` of a page has the page's first `og:description` where it has no alt.
     """
     images: list[list[str]] = []  # [URL, text, attribute]
     description = ""
@@ -203,8 +208,10 @@ def _meta_images(metas: Any) -> Iterable[tuple[str, str, str]]:
         name, content = (meta.get("property") or meta.get("name") or "").strip(_BLANK).lower(), meta.get("content")
         if content is None:
             continue
-        if name in (OPEN_GRAPH, TWITTER):
-            images.append([content, "", name])
+        attribute = _PREVIEWS.get(name)
+        if attribute:
+            if name == attribute or not images or images[-1][2] != attribute:
+                images.append([content, "", attribute])
         elif name in (f"{OPEN_GRAPH}:alt", f"{TWITTER}:alt") and images and name.startswith(images[-1][2]):
             images[-1][1] = content
         elif name == "og:description" and not description:

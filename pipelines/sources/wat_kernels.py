@@ -65,6 +65,8 @@ _K_URI, _K_PATH, _K_URL, _K_ALT = _bytes("WARC-Target-URI"), _bytes("path"), _by
 _K_TITLE, _K_PROPERTY, _K_NAME = _bytes("title"), _bytes("property"), _bytes("name")
 _K_CONTENT, _V_IMAGE, _V_IMAGE_ESCAPED = _bytes("content"), _bytes("IMG@/src"), _bytes("IMG@\\/src")
 _V_OPEN_GRAPH, _V_OPEN_GRAPH_ALT = _bytes("og:image"), _bytes("og:image:alt")
+_V_OPEN_GRAPH_URL, _V_OPEN_GRAPH_SECURE = _bytes("og:image:url"), _bytes("og:image:secure_url")
+_V_TWITTER_SRC = _bytes("twitter:image:src")
 _V_TWITTER, _V_TWITTER_ALT, _V_DESCRIPTION = (
     _bytes("twitter:image"),
     _bytes("twitter:image:alt"),
@@ -197,6 +199,18 @@ def _is_name(data: U8, start: int, close: int, name: U8) -> bool:
     return True
 
 
+@inlined
+def _preview(data: U8, start: int, close: int) -> tuple[int, bool]:
+    """Return which attribute a <meta> with an image's address has, -1 for others; and whether it always begins one."""
+    if _is_name(data, start, close, _V_OPEN_GRAPH):
+        return OPEN_GRAPH, True
+    if _is_name(data, start, close, _V_TWITTER):
+        return TWITTER, True
+    if _is_name(data, start, close, _V_OPEN_GRAPH_URL) or _is_name(data, start, close, _V_OPEN_GRAPH_SECURE):
+        return OPEN_GRAPH, False
+    return TWITTER if _is_name(data, start, close, _V_TWITTER_SRC) else -1, False
+
+
 @kernel
 def _close_meta(data: U8, found: Found) -> int:
     """Note the preview image, alt or description that a <meta> has; 0 when it is not plain."""
@@ -212,13 +226,15 @@ def _close_meta(data: U8, found: Found) -> int:
     while start < close and is_blank(data, close - 1, close):
         close -= 1
     num_images = found.counts[_IMAGES]
-    is_open_graph = _is_name(data, start, close, _V_OPEN_GRAPH)
-    if is_open_graph or _is_name(data, start, close, _V_TWITTER):
+    attribute, is_new = _preview(data, start, close)
+    if attribute >= 0:
+        if not is_new and num_images and images[num_images - 1, ATTRIBUTE] == attribute:
+            return 1
         if num_images == MAX_META_IMAGES:
             return 0
         images[num_images, URL_START], images[num_images, URL_CLOSE] = starts[_CONTENT], closes[_CONTENT]
         images[num_images, TEXT_START], images[num_images, TEXT_CLOSE] = 0, 0
-        images[num_images, ATTRIBUTE] = OPEN_GRAPH if is_open_graph else TWITTER
+        images[num_images, ATTRIBUTE] = attribute
         found.counts[_IMAGES] = num_images + 1
     elif num_images and _is_name(
         data, start, close, _V_OPEN_GRAPH_ALT if images[num_images - 1, ATTRIBUTE] == OPEN_GRAPH else _V_TWITTER_ALT

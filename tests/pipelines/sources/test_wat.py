@@ -92,6 +92,9 @@ NAMES = [
     "og:image",
     " OG:Image\n",
     "og:image:alt",
+    "og:image:url",
+    "og:image:secure_url",
+    "twitter:image:src",
     "og:description",
     "twitter:image",
     "twitter:image:ALT",
@@ -319,6 +322,7 @@ def test_previews_have_their_alt_or_the_description(tmp_path: Path) -> None:
     """og:image takes og:image:alt, the first one the description; twitter:image its own alt; none without a text."""
     said = [
         ("property", "og:description", "A page of dogs"), ("property", "og:image", "1.jpg"),
+        ("property", "og:image:secure_url", "again.jpg"),
         ("property", "og:image", "2.jpg"), ("property", "og:image:alt", "A second dog"), ("name", "og:image", "3.jpg"),
         ("name", "Twitter:Image", "4.jpg"), ("name", "twitter:image:alt", "A bird"), ("property", "og:image:alt", "no"),
         ("name", "twitter:image", " "), ("name", "twitter:image:alt", "no address"),
