@@ -10,11 +10,13 @@ from typing import ClassVar
 import fsspec
 import pytest
 
-from pipelines.sources.links import fold_space
+from pipelines.sources.links import fold_space, resolve, why_not_fetchable
+from pipelines.sources.occurrences import Settings, occurrences
 from pipelines.sources.source import FLUSH_ROWS, MALFORMED_RECORD, UNREADABLE_ARCHIVE, Fault
 from tests.conformance.formats import COMPRESSED_NOTHING, Format, Pair
 from tests.pipelines.sources.listing import Found, listed
 from wit.errors import InputError
+from wit.keys import sample_key
 
 TRUTH = [
     Pair("http://x.example/a.jpg", "A dog", "http://x.example/1"),
@@ -80,6 +82,21 @@ class SourceSuite:
         """URLs as written, captions with their references decoded, in order; page, offset and attribute of each."""
         written = self.format.write(TRUTH, None)
         assert folded(self.found(tmp_path, written.data)) == self.expected(TRUTH, written.offsets)
+
+    def test_its_candidates_are_those_of_every_format(self, tmp_path: Path) -> None:
+        """The same keys from each: addresses resolved, captions folded; what the format cannot resolve is rejected."""
+        path = tmp_path / self.format.file_name
+        path.write_bytes(self.format.write(TRUTH, None).data)
+        kept: list[str] = []
+        for piece in self.format.source.slices(str(path)):
+            for finding in self.format.source.findings(piece):
+                assert not isinstance(finding, Fault)
+                kept += occurrences(finding, path.name, Settings(4, "salt", "extract"))[0].column("key").to_pylist()
+        pages = [pair.page_url if self.format.has_pages else "" for pair in TRUTH]
+        urls = [resolve(pair.url, page) for pair, page in zip(TRUTH, pages, strict=True)]
+        keys = [sample_key(url, fold_space(pair.caption)) for url, pair in zip(urls, TRUTH, strict=True)]
+        assert kept == [key for key, url in zip(keys, urls, strict=True) if why_not_fetchable(url) is None]
+        assert len(kept) >= 2
 
     def test_a_blank_caption_is_found(self, tmp_path: Path) -> None:
         """It is counted later, among the rejects, not left out here."""

@@ -166,5 +166,5 @@ def test_names_of_columns_that_are_no_utf8(tmp_path: Path) -> None:
     """They are a damaged file, not a traceback."""
     url = written(tmp_path / "t.parquet", ("url", "caption"), ["u"], ["c"], store_schema=False)
     Path(url).write_bytes(Path(url).read_bytes().replace(b"caption", b"captio\xc9"))
-    with pytest.raises(InputError, match="not a readable Parquet file: .*utf-8"):
+    with pytest.raises(InputError, match=r"not a readable Parquet file: .*utf-8"):
         listed(Tables(), url)
