@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from pipelines.sources.json_kernels import I64, U8, Bools, unescape
 from pipelines.sources.links import resolve, unescape_attribute, valid_text
-from pipelines.sources.page import ALT, OPEN_GRAPH, TITLE
+from pipelines.sources.page import ALT, OPEN_GRAPH, TITLE, TWITTER
 from pipelines.sources.source import MALFORMED_RECORD, Fault, Links, LinksBuilder
 from pipelines.sources.wat_kernels import (
     ATTRIBUTE,
@@ -39,7 +39,6 @@ from pipelines.sources.wat_kernels import (
     room,
 )
 
-TWITTER = "twitter:image"
 ATTRIBUTES = (ALT, TITLE, OPEN_GRAPH, TWITTER)
 
 _IMAGE_PATH = "IMG@/src"
