@@ -43,6 +43,21 @@ class Warc:
 
 def add_page(record: Record, builder: LinksBuilder) -> Fault | None:
     """Add the images of a record, when it is a page; return what is wrong with it."""
+    markup = page_markup(record)
+    if not isinstance(markup, str):
+        return markup
+    try:
+        base, found = page.parse(markup, record.url)
+    except page.PageError as error:
+        return Fault(MALFORMED_RECORD, str(error), record.offset)
+    builder.page(record.url, base)
+    for url, text, attribute in found:
+        builder.add(url, text, record.offset, attribute)
+    return None
+
+
+def page_markup(record: Record) -> str | Fault | None:
+    """Return the page that a record holds; None when it holds none, a Fault when it is of HTTP and cannot be read."""
     if record.kind != "response":
         return None
     answer = parse_answer(record.body)
@@ -51,12 +66,5 @@ def add_page(record: Record, builder: LinksBuilder) -> Fault | None:
         return Fault(MALFORMED_RECORD, "no HTTP status line", record.offset) if is_http else None
     if not 200 <= answer.status < 300 or answer.media_type not in _HTML_TYPES:
         return None
-    body = decode_payload(answer.body, answer.get("transfer-encoding"), answer.get("content-encoding"), MAX_PAGE_BYTES)
-    try:
-        base, found = page.parse(decode(body, answer.charset), record.url)
-    except page.PageError as error:
-        return Fault(MALFORMED_RECORD, str(error), record.offset)
-    builder.page(record.url, base)
-    for url, text, attribute in found:
-        builder.add(url, text, record.offset, attribute)
-    return None
+    encodings = answer.get("transfer-encoding"), answer.get("content-encoding")
+    return decode(decode_payload(answer.body, *encodings, MAX_PAGE_BYTES), answer.charset)
