@@ -132,9 +132,10 @@ def foreign_language(caption: str, words: str, languages: tuple[str, ...]) -> st
 
 def witness(words: list[str]) -> tuple[int, int, int]:
     """Return how many words (in normal form) are listed as foreign, foreign by list or letter, and English."""
-    listed = sum(word in FOREIGN_WORDS for word in words)
-    lettered = sum(not word.isascii() and word not in FOREIGN_WORDS and word not in _LOANWORDS for word in words)
-    return listed, listed + lettered, sum(word in ENGLISH_WORDS for word in words)
+    listed = sum(map(FOREIGN_WORDS.__contains__, words))
+    others = [word for word in words if not word.isascii()]
+    lettered = sum(word not in FOREIGN_WORDS and word not in _LOANWORDS for word in others)
+    return listed, listed + lettered, sum(map(ENGLISH_WORDS.__contains__, words))
 
 
 def _foreign_by_witness(caption: str, words: list[str], languages: tuple[str, ...]) -> str | None:
