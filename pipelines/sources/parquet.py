@@ -102,7 +102,7 @@ class _GroupReader:
         """Yield the rows whose numbers are `wanted`; the number of the first one of the group is `position`."""
         wrong = "the row group ends here"
         try:
-            for batch in self._batches(self.file, self._batch_rows()):
+            for batch in self._batches(*self._way()):
                 begin = max(wanted.start - position, 0)
                 rows = batch.select(self.names).slice(begin, max(wanted.stop - position - begin, 0))
                 yield from _small_rows(rows, self.columns, position + begin)
@@ -114,13 +114,14 @@ class _GroupReader:
         lost = max(wanted.start, position)
         yield Fault(MALFORMED_RECORD, f"rows {lost} to {wanted.stop - 1}: {wrong}", lost)
 
-    def _batch_rows(self) -> int:
-        """Return how many rows may be unpacked at once; raises what Arrow does where the group is broken.
+    def _way(self) -> tuple[Any, int]:
+        """Return the file to read, and how many rows to unpack at once; raises what Arrow does at a broken group.
 
         Values lie one after the other in pages, which together have the size that the footer states; or each value
         lies in a dictionary once, and may be meant by every row: a file of kilobytes can hold a caption of megabytes
-        a million times. So the values of the dictionary are looked at before rows are made of them. Columns read as
-        dictionaries would be no help: over a row group they collect all values that ever came.
+        a million times. So the values of the dictionary are looked at before rows are made of them. Where one is
+        large, columns are read as dictionaries, and cut by the sizes of their rows. Not always: over a row group such
+        a column collects all values that ever came, and gives them with each batch.
         """
         first = next(self._batches(self.dictionaries, 1), None)
         found = [column.dictionary for column in first.columns if pa.types.is_dictionary(column.type)] if first else []
@@ -128,7 +129,10 @@ class _GroupReader:
         metadata = self.file.metadata.row_group(self.group)  # not of columns: damaged ones end the whole process
         size = max(int(metadata.total_byte_size), 1)
         most = _BATCH_ROWS if size <= _LARGE_GROUP_BYTES else _FEW_ROWS
-        return max(min(most, _BATCH_BYTES // longest, _BATCH_BYTES * int(metadata.num_rows) // size), 1)
+        by_size = max(min(most, _BATCH_BYTES * int(metadata.num_rows) // size), 1)
+        if longest > _BATCH_BYTES // _FEW_ROWS:
+            return self.dictionaries, by_size
+        return self.file, min(by_size, _BATCH_BYTES // longest)
 
     def _batches(self, file: Any, batch_rows: int) -> Iterator[pa.RecordBatch]:
         return cast(
