@@ -19,7 +19,7 @@ from wit.errors import InputError
 from wit.storage import open_input
 
 MAX_VALUE_BYTES = 16 << 20
-"""A longer value makes its row a Fault; captions of the largest data sets stay below 100 kB."""
+"""A longer value makes its row a Fault, as a longer row of a text file is one."""
 
 _BATCH_ROWS, _FEW_ROWS = 16_384, 1_024
 _BATCH_BYTES = 32 << 20
@@ -49,7 +49,7 @@ def open_parquet(url: str, dictionaries: Sequence[str] = ()) -> Iterator[Any]:
 def parquet_columns(url: str, schema: pa.Schema, choose: Choose) -> Columns:
     """Return the columns of a Parquet file that are read; raises InputError unless they stand once and hold text."""
     columns = choose(schema.names)
-    for name in columns[:2]:
+    for name in (columns.url, columns.caption):
         if schema.names.count(name) > 1:
             raise InputError(f"{url}: expected one column {name!r}, found {schema.names.count(name)}")
         if not _is_text(schema.field(name).type):
