@@ -27,7 +27,7 @@ from pipelines.sources.json_rows import parse_object
 from pipelines.sources.links import unescape_attribute, valid_text
 from pipelines.sources.parquet import open_parquet, parquet_columns, parquet_rows
 from pipelines.sources.rows import NO_TEXTS, Choose, Columns, one_line
-from pipelines.sources.source import FLUSH_ROWS, MALFORMED_RECORD, UNREADABLE_ARCHIVE, Fault, Links, LinksBuilder, Slice
+from pipelines.sources.source import MALFORMED_RECORD, UNREADABLE_ARCHIVE, Fault, Links, LinksBuilder, Slice
 from pipelines.sources.tables import CAPTION_COLUMNS, URL_COLUMNS
 from wit import tar
 from wit.errors import InputError
@@ -85,7 +85,7 @@ def _tar_links(file: IO[bytes], url: str) -> Iterator[Links | Fault]:
     try:
         for sample in _samples(file, url):
             fault = finder.add(sample, builder)
-            if len(builder) and (fault or len(builder) == FLUSH_ROWS):
+            if len(builder) and (fault or builder.is_full):
                 yield builder.flush()
             if fault:
                 yield fault

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from itertools import groupby, islice
+from typing import ClassVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,7 @@ from pipelines import sql
 from pipelines.sources.occurrences import Settings, fault_rows, occurrences
 from pipelines.sources.paths import COMMON_CRAWL, expand_paths
 from pipelines.sources.shards import Shards
-from pipelines.sources.source import MALFORMED_RECORD, UNREADABLE_ARCHIVE, Fault, Slice, Source
+from pipelines.sources.source import MALFORMED_RECORD, UNREADABLE_ARCHIVE, Fault, Links, Slice, Source
 from pipelines.sources.tables import PRESETS, Tables
 from pipelines.sources.warc import Warc
 from pipelines.sources.wat import Wat
@@ -26,6 +27,7 @@ from wit.schema import REJECTS as REJECTED
 from wit.stage import KEPT, REJECTS, Output, Part, SqlStage, Step, View
 from wit.storage import base_name
 
+_MANY_FAULTS = 2_000  # one at a time costs 0.8 ms, many together 9 us each
 CHUNK_ROWS = 200_000
 CHUNK_BYTES = 96 << 20  # sorting takes about three times this
 
@@ -82,21 +84,33 @@ class FindPairs:
         """Yield candidates, sorted by key in each batch, and rejects in file order."""
         sources = _sources(self.table_preset, self.url_column, self.caption_column)
         settings = Settings(self.num_buckets, self.salt, self.name)
-        chunk: list[pa.RecordBatch] = []
         for each in (row for batch in batches for row in batch.to_pylist()):
-            archive = base_name(each["url"])
-            for finding in sources[each["kind"]].findings(Slice(each["url"], each["start"], each["stop"])):
-                if isinstance(finding, Fault):
-                    yield REJECTS, fault_rows([finding], archive, settings)
-                    continue
-                found, rejected = occurrences(finding, archive, settings)
-                yield REJECTS, rejected
-                chunk.append(found)
-                if _is_full(chunk):
-                    yield KEPT, merge_equal(chunk)
-                    chunk = []
-        if chunk:
-            yield KEPT, merge_equal(chunk)
+            findings = sources[each["kind"]].findings(Slice(each["url"], each["start"], each["stop"]))
+            yield from _tables(findings, base_name(each["url"]), settings)
+
+
+def _tables(findings: Iterable[Links | Fault], archive: str, settings: Settings) -> Iterator[Output]:
+    """Yield the tables of one archive's findings."""
+    chunk: list[pa.RecordBatch] = []
+    for are_faults, group in groupby(findings, lambda finding: isinstance(finding, Fault)):
+        if are_faults:
+            for some in _some(cast(Iterator[Fault], group)):
+                yield REJECTS, fault_rows(some, archive, settings)
+            continue
+        for links in cast(Iterator[Links], group):
+            found, rejected = occurrences(links, archive, settings)
+            yield REJECTS, rejected
+            chunk.append(found)
+            if _is_full(chunk):
+                yield KEPT, merge_equal(chunk)
+                chunk = []
+    if chunk:
+        yield KEPT, merge_equal(chunk)
+
+
+def _some(faults: Iterator[Fault]) -> Iterator[list[Fault]]:
+    while some := list(islice(faults, _MANY_FAULTS)):
+        yield some
 
 
 def _is_full(chunk: Sequence[pa.RecordBatch]) -> bool:
@@ -151,7 +165,9 @@ class Extract:
     )
     tables: tuple[str, ...] = field(
         default=(),
-        metadata={"help": "tables of URLs and captions: Parquet, CSV, TSV, JSON lines, as they are or .gz, .zst"},
+        metadata={
+            "help": "tables of URLs and captions: .parquet, .csv, .tsv, .txt, .jsonl, .json; also .gz, .zst, .bz2"
+        },
     )
     shards: tuple[str, ...] = field(
         default=(), metadata={"help": "WebDataset tars with images and captions, those of img2dataset too"}
