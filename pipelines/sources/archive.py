@@ -160,7 +160,8 @@ class _Reader:
     def _skip_headless(self, offset: int, detail: str) -> Fault:
         """Skip to the next record; return the fault that this one is."""
         feed = self.feed
-        if not feed.skip_to(_START, _START_BYTES) and feed.edge in (Edge.END, Edge.CUT) and detail == _ENDLESS:
+        is_last = not feed.skip_to(_START, _START_BYTES) and feed.edge in (Edge.END, Edge.CUT)
+        if is_last and (feed.edge is Edge.CUT or detail == _ENDLESS):
             self._cross_cut()
             return Fault(UNREADABLE_ARCHIVE, f"the file ends inside the header at byte {offset}", None)
         return self._damaged(offset) or Fault(MALFORMED_RECORD, detail, offset)

@@ -71,6 +71,7 @@ class _Members:
         self._file = file
         self._begins_record = begins_record
         self._raw, self._at = b"", start
+        self._has_begun = False  # whether there was a piece of the present member
 
     def pieces(self) -> Iterator[Piece]:
         is_first = True
@@ -79,6 +80,7 @@ class _Members:
             if not self._raw.startswith(_MAGIC) and not self._has_magic():
                 if self._skip_padding():
                     continue
+                yield Piece(Edge.START, b"", member)  # so that the record before is not blamed
                 yield Piece(Edge.DAMAGE, b"", member, detail="no gzip member where one should begin")
             else:
                 inflater = zlib_ng.decompressobj(_GZIP)
@@ -88,12 +90,15 @@ class _Members:
                     continue
                 except zlib_ng.error as error:
                     is_first = False
+                    if not self._has_begun:
+                        yield Piece(Edge.START, b"", member)
                     yield Piece(Edge.DAMAGE, b"", member, detail=f"damaged gzip member: {error}")
             self._seek_member(max(member + 1, self._at - LOOK_BACK_BYTES))
 
     def _inflate(self, inflater: zlib_ng._Decompress, is_first: bool) -> Iterator[Piece]:
         """Yield the content of the member that begins here; raises zlib_ng.error when it is damaged."""
         member, edge, held = self._at, Edge.START, b""
+        self._has_begun = False
         while True:
             data = held + inflater.decompress(self._raw, PIECE_BYTES)
             left = inflater.unused_data if inflater.eof else inflater.unconsumed_tail
@@ -105,7 +110,7 @@ class _Members:
                     edge = Edge.NONE
                 if data or edge is Edge.START:
                     yield Piece(edge, data, member)
-                edge, held = Edge.NONE, b""
+                edge, held, self._has_begun = Edge.NONE, b"", True
             else:
                 held = data
             if inflater.eof:

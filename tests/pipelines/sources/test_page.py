@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 import pytest
 
 from pipelines.sources.charset import decode
-from pipelines.sources.page import PageError, parse, source_set
+from pipelines.sources.page import LAZY_SOURCES, SOURCE_SETS, PageError, parse, source_set
 from tests.support import real_data
 
 PAGE = "http://example.org/a/page.html"
@@ -47,6 +47,33 @@ def found(body: str) -> list[tuple[str, str, str]]:
             '<meta property="og:description" content="D"><meta property="og:image" content="o.jpg">',
             ("o.jpg", "D", "og:image"),
         ),
+        (
+            '<meta property="og:image" content="o.jpg"><meta property="og:image:secure_url" content="s.jpg">'
+            '<meta name="og:image:alt" content="O">',
+            ("o.jpg", "O", "og:image"),
+        ),
+        (
+            '<meta property="og:image:url" content="o.jpg"><meta property="og:description" content="D">',
+            ("o.jpg", "D", "og:image"),
+        ),
+        (
+            '<meta name="twitter:image:src" content="t.jpg"><meta name="twitter:image:alt" content="T">'
+            '<meta property="og:description" content="D">',
+            ("t.jpg", "T", "twitter:image"),
+        ),
+        ('<img src="a.jpg" alt="" aria-label="L">', ("a.jpg", "L", "img@aria-label")),
+        (
+            '<img src="a.jpg" aria-labelledby="p q"><b id=q>Q</b><i id=p>P <u>R</u></i>',
+            ("a.jpg", "P R Q", "img@aria-labelledby"),
+        ),
+        (
+            '<span role="img" aria-label="L"><i><img src="a.jpg" alt=""></i></span>',
+            ("a.jpg", "L", "role=img@aria-label"),
+        ),
+        ('<img src="a.jpg" data-lazy="true" alt="A">', ("a.jpg", "A", "img@alt")),
+        ('<img src="a.jpg" data-lazy=\'[{"src": "b.jpg"}]\' alt="A">', ("a.jpg", "A", "img@alt")),
+        ('<img data-src="l.jpg" alt="A"><noscript><img src="l.jpg" alt="A"></noscript>', ("l.jpg", "A", "img@alt")),
+        ('<img alt="A" class="lazy"><noscript><img src="l.jpg" alt="A"></noscript>', ("l.jpg", "A", "img@alt")),
         (
             '<figure><a><img src="a.jpg"></a><figcaption>A <b>big</b>\n dog</figcaption></figure>',
             ("a.jpg", "A big dog", "figcaption"),
@@ -115,21 +142,88 @@ def test_charsets(body: bytes, header: str | None, text: str) -> None:
     assert decode(body, header) == text
 
 
-@pytest.mark.parametrize("bomb", ["<div>" * 200_000, "<img " + " ".join(f"a{i}=1" for i in range(200_000)) + " alt=x>"])
+def test_a_label_of_several_images_is_none_of_theirs() -> None:
+    """An element with role=img that holds two images names the picture they make, not one of them."""
+    two = '<div role="img" aria-label="L"><img src="a.jpg" alt=""><img src="b.jpg" alt=""></div>'
+    assert [text for _, text, _ in found(two)] == ["", ""]
+
+
+BOMBS = {
+    "depth": "<div>" * 200_000,
+    "formatting": "<b><a>" * 100_000,
+    "formatting, no two alike": "".join(f"<font a={number}>" for number in range(80_000)),
+    "lists": "<ul><li>" * 100_000,
+    "paragraphs that begin by their end": "<i></p>" * 100_000,
+    "ends that match nothing": "<span>" * 5_000 + "</x>" * 400_000,
+    "ends in quotes": "<div x='</div>'>" * 100_000,
+    "ends in comments": "<div><!-- </div> -->" * 100_000,
+    "elements in svg's style": "<svg><style>" + "<g>" * 100_000,
+    "attributes": "<img " + " ".join(f"a{number}=1" for number in range(200_000)) + " alt=x>",
+    "attributes between slashes": "<img " + "/".join(f"a{number}" for number in range(200_000)) + ">",
+    "attributes after quotes": "<img " + "".join(f"a{number}=''" for number in range(200_000)) + ">",
+    "attributes with signs": "<img " + " ".join(f"a{number}='<'" for number in range(200_000)) + ">",
+    "attributes of many bodies": "".join(f"<body a{number}=1>" for number in range(100_000)),
+    "a caption around a caption": "<figure><figcaption>" * 20_000 + "<img src=a alt=b>" + "x" * 1_000_000,
+}
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
 def test_markup_bombs_are_refused_at_once(bomb: str) -> None:
     """Depth and attributes, which cost the parser quadratic time, are judged before it sees them."""
     started = time.monotonic()
     with pytest.raises(PageError, match="more than"):
-        parse(bomb, PAGE)
+        parse(BOMBS[bomb], PAGE)
     assert time.monotonic() - started < 5
 
 
-@pytest.mark.parametrize(
-    "odd", ["<div>" * 4_000 + "<img src=a alt=b>", "<p>" * 30_000 + "<img src=a alt=b>", "<img src=a alt=b>" * 30_000]
-)
+HEAVY = {
+    "a caption for all": "<figure>" + "<img src=a alt=b>" * 50_000 + "<figcaption>" + "x" * 50_000 + "</figure>",
+    "a label for all": "<p id=q>" + "x" * 1_000_000 + "</p>" + "<img src=a aria-labelledby=q>" * 1_000,
+    "a label of all": "".join(f"<div id=q{number}>" for number in range(4_000))
+    + "x" * 1_000_000 + "<img src=a aria-labelledby='" + " ".join(f"q{number}" for number in range(4_000)) + "'>",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("page", HEAVY)
+def test_texts_that_multiply_are_refused(page: str) -> None:
+    """One text beside a thousand images does not become a gigabyte."""
+    with pytest.raises(PageError, match="texts of more than"):
+        parse(HEAVY[page], PAGE)
+
+
+LARGE = {
+    "deep": "<div>" * 4_000 + "<img src=a alt=b>",
+    "unclosed": "<p>" * 30_000 + "<img src=a alt=b>",
+    "long": "<img src=a alt=b>" * 30_000,
+    "a line": "<p>" + "word " * 1_600_000 + "<img src=a alt=b>",
+    "a text": "<img src=a alt=b title='" + "x" * 8_000_000 + "'>",
+    "an svg drawing": "<svg>" + "<path d='M0'/>" * 9_000 + "</svg><img src=a alt=b>",
+    "a script": "<script>" + "'<div>'+" * 100_000 + "</script><img src=a alt=b>",
+    "sources": "<picture>" + "<source srcset='a 1x'>" * 40_000 + "<img src=a alt=b>" * 40_000,
+    "commas": "<img src=a alt=b srcset='" + "," * 2_000_000 + "'>",
+    "lazy": "<img src=a alt=b data-src='" + "x.y?" * 1_000_000 + "{'>",
+    "references": "<img src=a alt=b title='"
+    + "&amp;" * 1_000_000
+    + "&"
+    + "a" * 1_000_000
+    + ";&#"
+    + "9" * 1_000_000
+    + "'>",
+}
+
+
+@pytest.mark.parametrize("odd", LARGE)
 def test_large_but_honest_markup_is_read(odd: str) -> None:
-    """Deep, unclosed and long pages are no bombs."""
-    assert found(odd)[0] == ("a", "b", "img@alt")
+    """Deep, unclosed and long pages are no bombs, and take seconds at most."""
+    started = time.monotonic()
+    assert found(LARGE[odd])[0] == ("a", "b", "img@alt")
+    assert time.monotonic() - started < 10
+
+
+def test_signs_that_no_text_should_hold_pass_through() -> None:
+    """Nulls, control and bidirectional characters are the caption's own, and folded later; half a pair is "?"."""
+    assert found("<img src=a alt='x\0y\x01\u202ez'>") == [("a", "x\ufffdy\x01\u202ez", "img@alt")]
+    assert found("<img src=a alt='x\ud800'>") == [("a", "x?", "img@alt")]
 
 
 class Counting(HTMLParser):
@@ -138,29 +232,42 @@ class Counting(HTMLParser):
     def __init__(self) -> None:
         super().__init__()
         self.counts: Counter[str] = Counter()
+        self.in_noscript = False
+        self.copies = 0
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         values = {name: (value or "").strip() for name, value in attrs}
-        if tag == "img" and any(values.get(name) for name in ADDRESSES):
-            if "alt" in values and (values["alt"] or not values.get("title")):
+        self.in_noscript |= tag == "noscript"
+        if tag == "img" and any(values.get(name) for name in ("src", *SOURCE_SETS, *LAZY_SOURCES)):
+            labels = (values.get("aria-label"), values.get("aria-labelledby"))
+            if values.get("alt") or ("alt" in values and not values.get("title") and not any(labels)):
                 self.counts["img@alt"] += 1
+                self.copies += self.in_noscript
             elif "title" in values:
                 self.counts["img@title"] += 1
 
-
-ADDRESSES = ("src", "srcset", "data-srcset", "data-src", "data-original", "data-lazy-src")
+    def handle_endtag(self, tag: str) -> None:
+        self.in_noscript &= tag != "noscript"
 
 
 def test_real_pages_agree_with_an_independent_parse() -> None:
-    """On each of 87 real pages (1,970 <img>) the images with alt or title are those that html.parser counts."""
+    """On each of 87 real pages the images with alt or title are those that html.parser counts, but for copies.
+
+    The texts of 15 images stand once more in a <noscript>.
+    """
     pages = sorted(real_data("html", "readability").rglob("*.html"))
     total: Counter[str] = Counter()
+    missing = 0
     for page in pages:
         markup = decode(page.read_bytes(), None)
         independent = Counting()
         independent.feed(markup)
         ours = Counter(each.attribute for each in parse(markup, PAGE)[1])
         total += ours
-        assert (ours["img@alt"], ours["img@title"]) == (independent.counts["img@alt"], independent.counts["img@title"])
+        assert ours["img@title"] == independent.counts["img@title"]
+        less = independent.counts["img@alt"] - ours["img@alt"]
+        assert 0 <= less <= independent.copies
+        missing += less
     assert len(pages) == 87
-    assert total == {"img@alt": 1188, "img@title": 19, "figcaption": 78, "og:image": 43}
+    assert missing == 15
+    assert total == {"img@alt": 1173, "img@title": 19, "figcaption": 77, "og:image": 43, "twitter:image": 1}

@@ -19,3 +19,8 @@ def page(uri: str, body: bytes, headers: str = "Content-Type: text/html\r\n", st
 def gzipped(*records: bytes) -> bytes:
     """One gzip member a record, as Common Crawl writes them."""
     return b"".join(gzip.compress(each, mtime=0) for each in records)
+
+
+def arc_record(uri: str, block: bytes, media_type: str = "text/html") -> bytes:
+    """An ARC record."""
+    return f"{uri} 1.2.3.4 20080430204825 {media_type} {len(block)}\n".encode() + block + b"\n"
