@@ -40,6 +40,8 @@ _PIECES = [
     "image 3", "slide 2 of 10", "4 5 out of 5 stars", "dog", "red", "Star", "----", "★★★★",
     "abcdefab-abcd-abcd-abcd-abcdefabcdef",
 ]  # fmt: skip
+_EXTENSIONS = (".jpg", ".jpeg", ".JPE", ".jfif", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".svg", ".avif")
+_EXTENSIONS += (".heic", ".ico", ".psd", ".pdf", ".tıff", ".ſvg")
 _pieced = st.lists(st.sampled_from(_PIECES), max_size=14).map("".join)
 _spaced = st.lists(st.sampled_from(_PIECES), max_size=14).map(" ".join)
 _repeated = st.builds(
@@ -74,6 +76,49 @@ def test_no_condition_hides_what_its_rule_rejects(text: str) -> None:
     for reason in RULES:
         rules = Rules(0, 0, 10_000, (), tuple(name for name in ORDER if name != reason))
         assert reasons_of([text], rules) == [rules.judge(text)]
+
+
+def test_what_the_conditions_look_for_is_found() -> None:
+    """Every listed name, label, extension and slot with the least that a rule asks for beside it."""
+    names = (*CAMERAS, *SHORT_CAMERAS, *TOOLS)
+    texts = [
+        f"{name}{glue}{digits}" for name in names for glue in ("", "-", "_", " ", " (") for digits in ("123", "1234")
+    ]
+    labels = (
+        *CODES,
+        "ISBN-13",
+        *(f"{thing} {number}" for thing in NUMBERED_THINGS for number in NUMBERS),
+        "#",
+        *NUMBERS,
+    )
+    texts += [
+        f"{label}{glue}{value}" for label in labels for glue in ("", " ", ": ", " #") for value in ("123", "a-123")
+    ]
+    texts += [f"red car{end}{tail}" for end in _EXTENSIONS for tail in ("", "?w=1", "?a.b?c", " ", " dog")]
+    texts += [
+        "AB12 CD34 EF56 78",
+        "AB12 3456 CD78",
+        "1234 5678 AB",
+        "AB1234567",
+        "abcdefab-abcd-abcd-abcd-abcdefabcdef",
+    ]
+    texts += [f"{slot} 3" for slot in ("image", "slide", "photo number")] + [
+        "slide 2 of 10",
+        "rated 4 5 out of 5 stars",
+    ]
+    texts += ["{% if dog %} red", "{{ dog }} red", "%title of dog", "red %(name)s dog", "red dog dog dog dog"]
+    texts += ["----, ----, ----, dog, cat", "'s's a, 's's b, 's's c, 's's d, 's's e", "red 's, dog 's, cat 's, a, b, c"]
+    texts += ["キーワード犬, キーワード犬 a, キーワード犬 b, c d, e f", "dog house, red dogs, dog food, cats, dog bed"]
+    texts += [
+        "Ein Hund läuft im Regen",
+        "Ein Hund auf der Wiese und the red dog",
+        "Собака и кот в лесу",
+        "Dog собака cat",
+    ]
+    for rules in (Rules(), Rules(0, 0, 1000, ())):
+        assert reasons_of(texts, rules) == [rules.judge(text) for text in texts]
+    found = set(reasons_of(texts, Rules(0, 0, 1000, ("en",))))
+    assert found >= {"camera_name", "id", "file_name", "markup", "boilerplate", "repetition", "language"}
 
 
 @given(st.lists(captions, max_size=6))
