@@ -1,0 +1,167 @@
+"""Every table that crosses a stage: one Arrow schema each, non-null unless it says why, units in metadata."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from wit.errors import ContractError
+from wit.schema.balance import (
+    BORDER_PAIRS,
+    BORDERS,
+    CHANCES,
+    CUTOFFS,
+    HEADS,
+    MATCH_HISTOGRAM,
+    QUERIED,
+    QUERY_COUNTS,
+    RANK_CELLS,
+    TERM_COUNTS,
+)
+from wit.schema.candidates import (
+    CANDIDATES,
+    FREQUENT_PHRASES,
+    INPUTS,
+    LEARNED_PHRASES,
+    MATCH_COUNTS,
+    MATCHED,
+    MATCHES,
+    PAIRS,
+    PHRASES,
+    TERMS,
+)
+from wit.schema.evaluation import (
+    EVALUATION_INPUTS,
+    OVERLAPS,
+    PREDICTIONS,
+    REFERENCES,
+    UNREADABLE,
+)
+from wit.schema.images import (
+    BODIES,
+    CLUSTERS,
+    DUPLICATES,
+    EDGES,
+    FINGERPRINTS,
+    IMAGES,
+    LOCATED,
+    SLICES,
+)
+from wit.schema.queries import (
+    DIFFERENCES,
+    QUERIES,
+    UNMATCHABLE,
+)
+from wit.schema.samples import (
+    PACKED,
+    REJECTS,
+    SAMPLES,
+    SHARD_INDEX,
+)
+
+__all__ = [
+    "BODIES",
+    "BORDERS",
+    "BORDER_PAIRS",
+    "CANDIDATES",
+    "CHANCES",
+    "CLUSTERS",
+    "CUTOFFS",
+    "DIFFERENCES",
+    "DUPLICATES",
+    "EDGES",
+    "EVALUATION_INPUTS",
+    "FINGERPRINTS",
+    "FREQUENT_PHRASES",
+    "HEADS",
+    "IMAGES",
+    "INPUTS",
+    "LEARNED_PHRASES",
+    "LOCATED",
+    "MATCHED",
+    "MATCHES",
+    "MATCH_COUNTS",
+    "MATCH_HISTOGRAM",
+    "OVERLAPS",
+    "PACKED",
+    "PAIRS",
+    "PHRASES",
+    "PREDICTIONS",
+    "QUERIED",
+    "QUERIES",
+    "QUERY_COUNTS",
+    "RANK_CELLS",
+    "REFERENCES",
+    "REJECTS",
+    "SAMPLES",
+    "SHARD_INDEX",
+    "SLICES",
+    "TABLES",
+    "TERMS",
+    "TERM_COUNTS",
+    "UNMATCHABLE",
+    "UNREADABLE",
+    "conform",
+]
+
+TABLES: dict[str, pa.Schema] = {
+    "inputs": INPUTS,
+    "candidates": CANDIDATES,
+    "pairs": PAIRS,
+    "phrases": PHRASES,
+    "frequent_phrases": FREQUENT_PHRASES,
+    "learned_phrases": LEARNED_PHRASES,
+    "matched": MATCHED,
+    "matches": MATCHES,
+    "match_counts": MATCH_COUNTS,
+    "terms": TERMS,
+    "bodies": BODIES,
+    "located": LOCATED,
+    "term_counts": TERM_COUNTS,
+    "heads": HEADS,
+    "rank_cells": RANK_CELLS,
+    "borders": BORDERS,
+    "border_pairs": BORDER_PAIRS,
+    "cutoffs": CUTOFFS,
+    "chances": CHANCES,
+    "match_histogram": MATCH_HISTOGRAM,
+    "query_counts": QUERY_COUNTS,
+    "queried": QUERIED,
+    "images": IMAGES,
+    "fingerprints": FINGERPRINTS,
+    "edges": EDGES,
+    "clusters": CLUSTERS,
+    "duplicates": DUPLICATES,
+    "slices": SLICES,
+    "evaluation_inputs": EVALUATION_INPUTS,
+    "references": REFERENCES,
+    "unreadable": UNREADABLE,
+    "overlaps": OVERLAPS,
+    "samples": SAMPLES,
+    "packed": PACKED,
+    "rejects": REJECTS,
+    "queries": QUERIES,
+    "unmatchable": UNMATCHABLE,
+    "differences": DIFFERENCES,
+    "shard_index": SHARD_INDEX,
+    "predictions": PREDICTIONS,
+}
+
+
+def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Return `table` with exactly the columns, order, types and metadata of `schema`.
+
+    Integers are cast safely (an overflow is an error). Raises ContractError for a missing or extra column, a
+    value that does not fit, or a null where the schema has none.
+    """
+    missing = set(schema.names) - set(table.column_names)
+    extra = set(table.column_names) - set(schema.names)
+    if missing or extra:
+        raise ContractError(f"expected columns {schema.names}; missing {sorted(missing)}, unexpected {sorted(extra)}")
+    for field in schema:
+        nulls = table.column(field.name).null_count
+        if nulls and not field.nullable:
+            raise ContractError(f"column {field.name!r} has {nulls} nulls, and its schema allows none")
+    try:
+        return table.select(schema.names).cast(schema)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as error:
+        raise ContractError(f"table does not fit its schema: {error}") from error

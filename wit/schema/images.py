@@ -1,0 +1,105 @@
+"""Bodies, images, their fingerprints and their near-duplicates."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from wit.schema.columns import BUCKET, KEY, RANK, column
+
+BODIES = pa.schema(
+    [
+        column("url", pa.string(), "URL of the body, without fragment"),
+        column("archive", pa.string(), "the archive that holds it: path or URL"),
+        column("record_offset", pa.int64(), "where its record begins in the archive", unit="bytes"),
+        column("digest", pa.string(), "payload digest as the archive states it; empty when it states none"),
+        column(
+            "is_revisit", pa.int32(), "1: the record says only that the body is that of an earlier one with its digest"
+        ),
+    ]
+)
+"""What archives hold: one row a response or revisit record."""
+
+LOCATED = pa.schema(
+    [
+        KEY,
+        BUCKET,
+        RANK,
+        column("url", pa.string(), "image URL"),
+        column("archive", pa.string(), "the archive that holds its body; null: none does", nullable=True),
+        column("record_offset", pa.int64(), "where the record begins in it", unit="bytes", nullable=True),
+    ]
+)
+"""Pairs with the place of their bodies."""
+
+IMAGES = pa.schema(
+    [
+        KEY,
+        BUCKET,
+        RANK,
+        column("blob", pa.string(), "tar that holds the stored image, relative to the run"),
+        column("offset", pa.int64(), "where its bytes begin in the blob", unit="bytes"),
+        column("length", pa.int64(), "size of the stored image", unit="bytes"),
+        column("format", pa.string(), "format of the stored image: jpeg, png, webp, gif"),
+        column("sha256", pa.string(), "SHA-256 of the stored image, hex"),
+        column("width", pa.int32(), "width as stored, orientation applied", unit="px"),
+        column("height", pa.int32(), "height as stored, orientation applied", unit="px"),
+        column("original_format", pa.string(), "format of the body, judged by its content"),
+        column("original_sha256", pa.string(), "SHA-256 of the body, hex"),
+        column("original_length", pa.int64(), "size of the body", unit="bytes"),
+        column("original_width", pa.int32(), "width before resizing, orientation applied", unit="px"),
+        column("original_height", pa.int32(), "height before resizing, orientation applied", unit="px"),
+        column("num_frames", pa.int32(), "frames of the body; more than 1: animated", unit="frames"),
+        column("entropy", pa.float64(), "Shannon entropy of the stored image's 256-level grey histogram", unit="bits"),
+        column("final_url", pa.string(), "URL that answered, after redirects"),
+    ]
+)
+"""Fetched images: facts here, bytes in the blob."""
+
+FINGERPRINTS = pa.schema(
+    [
+        KEY,
+        BUCKET,
+        RANK,
+        column("num_pixels", pa.int64(), "width x height of the original", unit="px"),
+        column("phash", pa.int64(), "64-bit perceptual hash, as a signed integer"),
+    ]
+)
+
+EDGES = pa.schema(
+    [
+        column("key_a", pa.string(), "the lower key of two near-duplicates"),
+        column("key_b", pa.string(), "the higher key"),
+        column("distance", pa.int32(), "Hamming distance of their hashes", unit="bits"),
+    ]
+)
+
+CLUSTERS = pa.schema(
+    [
+        KEY,
+        BUCKET,
+        column("cluster", pa.string(), "lowest key of the cluster"),
+        column("cluster_bucket", pa.int32(), "bucket of that key"),
+        RANK,
+        column("num_pixels", pa.int64(), "width x height of the original", unit="px"),
+    ]
+)
+"""Members of the clusters of near-duplicates; an image without near-duplicates has no row."""
+
+DUPLICATES = pa.schema(
+    [
+        KEY,
+        BUCKET,
+        column("cluster_bucket", pa.int32(), "bucket of the cluster's lowest key"),
+        column("survivor", pa.string(), "key of the image that stays for the cluster"),
+    ]
+)
+"""Members of clusters that do not survive."""
+
+SLICES = pa.schema(
+    [
+        column("part", pa.string(), "a Parquet part, relative to the run"),
+        column("start", pa.int64(), "first row of the slice", unit="rows"),
+        column("stop", pa.int64(), "end of the slice", unit="rows"),
+    ]
+)
+"""Rows of other tables that one task works through, in order."""

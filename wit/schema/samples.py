@@ -1,0 +1,62 @@
+"""What is in the shards, and what is not."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from wit.schema.columns import BUCKET, KEY, column
+from wit.schema.images import IMAGES
+
+REJECTS = pa.schema(
+    [
+        KEY,
+        BUCKET,
+        column("stage", pa.string(), "stage that rejected it"),
+        column("reason", pa.string(), "one of the stage's documented reasons"),
+        column("detail", pa.string(), "what was found: 'HTTP 404', the surviving key, ...", nullable=True),
+        column("url", pa.string(), "image URL, where no earlier table holds it (extract only)", nullable=True),
+        column("caption", pa.string(), "caption, likewise", nullable=True),
+    ]
+)
+"""One row for each candidate that is not a sample, with one reason."""
+
+SAMPLES = pa.schema(
+    [
+        *IMAGES,
+        column("url", pa.string(), "image URL"),
+        column("caption", pa.string(), "the caption"),
+        column("page_url", pa.string(), "page that shows it; null when the source does not say", nullable=True),
+        column("archive", pa.string(), "archive or table it came from"),
+        column("record_offset", pa.int64(), "where in it"),
+        column("attribute", pa.string(), "which text it was"),
+        column("query_ids", pa.list_(pa.field("element", pa.int32(), nullable=False)), "queries it matches, ascending"),
+    ]
+)
+"""All that a shard says of a sample, and where the bytes of its image lie."""
+
+PACKED = pa.schema([KEY, column("shard", pa.string(), "file name of the tar that holds the sample")])
+
+SHARD_INDEX = pa.schema(
+    [
+        KEY,
+        column("shard", pa.string(), "file name of the tar"),
+        column("image_member", pa.string(), "name of the image member"),
+        column("image_offset", pa.int64(), "where the image's bytes begin in the tar", unit="bytes"),
+        column("image_length", pa.int64(), "size of the image", unit="bytes"),
+        column("text_offset", pa.int64(), "where the caption's bytes begin", unit="bytes"),
+        column("text_length", pa.int64(), "size of the caption", unit="bytes"),
+        column("json_offset", pa.int64(), "where the metadata's bytes begin", unit="bytes"),
+        column("json_length", pa.int64(), "size of the metadata", unit="bytes"),
+        column("sha256", pa.string(), "SHA-256 of the image, hex"),
+        column("width", pa.int32(), "width of the image", unit="px"),
+        column("height", pa.int32(), "height of the image", unit="px"),
+        column("caption", pa.string(), "the caption"),
+        column("query_ids", pa.list_(pa.field("element", pa.int32(), nullable=False)), "queries it matches, ascending"),
+        column("url", pa.string(), "image URL"),
+        column("page_url", pa.string(), "page that shows it; null when the source does not say", nullable=True),
+        column("archive", pa.string(), "archive or table it came from"),
+        column("record_offset", pa.int64(), "where in it"),
+        column("attribute", pa.string(), "which text it was"),
+    ]
+)
+"""One row a sample, beside each shard, in the shard's order."""
