@@ -46,15 +46,15 @@ class Shares:
 class Matches:
     """How matches spread over queries: shares proportional to 1 / (rank + 1,000)^2.
 
-    So spread, 16,000 of the 386,000 queries that match anything hold 94.5 % of 5.6 billion matches, and the 16,000th
-    has 19,100: what MetaCLIP reports. Its result, 400 million pairs of 1.6 billion, then says how many of a pair's
+    So spread, 16,000 of the 386,000 queries that match anything hold 94.4 % of 5.6 billion matches, and the 16,000th
+    has 19,400, as MetaCLIP reports. Its result, 400 million pairs of 1.6 billion, then says how many of a pair's
     matches choose independently.
     """
 
     num_queries: float = _value(386_000, "queries", "queries that match anything", _METACLIP)
     a_pair: float = _value(3.5, "matches", "matches of a pair", _METACLIP)
     independent_a_pair: float = _value(
-        2.42,
+        2.39,
         "matches",
         "of these, as many as choose independently",
         f"{_METACLIP}: 400 million of 1.6 billion at 20,000",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -59,9 +59,12 @@ class Plan:
 
     def as_json(self) -> dict[str, Any]:
         """Return the plan as plain values."""
-        names = ("crawls", "num_packed", "days", "num_requests", "requests_a_host", "requests_busiest_host")
-        names += ("days_busiest_host", "days_of_cores", "days_of_network", "dollars")
-        return {name: getattr(self, name) for name in names} | {"stages": [vars(cost) for cost in self.costs]}
+        sums = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "costs"}
+        return sums | {
+            "num_packed": self.num_packed,
+            "days": self.days,
+            "stages": [asdict(cost) for cost in self.costs],
+        }
 
 
 def kept_share(num_pairs: float, cap: int, matches: Matches) -> float:
@@ -74,7 +77,7 @@ def kept_share(num_pairs: float, cap: int, matches: Matches) -> float:
     shares /= shares.sum()
     counts = shares * max(num_pairs, 1.0) * matches.a_pair
     kept = float((shares * np.minimum(1.0, cap / counts)).sum())
-    return 1.0 - (1.0 - min(kept, 1.0)) ** matches.independent_a_pair
+    return 1.0 - float((1.0 - min(kept, 1.0)) ** matches.independent_a_pair)
 
 
 def plan(recipe: Recipe, assumptions: Assumptions, crawls: float) -> Plan:

@@ -114,7 +114,9 @@ def _some(faults: Iterator[Fault]) -> Iterator[list[Fault]]:
 
 
 def _is_full(chunk: Sequence[pa.RecordBatch]) -> bool:
-    return sum(batch.num_rows for batch in chunk) >= CHUNK_ROWS or sum(batch.nbytes for batch in chunk) >= CHUNK_BYTES
+    num_rows = sum(batch.num_rows for batch in chunk)
+    num_bytes = sum(batch.nbytes for batch in chunk)
+    return bool(num_rows >= CHUNK_ROWS or num_bytes >= CHUNK_BYTES)
 
 
 def merge_equal(chunk: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
@@ -137,8 +139,9 @@ def merge_equal(chunk: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
 def _ranks(names: pa.ChunkedArray) -> npt.NDArray[np.int64]:
     """Return the place of each name in alphabetical order."""
     encoded = names.combine_chunks().dictionary_encode()
-    places = np.argsort(np.argsort(encoded.dictionary.to_pylist()))
-    return np.asarray(places, np.int64)[encoded.indices.to_numpy()]
+    places: npt.NDArray[np.int64] = np.argsort(np.argsort(encoded.dictionary.to_pylist()))
+    ranks: npt.NDArray[np.int64] = places[encoded.indices.to_numpy()]
+    return ranks
 
 
 MERGE = SqlStage(
