@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from enum import Enum
-from typing import IO, NamedTuple
+from typing import IO, NamedTuple, cast
 
 from zlib_ng import zlib_ng
 
@@ -23,6 +23,7 @@ the longest thing that is not checked on the way, has at most 64 KiB.
 """
 
 _MAGIC = b"\x1f\x8b\x08"
+_DamageError = cast("type[Exception]", zlib_ng.error)  # its own types call it an instance
 _GZIP = 31  # window bits of zlib that ask for a gzip header
 
 
@@ -88,7 +89,7 @@ class _Members:
                     yield from self._inflate(inflater, is_first)
                     is_first = False
                     continue
-                except zlib_ng.error as error:
+                except _DamageError as error:
                     is_first = False
                     if not self._has_begun:
                         yield Piece(Edge.START, b"", member)
@@ -96,7 +97,7 @@ class _Members:
             self._seek_member(max(member + 1, self._at - LOOK_BACK_BYTES))
 
     def _inflate(self, inflater: zlib_ng._Decompress, is_first: bool) -> Iterator[Piece]:
-        """Yield the content of the member that begins here; raises zlib_ng.error when it is damaged."""
+        """Yield the content of the member that begins here; raises _DamageError when it is damaged."""
         member, edge, held = self._at, Edge.START, b""
         self._has_begun = False
         while True:
@@ -160,7 +161,7 @@ class _Members:
     def _begins_with_record(self, head: bytes) -> bool:
         try:
             start = zlib_ng.decompressobj(_GZIP).decompress(head, _HEAD_BYTES)
-        except zlib_ng.error:
+        except _DamageError:
             return False
         return bool(_SCHEME.match(start))
 

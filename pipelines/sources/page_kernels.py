@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar, cast
+
 import numpy as np
 import numpy.typing as npt
 from numba import njit
@@ -19,6 +22,13 @@ _SPACE = np.zeros(256, np.bool_)
 _SPACE[[9, 10, 12, 13, 32]] = True
 
 
+Function = TypeVar("Function", bound=Callable[..., object])
+
+
+def _compiled(function: Function) -> Function:
+    return cast(Function, njit(cache=True, nogil=True)(function))
+
+
 def name_hash(name: bytes) -> int:
     """Return the hash of an element's name in lower case, as the kernel has it."""
     found = int(_FNV_OFFSET)
@@ -27,7 +37,7 @@ def name_hash(name: bytes) -> int:
     return found
 
 
-@njit(cache=True, nogil=True)
+@_compiled
 def _skip_raw(data: U8, at: int, start: int, stop: int) -> int:
     """Return where the end tag of the raw text element begins whose name is data[start:stop], from `at` on."""
     size = stop - start
@@ -43,7 +53,7 @@ def _skip_raw(data: U8, at: int, start: int, stop: int) -> int:
     return len(data)
 
 
-@njit(cache=True, nogil=True)
+@_compiled
 def _skip_comment(data: U8, at: int) -> int:
     """Return where what begins with "<!" at `at` ends: a comment, or a declaration."""
     size = len(data)
@@ -56,7 +66,7 @@ def _skip_comment(data: U8, at: int) -> int:
     return size
 
 
-@njit(cache=True, nogil=True)
+@_compiled
 def _skip_value(data: U8, at: int) -> int:
     """Return where an attribute's value ends, whose "=" or the blanks before it are at `at`; `at` when it has none."""
     size, ahead = len(data), at
@@ -78,7 +88,7 @@ def _skip_value(data: U8, at: int) -> int:
     return at
 
 
-@njit(cache=True, nogil=True)
+@_compiled
 def _skip_attributes(data: U8, at: int) -> tuple[int, int]:
     """Return where the tag ends whose name ends at `at`, and the number of its attributes."""
     size, num_attributes = len(data), 0
@@ -94,7 +104,7 @@ def _skip_attributes(data: U8, at: int) -> tuple[int, int]:
     return at + 1, num_attributes
 
 
-@njit(cache=True, nogil=True)
+@_compiled
 def _is_one_of(name: np.uint32, names: I64) -> bool:
     for other in names:  # noqa: SIM110  (numba compiles a loop, not any())
         if other == np.int64(name):
@@ -102,7 +112,7 @@ def _is_one_of(name: np.uint32, names: I64) -> bool:
     return False
 
 
-@njit(cache=True, nogil=True)
+@_compiled
 def parser_work(data: U8, flat: I64, merged: I64, raw: I64, limit: int) -> int:
     """Return the sum over all tags of the number of open elements and of the square of the number of attributes.
 
@@ -128,7 +138,7 @@ def parser_work(data: U8, flat: I64, merged: I64, raw: I64, limit: int) -> int:
         work += depth + num_attributes * num_attributes
         slot = np.int64(name) % NAME_SLOTS
         if is_end:
-            is_open = np.int64(num_open[slot] > 0)
+            is_open = 1 if num_open[slot] > 0 else 0
             num_open[slot] -= is_open
             depth -= is_open
         elif _is_one_of(name, merged):
