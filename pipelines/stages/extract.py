@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from pipelines import sql
 from pipelines.sources.occurrences import Settings, fault_rows, occurrences
-from pipelines.sources.paths import COMMON_CRAWL, expand_paths
+from pipelines.sources.paths import COMMON_CRAWL, expand_paths, known_by
 from pipelines.sources.shards import Shards
 from pipelines.sources.source import MALFORMED_RECORD, UNREADABLE_ARCHIVE, Fault, Links, Slice, Source
 from pipelines.sources.tables import PRESETS, Tables
@@ -209,7 +209,7 @@ class Extract:
 
     def inputs(self) -> tuple[str, ...]:
         """Return the files that the patterns name; raises InputError when one names nothing, or a folder."""
-        return tuple(url for _, pattern in self._patterns() for url in expand_paths(pattern, self.paths_prefix))
+        return tuple(url for _, pattern in self._patterns() for url in known_by(pattern, self.paths_prefix))
 
     def _patterns(self) -> tuple[tuple[str, str], ...]:
         by_kind = {"wat": self.wat, "warc": self.warc, "table": self.tables, "shards": self.shards}

@@ -9,7 +9,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from pipelines.sources.paths import expand_paths
+from pipelines.sources.paths import expand_paths, known_by
 from wit.errors import InputError
 
 LINE = "crawl-data/CC-MAIN-2024-22/segments/1/wat/a.warc.wat.gz"
@@ -94,3 +94,12 @@ def test_a_remote_list_names_no_local_files() -> None:
         file.write(b"/etc/passwd")
     with pytest.raises(InputError, match="line 1: expected a URL or a relative path"):
         expand_paths("memory://there/evil.paths")
+
+
+def test_a_list_of_remote_archives_stands_for_them(tmp_path: Path) -> None:
+    """No server is asked for the sizes of a crawl; local files that a list names are known by themselves."""
+    remote = write(tmp_path / "wat.paths", f"{LINE}\n{tmp_path}/b.warc\n".encode())
+    local = write(tmp_path / "own.paths", b"b.warc\n")
+    archive = write(tmp_path / "b.warc")
+    assert known_by(remote) == [remote, archive]
+    assert known_by(local) == known_by(archive) == [archive]
