@@ -132,6 +132,8 @@ def test_source_set_keeps_commas_in_addresses() -> None:
         (b'<meta charset="utf-16">' + "é".encode(), None, '<meta charset="utf-16">é'),
         ("é".encode(), None, "é"),
         ("é".encode("cp1252"), None, "é"),
+        (b"<p>" * 2_000 + b"<meta charset=koi8-r>\xc1", None, "<p>" * 2_000 + "<meta charset=koi8-r>а"),
+        (b"<?xml version='1.0' encoding='koi8-r'?>\xc1", None, "<?xml version='1.0' encoding='koi8-r'?>а"),
         (b"+AGE-", "utf-7", "+AGE-"),
         (b"\\u0041", "unicode_escape", "\\u0041"),
         ("日本".encode("shift_jis"), "Shift_JIS", "日本"),
