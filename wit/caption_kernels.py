@@ -29,15 +29,16 @@ an opening sign of markup, "_", one of ".?%,", a letter beyond ASCII that matche
 none known."""
 
 (
-    CLASSES, NUM_CHARS, NUM_DIGITS, FIRST_RUN, NUM_SPACES, DIGITS_AFTER,
-    HASH_BEFORE_DIGIT, HASH_BEFORE_SPACE, IS_ASCII, ENDS_AS_NAME, NUM_FORMATS, NUM_COMMAS, MOST_SYMBOLS,
+    CLASSES, NUM_CHARS, NUM_DIGITS, FIRST_RUN, NUM_SPACES, DIGITS_AFTER, HASH_BEFORE_DIGIT, HASH_BEFORE_SPACE, IS_ASCII,
+    ENDS_AS_NAME, NUM_FORMATS, NUM_COMMAS, MOST_GAPS, MOST_SYMBOLS,
     NUM_WORDS, NUM_COUNTED, NUM_DISTINCT, LONGEST_RUN, MOST_ALIKE, NUM_ENGLISH, NUM_FOREIGN, NUM_DATES, NUM_SLOT_WORDS,
     NUM_NUMBERS, IS_PHRASE, NUM_FEATURES,
-) = range(25)  # fmt: skip
+) = range(26)  # fmt: skip
 """Columns. Of a caption: the classes of its characters together; characters; digits; how many of these stand in a row
 at the first; white space; digits after the last of it; hashes (HASH_FACTOR) of the letters before the first digit and
 before the last white space; whether it is ASCII; whether what may be an extension stands before its end or a question
-mark; "%" before a name; commas; the most characters in a row that are no letters, digits or white space.
+mark; "%" before a name; commas; the most gaps between two commas, white space in a row being one; the most characters
+in a row that are no letters, digits or white space.
 Of its normal form: words; those that are not possessives, and distinct ones of these, or fewer; the longest row of one
 word, and the most that are alike, or more; words of each kind (not ASCII: foreign); words with a digit; whether it is a
 phrase of the lexicon."""
@@ -116,7 +117,8 @@ def _caption(text: U8, start: int, end: int, classes: U16, row: I32) -> None:
     i = start
     seen = chars = digits = first = run = spaces = after = formats = commas = symbols = most_symbols = 0
     value = before_digit = before_space = 0
-    dot, ends_as_name = NONE, 0
+    gaps = most_gaps = ends_as_name = 0
+    gap_end = dot = NONE
     while i < end:
         kind, size = _class(text, i, classes)
         seen |= kind
@@ -134,9 +136,13 @@ def _caption(text: U8, start: int, end: int, classes: U16, row: I32) -> None:
         elif kind & SPACE:
             spaces += 1
             before_space, after, dot = value, 0, NONE
+            gaps += int(gap_end != i)
+            gap_end = i + size
+            most_gaps = max(most_gaps, gaps)
         elif kind & MARK:
             if text[i] == _COMMA:
                 commas += 1
+                gaps = 0
             elif text[i] == _PERCENT:
                 formats += int(i + 1 < end and _may_begin_name(text[i + 1]))
             elif text[i] == _DOT:
@@ -152,7 +158,7 @@ def _caption(text: U8, start: int, end: int, classes: U16, row: I32) -> None:
         int(end - start == chars),
     )
     row[ENDS_AS_NAME], row[NUM_FORMATS] = ends_as_name | _is_extension(text, dot, end), formats
-    row[NUM_COMMAS], row[MOST_SYMBOLS] = commas, most_symbols
+    row[NUM_COMMAS], row[MOST_GAPS], row[MOST_SYMBOLS] = commas, most_gaps, most_symbols
 
 
 @_kernel

@@ -141,7 +141,7 @@ _SENTENCE_WORDS = frozenset(
 _WORDS_PER_SENTENCE_WORD = 8  # lists of search words have fewer, descriptions more: one of seven and less
 _LONGEST_LIST = 10_000  # characters that are looked at for search words
 _RUN_OF_ONE_WORD = 4  # the same word that often in a row
-_MIN_ITEMS, _MIN_ITEMS_ALIKE, _MAX_ITEM_WORDS, _MIN_KEYWORD_CHARS = 5, 3, 7, 4  # a sentence has longer items
+_MIN_ITEMS, _MIN_ITEMS_ALIKE, MAX_ITEM_WORDS, _MIN_KEYWORD_CHARS = 5, 3, 7, 4  # a sentence has longer items
 
 
 def has_letters(caption: str) -> bool:
@@ -241,7 +241,7 @@ def _is_keyword_list(caption: str) -> bool:
     if caption.count(",") < _MIN_ITEMS - 1:
         return False
     items = [item.casefold().split() for item in caption[:_LONGEST_LIST].split(",")]
-    if max(map(len, items)) > _MAX_ITEM_WORDS:
+    if max(map(len, items)) > MAX_ITEM_WORDS:
         return False
     words = Counter(word for item in items for word in set(item) if len(word) >= _MIN_KEYWORD_CHARS)
     most = max(words.values(), default=0)

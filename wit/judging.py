@@ -30,6 +30,7 @@ from wit.caption_kernels import (
     LETTER,
     LONGEST_RUN,
     MOST_ALIKE,
+    MOST_GAPS,
     MOST_SYMBOLS,
     NUM_CHARS,
     NUM_COMMAS,
@@ -49,8 +50,19 @@ from wit.caption_kernels import (
     UNDERSCORE,
     UNSURE,
 )
-from wit.captions import CAMERAS, CODES, NUMBERED_THINGS, NUMBERS, REASONS, RULES, SHORT_CAMERAS, TOOLS, Rules
-from wit.languages import MAX_CHARS, MIN_SCRIPT_PERCENT, MIN_WORDS, foreign_language
+from wit.captions import (
+    CAMERAS,
+    CODES,
+    MAX_ITEM_WORDS,
+    NUMBERED_THINGS,
+    NUMBERS,
+    REASONS,
+    RULES,
+    SHORT_CAMERAS,
+    TOOLS,
+    Rules,
+)
+from wit.languages import MAX_CHARS, MIN_SCRIPT_PERCENT, MIN_WORDS, foreign_by_words
 from wit.tokens import normal_form_array
 
 ORDER = tuple(REASONS)
@@ -140,7 +152,7 @@ class Judge:
             place = lowest.bit_length() - 1
             reason = ORDER[place]
             if reason == "language":
-                language = foreign_language(caption, words, self.rules.languages)
+                language = foreign_by_words(caption, words, self.rules.languages)
                 return (KEPT if language is None else place), language
             if RULES[reason](caption, words):
                 return place, words if reason == "boilerplate" else None
@@ -195,7 +207,7 @@ def _may_be_repetitive(found: Features) -> Flags:
     is_list |= (
         (found[MOST_SYMBOLS] >= _LEAST_KEYWORD) | (found[IS_ASCII] == 0) | (found[NUM_WORDS] > found[NUM_COUNTED])
     )
-    is_list &= found[NUM_COMMAS] >= _LEAST_COMMAS
+    is_list &= (found[NUM_COMMAS] >= _LEAST_COMMAS) & (found[MOST_GAPS] <= MAX_ITEM_WORDS + 1)
     return (2 * found[NUM_DISTINCT] <= found[NUM_COUNTED]) | (found[LONGEST_RUN] >= _LEAST_RUN) | is_list
 
 

@@ -119,11 +119,16 @@ def foreign_language(caption: str, words: str, languages: tuple[str, ...]) -> st
     """
     if not languages:
         return None
-    caption = caption[:MAX_CHARS]
-    script = _foreign_script(caption, languages)
+    script = _foreign_script(caption[:MAX_CHARS], languages)
+    return foreign_by_words(caption, words, languages) if script is None else script
+
+
+def foreign_by_words(caption: str, words: str, languages: tuple[str, ...]) -> str | None:
+    """Return what `foreign_language` does of a caption whose script says nothing; `languages` are not empty."""
     found = words[:MAX_CHARS].split()
-    if script is not None or len(found) < MIN_WORDS:
-        return script
+    if len(found) < MIN_WORDS:
+        return None
+    caption = caption[:MAX_CHARS]
     if "en" in languages:
         return _foreign_by_witness(caption, found, languages)
     language = language_of(caption)
