@@ -89,11 +89,11 @@ class Matcher:
 
 
 def _texts(strings: Any, mode: str) -> tuple[U8, I64]:
-    """Return the UTF-8 of strings, ragged (see wit.tokens).
+    """Return the UTF-8 of strings, ragged (see wit.ragged).
 
     A lone surrogate, which UTF-8 has not, separates words just as "?" does; `metaclip` takes it as it is.
     """
-    from wit.tokens import ragged
+    from wit.ragged import ragged
 
     if not isinstance(strings, Sequence):
         return ragged(strings)
@@ -111,13 +111,14 @@ def _normal(text: U8, offsets: I64) -> tuple[U8, I64]:
 
 def _spaced(text: U8, offsets: I64) -> tuple[U8, I64]:
     """Return the texts as `metaclip` looks at them, without the space that it puts at both ends."""
+    from wit.ragged import frozen
     from wit.spacing_kernels import MAX_SPACED, space_marks
 
     kinds = np.zeros(256, np.uint8)
     kinds[list(_SPACES.encode())], kinds[list(_MARKS.encode())] = 1, 2
     out = np.empty(MAX_SPACED * int(offsets[-1] - offsets[0]), np.uint8)
     ends = np.empty(len(offsets), np.int64)
-    space_marks(text, offsets, kinds, out, ends)
+    space_marks(frozen(text), frozen(offsets), kinds, out, ends)
     return out[: ends[-1]], ends
 
 

@@ -15,10 +15,9 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from wit.errors import ContractError
 from wit.folding import fold_table
+from wit.ragged import frozen, ragged
 from wit.text import normalise
 from wit.token_kernels import (
     CLASS_BITS,
@@ -65,26 +64,6 @@ def normal_form_array(strings: Any) -> Any:
     return pa.LargeStringArray.from_buffers(len(strings), pa.py_buffer(ends), pa.py_buffer(text))
 
 
-def ragged(strings: Any) -> tuple[U8, I64]:
-    """Return the texts of an Arrow string or large_string array, sliced and chunked ones too: (text, offsets).
-
-    Raises ContractError for nulls and for arrays of another type.
-    """
-    import pyarrow as pa
-
-    if not (pa.types.is_string(strings.type) or pa.types.is_large_string(strings.type)):
-        raise ContractError(f"expected an array of strings to normalise, found {strings.type}")
-    if strings.null_count:
-        raise ContractError(f"expected strings to normalise, found {strings.null_count} nulls among {len(strings)}")
-    if isinstance(strings, pa.ChunkedArray):
-        strings = strings.cast(pa.large_string()).combine_chunks()
-    wide = pa.types.is_large_string(strings.type)
-    _, offsets, values = strings.buffers()
-    starts = np.frombuffer(offsets, np.int64 if wide else np.int32) if offsets else np.zeros(1, np.int64)
-    starts = starts[strings.offset : strings.offset + len(strings) + 1].astype(np.int64)
-    return np.frombuffer(values or b"", np.uint8), starts
-
-
 def _normal(text: U8, offsets: I64, byte_table: U8) -> tuple[U8, I64]:
     assert text.dtype == np.uint8
     assert offsets.dtype == np.int64
@@ -99,19 +78,12 @@ def _normal(text: U8, offsets: I64, byte_table: U8) -> tuple[U8, I64]:
     holes = np.empty((num_high, 3), np.int64)  # in each there is a byte above ASCII
     table = fold_table()
     num_holes = fold_documents(
-        _frozen(text), _frozen(offsets), byte_table, table.entries, table.maps, table.map_offsets, table.composes,
+        frozen(text), frozen(offsets), byte_table, table.entries, table.maps, table.map_offsets, table.composes,
         out, ends, holes,
     )  # fmt: skip
     if num_holes:
         return _filled(text, out, ends, holes[:num_holes])
     return out[: ends[-1]], ends
-
-
-def _frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return a read-only view: numba would compile a kernel once for such arrays and once for the others."""
-    view = np.ascontiguousarray(array).view()
-    view.flags.writeable = False
-    return view
 
 
 @lru_cache(maxsize=2)
