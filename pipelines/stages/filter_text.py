@@ -17,6 +17,7 @@ from wit.blocklists import Patterns, read_domains, read_patterns
 from wit.captions import REASONS as CAPTION_REASONS
 from wit.captions import Rules
 from wit.hosts import Domains, hosts
+from wit.languages import LANGUAGES
 from wit.schema import PAIRS
 from wit.schema import REJECTS as REJECTED
 from wit.stage import KEPT, REJECTS, Output, Part, Step
@@ -83,7 +84,8 @@ class FilterText:
     languages: tuple[str, ...] = field(
         default=("en",),
         metadata={
-            "help": "languages to keep (ISO 639 codes), none: every one; captions under four words, or in doubt, pass"
+            "choices": tuple(sorted(LANGUAGES)),
+            "help": "languages to keep (ISO 639 codes), none: every one; captions under four words, or in doubt, pass",
         },
     )
     learned_max_words: int = field(
