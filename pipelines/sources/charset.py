@@ -42,7 +42,7 @@ def decode(body: bytes, header_charset: str | None) -> str:
     """Return the text of a page: by its byte order mark, the HTTP header, <meta>, else UTF-8, else windows-1252.
 
     Bytes that the charset does not have become U+FFFD; a page never fails to decode. Nothing is guessed from the
-    frequency of letters: of 316 real pages none is without a declaration and not UTF-8.
+    frequency of letters: of 322 real pages none is without a declaration and not UTF-8.
     """
     for mark, marked in _BOMS.items():
         if body.startswith(mark):
