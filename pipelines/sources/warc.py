@@ -11,7 +11,7 @@ from pipelines.sources.answers import MAX_HEAD_BYTES, parse_answer
 from pipelines.sources.archive import Record, records
 from pipelines.sources.charset import decode
 from pipelines.sources.payload import decode_payload
-from pipelines.sources.source import FLUSH_ROWS, MALFORMED_RECORD, Fault, Links, LinksBuilder, Slice
+from pipelines.sources.source import MALFORMED_RECORD, Fault, Links, LinksBuilder, Slice
 
 _HTML_TYPES = ("text/html", "application/xhtml+xml")
 MAX_PAGE_BYTES = 8 << 20  # what lies beyond is not looked at; Common Crawl itself cuts pages at 1 MiB
@@ -32,7 +32,7 @@ class Warc:
         builder = LinksBuilder(tuple(page.ATTRIBUTES))
         for record in records(piece.url, ("response",), MAX_PAGE_BYTES + MAX_HEAD_BYTES):
             fault = record if isinstance(record, Fault) else add_page(record, builder)
-            if fault or len(builder) >= FLUSH_ROWS:
+            if fault or builder.is_full:
                 if len(builder):
                     yield builder.flush()
                 if fault:
