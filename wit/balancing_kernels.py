@@ -6,36 +6,25 @@ queries, -1 for a query that keeps all it matches; queries beyond its end do so,
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
-
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from wit.compiled import inlined, kernel
 
 U64 = npt.NDArray[np.uint64]
 I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
-Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def _kernel(function: Function) -> Function:
-    return cast(Function, njit(cache=True, nogil=True, _nrt=False)(function))
-
-
-def _inlined(function: Function) -> Function:
-    return cast(Function, njit(cache=True, nogil=True, _nrt=False, forceinline=True)(function))
-
-
-@_inlined
+@inlined
 def _head(query_id: int, head_of: I32) -> int:
     """Return the row of a query among the heads, -1 if it is none."""
     return head_of[query_id] if 0 <= query_id < len(head_of) else -1
 
 
-@_kernel
+@kernel
 def count_cells(ranks: I64, starts: I32, query_ids: I32, head_of: I32, widths: I64, counts: I32) -> None:
     """Add each match of a head query to counts[head, cell of its rank]; the open cell is not counted.
 
@@ -51,7 +40,7 @@ def count_cells(ranks: I64, starts: I32, query_ids: I32, head_of: I32, widths: I
                     counts[head, cell] += 1
 
 
-@_kernel
+@kernel
 def find_within(
     ranks: I64, starts: I32, query_ids: I32, head_of: I32, lows: I64, highs: I64, rows: I32, heads: I32
 ) -> int:
@@ -70,7 +59,7 @@ def find_within(
     return count
 
 
-@_inlined
+@inlined
 def _at_most(keys: U64, i: int, last_keys: U64, head: int) -> bool:
     """Return whether keys[i] <= last_keys[head], both as `wit.keys.key_words`."""
     if keys[i, 0] == last_keys[head, 0]:
@@ -78,7 +67,7 @@ def _at_most(keys: U64, i: int, last_keys: U64, head: int) -> bool:
     return bool(keys[i, 0] < last_keys[head, 0])
 
 
-@_kernel
+@kernel
 def keep_to_cutoffs(
     ranks: I64, keys: U64, starts: I32, query_ids: I32, head_of: I32, last_ranks: I64, last_keys: U64, stays: Bools
 ) -> None:
@@ -95,7 +84,7 @@ def keep_to_cutoffs(
                 break
 
 
-@_kernel
+@kernel
 def keep_by_chance(ranks: I64, starts: I32, query_ids: I32, head_of: I32, misses: F64, stays: Bools) -> None:
     """Set stays[i] where rank < (1 - product of the queries' misses) x 2^63.
 
@@ -111,7 +100,7 @@ def keep_by_chance(ranks: I64, starts: I32, query_ids: I32, head_of: I32, misses
         stays[i] = bound >= 9223372036854775808.0 or ranks[i] < np.int64(np.ceil(bound))
 
 
-@_kernel
+@kernel
 def count_queries(starts: I32, query_ids: I32, stays: Bools, num_pairs: I64) -> None:
     """Add each match of a pair that stays to num_pairs[query]; it must hold every query_id."""
     for i in range(len(stays)):

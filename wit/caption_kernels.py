@@ -5,12 +5,10 @@ Both write columns of one int32 table of features, so that a caption's row is tw
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
-
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from wit.compiled import inlined, kernel
 
 U8 = npt.NDArray[np.uint8]
 U16 = npt.NDArray[np.uint16]
@@ -18,7 +16,6 @@ U64 = npt.NDArray[np.uint64]
 I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
-Function = TypeVar("Function", bound=Callable[..., Any])
 
 NUM_CODE_POINTS = 0x20000
 """The first two planes have a class each; what is beyond them (ideographs, tags, private use) is UNSURE."""
@@ -62,15 +59,7 @@ _SEED, _MIX = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xFF51AFD7ED558CCD)
 """2^64 over the golden ratio, and the first factor of MurmurHash3's finaliser (fmix64, Appleby)."""
 
 
-def _kernel(function: Function) -> Function:
-    return cast(Function, njit(cache=True, nogil=True, _nrt=False)(function))
-
-
-def _inlined(function: Function) -> Function:
-    return cast(Function, njit(cache=True, nogil=True, _nrt=False, forceinline=True)(function))
-
-
-@_inlined
+@inlined
 def _code_point(text: U8, i: int) -> tuple[int, int]:
     """Return the code point at `i` of valid UTF-8, and its size."""
     lead = np.int64(text[i])
@@ -84,20 +73,20 @@ def _code_point(text: U8, i: int) -> tuple[int, int]:
     return int((lead & 0x7) << 18 | tail << 6 | np.int64(text[i + 3] & 0x3F)), 4
 
 
-@_inlined
+@inlined
 def _class(text: U8, i: int, classes: U16) -> tuple[int, int]:
     """Return the class of the code point at `i` of valid UTF-8, and its size."""
     code, size = _code_point(text, i)
     return (int(classes[code]) if code < NUM_CODE_POINTS else UNSURE), size
 
 
-@_inlined
+@inlined
 def _may_begin_name(byte: int) -> bool:
     """Return whether a byte after "%" may begin a field of a format: "%(name)s", "%title"."""
     return byte == _BRACKET or byte >= _FIRST_LETTER
 
 
-@_inlined
+@inlined
 def _is_extension(text: U8, dot: int, end: int) -> int:
     """Return whether what stands between a full stop and `end` may be an extension: ".gif" to ".jpeg".
 
@@ -112,7 +101,7 @@ def _is_extension(text: U8, dot: int, end: int) -> int:
     return int(is_listed or first >= 0x80)
 
 
-@_inlined
+@inlined
 def _caption(text: U8, start: int, end: int, classes: U16, row: I32) -> None:
     i = start
     seen = chars = digits = first = run = spaces = after = formats = commas = symbols = most_symbols = 0
@@ -161,14 +150,14 @@ def _caption(text: U8, start: int, end: int, classes: U16, row: I32) -> None:
     row[NUM_COMMAS], row[MOST_GAPS], row[MOST_SYMBOLS] = commas, most_gaps, most_symbols
 
 
-@_kernel
+@kernel
 def measure_captions(text: U8, offsets: I64, classes: U16, features: I32) -> None:
     """Write the features of captions as they stand; `classes` are those of the first NUM_CODE_POINTS."""
     for number in range(len(offsets) - 1):
         _caption(text, offsets[number], offsets[number + 1], classes, features[number])
 
 
-@_inlined
+@inlined
 def _word(text: U8, start: int, end: int, stop: np.uint64) -> tuple[int, np.uint64, np.uint64, np.uint64]:
     """Return where the text up to the byte `stop`, or `end`, ends, its hash, all its bytes together, and its digits.
 
@@ -192,7 +181,7 @@ def _word(text: U8, start: int, end: int, stop: np.uint64) -> tuple[int, np.uint
     return int(np.int64(i)), value ^ value >> np.uint64(32), together, digits
 
 
-@_inlined
+@inlined
 def _kinds(
     text: U8, start: int, end: int, value: np.uint64, words: U8, word_offsets: I64, kinds: U8, table: U64
 ) -> np.int64:
@@ -212,7 +201,7 @@ def _kinds(
     return np.int64(0)
 
 
-@_kernel
+@kernel
 def fill_lexicon(words: U8, word_offsets: I64, table: U64) -> None:
     """Put each word into a table of FREE: a power of two, at least twice as many places as words.
 
@@ -227,7 +216,7 @@ def fill_lexicon(words: U8, word_offsets: I64, table: U64) -> None:
         table[place] = value >> np.uint64(NUMBER_BITS) << np.uint64(NUMBER_BITS) | np.uint64(number)
 
 
-@_inlined
+@inlined
 def _digits(text: U8, i: int, end: int, classes: U16) -> int:
     digits = 0
     while i < end:
@@ -237,7 +226,7 @@ def _digits(text: U8, i: int, end: int, classes: U16) -> int:
     return digits
 
 
-@_inlined
+@inlined
 def _form(
     text: U8, start: int, end: int, classes: U16,
     words: U8, word_offsets: I64, kinds: U8, table: U64, slots: I32, stamp: int, row: I32,
@@ -275,7 +264,7 @@ def _form(
     row[NUM_SLOT_WORDS], row[NUM_NUMBERS] = slot_words, numbers
 
 
-@_kernel
+@kernel
 def measure_forms(
     text: U8, offsets: I64, classes: U16, words: U8, word_offsets: I64, kinds: U8, table: U64, longest_phrase: int,
     slots: I32, features: I32,
@@ -296,7 +285,7 @@ def measure_forms(
             row[IS_PHRASE] = int(kind & PHRASE != 0)
 
 
-@_kernel
+@kernel
 def measure_scripts(
     text: U8, offsets: I64, scripts: U8, weights: U8, is_unwanted: Flags, max_chars: int, counts: I64,
     found: I32, percents: I32,

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
-
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from wit.compiled import inlined, kernel
 
 U8 = npt.NDArray[np.uint8]
 I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
 U64 = npt.NDArray[np.uint64]
 Flags = npt.NDArray[np.bool_]
-Function = TypeVar("Function", bound=Callable[..., Any])
 
 NONE = -1
 """A free place of a hash table, and the domain of a host that lies in none."""
@@ -26,15 +23,7 @@ _BASIS, _PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)
 """FNV-1a, 64 bits: draft-eastlake-fnv, section 5."""
 
 
-def _kernel(function: Function) -> Function:
-    return cast(Function, njit(cache=True, nogil=True, _nrt=False)(function))
-
-
-def _inlined(function: Function) -> Function:
-    return cast(Function, njit(cache=True, nogil=True, _nrt=False, forceinline=True)(function))
-
-
-@_inlined
+@inlined
 def _authority(text: U8, i: int, end: int) -> int:
     """Return where the authority of the address text[i:end] begins, past its first "://"; `end` when there is none."""
     while i + 2 < end:
@@ -44,7 +33,7 @@ def _authority(text: U8, i: int, end: int) -> int:
     return end
 
 
-@_inlined
+@inlined
 def _host_span(text: U8, i: int, end: int) -> tuple[int, int]:
     """Return where the host of the authority that begins at `i` begins and ends: without user, port and last dots."""
     start, stop = i, i
@@ -68,7 +57,7 @@ def _host_span(text: U8, i: int, end: int) -> tuple[int, int]:
     return start, port
 
 
-@_kernel
+@kernel
 def write_hosts(text: U8, offsets: I64, out: U8, ends: I64, is_odd: Flags) -> None:
     """Write the host of each address, ASCII letters made small, and where each ends.
 
@@ -91,7 +80,7 @@ def write_hosts(text: U8, offsets: I64, out: U8, ends: I64, is_odd: Flags) -> No
         ends[row + 1] = o
 
 
-@_kernel
+@kernel
 def hash_texts(text: U8, offsets: I64, hashes: U64) -> None:
     """Write the FNV-1a hash of each text."""
     for row in range(len(offsets) - 1):
@@ -101,13 +90,13 @@ def hash_texts(text: U8, offsets: I64, hashes: U64) -> None:
         hashes[row] = value
 
 
-@_inlined
+@inlined
 def _place(value: np.uint64, mask: np.int64) -> np.int64:
     """Return where in a table of mask + 1 places a hash belongs; the high bits of FNV are the better mixed."""
     return np.int64((value >> np.uint64(29)) & np.uint64(mask))
 
 
-@_inlined
+@inlined
 def _is_same(text: U8, start: int, stop: int, domains: U8, begin: int, end: int) -> bool:
     i = 0
     while i < stop - start and begin + i < end and text[start + i] == domains[begin + i]:
@@ -115,7 +104,7 @@ def _is_same(text: U8, start: int, stop: int, domains: U8, begin: int, end: int)
     return stop - start == end - begin == i
 
 
-@_inlined
+@inlined
 def _look_up(
     text: U8, start: int, stop: int, value: np.uint64, domains: U8, domain_offsets: I64, table: I32
 ) -> tuple[np.int64, np.int64]:
@@ -130,7 +119,7 @@ def _look_up(
     return np.int64(NONE), place
 
 
-@_kernel
+@kernel
 def fill_table(domains: U8, domain_offsets: I64, table: I32) -> None:
     """Put the number of each domain into a table of NONE: a power of two, at least twice as many places as domains."""
     for number in range(len(domain_offsets) - 1):
@@ -143,7 +132,7 @@ def fill_table(domains: U8, domain_offsets: I64, table: I32) -> None:
             table[place] = number
 
 
-@_kernel
+@kernel
 def find_domains(text: U8, offsets: I64, domains: U8, domain_offsets: I64, table: I32, found: I32) -> None:
     """Write the number of the widest listed domain that each host lies in, or NONE.
 

@@ -15,18 +15,17 @@ Texts have PADDING bytes behind them. numba checks no bounds, so each kernel say
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from wit.compiled import inlined, kernel
 
 U8 = npt.NDArray[np.uint8]
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
 I32 = npt.NDArray[np.int32]
-Function = TypeVar("Function", bound=Callable[..., Any])
 
 PADDING = 8
 
@@ -79,16 +78,7 @@ class Scratch(NamedTuple):
     """As much room again."""
 
 
-def _kernel(function: Function) -> Function:
-    """Compile a function that allocates nothing, so that references to arrays need not be counted."""
-    return cast(Function, njit(cache=True, nogil=True, _nrt=False)(function))
-
-
-def _inlined(function: Function) -> Function:
-    return cast(Function, njit(cache=True, nogil=True, _nrt=False, forceinline=True)(function))
-
-
-@_inlined
+@inlined
 def _eight(text: U8, i: np.uint64) -> np.uint64:
     """Return text[i:i + 8] as a number, little-endian: one load."""
     return (
@@ -103,7 +93,7 @@ def _eight(text: U8, i: np.uint64) -> np.uint64:
     )
 
 
-@_inlined
+@inlined
 def _before_space(eight: np.uint64, rest: np.uint64) -> np.uint64:
     """Return a mask of the bytes before the first space of eight, or before byte `rest`; all ones if there is none.
 
@@ -116,13 +106,13 @@ def _before_space(eight: np.uint64, rest: np.uint64) -> np.uint64:
     return ((found & (~found + _ONE)) >> np.uint64(7)) - _ONE
 
 
-@_inlined
+@inlined
 def _num_bytes(mask: np.uint64) -> np.uint64:
     """Return how many bytes of a mask of whole bytes are set, up to 7; 8 for all ones."""
     return ((mask & _ONES) * _ONES) >> np.uint64(56)
 
 
-@_inlined
+@inlined
 def _field(text: U8, i: np.uint64, end: np.uint64) -> tuple[np.uint64, np.uint64, np.uint64]:
     """Return the field that begins at `i` as the table of words has it: two numbers, and its length.
 
@@ -144,14 +134,14 @@ def _field(text: U8, i: np.uint64, end: np.uint64) -> tuple[np.uint64, np.uint64
     return low, _eight(text, i + length - _EIGHT) if length > np.uint64(16) else high, length
 
 
-@_inlined
+@inlined
 def _hash(low: np.uint64, high: np.uint64) -> np.uint64:
     """Return a hash of two numbers: its first bits name the row from which on a table is searched for them."""
     x = (low ^ high * _MIX) * _GOLDEN
     return (x ^ x >> _WORD_BITS) * _MIX
 
 
-@_inlined
+@inlined
 def _same(left: U8, i: np.uint64, right: U8, j: np.uint64, length: np.uint64) -> bool:
     k = _ZERO
     while k < length and left[i + k] == right[j + k]:
@@ -159,7 +149,7 @@ def _same(left: U8, i: np.uint64, right: U8, j: np.uint64, length: np.uint64) ->
     return bool(k == length)
 
 
-@_inlined
+@inlined
 def _word_row(
     text: U8, i: np.uint64, low: np.uint64, high: np.uint64, length: np.uint64,
     words: U64, shift: np.uint64, starts: I64, letters: U8,
@@ -180,7 +170,7 @@ def _word_row(
     return row
 
 
-@_inlined
+@inlined
 def _edge_row(node: np.uint64, word: np.uint64, edges: U64, shift: np.uint64) -> np.uint64:
     """Return the row of `edges` that leads from a node on by a word, or the free row where it belongs."""
     key = node << _WORD_BITS | word
@@ -191,7 +181,7 @@ def _edge_row(node: np.uint64, word: np.uint64, edges: U64, shift: np.uint64) ->
     return row
 
 
-@_kernel
+@kernel
 def number_fields(
     text: U8, offsets: I64, term: int, num_words: int, words: U64, shift: np.uint64,
     starts: I64, numbers: I64, field_ends: I64,
@@ -226,7 +216,7 @@ def number_fields(
     return term, num_words
 
 
-@_kernel
+@kernel
 def move_words(words: U64, larger: U64, shift: np.uint64) -> None:
     """Copy the rows of a table of words to a larger one, all free."""
     last = np.uint64(len(larger)) - _ONE
@@ -239,7 +229,7 @@ def move_words(words: U64, larger: U64, shift: np.uint64) -> None:
                 larger[free, column] = words[row, column]
 
 
-@_kernel
+@kernel
 def grow_trie(
     numbers: I64, field_ends: I64, query_ids: I64, num_words: int,
     edges: U64, shift: np.uint64, hints: U64, hint_shift: np.uint64, entries: U64, next_queries: I32,
@@ -268,7 +258,7 @@ def grow_trie(
         entries[node] = np.uint64(query_ids[term]) << _WORD_BITS | before & (HAS_CHILDREN | NUMBER) | IS_TERM | shared
 
 
-@_inlined
+@inlined
 def _insertion_sort(found: I64, start: int, end: int) -> None:
     for k in range(start + 1, end):
         value, j = found[k], k - 1
@@ -278,7 +268,7 @@ def _insertion_sort(found: I64, start: int, end: int) -> None:
         found[j + 1] = value
 
 
-@_inlined
+@inlined
 def _merge(found: I64, start: int, middle: int, end: int, spare: I64) -> None:
     """Merge two sorted runs that lie side by side into the same place of `spare`."""
     left, right = start, middle
@@ -291,7 +281,7 @@ def _merge(found: I64, start: int, middle: int, end: int, spare: I64) -> None:
             right += 1
 
 
-@_kernel
+@kernel
 def _sorted_firsts(found: I64, spare: I64, size: int) -> int:
     """Sort matches (query << 32 | position) and leave the first of each query; return how many there are."""
     for start in range(0, size, _RUN):
@@ -311,7 +301,7 @@ def _sorted_firsts(found: I64, spare: I64, size: int) -> int:
     return kept
 
 
-@_inlined
+@inlined
 def _add(entry: np.uint64, position: int, trie: Trie, scratch: Scratch, size: int) -> int:
     """Add the queries that end at a node, if any, to the matches; return how many there are now.
 
@@ -332,7 +322,7 @@ def _add(entry: np.uint64, position: int, trie: Trie, scratch: Scratch, size: in
             return size
 
 
-@_inlined
+@inlined
 def _may_go_on(entry: np.uint64, field: np.uint64, trie: Trie) -> bool:
     """Return whether an edge may lead from a node on by a field; without a branch, for it would be mispredicted."""
     hashed = _hash((entry & NUMBER) << _WORD_BITS | field & NUMBER, _ZERO)
@@ -340,7 +330,7 @@ def _may_go_on(entry: np.uint64, field: np.uint64, trie: Trie) -> bool:
     return bool(entry >> _CHILDREN_BIT & hint & _ONE != _ZERO)
 
 
-@_inlined
+@inlined
 def _walk(k: int, position: int, trie: Trie, scratch: Scratch, size: int) -> int:
     """Add the terms of several fields that begin with field `k`; return how many matches there are now."""
     fields = scratch.fields
@@ -356,7 +346,7 @@ def _walk(k: int, position: int, trie: Trie, scratch: Scratch, size: int) -> int
             return size
 
 
-@_inlined
+@inlined
 def _look_up(text: U8, i: np.uint64, end: np.uint64, trie: Trie, fields: U64, num_fields: int) -> tuple[np.uint64, int]:
     """Write the entries of the fields from `i` on while there is room; return where the next begins, and how many.
 
@@ -372,7 +362,7 @@ def _look_up(text: U8, i: np.uint64, end: np.uint64, trie: Trie, fields: U64, nu
     return i, num_fields
 
 
-@_inlined
+@inlined
 def _matches(text: U8, i: np.uint64, end: np.uint64, trie: Trie, reach: int, scratch: Scratch) -> int:
     """Find the matches of text[i:end], every occurrence, in any order; return how many there are.
 
@@ -397,7 +387,7 @@ def _matches(text: U8, i: np.uint64, end: np.uint64, trie: Trie, reach: int, scr
     return size
 
 
-@_kernel
+@kernel
 def search(
     text: U8, offsets: I64, row: int, trie: Trie, reach: int, scratch: Scratch,
     rows: I32, query_ids: I32, positions: I32,

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
-
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from wit.compiled import kernel
 
 U8 = npt.NDArray[np.uint8]
 I64 = npt.NDArray[np.int64]
-Function = TypeVar("Function", bound=Callable[..., Any])
 
 MAX_SPACED = 3
 """A mark is written as three bytes."""
@@ -19,11 +16,7 @@ MAX_SPACED = 3
 _SPACE = np.uint8(ord(" "))
 
 
-def _kernel(function: Function) -> Function:
-    return cast(Function, njit(cache=True, nogil=True, _nrt=False)(function))
-
-
-@_kernel
+@kernel
 def space_marks(text: U8, offsets: I64, kinds: U8, out: U8, ends: I64) -> None:
     """Write each text with its bytes as `kinds` wants them: 0 as it is, 1 a space, 2 between two spaces.
 

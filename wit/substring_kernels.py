@@ -6,32 +6,21 @@ state << 8 | byte, FREE where there is none, `targets` the state that follows. T
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
-
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from wit.compiled import inlined, kernel
 
 U8 = npt.NDArray[np.uint8]
 I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
-Function = TypeVar("Function", bound=Callable[..., Any])
 
 FREE = NONE = -1
 _MIX = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio: Knuth, TAOCP vol. 3, section 6.4
 
 
-def _kernel(function: Function) -> Function:
-    return cast(Function, njit(cache=True, nogil=True, _nrt=False)(function))
-
-
-def _inlined(function: Function) -> Function:
-    return cast(Function, njit(cache=True, nogil=True, _nrt=False, forceinline=True)(function))
-
-
-@_inlined
+@inlined
 def _place(keys: I64, state: np.int64, byte: int) -> np.int64:
     """Return the place of a transition, or the free one where it belongs."""
     key = state << 8 | np.int64(byte)
@@ -42,7 +31,7 @@ def _place(keys: I64, state: np.int64, byte: int) -> np.int64:
     return place
 
 
-@_kernel
+@kernel
 def grow_trie(
     text: U8, offsets: I64, keys: I64, targets: I32, parents: I32, letters: U8, depths: I32, ends: I32
 ) -> int:
@@ -67,7 +56,7 @@ def grow_trie(
     return num_states
 
 
-@_inlined
+@inlined
 def _next(state: np.int64, byte: int, keys: I64, targets: I32, roots: I32, fails: I32) -> np.int64:
     """Return the state after a byte: that of the longest beginning of a piece which ends here."""
     while state != 0:
@@ -78,7 +67,7 @@ def _next(state: np.int64, byte: int, keys: I64, targets: I32, roots: I32, fails
     return np.int64(roots[byte])
 
 
-@_kernel
+@kernel
 def link_fails(
     order: I64, parents: I32, letters: U8, keys: I64, targets: I32, roots: I32, fails: I32, plain: I32, is_wild: Flags
 ) -> None:
@@ -101,7 +90,7 @@ def link_fails(
         is_wild[state] |= is_wild[fail]
 
 
-@_kernel
+@kernel
 def find_pieces(
     text: U8, offsets: I64, keys: I64, targets: I32, roots: I32, fails: I32, plain: I32, is_wild: Flags,
     found: I32, may_match: Flags,

@@ -5,18 +5,15 @@ The entry format stands in this file because numba compiles its constants in, an
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
-
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from wit.compiled import inlined, kernel
 
 U8 = npt.NDArray[np.uint8]
 I64 = npt.NDArray[np.int64]
 I32 = npt.NDArray[np.int32]
 Flags = npt.NDArray[np.bool_]
-Function = TypeVar("Function", bound=Callable[..., Any])
 
 NUM_CODE_POINTS = 0x40000
 """Planes 0 to 3. Beyond them lie ignorable code points, and private use, which is slow."""
@@ -58,16 +55,7 @@ SPECIAL, LINE_END = 0x80, 0x81
 """In a table of bytes: neither a word character of ASCII nor a SEPARATOR; and a line end that is kept."""
 
 
-def _kernel(function: Function) -> Function:
-    """Compile a function that allocates nothing: without counting references to the arrays, 50 ns a code point."""
-    return cast(Function, njit(cache=True, nogil=True, _nrt=False)(function))
-
-
-def _inlined(function: Function) -> Function:
-    return cast(Function, njit(cache=True, nogil=True, _nrt=False, forceinline=True)(function))
-
-
-@_inlined
+@inlined
 def _entry(text: U8, i: int, end: int, entries: I32) -> tuple[int, int]:
     """Return the entry of the code point at `i` and its length in bytes; SLOW for what the table lacks."""
     lead = np.int64(text[i])
@@ -84,12 +72,12 @@ def _entry(text: U8, i: int, end: int, entries: I32) -> tuple[int, int]:
     return (EMPTY if FIRST_TAG <= code <= LAST_TAG else SLOW), size
 
 
-@_inlined
+@inlined
 def _is_word(entry: int) -> bool:
     return entry & CLASS_BITS >= COPY
 
 
-@_inlined
+@inlined
 def _copied(source: U8, start: int, end: int, target: U8, o: int) -> int:
     """Copy source[start:end] to target[o:]; return where it ends."""
     for i in range(start, end):
@@ -98,13 +86,13 @@ def _copied(source: U8, start: int, end: int, target: U8, o: int) -> int:
     return o
 
 
-@_inlined
+@inlined
 def _trimmed(out: U8, begin: int, o: int) -> int:
     """Return the end of the line out[begin:o] without the space at its end."""
     return o - 1 if o > begin and out[o - 1] == SPACE else o
 
 
-@_inlined
+@inlined
 def _next(text: U8, i: int, end: int, entries: I32) -> tuple[int, int]:
     """Return the entry of the first code point from `i` on that is not EMPTY, and where it ends; SEPARATOR if none."""
     while i < end:
@@ -115,7 +103,7 @@ def _next(text: U8, i: int, end: int, entries: I32) -> tuple[int, int]:
     return SEPARATOR, end
 
 
-@_inlined
+@inlined
 def _apostrophe(text: U8, i: int, end: int, entries: I32, out: U8, o: int, in_word: int) -> tuple[int, int, int]:
     """Write the apostrophe before `i` as the token rule wants it; return the new i, o, in_word.
 
@@ -138,7 +126,7 @@ def _apostrophe(text: U8, i: int, end: int, entries: I32, out: U8, o: int, in_wo
     return i, o, in_word
 
 
-@_inlined
+@inlined
 def _stretch_end(text: U8, i: int, end: int, entries: I32) -> int:
     """Return where the first SEPARATOR from `i` on begins, or `end`."""
     while i < end:
@@ -149,7 +137,7 @@ def _stretch_end(text: U8, i: int, end: int, entries: I32) -> int:
     return i
 
 
-@_inlined
+@inlined
 def _ascii(
     text: U8, i: int, end: int, signs: U8, out: U8, o: int, in_word: int, stretch: int, stretch_out: int
 ) -> tuple[int, int, int, int, int]:
@@ -168,7 +156,7 @@ def _ascii(
     return i, o, in_word, stretch, stretch_out
 
 
-@_inlined
+@inlined
 def _after(
     text: U8, i: int, entry: int, entries: I32, composes: Flags, known: int, group: int, last_class: int
 ) -> tuple[int, int, int]:
@@ -192,7 +180,7 @@ def _after(
     return kind, group if mark_class else own_group, mark_class
 
 
-@_inlined
+@inlined
 def _word(text: U8, i: int, end: int, entry: int, maps: U8, map_offsets: I32, out: U8, o: int) -> int:
     """Write the code point text[i:end], which is part of a word; return the new o."""
     if entry & CLASS_BITS == MAP:
@@ -201,7 +189,7 @@ def _word(text: U8, i: int, end: int, entry: int, maps: U8, map_offsets: I32, ou
     return _copied(text, i, end, out, o)
 
 
-@_inlined
+@inlined
 def _document(
     text: U8, i: int, end: int, signs: U8, entries: I32, maps: U8, map_offsets: I32, composes: Flags,
     out: U8, o: int, holes: I64, num_holes: int,
@@ -244,7 +232,7 @@ def _document(
                 stretch, stretch_out = i, o
 
 
-@_kernel
+@kernel
 def fold_documents(
     text: U8, offsets: I64, signs: U8, entries: I32, maps: U8, map_offsets: I32, composes: Flags,
     out: U8, ends: I64, holes: I64,
@@ -262,7 +250,7 @@ def fold_documents(
     return num_holes
 
 
-@_kernel
+@kernel
 def fill_holes(
     out: U8, ends: I64, places: I64, which: I64, pieces: U8, piece_offsets: I64, filled: U8, filled_ends: I64
 ) -> None:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
-
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from wit.compiled import kernel
 
 U8 = npt.NDArray[np.uint8]
 I64 = npt.NDArray[np.int64]
-Function = TypeVar("Function", bound=Callable[..., Any])
 
 QUOTED, VERBATIM, WRONG_NUMBER, TOO_LONG = 0, 1, 2, 3
 """What a row is: its values stand in quotes where they need to; it is one line taken as it is; a line with another
@@ -24,11 +21,7 @@ _NEWLINE, _RETURN, _QUOTE = ord("\n"), ord("\r"), ord('"')
 _FAILED, _CUT = -1, -2
 
 
-def _compiled(function: Function) -> Function:
-    return cast(Function, njit(cache=True, nogil=True, _nrt=False)(function))
-
-
-@_compiled
+@kernel
 def _line_end(window: U8, start: int, stop: int) -> int:
     at = start
     while at < stop and window[at] != _NEWLINE:
@@ -36,13 +29,13 @@ def _line_end(window: U8, start: int, stop: int) -> int:
     return at
 
 
-@_compiled
+@kernel
 def _value_end(window: U8, start: int, at: int) -> int:
     """Return where a value ends that is followed by a line's end at `at`: before the carriage return, if any."""
     return at - 1 if at > start and window[at - 1] == _RETURN else at
 
 
-@_compiled
+@kernel
 def _closing_quote(window: U8, start: int, stop: int, may_span: bool) -> int:
     """Return where the quote that closes a value is; `start` is after the one that opens it; or _FAILED, or `stop`."""
     at = start
@@ -57,7 +50,7 @@ def _closing_quote(window: U8, start: int, stop: int, may_span: bool) -> int:
     return stop
 
 
-@_compiled
+@kernel
 def _quoted_row(
     window: U8, start: int, stop: int, delimiter: int, may_span: bool, wanted: I64, spans: I64, row: int
 ) -> tuple[int, int]:
@@ -94,7 +87,7 @@ def _quoted_row(
         at += 1
 
 
-@_compiled
+@kernel
 def _verbatim_row(window: U8, start: int, end: int, delimiter: int, wanted: I64, spans: I64, row: int) -> int:
     """Read the line from `start` to `end` as values without quotes; return their number."""
     begin, number, last = start, 0, _value_end(window, start, end)
@@ -108,7 +101,7 @@ def _verbatim_row(window: U8, start: int, end: int, delimiter: int, wanted: I64,
     return number
 
 
-@_compiled
+@kernel
 def scan_rows(
     window: U8,
     start: int,
@@ -167,7 +160,7 @@ def scan_rows(
     return row, position
 
 
-@_compiled
+@kernel
 def take_values(window: U8, spans: I64, k: int, kinds: I64, text: U8, offsets: I64) -> int:
     """Copy value k of every row that is QUOTED or VERBATIM, quotes undone; return the number of values.
 

@@ -6,20 +6,21 @@ Bytes are read some way ahead: PADDING_BYTES zeros stand behind the last of them
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
+
+from wit import compiled
+from wit.compiled import Function
 
 U8 = npt.NDArray[np.uint8]
 I64 = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
-Function = TypeVar("Function", bound=Callable[..., Any])
 
 PADDING_BYTES = 64
 """32 bytes are read at a time, and an escape's 6 beyond."""
@@ -35,23 +36,23 @@ _MAX_NUMBER_BYTES = 64  # longer ones, no extractor writes them, have limits of 
 _THIS_FILE = Path(__file__)
 
 
-def _cached(function: Function, **options: bool) -> Function:
-    """Compile a function; numba's cache heeds changes of its own file, and here those of this file as well."""
-    compiled = njit(cache=True, nogil=True, _nrt=False, **options)(function)
-    if compiled is not function:  # it is where NUMBA_DISABLE_JIT is set
-        index = compiled._cache._cache_file
+def _stamped(function: Function) -> Function:
+    """Have the cache of a compiled function heed changes of its own file, as numba does, and of this file as well."""
+    cache = getattr(function, "_cache", None)
+    if cache is not None:  # a plain function, where NUMBA_DISABLE_JIT is set, has none
+        index = cache._cache_file
         index._source_stamp = (index._source_stamp, zlib.crc32(_THIS_FILE.read_bytes()))
-    return cast(Function, compiled)
+    return function
 
 
 def kernel(function: Function) -> Function:
     """Compile a function that allocates nothing, of this file or of one that calls the functions of this file."""
-    return _cached(function)
+    return _stamped(compiled.kernel(function))
 
 
 def inlined(function: Function) -> Function:
     """Compile a function into each that calls it."""
-    return _cached(function, forceinline=True)
+    return _stamped(compiled.inlined(function))
 
 
 def _code_of_num_plain(_: Any, data: Any, index: Any) -> Any:

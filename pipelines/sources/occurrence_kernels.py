@@ -6,17 +6,16 @@ relative to such a page. What is odd in any way is left to pipelines.sources.lin
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from wit.compiled import inlined, kernel
 
 U8 = npt.NDArray[np.uint8]
 I64 = npt.NDArray[np.int64]
 I32 = npt.NDArray[np.int32]
-Function = TypeVar("Function", bound=Callable[..., Any])
 
 NUM_CODE_POINTS = 0x10000
 COPIED, SPACED, DROPPED = 0, 1, 2
@@ -38,15 +37,7 @@ _HTTPS, _DATA = np.frombuffer(b"https", np.uint8), np.frombuffer(b"data", np.uin
 _MAX_PORT, _MAX_PORT_DIGITS = 65535, 5
 
 
-def _kernel(function: Function) -> Function:
-    return cast(Function, njit(cache=True, nogil=True, _nrt=False)(function))
-
-
-def _inlined(function: Function) -> Function:
-    return cast(Function, njit(cache=True, nogil=True, _nrt=False, forceinline=True)(function))
-
-
-@_inlined
+@inlined
 def _code_point(text: U8, i: int, end: int) -> tuple[int, int]:
     """Return the code point at `i` of UTF-8, NUM_CODE_POINTS for any from there on, and its size."""
     lead: Any = np.int64(text[i])
@@ -63,7 +54,7 @@ def _code_point(text: U8, i: int, end: int) -> tuple[int, int]:
     return code, size
 
 
-@_kernel
+@kernel
 def fold_spaces(text: U8, offsets: I64, kinds: U8, out: U8, ends: I64) -> None:
     """Write captions, dropped code points gone and runs of spaced ones made one space, and where each ends."""
     o = 0
@@ -88,7 +79,7 @@ def fold_spaces(text: U8, offsets: I64, kinds: U8, out: U8, ends: I64) -> None:
         ends[row + 1] = o
 
 
-@_inlined
+@inlined
 def _authority_end(text: U8, i: int, end: int) -> int:
     """Return where the host and port that begin at `i` end; -1 when they are not plain."""
     begin = i
@@ -110,7 +101,7 @@ def _authority_end(text: U8, i: int, end: int) -> int:
     return -1
 
 
-@_inlined
+@inlined
 def _scheme_end(text: U8, i: int, end: int) -> int:
     """Return where "http://" or "https://" ends at `i`; -1 when neither stands there."""
     k = 0
@@ -126,14 +117,14 @@ def _scheme_end(text: U8, i: int, end: int) -> int:
     return -1
 
 
-@_inlined
+@inlined
 def _is_dots(text: U8, begin: int, end: int) -> bool:
     """Return whether a path's segment is "." or ".."."""
     size = end - begin
     return 1 <= size <= 2 and text[begin] == _DOT and text[end - 1] == _DOT
 
 
-@_inlined
+@inlined
 def _path_end(text: U8, i: int, end: int, may_repeat: bool, is_base: bool) -> int:
     """Return where the path at `i`, just after a "/" or at its beginning, ends; -1 when it has segments to be removed.
 
@@ -152,7 +143,7 @@ def _path_end(text: U8, i: int, end: int, may_repeat: bool, is_base: bool) -> in
     return -1 if not is_base and _is_dots(text, segment, i) else i
 
 
-@_kernel
+@kernel
 def measure_bases(text: U8, offsets: I64, max_bytes: int, bases: I64) -> None:
     """Write to bases[page] what is known of each page's base (BASE_COLUMNS), positions in `text`.
 
@@ -180,7 +171,7 @@ def measure_bases(text: U8, offsets: I64, max_bytes: int, bases: I64) -> None:
         bases[page, HOST_END], bases[page, FOLDER_END] = host_end, folder
 
 
-@_inlined
+@inlined
 def _is_clean(text: U8, i: int, end: int) -> bool:
     """Return whether no control character is in a text."""
     while i < end and text[i] >= _SPACE and text[i] != _DELETE:
@@ -188,13 +179,13 @@ def _is_clean(text: U8, i: int, end: int) -> bool:
     return i == end
 
 
-@_inlined
+@inlined
 def _is_strip_byte(byte: int) -> bool:
     """Return whether str.strip takes an ASCII character away."""
     return byte == _SPACE or 9 <= byte <= 13 or 28 <= byte <= 31
 
 
-@_inlined
+@inlined
 def _is_data(text: U8, i: int, end: int) -> bool:
     """Return whether an address begins with "data:", in any case."""
     if end - i < 5 or text[i + 4] != _COLON:
@@ -205,7 +196,7 @@ def _is_data(text: U8, i: int, end: int) -> bool:
     return k == 4
 
 
-@_inlined
+@inlined
 def _kept_end(text: U8, i: int, end: int) -> int:
     """Return where the address whose path begins at `i` ends, without its fragment.
 
@@ -221,7 +212,7 @@ def _kept_end(text: U8, i: int, end: int) -> int:
     return -1 if i == query + 1 else i
 
 
-@_inlined
+@inlined
 def _copied(source: U8, start: int, end: int, target: U8, o: int) -> int:
     """Copy source[start:end] to target[o:]; return where it ends."""
     for i in range(start, end):
@@ -230,7 +221,7 @@ def _copied(source: U8, start: int, end: int, target: U8, o: int) -> int:
     return o
 
 
-@_inlined
+@inlined
 def _without_breaks(text: U8, i: int, end: int, out: U8, o: int) -> int:
     for k in range(i, end):
         if text[k] != 9 and text[k] != 10 and text[k] != 13:
@@ -239,7 +230,7 @@ def _without_breaks(text: U8, i: int, end: int, out: U8, o: int) -> int:
     return o
 
 
-@_inlined
+@inlined
 def _above(text: U8, folder: int, host_end: int) -> int:
     """Return where the folder above the one that ends at `folder` ends: that of the host has none above it."""
     if folder <= host_end + 1:
@@ -250,7 +241,7 @@ def _above(text: U8, folder: int, host_end: int) -> int:
     return folder
 
 
-@_inlined
+@inlined
 def _relative(text: U8, i: int, end: int, base: U8, bases: I64, page: int, out: U8, o: int) -> int:
     """Write text[i:end], a path relative to a page's folder, made absolute; return where it ends, -1 when it is odd."""
     host_end, folder = bases[page, HOST_END], bases[page, FOLDER_END]
@@ -275,7 +266,7 @@ def _relative(text: U8, i: int, end: int, base: U8, bases: I64, page: int, out: 
     return _copied(text, i, end, out, o)
 
 
-@_inlined
+@inlined
 def _absolute(text: U8, i: int, end: int, base: U8, bases: I64, page: int, out: U8, o: int) -> int:
     """Write text[i:end], clean and not empty, made absolute; return where it ends, -1 when it is odd."""
     begin = _scheme_end(text, i, end)
@@ -303,14 +294,14 @@ def _absolute(text: U8, i: int, end: int, base: U8, bases: I64, page: int, out: 
     return _copied(text, i, stop, out, _copied(base, start, host_end, out, o))
 
 
-@_inlined
+@inlined
 def _colon_end(text: U8, i: int, end: int) -> int:
     while i < end and text[i] != _COLON:
         i += 1
     return i + 1
 
 
-@_kernel
+@kernel
 def resolve_addresses(
     text: U8, offsets: I64, page: I32, base: U8, bases: I64, max_bytes: int, out: U8, ends: I64, verdicts: U8
 ) -> None:

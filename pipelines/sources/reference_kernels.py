@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from wit.compiled import inlined, kernel
 
 U8 = npt.NDArray[np.uint8]
 I64 = npt.NDArray[np.int64]
 I32 = npt.NDArray[np.int32]
-Function = TypeVar("Function", bound=Callable[..., Any])
 
 FNV_OFFSET, FNV_PRIME = 0xCBF29CE484222325, 0x100000001B3
 """Of the 64-bit FNV-1a hash (Fowler, Noll, Vo)."""
@@ -39,25 +38,17 @@ class Names(NamedTuple):
     value_offsets: I64
 
 
-def _kernel(function: Function) -> Function:
-    return cast(Function, njit(cache=True, nogil=True, _nrt=False)(function))
-
-
-def _inlined(function: Function) -> Function:
-    return cast(Function, njit(cache=True, nogil=True, _nrt=False, forceinline=True)(function))
-
-
-@_inlined
+@inlined
 def _is_letter(byte: int) -> bool:
     return _A <= (byte | _LOWER) <= _Z
 
 
-@_inlined
+@inlined
 def _is_digit(byte: int) -> bool:
     return _ZERO <= byte < _ZERO + 10
 
 
-@_inlined
+@inlined
 def _digit(byte: int, radix: int) -> int:
     """Return the value of a digit, or -1."""
     if _is_digit(byte):
@@ -67,7 +58,7 @@ def _digit(byte: int, radix: int) -> int:
     return -1
 
 
-@_inlined
+@inlined
 def _number(text: U8, i: int, end: int) -> tuple[int, int]:
     """Return the number after "&#" at `i` and where its reference ends, at `i` for none; too large ones are clamped."""
     begin, radix = i + 2, 10
@@ -83,7 +74,7 @@ def _number(text: U8, i: int, end: int) -> tuple[int, int]:
     return code, j + 1 if j < end and text[j] == _SEMICOLON else j
 
 
-@_inlined
+@inlined
 def _character(code: int, codes: I32) -> int:
     """Return the character that a number stands for, or NOTHING, as html.unescape has it."""
     if code < NUM_CODES:
@@ -94,7 +85,7 @@ def _character(code: int, codes: I32) -> int:
     return NOTHING if code & 0xFFFE == 0xFFFE or 0xFDD0 <= code < 0xFDF0 else code
 
 
-@_inlined
+@inlined
 def _encoded(code: int, out: U8, o: int) -> int:
     """Write a character as UTF-8, none for NOTHING; return where it ends."""
     if code == NOTHING:
@@ -110,7 +101,7 @@ def _encoded(code: int, out: U8, o: int) -> int:
     return o + size
 
 
-@_inlined
+@inlined
 def _name_end(text: U8, i: int, end: int) -> int:
     """Return where the name after "&" at `i` ends, with its ";" if it has one; `i` for none.
 
@@ -126,7 +117,7 @@ def _name_end(text: U8, i: int, end: int) -> int:
     return i if j < end and text[j] == _EQUALS else j
 
 
-@_inlined
+@inlined
 def _find(text: U8, i: int, end: int, slots: I32, names: U8, name_offsets: I64) -> int:
     """Return the number of the name text[i:end], or -1."""
     state = np.uint64(FNV_OFFSET)
@@ -147,7 +138,7 @@ def _find(text: U8, i: int, end: int, slots: I32, names: U8, name_offsets: I64) 
     return -1
 
 
-@_inlined
+@inlined
 def _reference(
     text: U8, i: int, end: int, slots: I32, names: U8, name_offsets: I64, values: U8, value_offsets: I64, codes: I32,
     out: U8, o: int,
@@ -170,7 +161,7 @@ def _reference(
     return i + 1, o + 1
 
 
-@_kernel
+@kernel
 def decode_references(
     text: U8, offsets: I64, slots: I32, names: U8, name_offsets: I64, values: U8, value_offsets: I64, codes: I32,
     out: U8, ends: I64,
