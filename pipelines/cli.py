@@ -19,6 +19,13 @@ T = TypeVar("T")
 EXECUTORS = ("local", "spark")
 
 
+def _number(_: click.Context, __: click.Parameter, value: float) -> float:
+    """Return `value` unless it is nan, which every range lets through."""
+    if value != value:
+        raise click.BadParameter("expected a number, found nan")
+    return value
+
+
 @click.command(
     epilog="Example: wit run tiny --out runs/tiny --set 'extract.warc=data/sample/archives/*.warc.gz' --processes 2"
 )
@@ -96,9 +103,16 @@ def status(run: str) -> None:
 
 @click.command(epilog="Example: wit plan wit400m --assume machine.cores=256 --assume prices.core_hour=0.03")
 @click.argument("recipe")
-@click.option("--crawls", type=click.FloatRange(0.0, min_open=True), default=1.0, show_default=True)
 @click.option(
-    "--pairs", type=click.FloatRange(1.0), default=4e8, show_default=True, help="Also plan for so many pairs."
+    "--crawls", type=click.FloatRange(0.0, 1e6, min_open=True), callback=_number, default=1.0, show_default=True
+)
+@click.option(
+    "--pairs",
+    type=click.FloatRange(1.0, 1e15),
+    callback=_number,
+    default=4e8,
+    show_default=True,
+    help="Also plan for so many pairs.",
 )
 @click.option("--set", "overrides", multiple=True, metavar="STAGE.FIELD=VALUE", help="Change one value of the recipe.")
 @click.option("--assume", "given", multiple=True, metavar="SECTION.NAME=VALUE", help="Change one assumption.")

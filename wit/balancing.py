@@ -43,9 +43,9 @@ def effective_cap(cap: int, oversample: float) -> int:
     """Return the cap that applies before fetching: `cap * oversample`, rounded up.
 
     The product is exact in the decimal digits of `oversample`: 20,000 x 1.1 is 22,000, not the 22,001 that rounding
-    up the floating-point product 22000.000000000004 gives.
+    up the floating-point product 22000.000000000004 gives. At most 2^63 - 1, which no query reaches.
     """
-    return ceil(cap * Fraction(str(oversample)))
+    return min(ceil(cap * Fraction(str(oversample))), 2**63 - 1)
 
 
 def cell_widths(num_before: I64, cap: int) -> I64:

@@ -21,6 +21,8 @@ from wit.storage import read_bytes
 T = TypeVar("T")
 
 _TYPE_NAMES = {int: "an integer", float: "a number", str: "a string", bool: "true or false"}
+_NUMBERS_END = 2**63
+"""Numbers are smaller than this: what a column of 64 bits holds. TOML knows larger ones, infinity and nan."""
 
 
 def load(path: str | None, cls: type[T], overrides: Sequence[str] = (), option: str = "--set") -> T:
@@ -168,6 +170,8 @@ def _check_range(
             raise RecipeError(f"{origin.where(keys)}: {name}: expected at most {high}, found {value}")
         if choices is not None and value not in choices:
             raise RecipeError(f"{origin.where(keys)}: {name}: expected one of {', '.join(choices)}, found {value!r}")
+        if isinstance(value, int | float) and not abs(value) < _NUMBERS_END:  # also catches nan
+            raise RecipeError(f"{origin.where(keys)}: {name}: expected a number below 2^63, found {value}")
 
 
 def identity(section: Any) -> dict[str, Any]:

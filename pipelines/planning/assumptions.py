@@ -14,8 +14,16 @@ _METACLIP = "MetaCLIP (arXiv 2309.16671)"
 _GUESS = "assumed"
 
 
-def _value(default: float, unit: str, about: str, source: str) -> Any:
-    return field(default=default, metadata={"min": 0.0, "unit": unit, "help": about, "source": source})
+_MOST = 1e15
+"""Most of anything that a plan may assume: beyond it the arithmetic would leave the numbers."""
+
+
+def _value(default: float, unit: str, about: str, source: str, most: float = _MOST) -> Any:
+    return field(default=default, metadata={"min": 0.0, "max": most, "unit": unit, "help": about, "source": source})
+
+
+def _share(default: float, about: str, source: str) -> Any:
+    return _value(default, "", about, source, most=1.0)
 
 
 @dataclass(frozen=True)
@@ -23,7 +31,7 @@ class Crawl:
     """One monthly crawl of Common Crawl."""
 
     pages: float = _value(2.64e9, "pages", "pages of a crawl", "Common Crawl, December 2024")
-    new_share: float = _value(0.4, "", "share of a further crawl's pages that are new", "Common Crawl, December 2024")
+    new_share: float = _share(0.4, "share of a further crawl's pages that are new", "Common Crawl, December 2024")
     hosts: float = _value(47.5e6, "hosts", "hosts of a crawl", "Common Crawl, December 2024")
     wat_bytes_a_page: float = _value(6_600, "bytes", "compressed WAT a page", "Common Crawl, September 2016")
     candidates_a_page: float = _value(5.2, "candidates", "images with a text a page", "88 of 17 real pages (2015)")
@@ -33,13 +41,13 @@ class Crawl:
 class Shares:
     """What is left after each stage, of what came in."""
 
-    extract: float = _value(0.6, "", "addresses that can be fetched, equal pairs merged", _GUESS)
-    filter_text: float = _value(0.3, "", "English and more than a file's name", _GUESS)
-    match: float = _value(0.5, "", "captions that hold a query", _METACLIP)
-    fetch: float = _value(0.84, "", "images that still are there", "img2dataset, issue 277: LAION-400M after 18 months")
-    filter_image: float = _value(0.9, "", "large and varied enough", _GUESS)
-    dedup: float = _value(0.8, "", "not a near-duplicate of another", _GUESS)
-    overlap: float = _value(0.99, "", "in no evaluation set", _GUESS)
+    extract: float = _share(0.6, "addresses that can be fetched, equal pairs merged", _GUESS)
+    filter_text: float = _share(0.3, "English and more than a file's name", _GUESS)
+    match: float = _share(0.5, "captions that hold a query", _METACLIP)
+    fetch: float = _share(0.84, "images that still are there", "img2dataset, issue 277: LAION-400M after 18 months")
+    filter_image: float = _share(0.9, "large and varied enough", _GUESS)
+    dedup: float = _share(0.8, "not a near-duplicate of another", _GUESS)
+    overlap: float = _share(0.99, "in no evaluation set", _GUESS)
 
 
 @dataclass(frozen=True)
@@ -51,7 +59,7 @@ class Matches:
     matches choose independently.
     """
 
-    num_queries: float = _value(386_000, "queries", "queries that match anything", _METACLIP)
+    num_queries: float = _value(386_000, "queries", "queries that match anything", _METACLIP, most=1e7)
     a_pair: float = _value(3.5, "matches", "matches of a pair", _METACLIP)
     independent_a_pair: float = _value(
         2.39,
@@ -94,7 +102,7 @@ class Sizes:
 class Web:
     """How fast the web may be asked."""
 
-    busiest_host_share: float = _value(0.01, "", "of all images lie on one host", _GUESS)
+    busiest_host_share: float = _share(0.01, "of all images lie on one host", _GUESS)
     request_s: float = _value(0.5, "s", "a request takes on its connection", _GUESS)
 
 

@@ -216,10 +216,11 @@ def test_cells_are_whole_numbers_of_ranks(num_before: int, cap: int, expected: i
 
 
 @pytest.mark.parametrize(
-    ("cap", "oversample", "expected"), [(20_000, 1.1, 22_000), (50, 1.0, 50), (3, 1.5, 5), (10, 1.25, 13)]
+    ("cap", "oversample", "expected"),
+    [(20_000, 1.1, 22_000), (50, 1.0, 50), (3, 1.5, 5), (10, 1.25, 13), (20_000, 1e300, 2**63 - 1)],
 )
 def test_effective_cap(cap: int, oversample: float, expected: int) -> None:
-    """Decimal, rounded up: 20,000 x 1.1 is 22,000."""
+    """Decimal, rounded up: 20,000 x 1.1 is 22,000; and never more than a column of counts holds."""
     assert effective_cap(cap, oversample) == expected
 
 

@@ -46,6 +46,8 @@ def write(folder: Path, text: str) -> str:
         ("[crawl]\ndepth = true", r"r\.toml:2: crawl\.depth: expected an integer, found True"),
         ("[crawl]\ndepth = 10", r"r\.toml:2: crawl\.depth: expected at most 9, found 10"),
         ("[crawl]\nrate = nan", r"r\.toml:2: crawl\.rate: expected at least 0\.0, found nan"),
+        ("[crawl]\nrate = inf", r"r\.toml:2: crawl\.rate: expected a number below 2\^63, found inf"),
+        ("[crawl]\nrate = 1" + "0" * 400, r"r\.toml:2: crawl\.rate: expected a number below 2\^63, found 10"),
         ("[crawl]\nmode = 'rude'", r"r\.toml:2: crawl\.mode: expected one of polite, fast, found 'rude'"),
         ("[crawl]\nhosts = 'a'", r"r\.toml:2: crawl\.hosts: expected a list of strings, found 'a'"),
         ("[crawl]\nhosts = [1]", r"r\.toml:2: crawl\.hosts: expected a list of strings"),

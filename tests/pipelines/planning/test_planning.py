@@ -94,6 +94,30 @@ def test_a_wrong_assumption_is_one_line() -> None:
         load(None, Assumptions, ["machine.core=1"], "--assume")
 
 
+@pytest.mark.parametrize(
+    "given",
+    ["crawl.pages=inf", "crawl.pages=1e300", "shares.match=1.01", "matches.num_queries=1e9", "machine.cores=-1"],
+)
+def test_an_assumption_beyond_reason_is_refused(given: str) -> None:
+    """No share over 1, and no number with which the arithmetic would overflow or fill the memory."""
+    with pytest.raises(RecipeError, match=f"--assume {given}: .*: expected at (most|least) "):
+        load(None, Assumptions, [given], "--assume")
+
+
+@pytest.mark.parametrize("end", ["min", "max"])
+def test_the_ends_of_every_assumption_give_numbers(end: str) -> None:
+    """Whatever is assumed, a plan holds no nan and no infinity."""
+    sections = {
+        each.name: type(each.default_factory())(  # type: ignore[misc]
+            **{value.name: value.metadata[end] for value in fields(each.default_factory())}  # type: ignore[misc]
+        )
+        for each in fields(Assumptions)
+    }
+    for crawls in (1e-9, 1e6):
+        values = json.dumps(plan(RECIPE, Assumptions(**sections), crawls).as_json(), allow_nan=False)
+        assert json.loads(values)["crawls"] == crawls
+
+
 def test_the_command_prints_both_plans_and_json() -> None:
     """One crawl and 400 million pairs, with the sums; the same as JSON."""
     text = CliRunner().invoke(wit, ["plan", "wit400m"]).output
