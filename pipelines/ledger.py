@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pipelines.stages.tables import count_rows, parts
 from wit.errors import ContractError
 from wit.storage import join, list_names, local_path, open_input, size
 
@@ -67,21 +68,6 @@ def measure(root: str, stage: str, previous: Entry | None) -> Entry:
 
 
 WIDTH = 40  # columns of the funnel's longest bar
-
-
-def parts(root: str, table: str) -> list[str]:
-    """Return the URLs of the Parquet parts of a table."""
-    folder = join(root, table)
-    return [join(folder, name) for name in list_names(folder) if name.endswith(".parquet")]
-
-
-def count_rows(root: str, table: str) -> int:
-    """Return the rows of a table, from the footers of its parts."""
-    total = 0
-    for url in parts(root, table):
-        with open_input(url) as file:
-            total += pq.ParquetFile(file).metadata.num_rows
-    return total
 
 
 def count_occurrences(root: str, table: str) -> int:

@@ -17,8 +17,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipelines import sql
-from pipelines.stages.cutoffs import cutoff_steps, one_task, read_small
+from pipelines.stages.cutoffs import cutoff_steps, one_task
 from pipelines.stages.slices import read_slices
+from pipelines.stages.tables import read_small
 from pipelines.stages.verb import RunSettings
 from wit.balancing import CAP, MODES, chances, effective_cap
 from wit.schema import (

@@ -16,17 +16,10 @@ import pyarrow.compute as pc
 
 from pipelines import sql
 from pipelines.stages.slices import SliceTable, read_slices
+from pipelines.stages.tables import read_small
 from wit.balancing import find_borders
 from wit.schema import BORDER_PAIRS, BORDERS, CUTOFFS, HEADS, QUERIED, RANK_CELLS, SLICES
 from wit.stage import KEPT, MapStage, Output, Part, SqlStage, Step, View
-from wit.storage import join, list_names, read_parquet
-
-
-def read_small(root: str, table: str, schema: pa.Schema) -> pa.Table:
-    """Return a small table of a run, its parts one after the other."""
-    folder = join(root, table)
-    parts = [read_parquet(join(folder, name)) for name in list_names(folder) if name.endswith(".parquet")]
-    return pa.concat_tables([schema.empty_table(), *parts])
 
 
 def cutoff_steps(stage: str, pairs: str, cap: int, num_buckets: int) -> tuple[Step, ...]:

@@ -92,6 +92,7 @@ class FindPairs:
 def _tables(findings: Iterable[Links | Fault], archive: str, settings: Settings) -> Iterator[Output]:
     """Yield the tables of one archive's findings."""
     chunk: list[pa.RecordBatch] = []
+    num_rows = num_bytes = 0
     for are_faults, group in groupby(findings, lambda finding: isinstance(finding, Fault)):
         if are_faults:
             for some in _some(cast(Iterator[Fault], group)):
@@ -101,9 +102,10 @@ def _tables(findings: Iterable[Links | Fault], archive: str, settings: Settings)
             found, rejected = occurrences(links, archive, settings)
             yield REJECTS, rejected
             chunk.append(found)
-            if _is_full(chunk):
+            num_rows, num_bytes = num_rows + found.num_rows, num_bytes + found.nbytes
+            if num_rows >= CHUNK_ROWS or num_bytes >= CHUNK_BYTES:
                 yield KEPT, merge_equal(chunk)
-                chunk = []
+                chunk, num_rows, num_bytes = [], 0, 0
     if chunk:
         yield KEPT, merge_equal(chunk)
 
@@ -111,12 +113,6 @@ def _tables(findings: Iterable[Links | Fault], archive: str, settings: Settings)
 def _some(faults: Iterator[Fault]) -> Iterator[list[Fault]]:
     while some := list(islice(faults, _MANY_FAULTS)):
         yield some
-
-
-def _is_full(chunk: Sequence[pa.RecordBatch]) -> bool:
-    num_rows = sum(batch.num_rows for batch in chunk)
-    num_bytes = sum(batch.nbytes for batch in chunk)
-    return bool(num_rows >= CHUNK_ROWS or num_bytes >= CHUNK_BYTES)
 
 
 def merge_equal(chunk: Sequence[pa.RecordBatch]) -> pa.RecordBatch:

@@ -13,13 +13,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.stages.tables import parts
 from pipelines.stages.verb import RunSettings
 from wit.errors import ContractError, InputError
 from wit.matching import MODES, Matcher, Matches
 from wit.schema import MATCH_COUNTS, MATCHED, MATCHES, PAIRS, QUERIES, TERMS, conform
 from wit.schema import REJECTS as REJECTED
 from wit.stage import KEPT, REJECTS, Output, Part, Step
-from wit.storage import ROW_GROUP_ROWS, is_remote, join, list_names, local_path, read_parquet, size
+from wit.storage import ROW_GROUP_ROWS, is_remote, join, local_path, read_parquet, size
 
 QUERIES_FILE = "queries.parquet"
 QUERIES_TABLE = "match/queries"
@@ -78,9 +79,7 @@ class ListQueries:
 
 def _matcher(root: str, mode: str) -> Matcher:
     """Return the matcher of a run, built once a process: half a second for 500,000 terms, so not once a part."""
-    folder = join(root, QUERIES_TABLE)
-    parts = [join(folder, name) for name in list_names(folder) if name.endswith(".parquet")]
-    return _built(tuple((part, *_version(part)) for part in parts), mode)
+    return _built(tuple((part, *_version(part)) for part in parts(root, QUERIES_TABLE)), mode)
 
 
 def _version(url: str) -> tuple[int, int]:
@@ -89,8 +88,8 @@ def _version(url: str) -> tuple[int, int]:
 
 
 @lru_cache(maxsize=1)
-def _built(parts: tuple[tuple[str, int, int], ...], mode: str) -> Matcher:
-    table = pa.concat_tables(conform(read_parquet(url), TERMS) for url, _, _ in parts)
+def _built(versions: tuple[tuple[str, int, int], ...], mode: str) -> Matcher:
+    table = pa.concat_tables(conform(read_parquet(url), TERMS) for url, _, _ in versions)
     return Matcher(table.sort_by("query_id").column("term"), mode)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.sources.evaluation_sets import IMAGE, list_inputs, parse_all, read_images
+from pipelines.stages.tables import read_small
 from pipelines.stages.verb import RunSettings
 from wit.fingerprint import phash_stored, to_signed
 from wit.hamming import matches_within
@@ -22,7 +23,7 @@ from wit.image import ImageRejected, Limits, prepare
 from wit.schema import EVALUATION_INPUTS, FINGERPRINTS, REFERENCES, REJECTS, UNREADABLE
 from wit.stage import KEPT, Output, Part, Step
 from wit.stage import REJECTS as REJECTED
-from wit.storage import join, list_names, read_parquet
+from wit.storage import join
 
 _IMAGES_A_TASK = 1_000
 _BATCH_ROWS = 1_000
@@ -124,9 +125,7 @@ def _hash(set_name: str, item: str, body: bytes) -> tuple[str, dict[str, Any]]:
 
 def read_references(root: str, target: str) -> pa.Table:
     """Return REFERENCES sorted by hash, set and item: one row a hash, that of the first set and item."""
-    folder = join(root, target, KEPT)
-    tables = [read_parquet(join(folder, name)) for name in list_names(folder) if name.endswith(".parquet")]
-    everything = pa.concat_tables([REFERENCES.empty_table(), *tables])
+    everything = read_small(root, join(target, KEPT), REFERENCES)
     ordered = everything.sort_by([("phash", "ascending"), ("set", "ascending"), ("item", "ascending")])
     _, first = np.unique(ordered["phash"].to_numpy(), return_index=True)
     return ordered.take(pa.array(first, pa.int64()))

@@ -13,13 +13,12 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from pipelines import sql
+from pipelines.stages.tables import count_rows, read_small
 from wit.hosts import host_hashes, hosts
 from wit.schema import FREQUENT_PHRASES, LEARNED_PHRASES, PAIRS, PHRASES
 from wit.stage import KEPT, Output, Part, SqlStage, Step, View
-from wit.storage import join, list_names, open_input, read_parquet
 
 PAIRS_TABLE = "extract/pairs"
 PHRASES_TABLE, FREQUENT_TABLE, LEARNED_TABLE = "filter_text/phrases", "filter_text/frequent", "filter_text/learned"
@@ -108,21 +107,11 @@ class ListLearned:
 
     def __call__(self, root: str) -> Iterator[pa.Table]:
         """Yield the phrases, the commonest first: at most one over the share, so a hundred thousand at 1e-5."""
-        num_pairs = sum(_num_rows(part) for part in _parts(root, PAIRS_TABLE))
-        frequent = pa.concat_tables(read_parquet(part) for part in _parts(root, FREQUENT_TABLE))
+        num_pairs = count_rows(root, PAIRS_TABLE)
+        frequent = read_small(root, FREQUENT_TABLE, FREQUENT_PHRASES)
         found = frequent.filter(pc.greater_equal(frequent.column("num_pairs"), self.min_share * num_pairs))
         found = found.sort_by([("num_pairs", "descending"), ("phrase", "ascending")])
         yield found.select(LEARNED_PHRASES.names).cast(LEARNED_PHRASES)
-
-
-def _parts(root: str, table: str) -> list[str]:
-    folder = join(root, table)
-    return [join(folder, name) for name in list_names(folder) if name.endswith(".parquet")]
-
-
-def _num_rows(url: str) -> int:
-    with open_input(url) as file:
-        return int(pq.ParquetFile(file).metadata.num_rows)
 
 
 def learn_phrases(max_words: int, min_hosts: int, min_share: float, num_buckets: int) -> tuple[Step, ...]:
@@ -136,5 +125,4 @@ def learn_phrases(max_words: int, min_hosts: int, min_share: float, num_buckets:
 
 def read_learned(root: str) -> pa.Array:
     """Return the learned phrases of a run."""
-    (part,) = _parts(root, LEARNED_TABLE)
-    return read_parquet(part).column("phrase").combine_chunks()
+    return read_small(root, LEARNED_TABLE, LEARNED_PHRASES).column("phrase").combine_chunks()

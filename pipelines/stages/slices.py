@@ -9,8 +9,9 @@ from typing import ClassVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipelines.stages.tables import num_rows, part_names
 from wit.schema import SLICES
-from wit.storage import join, list_names, open_input
+from wit.storage import join, open_input
 
 
 @dataclass(frozen=True)
@@ -29,10 +30,10 @@ class SliceTable:
         """Yield the slices of each task. A table without rows gives one task without slices if all rows go to one."""
         task: list[dict[str, object]] = []
         free = self.num_rows
-        for part, num_rows in self._parts(root):
-            start = 0
-            while start < num_rows:
-                stop = num_rows if free is None else min(start + free, num_rows)
+        for part in part_names(root, self.table):
+            start, end = 0, num_rows(join(root, part))
+            while start < end:
+                stop = end if free is None else min(start + free, end)
                 task.append({"part": part, "start": start, "stop": stop})
                 free = None if free is None else free - (stop - start)
                 start = stop
@@ -41,13 +42,6 @@ class SliceTable:
                     task, free = [], self.num_rows
         if task or self.num_rows is None:
             yield pa.Table.from_pylist(task, schema=SLICES)
-
-    def _parts(self, root: str) -> Iterator[tuple[str, int]]:
-        for name in list_names(join(root, self.table)):
-            if name.endswith(".parquet"):
-                part = join(self.table, name)
-                with open_input(join(root, part)) as file:
-                    yield part, int(pq.read_metadata(file).num_rows)
 
 
 def read_slice(root: str, part: str, start: int, stop: int, columns: list[str]) -> Iterator[pa.RecordBatch]:
