@@ -167,7 +167,7 @@ class ExecutorSuite:
 
     def test_balance_writes_the_bytes_of_its_parts_done_one_by_one(self, executor: Executor, root: Path) -> None:
         """The chain of SQL, maps, plans and lists that is hardest on an executor gives the same tables on each."""
-        twin = root.parent / "twin"
+        twin = root.with_name(f"{root.name}-twin")
         queries = [[0, *([1 + number % 7] if number % 3 else [])] for number in range(200)]
         steps = Balance(cap=11).steps(RunSettings(num_buckets=NUM_BUCKETS))
         for folder in (root, twin):
@@ -189,7 +189,7 @@ class ExecutorSuite:
 
         from pipelines.executors.parts import bind, run_map_part
 
-        twin = root.parent / "twin"
+        twin = root.with_name(f"{root.name}-twin")
         for folder in ("numbers", "names"):
             for part in sorted((root / folder).iterdir()):
                 (twin / folder).mkdir(parents=True, exist_ok=True)
