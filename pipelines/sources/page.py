@@ -11,16 +11,16 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from selectolax.lexbor import LexborHTMLParser
 
 from pipelines.sources.links import fold_space, resolve
 from pipelines.sources.markup_bombs import MAX_WORK, is_bomb
+from pipelines.sources.previews import OPEN_GRAPH, TWITTER, ImageText, preview_images
 
 ALT, TITLE, ARIA_LABEL, ARIA_LABELLEDBY = "img@alt", "img@title", "img@aria-label", "img@aria-labelledby"
 ROLE_LABEL, FIGCAPTION = "role=img@aria-label", "figcaption"
-OPEN_GRAPH, TWITTER = "og:image", "twitter:image"
 
 ATTRIBUTES = {
     ALT: "the image's alternative text",
@@ -53,14 +53,6 @@ class PageError(ValueError):
     """A page that would take unreasonable time or memory."""
 
 
-class ImageText(NamedTuple):
-    """An image's address as the page writes it, and a text beside it; entities decoded, white space as it is."""
-
-    url: str
-    text: str
-    attribute: str
-
-
 def parse(markup: str, page_url: str) -> tuple[str, list[ImageText]]:
     """Return the URL that links on a page are relative to, and its images with their texts in document order.
 
@@ -72,7 +64,13 @@ def parse(markup: str, page_url: str) -> tuple[str, list[ImageText]]:
     tree = LexborHTMLParser(encoded)
     base = tree.css_first("base[href]")
     address = resolve(base.attributes.get("href") or "", page_url) if base else page_url
-    return address, [*preview_images(tree), *_Page(tree).image_texts()]
+    return address, [*preview_images(_metas(tree)), *_Page(tree).image_texts()]
+
+
+def _metas(tree: LexborHTMLParser) -> Iterator[tuple[str, str]]:
+    for meta in tree.css("meta[content]"):
+        attributes = meta.attributes
+        yield attributes.get("property") or attributes.get("name") or "", attributes.get("content") or ""
 
 
 class _Page:
@@ -238,34 +236,3 @@ def source_set(value: str) -> list[tuple[tuple[float, float], str]]:
         sizes = {unit: float(number) for number, unit in _DESCRIPTOR.findall(descriptors or "")}
         choices.append(((sizes.get("w", 0.0), sizes.get("x", 1.0)), url))
     return choices
-
-
-_IMAGE_NAMES = {
-    OPEN_GRAPH: OPEN_GRAPH, "og:image:url": OPEN_GRAPH, "og:image:secure_url": OPEN_GRAPH,
-    TWITTER: TWITTER, "twitter:image:src": TWITTER,
-}  # fmt: skip
-
-
-def preview_images(tree: LexborHTMLParser) -> list[ImageText]:
-    """Return the images that a page names for links to it, with a text.
-
-    `og:image:url` and `og:image:secure_url` repeat the image before them, and stand for it where there is none. An alt
-    belongs to the image before it. Source: ogp.me, structured properties.
-    """
-    images: list[list[str]] = []  # [URL, text, attribute]
-    description = ""
-    for meta in tree.css("meta[content]"):
-        attributes = meta.attributes
-        name = (attributes.get("property") or attributes.get("name") or "").strip().lower()
-        content, place = attributes.get("content") or "", _IMAGE_NAMES.get(name)
-        if place:
-            if name in (OPEN_GRAPH, TWITTER) or not images or images[-1][2] != place:
-                images.append([content, "", place])
-        elif name in ("og:image:alt", "twitter:image:alt") and images and name.startswith(images[-1][2]):
-            images[-1][1] = content
-        elif name == "og:description" and not description:
-            description = content
-    first = next((image for image in images if image[2] == OPEN_GRAPH), None)
-    if first and not first[1].strip():
-        first[1] = description
-    return [ImageText(url, text, place) for url, text, place in images if url.strip() and text.strip()]

@@ -12,20 +12,23 @@ from numba import njit
 U8 = npt.NDArray[np.uint8]
 I64 = npt.NDArray[np.int64]
 
-NAME_SLOTS = 1 << 12  # element names by hash: two that share a slot only make the estimate coarser
-_FNV_OFFSET, _FNV_PRIME = np.uint32(2166136261), np.uint32(16777619)
+Function = TypeVar("Function", bound=Callable[..., object])
 
+NAME_SLOTS = 1 << 12  # element names by hash: two that share a slot only make the estimate coarser
+_FNV_OFFSET, _FNV_PRIME = np.uint32(0x811C9DC5), np.uint32(0x01000193)  # FNV-1a, 32 bits: draft-eastlake-fnv, 5
+
+_OPENING, _CLOSING, _SLASH, _EXCLAMATION, _QUESTION = ord("<"), ord(">"), ord("/"), ord("!"), ord("?")
+_DASH, _EQUALS, _QUOTE, _APOSTROPHE = ord("-"), ord("="), ord('"'), ord("'")
+_LOWER = 0x20  # the bit that tells "a" from "A"
 _LETTER = np.zeros(256, np.bool_)
 _LETTER[ord("A") : ord("Z") + 1] = True
 _LETTER[ord("a") : ord("z") + 1] = True
 _SPACE = np.zeros(256, np.bool_)
-_SPACE[[9, 10, 12, 13, 32]] = True
-
-
-Function = TypeVar("Function", bound=Callable[..., object])
+_SPACE[list(b"\t\n\f\r ")] = True
 
 
 def _compiled(function: Function) -> Function:
+    """Compile a function; `parser_work` allocates, so references to arrays are counted here."""
     return cast(Function, njit(cache=True, nogil=True)(function))
 
 
@@ -43,9 +46,9 @@ def _skip_raw(data: U8, at: int, start: int, stop: int) -> int:
     size = stop - start
     end = len(data) - size - 2
     while at <= end:
-        if data[at] == 60 and data[at + 1] == 47:
+        if data[at] == _OPENING and data[at + 1] == _SLASH:
             same = 0
-            while same < size and (data[at + 2 + same] | 32) == (data[start + same] | 32):
+            while same < size and (data[at + 2 + same] | _LOWER) == (data[start + same] | _LOWER):
                 same += 1
             if same == size:
                 return at
@@ -57,10 +60,10 @@ def _skip_raw(data: U8, at: int, start: int, stop: int) -> int:
 def _skip_comment(data: U8, at: int) -> int:
     """Return where what begins with "<!" at `at` ends: a comment, or a declaration."""
     size = len(data)
-    is_comment = at + 3 < size and data[at + 2] == 45 and data[at + 3] == 45
+    is_comment = at + 3 < size and data[at + 2] == _DASH and data[at + 3] == _DASH
     at += 2
     while at < size:
-        if data[at] == 62 and (not is_comment or (data[at - 1] == 45 and data[at - 2] == 45)):
+        if data[at] == _CLOSING and (not is_comment or (data[at - 1] == _DASH and data[at - 2] == _DASH)):
             return at + 1
         at += 1
     return size
@@ -72,18 +75,18 @@ def _skip_value(data: U8, at: int) -> int:
     size, ahead = len(data), at
     while ahead < size and _SPACE[data[ahead]]:
         ahead += 1
-    if ahead >= size or data[ahead] != 61:
+    if ahead >= size or data[ahead] != _EQUALS:
         return at
     at = ahead + 1
     while at < size and _SPACE[data[at]]:
         at += 1
-    if at < size and (data[at] == 34 or data[at] == 39):
+    if at < size and (data[at] == _QUOTE or data[at] == _APOSTROPHE):
         quote = data[at]
         at += 1
         while at < size and data[at] != quote:
             at += 1
         return at + 1
-    while at < size and not _SPACE[data[at]] and data[at] != 62:
+    while at < size and not _SPACE[data[at]] and data[at] != _CLOSING:
         at += 1
     return at
 
@@ -92,13 +95,15 @@ def _skip_value(data: U8, at: int) -> int:
 def _skip_attributes(data: U8, at: int) -> tuple[int, int]:
     """Return where the tag ends whose name ends at `at`, and the number of its attributes."""
     size, num_attributes = len(data), 0
-    while at < size and data[at] != 62:
-        if _SPACE[data[at]] or data[at] == 47:
+    while at < size and data[at] != _CLOSING:
+        if _SPACE[data[at]] or data[at] == _SLASH:
             at += 1
             continue
         num_attributes += 1
         at += 1  # a name may begin with "="
-        while at < size and not _SPACE[data[at]] and data[at] != 62 and data[at] != 47 and data[at] != 61:
+        while (
+            at < size and not _SPACE[data[at]] and data[at] != _CLOSING and data[at] != _SLASH and data[at] != _EQUALS
+        ):
             at += 1
         at = _skip_value(data, at)
     return at + 1, num_attributes
@@ -122,17 +127,17 @@ def parser_work(data: U8, flat: I64, merged: I64, raw: I64, limit: int) -> int:
     size, work, depth, num_merged, at = len(data), 0, 0, 0, 0
     num_open = np.zeros(NAME_SLOTS, np.int64)
     while at < size - 1 and work <= limit:
-        if data[at] == 60 and (data[at + 1] == 33 or data[at + 1] == 63):
+        if data[at] == _OPENING and (data[at + 1] == _EXCLAMATION or data[at + 1] == _QUESTION):
             at = _skip_comment(data, at)
             continue
-        is_end = data[at] == 60 and data[at + 1] == 47
+        is_end = data[at] == _OPENING and data[at + 1] == _SLASH
         start = at + 2 if is_end else at + 1
-        if data[at] != 60 or start >= size or not _LETTER[data[start]]:
+        if data[at] != _OPENING or start >= size or not _LETTER[data[start]]:
             at += 1
             continue
         stop, name = start, _FNV_OFFSET
-        while stop < size and not _SPACE[data[stop]] and data[stop] != 62 and data[stop] != 47:
-            name = np.uint32((name ^ np.uint32(data[stop] | 32)) * _FNV_PRIME)
+        while stop < size and not _SPACE[data[stop]] and data[stop] != _CLOSING and data[stop] != _SLASH:
+            name = np.uint32((name ^ np.uint32(data[stop] | _LOWER)) * _FNV_PRIME)
             stop += 1
         at, num_attributes = _skip_attributes(data, stop)
         work += depth + num_attributes * num_attributes

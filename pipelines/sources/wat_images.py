@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +19,8 @@ import pyarrow.compute as pc
 
 from pipelines.sources.json_kernels import I64, U8, Bools, unescape
 from pipelines.sources.links import resolve, unescape_attribute, valid_text
-from pipelines.sources.page import ALT, OPEN_GRAPH, TITLE, TWITTER
+from pipelines.sources.page import ALT, TITLE
+from pipelines.sources.previews import BLANK, OPEN_GRAPH, TWITTER, preview_images
 from pipelines.sources.source import MALFORMED_RECORD, Fault, Links, LinksBuilder
 from pipelines.sources.wat_kernels import (
     ATTRIBUTE,
@@ -42,11 +43,6 @@ from pipelines.sources.wat_kernels import (
 ATTRIBUTES = (ALT, TITLE, OPEN_GRAPH, TWITTER)
 
 _IMAGE_PATH = "IMG@/src"
-_PREVIEWS = {
-    OPEN_GRAPH: OPEN_GRAPH, "og:image:url": OPEN_GRAPH, "og:image:secure_url": OPEN_GRAPH,
-    TWITTER: TWITTER, "twitter:image:src": TWITTER,
-}  # fmt: skip
-_BLANK = " \t\n\v\f\r"
 
 
 class Bodies(NamedTuple):
@@ -162,7 +158,7 @@ def _image_links(record: Any, offset: int, has_references: bool) -> Links:
     images: list[tuple[str, str, str]] = []
     for part in page:
         if part == "Head":
-            images += _meta_images((page["Head"] or {}).get("Metas") or ())
+            images += preview_images(_metas((page["Head"] or {}).get("Metas") or ()))
         elif part == "Links":
             images += _tag_images(page["Links"] or ())
     builder = LinksBuilder(ATTRIBUTES)
@@ -189,33 +185,15 @@ def _tag_images(links: Any) -> Iterator[tuple[str, str, str]]:
     for link in links:
         if link.get("path") == _IMAGE_PATH and link.get("url"):
             alt, title = link.get("alt"), link.get("title")
-            if alt is not None and (title is None or alt.strip(_BLANK) or not title.strip(_BLANK)):
+            if alt is not None and (title is None or alt.strip(BLANK) or not title.strip(BLANK)):
                 yield link["url"], alt, ALT
             elif title is not None:
                 yield link["url"], title, TITLE
 
 
-def _meta_images(metas: Any) -> Iterable[tuple[str, str, str]]:
-    """Return (URL, text, attribute) of each preview image with a text; an alt belongs to the image before it.
-
-    `og:image:url` and the like repeat the image before them, and stand for it where there is none; the same is so in
-    pipelines.sources.page. The first `og:image` of a page has the page's first `og:description` where it has no alt.
-    """
-    images: list[list[str]] = []  # [URL, text, attribute]
-    description = ""
+def _metas(metas: Any) -> Iterator[tuple[str, str]]:
+    """Yield (name, content) of each <meta> that has a content."""
     for meta in metas:
-        name, content = (meta.get("property") or meta.get("name") or "").strip(_BLANK).lower(), meta.get("content")
-        if content is None:
-            continue
-        attribute = _PREVIEWS.get(name)
-        if attribute:
-            if name == attribute or not images or images[-1][2] != attribute:
-                images.append([content, "", attribute])
-        elif name in (f"{OPEN_GRAPH}:alt", f"{TWITTER}:alt") and images and name.startswith(images[-1][2]):
-            images[-1][1] = content
-        elif name == "og:description" and not description:
-            description = content
-    first = next((image for image in images if image[2] == OPEN_GRAPH), None)
-    if first and not first[1].strip(_BLANK):
-        first[1] = description
-    return ((url, text, name) for url, text, name in images if url.strip(_BLANK) and text.strip(_BLANK))
+        name, content = meta.get("property") or meta.get("name") or "", meta.get("content")
+        if content is not None:
+            yield name, content
