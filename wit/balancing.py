@@ -22,7 +22,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from wit.schema import BORDERS, RANK_CELLS
+from wit.schema import BORDERS, MATCH_COUNTS, RANK_CELLS
 
 CAP, PROBABILITY = "cap", "probability"
 MODES = (CAP, PROBABILITY)
@@ -101,6 +101,13 @@ def cell_table(query_ids: npt.NDArray[np.int32], counts: npt.NDArray[np.int32], 
     return pa.table(columns, schema=RANK_CELLS)
 
 
+def count_table(num_pairs: I64, num_buckets: int) -> pa.Table:
+    """Return MATCH_COUNTS of `num_pairs`, one a query, by (query_bucket, query_id); zeros are left out."""
+    query_ids = np.flatnonzero(num_pairs).astype(np.int32)
+    query_ids = query_ids[np.argsort(query_ids % np.int32(num_buckets), kind="stable")]
+    return pa.table([query_ids, query_ids % np.int32(num_buckets), num_pairs[query_ids]], schema=MATCH_COUNTS)
+
+
 def chances(terms: pa.Table, cap: int) -> npt.NDArray[np.float64]:
     """Return for rows of TERM_COUNTS the probability with which the query takes a pair; 1 where it takes all.
 
@@ -138,16 +145,6 @@ class Statistics:
     def num_tail(self) -> int:
         """Terms that match at least one pair, and at most `cap`."""
         return self.num_terms - self.num_unmatched - self.num_head
-
-    @property
-    def tail_share_before(self) -> float:
-        """Share of the matches that lie in tail terms."""
-        return 1.0 - self.head_share_before if self.num_matches_before else 0.0
-
-    @property
-    def tail_share_after(self) -> float:
-        """Share of the matches that stay which lie in tail terms."""
-        return 1.0 - self.head_share_after if self.num_matches_after else 0.0
 
 
 def statistics(counts: pa.Table, histogram: pa.Table, cap: int) -> Statistics:

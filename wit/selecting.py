@@ -13,9 +13,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from wit import balancing_kernels as kernels
-from wit.balancing import NUM_CELLS, cell_table, cell_widths
+from wit.balancing import NUM_CELLS, cell_table, cell_widths, count_table
 from wit.keys import key_words
-from wit.schema import BORDER_PAIRS, MATCH_COUNTS, MATCH_HISTOGRAM
+from wit.schema import BORDER_PAIRS, MATCH_HISTOGRAM
 
 I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
@@ -144,10 +144,7 @@ class Tally:
 
     def counts(self, num_buckets: int) -> pa.Table:
         """Return MATCH_COUNTS of the pairs that stay, by (query_bucket, query_id)."""
-        ids = np.flatnonzero(self._num_pairs).astype(np.int32)
-        buckets = ids % np.int32(num_buckets)
-        order = np.lexsort((ids, buckets))
-        return pa.table([ids[order], buckets[order], self._num_pairs[ids[order]]], schema=MATCH_COUNTS)
+        return count_table(self._num_pairs, num_buckets)
 
     def histogram(self) -> pa.Table:
         """Return MATCH_HISTOGRAM, ascending."""

@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from pipelines import sql
 from pipelines.stages.cutoffs import cutoff_steps, one_task
+from pipelines.stages.rejects import reject_pairs
 from pipelines.stages.slices import read_slices
 from pipelines.stages.tables import read_small
 from pipelines.stages.verb import RunSettings
@@ -91,14 +92,9 @@ class Choose:
             stays = rule(batch)
             tally.add(batch, stays)
             yield KEPT, batch.filter(pa.array(stays))
-            yield REJECTS, self._rejects(batch.filter(pa.array(~stays)))
+            reason = "over_cap" if self.mode == CAP else "not_drawn"
+            yield REJECTS, reject_pairs(batch.filter(pa.array(~stays)), self.name, reason)
         yield from self._counts(tally)
-
-    def _rejects(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        reason = "over_cap" if self.mode == CAP else "not_drawn"
-        constants = (self.name, reason, None, None, None)
-        columns = [pa.array([value] * batch.num_rows, pa.string()) for value in constants]
-        return pa.record_batch([batch.column("key"), batch.column("bucket"), *columns], schema=REJECTED)
 
     def _counts(self, tally: Tally) -> Iterator[Output]:
         for name, table in ((REMAINING, tally.counts(self.num_buckets)), (HISTOGRAM, tally.histogram())):

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.stages.phrases import PAIRS_TABLE, learn_phrases, read_learned
+from pipelines.stages.rejects import reject_pairs
 from pipelines.stages.verb import RunSettings
 from wit.blocklists import Patterns, read_domains, read_patterns
 from wit.captions import REASONS as CAPTION_REASONS
@@ -128,7 +129,9 @@ class FilterText:
             reasons, details = _first(verdicts, lists.find(batch, verdicts))
             is_kept = reasons.is_null()
             yield KEPT, batch.filter(is_kept)
-            yield REJECTS, self._rejects(batch, reasons, details)
+            rows = pa.array(np.flatnonzero(~is_kept.to_numpy(zero_copy_only=False)))
+            rejected = batch.select(["key", "bucket"]).take(rows)
+            yield REJECTS, reject_pairs(rejected, self.name, reasons.take(rows), details.take(rows))
 
     def steps(self, run: RunSettings) -> tuple[Step, ...]:
         """Learn the phrases that are boilerplate, unless that is switched off, then judge every pair."""
@@ -162,13 +165,6 @@ class FilterText:
             kept = pa.array([normalise(phrase) for phrase in self.learned_keep], pa.string())
             learned = learned.filter(pc.invert(pc.is_in(learned, kept)))
         return _Lists(domains, patterns, learned, self.learned_max_words)
-
-    def _rejects(self, batch: pa.RecordBatch, reasons: pa.Array, details: pa.Array) -> pa.RecordBatch:
-        rows = pa.array(np.flatnonzero(reasons.is_valid().to_numpy(zero_copy_only=False)))
-        nulls = pa.nulls(len(rows), pa.string())
-        columns = [batch.column("key").take(rows), batch.column("bucket").take(rows), pa.repeat(self.name, len(rows))]
-        columns += [reasons.take(rows), details.take(rows), nulls, nulls]
-        return pa.RecordBatch.from_arrays(columns, schema=REJECTED)
 
 
 def _first(verdicts: Verdicts, found: Iterable[_Found]) -> tuple[pa.Array, pa.Array]:

@@ -13,8 +13,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.stages.rejects import reject_pairs
 from pipelines.stages.tables import parts
 from pipelines.stages.verb import RunSettings
+from wit.balancing import count_table
 from wit.errors import ContractError, InputError
 from wit.matching import MODES, Matcher, Matches
 from wit.schema import MATCH_COUNTS, MATCHED, MATCHES, PAIRS, QUERIES, TERMS, conform
@@ -119,22 +121,8 @@ class MatchCaptions:
             num_queries = np.bincount(found.rows, minlength=batch.num_rows)
             yield MATCHES_TABLE, _match_rows(batch, found)
             yield KEPT, _with_queries(batch, found, num_queries)
-            yield REJECTS, self._rejects(batch.filter(pa.array(num_queries == 0)))
-        yield COUNTS_TABLE, self._counts(num_pairs)
-
-    def _counts(self, num_pairs: npt.NDArray[np.int64]) -> pa.RecordBatch:
-        query_ids = np.flatnonzero(num_pairs).astype(np.int32)
-        query_ids = query_ids[np.argsort(query_ids % self.num_buckets, kind="stable")]
-        columns = [query_ids, query_ids % self.num_buckets, num_pairs[query_ids]]
-        return pa.RecordBatch.from_arrays([pa.array(column) for column in columns], schema=MATCH_COUNTS)
-
-    def _rejects(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        constants = {"stage": self.name, "reason": "no_match", "detail": None, "url": None, "caption": None}
-        return pa.RecordBatch.from_arrays(
-            [batch.column("key"), batch.column("bucket")]
-            + [pa.array([value] * batch.num_rows, pa.string()) for value in constants.values()],
-            schema=REJECTED,
-        )
+            yield REJECTS, reject_pairs(batch.filter(pa.array(num_queries == 0)), self.name, "no_match")
+        yield from ((COUNTS_TABLE, batch) for batch in count_table(num_pairs, self.num_buckets).to_batches())
 
 
 def _slices(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
