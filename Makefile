@@ -18,7 +18,7 @@ QUERIES := data/queries
 RUN := runs/tiny
 MODEL := runs/model
 
-.PHONY: help install install-train install-dev sample queries shards train test lint format docs soak bench-queries clean
+.PHONY: help install install-train install-dev sample queries shards train test lint format docs soak bench-queries bench-candidates clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -84,6 +84,9 @@ soak: $(VENV)/.dev ## Kill a run at 30 random moments, restart it, and compare t
 bench-queries: $(VENV)/.dev ## Measure query building beside decompression (DUMP=enwiki-….xml.bz2 SCALE=10)
 	$(VENV)/bin/python -m benchmarks.synthetic_dump data/bench/$(SCALE)x.xml.bz2 --from $(DUMP) --scale $(SCALE)
 	$(VENV)/bin/python -m benchmarks.queries data/bench/$(SCALE)x.xml.bz2
+
+bench-candidates: $(VENV)/.dev ## Measure extract to balance over synthetic crawls (CAPTIONS=captions.parquet LIST=queries)
+	$(VENV)/bin/python -m benchmarks.candidates --captions $(CAPTIONS) --queries $(LIST)
 
 clean: ## Remove what was made, the environment included
 	rm -rf $(VENV) data runs build dist *.egg-info
