@@ -82,12 +82,17 @@ def kept_share(num_pairs: float, cap: int, matches: Matches) -> float:
 
 def plan(recipe: Recipe, assumptions: Assumptions, crawls: float) -> Plan:
     """Return what a run of a recipe over so many crawls costs."""
-    pages = assumptions.crawl.pages * (min(crawls, 1.0) + max(crawls - 1.0, 0.0) * assumptions.crawl.new_share)
+    pages = assumptions.crawl.pages * _distinct(assumptions, crawls)
     # A further crawl is read whole, though most of its pages are known.
     wat_bytes = assumptions.crawl.pages * crawls * assumptions.crawl.wat_bytes_a_page
     flow = _flow(recipe, assumptions, pages * assumptions.crawl.candidates_a_page)
     costs = _costs(assumptions, flow, wat_bytes)
     return _total(recipe, assumptions, crawls, costs)
+
+
+def _distinct(assumptions: Assumptions, crawls: float) -> float:
+    """Return how many crawls' worth of distinct pages, and so of hosts, there are in so many."""
+    return min(crawls, 1.0) + max(crawls - 1.0, 0.0) * assumptions.crawl.new_share
 
 
 def crawls_for(recipe: Recipe, assumptions: Assumptions, num_pairs: float) -> float | None:
@@ -140,7 +145,7 @@ def _costs(assumptions: Assumptions, flow: dict[str, tuple[float, float]], wat_b
 
 def _total(recipe: Recipe, assumptions: Assumptions, crawls: float, costs: tuple[Cost, ...]) -> Plan:
     machine, prices, web = assumptions.machine, assumptions.prices, assumptions.web
-    hosts = max(assumptions.crawl.hosts * crawls, 1.0)
+    hosts = max(assumptions.crawl.hosts * _distinct(assumptions, crawls), 1.0)
     urls = next(cost.num_in for cost in costs if cost.stage == "fetch")
     requests = urls + min(hosts, urls)  # and robots.txt of each host
     core_hours = sum(cost.core_hours for cost in costs)
