@@ -13,7 +13,7 @@ from urllib.parse import unquote
 import numpy as np
 import numpy.typing as npt
 
-from wit.ragged import frozen, ragged
+from wit.ragged import Ragged, frozen, ragged
 
 MAX_HOST_CHARACTERS = 253  # RFC 1035: 255 octets with their lengths; nothing longer is turned to ASCII
 _END = re.compile(r"[/?#\\]")
@@ -48,22 +48,18 @@ def _in_ascii(host: str) -> str:
 def hosts(urls: Any) -> Any:
     """Return `host_of` of each of an Arrow array of addresses, without nulls, as large_string."""
     import pyarrow as pa
+    import pyarrow.compute as pc
 
     from wit.host_kernels import write_hosts
 
     source = ragged(urls)
-    out = np.empty(source.offsets[-1] - source.offsets[0], np.uint8)  # a host is a part of its address
+    out = np.empty(source.num_bytes, np.uint8)  # a host is a part of its address
     ends = np.empty_like(source.offsets)
     is_odd = np.empty(len(urls), np.bool_)
     write_hosts(source.text, source.offsets, out, ends, is_odd)
-    plain = pa.LargeStringArray.from_buffers(len(urls), pa.py_buffer(ends), pa.py_buffer(out[: ends[-1]]))
-    odd = np.flatnonzero(is_odd)
-    if not len(odd):
-        return plain
-    places = np.arange(len(urls))
-    places[odd] = len(urls) + np.arange(len(odd))
-    slow = [host_of(urls[row].as_py()) for row in odd.tolist()]
-    return pa.concat_arrays([plain, pa.array(slow, pa.large_string())]).take(pa.array(places))
+    plain = Ragged(out[: ends[-1]], ends).strings()
+    slow = [host_of(urls[row].as_py()) for row in np.flatnonzero(is_odd).tolist()]
+    return pc.replace_with_mask(plain, pa.array(is_odd), pa.array(slow, pa.large_string())) if slow else plain
 
 
 def host_hashes(names: Any) -> npt.NDArray[np.uint64]:

@@ -93,14 +93,12 @@ def _texts(strings: Any, mode: str) -> tuple[U8, I64]:
 
     A lone surrogate, which UTF-8 has not, separates words just as "?" does; `metaclip` takes it as it is.
     """
-    from wit.ragged import ragged
+    from wit.ragged import joined, ragged
 
     if not isinstance(strings, Sequence):
         return ragged(strings)
     errors = "replace" if mode == DEFAULT else "surrogatepass"
-    pieces = [string.encode("utf-8", errors) for string in strings]
-    lengths = np.array([len(piece) for piece in pieces], np.int64)
-    return np.frombuffer(b"".join(pieces), np.uint8), np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+    return joined([string.encode("utf-8", errors) for string in strings])
 
 
 def _normal(text: U8, offsets: I64) -> tuple[U8, I64]:

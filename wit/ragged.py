@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +19,11 @@ class Ragged(NamedTuple):
 
     text: U8
     offsets: I64
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of all texts together."""
+        return int(self.offsets[-1] - self.offsets[0])
 
     def strings(self) -> Any:
         """Return the texts as an Arrow large_string array, without a copy."""
@@ -47,6 +53,13 @@ def ragged(strings: Any) -> Ragged:
     kind = np.int64 if pa.types.is_large_string(strings.type) else np.int32
     starts = np.frombuffer(offsets, kind)[strings.offset : strings.offset + len(strings) + 1].astype(np.int64)
     return Ragged(frozen(np.frombuffer(text or b"", np.uint8)), frozen(starts))
+
+
+def joined(pieces: Sequence[bytes]) -> Ragged:
+    """Return pieces of UTF-8 one after the other."""
+    offsets = np.zeros(len(pieces) + 1, np.int64)
+    np.cumsum([len(piece) for piece in pieces], out=offsets[1:])
+    return Ragged(frozen(np.frombuffer(b"".join(pieces), np.uint8)), frozen(offsets))
 
 
 def frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from wit.folding import fold_table
-from wit.ragged import frozen, ragged
+from wit.ragged import Ragged, frozen, joined, ragged
 from wit.text import normalise
 from wit.token_kernels import (
     CLASS_BITS,
@@ -58,10 +58,7 @@ def normal_form_array(strings: Any) -> Any:
 
     Raises ContractError for nulls and for arrays of another type.
     """
-    import pyarrow as pa
-
-    text, ends = normal_forms(*ragged(strings))
-    return pa.LargeStringArray.from_buffers(len(strings), pa.py_buffer(ends), pa.py_buffer(text))
+    return Ragged(*normal_forms(*ragged(strings))).strings()
 
 
 def _normal(text: U8, offsets: I64, byte_table: U8) -> tuple[U8, I64]:
@@ -111,11 +108,8 @@ def _filled(text: U8, out: U8, ends: I64, holes: I64) -> tuple[U8, I64]:
         np.int64,
         len(holes),
     )
-    pieces = [normalise(stretch.decode()).encode() for stretch in numbers]
-    lengths = np.array([len(piece) for piece in pieces], np.int64)
-    piece_offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
-    filled = np.empty(int(ends[-1] + lengths[which].sum()), np.uint8)
+    pieces = joined([normalise(stretch.decode()).encode() for stretch in numbers])
+    filled = np.empty(int(ends[-1] + np.diff(pieces.offsets)[which].sum()), np.uint8)
     filled_ends = np.empty(len(ends), np.int64)
-    joined = np.frombuffer(b"".join(pieces), np.uint8)
-    fill_holes(out, ends, np.ascontiguousarray(holes[:, 2]), which, joined, piece_offsets, filled, filled_ends)
+    fill_holes(out, ends, np.ascontiguousarray(holes[:, 2]), which, *pieces, filled, filled_ends)
     return filled[: filled_ends[-1]], filled_ends

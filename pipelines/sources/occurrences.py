@@ -134,7 +134,7 @@ def _captions(links: Links) -> pa.LargeStringArray:
     from pipelines.sources.occurrence_kernels import fold_spaces
 
     source = _decoded(links.text, links.text_has_references)
-    out = np.empty(_num_bytes(source), np.uint8)  # nothing grows: a gap has a byte at least
+    out = np.empty(source.num_bytes, np.uint8)  # nothing grows: a gap has a byte at least
     ends = np.empty(len(links) + 1, np.int64)
     fold_spaces(*source, _kinds(), out, ends)
     return Ragged(frozen(out[: ends[-1]]), frozen(ends)).strings()
@@ -160,8 +160,6 @@ def _addresses(links: Links) -> tuple[pa.LargeStringArray, pa.StringArray]:
     resolved, verdicts = _resolved(source, links)
     written = source.strings()
     odd = np.flatnonzero(verdicts == ODD)
-    places = np.arange(len(links), dtype=np.int64)
-    places[odd] = len(links) + np.arange(len(odd))
     slow: list[str] = []
     details: list[str | None] = [None, "scheme 'data'"]
     codes = (verdicts == IS_DATA).astype(np.int32)
@@ -169,7 +167,7 @@ def _addresses(links: Links) -> tuple[pa.LargeStringArray, pa.StringArray]:
         slow.append(image_address(written[row].as_py(), links.base[page].as_py() if page >= 0 else ""))
         codes[row] = len(details)
         details.append(why_not_fetchable(slow[-1]))
-    urls = pa.concat_arrays([resolved.strings(), pa.array(slow, pa.large_string())]).take(pa.array(places))
+    urls = pc.replace_with_mask(resolved.strings(), pa.array(verdicts == ODD), pa.array(slow, pa.large_string()))
     return urls, pa.array(details, pa.string()).take(pa.array(codes))
 
 
@@ -183,7 +181,7 @@ def _resolved(source: Ragged, links: Links) -> tuple[Ragged, U8]:
     measure_bases(*base, MAX_URL_CHARACTERS, bases)
     # What is written of a row is its address, before it at most a part of its base that a kernel has measured, and "/".
     lengths = np.append(np.minimum(np.diff(base.offsets), MAX_URL_CHARACTERS), 0)  # the last: page -1
-    size = _num_bytes(source) + int(lengths[links.page].sum()) + len(links)
+    size = source.num_bytes + int(lengths[links.page].sum()) + len(links)
     out, ends = np.empty(size, np.uint8), np.empty(len(links) + 1, np.int64)
     verdicts = np.empty(len(links), np.uint8)
     page = frozen(links.page)
@@ -196,7 +194,3 @@ def _decoded(strings: pa.LargeStringArray, has_references: bool) -> Ragged:
 
     texts = ragged(strings)
     return unescape_attributes(texts) if has_references else texts
-
-
-def _num_bytes(texts: Ragged) -> int:
-    return int(texts.offsets[-1] - texts.offsets[0])

@@ -12,15 +12,13 @@ from pipelines.sources.reference_kernels import (
     FNV_OFFSET,
     FNV_PRIME,
     I32,
-    I64,
     MAX_NAME_BYTES,
     NOTHING,
     NUM_CODES,
-    U8,
     Names,
     decode_references,
 )
-from wit.ragged import Ragged, frozen
+from wit.ragged import Ragged, frozen, joined
 
 _MAX_GROWTH = 2
 """Of a text: "&nGt;" has 5 bytes, and what it stands for has 6; of a number, the reference is never the shorter."""
@@ -29,7 +27,7 @@ _NUM_SLOTS = 1 << 13  # 2,231 names: most are found at their first place
 
 def unescape_attributes(texts: Ragged) -> Ragged:
     """Return each text with its character references decoded as a browser does inside an attribute."""
-    out = np.empty(_MAX_GROWTH * int(texts.offsets[-1] - texts.offsets[0]), np.uint8)
+    out = np.empty(_MAX_GROWTH * texts.num_bytes, np.uint8)
     ends = np.empty(len(texts.offsets), np.int64)
     decode_references(texts.text, texts.offsets, *_names(), _codes(), out, ends)
     return Ragged(frozen(out[: ends[-1]]), frozen(ends))
@@ -46,7 +44,7 @@ def _names() -> Names:
         while slots[slot]:
             slot = (slot + 1) % _NUM_SLOTS
         slots[slot] = number + 1
-    return Names(frozen(slots), *_joined(names), *_joined(values))
+    return Names(frozen(slots), *joined(names), *joined(values))
 
 
 def _fnv(name: bytes) -> int:
@@ -54,11 +52,6 @@ def _fnv(name: bytes) -> int:
     for byte in name:
         state = (state ^ byte) * FNV_PRIME % (1 << 64)
     return state
-
-
-def _joined(pieces: list[bytes]) -> tuple[U8, I64]:
-    offsets = np.cumsum([0, *map(len, pieces)], dtype=np.int64)
-    return frozen(np.frombuffer(b"".join(pieces), np.uint8)), frozen(offsets)
 
 
 @lru_cache(maxsize=1)

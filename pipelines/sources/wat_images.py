@@ -39,6 +39,7 @@ from pipelines.sources.wat_kernels import (
     find_images,
     room,
 )
+from wit.ragged import Ragged
 
 ATTRIBUTES = (ALT, TITLE, OPEN_GRAPH, TWITTER)
 
@@ -113,7 +114,7 @@ def _strings(data: U8, spans: I64) -> _Strings:
     out = np.empty(int((closes - starts).sum()), np.uint8)
     offsets, is_valid = np.empty(len(spans) + 1, np.int64), np.empty(len(spans), np.bool_)
     unescape(data, starts, closes, out, offsets, is_valid)
-    return _Strings(pa.LargeStringArray.from_buffers(len(spans), pa.py_buffer(offsets), pa.py_buffer(out)), is_valid)
+    return _Strings(Ragged(out, offsets).strings(), is_valid)
 
 
 def _absolute_bases(
