@@ -141,11 +141,8 @@ def _caption(text: U8, start: int, end: int, classes: U16, row: I32) -> None:
         i += size
     row[CLASSES], row[NUM_CHARS], row[NUM_DIGITS], row[FIRST_RUN] = seen, chars, digits, run
     row[NUM_SPACES], row[DIGITS_AFTER] = spaces, after
-    row[HASH_BEFORE_DIGIT], row[HASH_BEFORE_SPACE], row[IS_ASCII] = (
-        before_digit,
-        before_space,
-        int(end - start == chars),
-    )
+    row[HASH_BEFORE_DIGIT], row[HASH_BEFORE_SPACE] = before_digit, before_space
+    row[IS_ASCII] = int(end - start == chars)
     row[ENDS_AS_NAME], row[NUM_FORMATS] = ends_as_name | _is_extension(text, dot, end), formats
     row[NUM_COMMAS], row[MOST_GAPS], row[MOST_SYMBOLS] = commas, most_gaps, most_symbols
 

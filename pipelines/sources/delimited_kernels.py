@@ -14,9 +14,6 @@ QUOTED, VERBATIM, WRONG_NUMBER, TOO_LONG = 0, 1, 2, 3
 """What a row is: its values stand in quotes where they need to; it is one line taken as it is; a line with another
 number of values than the header; a line that does not end within the limit."""
 
-NO_QUOTES, QUOTES, QUOTES_IN_LINE = 0, 1, 2
-"""What a quote at the beginning of a value means: nothing; a value that may span lines; one that may not."""
-
 _NEWLINE, _RETURN, _QUOTE = ord("\n"), ord("\r"), ord('"')
 _FAILED, _CUT = -1, -2
 
@@ -107,7 +104,7 @@ def scan_rows(
     start: int,
     is_last: bool,
     delimiter: int,
-    quoting: int,
+    has_quotes: bool,
     limit: int,
     budget: I64,
     num_columns: int,
@@ -119,8 +116,9 @@ def scan_rows(
     """Find the rows in window[start:]; return (number of rows, where the next call begins).
 
     Row r is of `kinds[r]`, with `numbers[r]` values, and value `wanted[k]` at spans[r, k]. At most len(kinds) rows.
-    Blank lines are passed over. A row that the window cuts is left to a later call with more of the file, unless the
-    file ends there (`is_last`). Of one that is TOO_LONG the window may hold no end: then the call ends at the window's.
+    Blank lines are passed over. A value in quotes may span lines where the dialect `has_quotes`. A row that the window
+    cuts is left to a later call with more of the file, unless the file ends there (`is_last`). Of one that is TOO_LONG
+    the window may hold no end: then the call ends at the window's.
 
     Quotes that do not work out cost nothing but themselves: the line is read again without them. `budget[0]` counts
     down the bytes that were read in vain beyond it; when it is used up, quotes hold within a line only. So time is
@@ -136,9 +134,8 @@ def scan_rows(
             continue
         stop = min(size, position + limit)
         number, end = _FAILED, position
-        if quoting != NO_QUOTES:
-            may_span = quoting == QUOTES and budget[0] > 0
-            number, end = _quoted_row(window, position, stop, delimiter, may_span, wanted, spans, row)
+        if has_quotes:
+            number, end = _quoted_row(window, position, stop, delimiter, budget[0] > 0, wanted, spans, row)
             if end == size and not is_last and number != _FAILED:
                 break
         kinds[row], numbers[row] = QUOTED, number

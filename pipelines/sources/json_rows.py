@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from operator import itemgetter
 from typing import Any
 
@@ -12,7 +12,7 @@ import orjson
 import pyarrow as pa
 
 from pipelines.sources.rows import Choose, Columns, Rows, one_line
-from pipelines.sources.source import MALFORMED_RECORD, UNREADABLE_ARCHIVE, Fault
+from pipelines.sources.source import MALFORMED_RECORD, UNREADABLE_ARCHIVE, Fault, text_array
 from pipelines.sources.windows import (
     ROWS_AT_ONCE,
     UTF8_MARK,
@@ -156,7 +156,7 @@ class JsonRows:
         columns = self.columns or Columns("", "")
         texts = self._texts if columns.extra is not None else self._texts[:2]
         ordered = sorted([*self._faults, *faults], key=lambda fault: fault.offset or 0)
-        return Rows(np.array(self._numbers, np.int64), tuple(map(_array, texts)), columns, tuple(ordered))
+        return Rows(np.array(self._numbers, np.int64), tuple(map(text_array, texts)), columns, tuple(ordered))
 
 
 def parse_object(data: bytes) -> dict[str, Any]:
@@ -181,10 +181,3 @@ def _text(value: object) -> str:
     if value is not None and not isinstance(value, str):
         raise TypeError(f"expected text, found {type(value).__name__}")
     return value or ""
-
-
-def _array(texts: Sequence[str]) -> pa.LargeStringArray:
-    try:
-        return pa.array(texts, pa.large_string())
-    except UnicodeEncodeError:
-        return pa.array([text.encode("utf-8", "replace").decode() for text in texts], pa.large_string())

@@ -74,8 +74,11 @@ def _is_text(kind: pa.DataType) -> bool:
     )
 
 
-def parquet_rows(url: str, choose: Choose, start: int, stop: int) -> Iterator[Rows | Fault]:
-    """Yield rows `start` to `stop`; row groups before and after are not read. One that is broken costs itself."""
+def parquet_rows(url: str, choose: Choose, start: int = 0, stop: int | None = None) -> Iterator[Rows | Fault]:
+    """Yield rows `start` to `stop`, None: to the end; row groups before and after are not read.
+
+    A row group that is broken costs itself. Raises InputError when the file or its columns cannot be read at all.
+    """
     with open_parquet(url) as file:
         columns = parquet_columns(url, file.schema_arrow, choose)
         names = [name for name in columns if name is not None]
@@ -83,9 +86,9 @@ def parquet_rows(url: str, choose: Choose, start: int, stop: int) -> Iterator[Ro
             end = 0
             for group in range(file.num_row_groups):
                 begin, end = end, end + file.metadata.row_group(group).num_rows
-                if end > start and begin < stop:
-                    reader = _GroupReader(file, dictionaries, group, columns, names)
-                    yield from reader.rows(begin, range(max(start, begin), min(stop, end)))
+                wanted = range(max(start, begin), end if stop is None else min(stop, end))
+                if wanted:
+                    yield from _GroupReader(file, dictionaries, group, columns, names).rows(begin, wanted)
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,6 @@ MAX_TABLE_ROWS = 1_000_000
 
 _TARS = (".tar", ".tar.gz", ".tgz")
 _NOT_IN_HOSTS = re.compile(r"[^a-z0-9.-]+")
-_NO_LIMIT = 1 << 62
 _SUCCESS = "success"
 
 
@@ -212,7 +211,7 @@ def _urls_beside(url: str) -> dict[str, str]:
         return found
     if num_rows > MAX_TABLE_ROWS:
         raise InputError(f"{table}: expected the table of one shard, found {num_rows} rows")
-    for rows in parquet_rows(table, lambda _: Columns("key", "url"), 0, _NO_LIMIT):
+    for rows in parquet_rows(table, lambda _: Columns("key", "url")):
         if isinstance(rows, Fault):
             raise InputError(f"{table}: {rows.detail}")
         found.update(zip(rows.texts[0].to_pylist(), rows.texts[1].to_pylist(), strict=True))
@@ -233,7 +232,7 @@ def _fetched(url: str) -> Choose:
 
 def _table_links(url: str) -> Iterator[Links | Fault]:
     """Yield the pairs of a table of img2dataset whose image was fetched."""
-    for rows in parquet_rows(url, _fetched(url), 0, _NO_LIMIT):
+    for rows in parquet_rows(url, _fetched(url)):
         if isinstance(rows, Fault):
             yield rows
             continue

@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from pipelines.sources.links import valid_text
+
 I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
 
@@ -105,23 +107,23 @@ class LinksBuilder:
         self._rows, self._page_urls, self._bases = {name: [] for name in _ROW_COLUMNS}, [], []
         self._num_characters = 0
         return Links(
-            _strings(rows["url"]),
-            _strings(rows["text"]),
+            text_array(rows["url"]),
+            text_array(rows["text"]),
             np.array(rows["page"], np.int32),
             np.array(rows["offset"], np.int64),
             np.array(rows["attribute"], np.int32),
-            _strings(page_urls),
-            _strings(bases),
+            text_array(page_urls),
+            text_array(bases),
             self.attributes,
         )
 
 
-def _strings(texts: Sequence[str]) -> pa.LargeStringArray:
+def text_array(texts: Sequence[str]) -> pa.LargeStringArray:
     """Return texts as Arrow strings; a lone surrogate, which UTF-8 has not, becomes "?"."""
     try:
         return pa.array(texts, pa.large_string())
     except (UnicodeEncodeError, pa.ArrowException):
-        return pa.array([text.encode("utf-8", "replace").decode() for text in texts], pa.large_string())
+        return pa.array(list(map(valid_text, texts)), pa.large_string())
 
 
 class Source(Protocol):

@@ -33,12 +33,8 @@ def whole_members(file: IO[bytes]) -> Iterator[Member]:
 
     A member is taken to end where the next magic number stands; its checksum tells whether it does.
     """
-    window, at, start, is_last = (
-        b"",
-        0,
-        0,
-        False,
-    )  # window[start] is where the next member begins, at + start in the file
+    window, is_last = b"", False
+    at = start = 0  # the next member begins at window[start], and at + start in the file
     while window.startswith(_MAGIC, start) or not (window or is_last):
         stop = window.find(_MAGIC, start + 1)
         if stop < 0 and not is_last:

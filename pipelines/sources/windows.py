@@ -80,13 +80,12 @@ def scan(
 
     window = np.frombuffer(head, np.uint8)
     position, is_last = 0, False
-    quoting = kernels.QUOTES if dialect.has_quotes else kernels.NO_QUOTES
     budget, places = np.array([_VAIN_BYTES]), np.array(wanted, np.int64)
     while True:
         spans = np.zeros((ROWS_AT_ONCE, len(wanted), 2), np.int64)
         kinds, numbers = np.zeros(ROWS_AT_ONCE, np.int64), np.zeros(ROWS_AT_ONCE, np.int64)
         num_rows, position = kernels.scan_rows(
-            window, position, is_last, ord(dialect.delimiter), quoting, MAX_ROW_BYTES, budget, num_columns,
+            window, position, is_last, ord(dialect.delimiter), dialect.has_quotes, MAX_ROW_BYTES, budget, num_columns,
             places, spans, kinds, numbers,
         )  # fmt: skip
         if num_rows:
