@@ -105,7 +105,7 @@ def our_pages(path: Path) -> tuple[int, list[tuple[str, Counter[str]]], list[str
         if isinstance(markup, Fault):
             faults.append(f"{markup.detail} ({markup.offset})")
         elif markup is not None:
-            pages.append((markup, _our_counts(markup)))
+            pages.append((markup.text, _our_counts(markup.text)))
     return num_records, pages, faults
 
 

@@ -163,7 +163,7 @@ class Tables:
 
 
 def _cut(sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Yield ranges of rows: whole row groups as long as they are small, or pieces of large ones."""
+    """Yield ranges of rows, at least one: whole row groups as long as they are small, or pieces of large ones."""
     start, end = 0, 0
     for size in sizes:
         begin, end = end, end + size
@@ -173,7 +173,7 @@ def _cut(sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
         while end - start > MAX_SLICE_ROWS:
             yield start, start + MAX_SLICE_ROWS
             start += MAX_SLICE_ROWS
-    if end > start:
+    if end > start or not end:  # a table without rows is read too: a stage has at least one part
         yield start, end
 
 

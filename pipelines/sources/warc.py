@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from pipelines.sources import page
 from pipelines.sources.answers import MAX_HEAD_BYTES, parse_answer
@@ -14,7 +14,15 @@ from pipelines.sources.payload import decode_payload
 from pipelines.sources.source import MALFORMED_RECORD, Fault, Links, LinksBuilder, Slice
 
 _HTML_TYPES = ("text/html", "application/xhtml+xml")
-MAX_PAGE_BYTES = 8 << 20  # what lies beyond is not looked at; Common Crawl itself cuts pages at 1 MiB
+MAX_PAGE_BYTES = 8 << 20  # what lies beyond is lost, and told; Common Crawl itself cuts pages at 1 MiB
+
+
+class Markup(NamedTuple):
+    """The text of a page."""
+
+    text: str
+    is_cut: bool
+    """Whether the page has more than MAX_PAGE_BYTES, of which these are the first."""
 
 
 @dataclass(frozen=True)
@@ -42,21 +50,22 @@ class Warc:
 
 
 def add_page(record: Record, builder: LinksBuilder) -> Fault | None:
-    """Add the images of a record, when it is a page; return what is wrong with it."""
+    """Add the images of a record, when it is a page; return what is wrong with it, or what of it is lost."""
     markup = page_markup(record)
-    if not isinstance(markup, str):
+    if not isinstance(markup, Markup):
         return markup
     try:
-        base, found = page.parse(markup, record.url)
+        base, found = page.parse(markup.text, record.url)
     except page.PageError as error:
         return Fault(MALFORMED_RECORD, str(error), record.offset)
     builder.page(record.url, base)
     for url, text, attribute in found:
         builder.add(url, text, record.offset, attribute)
-    return None
+    detail = f"a page of more than {MAX_PAGE_BYTES} bytes: what lies beyond is lost"
+    return Fault(MALFORMED_RECORD, detail, record.offset) if markup.is_cut else None
 
 
-def page_markup(record: Record) -> str | Fault | None:
+def page_markup(record: Record) -> Markup | Fault | None:
     """Return the page that a record holds; None when it holds none, a Fault when it is of HTTP and cannot be read."""
     if record.kind != "response":
         return None
@@ -66,5 +75,9 @@ def page_markup(record: Record) -> str | Fault | None:
         return Fault(MALFORMED_RECORD, "no HTTP status line", record.offset) if is_http else None
     if not 200 <= answer.status < 300 or answer.media_type not in _HTML_TYPES:
         return None
+    if not answer.body and record.num_bytes > MAX_HEAD_BYTES:
+        return Fault(MALFORMED_RECORD, f"an HTTP head of more than {MAX_HEAD_BYTES} bytes", record.offset)
     encodings = answer.get("transfer-encoding"), answer.get("content-encoding")
-    return decode(decode_payload(answer.body, *encodings, MAX_PAGE_BYTES), answer.charset)
+    body = decode_payload(answer.body, *encodings, MAX_PAGE_BYTES + 1)
+    is_cut = len(body) > MAX_PAGE_BYTES or record.num_bytes > len(record.body)
+    return Markup(decode(body[:MAX_PAGE_BYTES], answer.charset), is_cut)

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.sources.archive import Record, read_records, record_at, records
-from pipelines.sources.source import Fault, Slice
+from pipelines.sources.source import MALFORMED_RECORD, Fault, Slice
 from pipelines.sources.warc import Warc
 from tests.pipelines.sources.listing import Found, listed, rows
 from tests.pipelines.sources.warcs import arc_record, gzipped, page, record
@@ -89,12 +89,30 @@ def test_http_encodings_are_undone(coding: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("encode", [gzip.compress, brotli.compress])
 def test_a_compressed_bomb_is_read_up_to_the_limit(encode: object, tmp_path: Path, monkeypatch: object) -> None:
-    """What inflates beyond the limit is not looked at."""
+    """What inflates beyond the limit is not looked at, and told to be lost."""
     body = encode(IMG + b" " * 50_000_000 + IMG)  # type: ignore[operator]
     name = "gzip" if encode is gzip.compress else "br"
     monkeypatch.setattr("pipelines.sources.warc.MAX_PAGE_BYTES", 100_000)  # type: ignore[attr-defined]
-    links, _ = findings(page("http://x.example/", body, f"{HTML}Content-Encoding: {name}\r\n"), tmp_path)
+    links, faults = findings(page("http://x.example/", body, f"{HTML}Content-Encoding: {name}\r\n"), tmp_path)
     assert len(links) == 1
+    assert [(fault.reason, "more than 100000 bytes" in fault.detail) for fault in faults] == [(MALFORMED_RECORD, True)]
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_a_page_over_the_limit_says_that_it_is_cut(more: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page as large as the limit is whole; one byte more, and a reject says that images may be lost."""
+    monkeypatch.setattr("pipelines.sources.warc.MAX_PAGE_BYTES", 100_000)
+    body = IMG + b" " * (100_000 - len(IMG) + more)
+    links, faults = findings(page("http://x.example/", body), tmp_path)
+    assert len(links) == 1
+    assert len(faults) == more
+
+
+def test_an_http_head_without_end_is_told(tmp_path: Path) -> None:
+    """A page whose HTTP head runs over 64 KiB is a malformed record."""
+    links, faults = findings(page("http://x.example/", IMG, f"{HTML}X: {'y' * (1 << 16)}\r\n"), tmp_path)
+    assert not links
+    assert [fault.reason for fault in faults] == [MALFORMED_RECORD]
 
 
 PAGES = [page(f"http://x.example/{number}", IMG + bytes(range(256)) * number) for number in range(5)]

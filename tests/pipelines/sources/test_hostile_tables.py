@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.sources import parquet, windows
-from pipelines.sources.source import MALFORMED_RECORD, UNREADABLE_ARCHIVE, Fault, Links
+from pipelines.sources.source import MALFORMED_RECORD, UNREADABLE_ARCHIVE, Fault, Links, Slice
 from pipelines.sources.tables import Tables
 from tests.pipelines.sources.listing import Found, listed
 from wit.errors import InputError
@@ -154,9 +154,11 @@ def test_a_page_that_is_corrupt_costs_its_row_group(tmp_path: Path) -> None:
 
 
 def test_no_rows_and_a_footer_that_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A table without rows has no slices; one that states more than any file has is refused before it is cut."""
+    """A table without rows is one empty slice; one that states more than any file has is refused before it is cut."""
     nothing = pa.array([], pa.string())
-    assert list(Tables().slices(written(tmp_path / "t.parquet", ("url", "caption"), nothing, nothing))) == []
+    url = written(tmp_path / "t.parquet", ("url", "caption"), nothing, nothing)
+    assert list(Tables().slices(url)) == [Slice(url, 0, 0)]
+    assert list(Tables().findings(Slice(url, 0, 0))) == []
     monkeypatch.setattr("pipelines.sources.tables.MAX_ROWS", 1)
     with pytest.raises(InputError, match="expected at most 1 rows, found a footer that states 2"):
         list(Tables().slices(written(tmp_path / "t.parquet", ("url", "caption"), ["u", "v"], ["c", "d"])))
