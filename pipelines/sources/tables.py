@@ -26,7 +26,6 @@ MAX_SLICE_ROWS = 4_000_000
 """Of a slice of one row group. The rows before it in its row group are unpacked again, so it is larger."""
 MAX_ROWS = 10_000_000_000
 """Of a Parquet file; the largest published ones have some 20 million."""
-_NO_LIMIT = 1 << 62
 
 URL_COLUMNS = ("url", "URL", "image_url", "img_url", "imageUrl", "src")
 CAPTION_COLUMNS = (
@@ -133,7 +132,7 @@ class Tables:
         kind, compression = _format(piece.url)
         choose: Choose = partial(self.columns, piece.url)
         if kind == "parquet":
-            return parquet_rows(piece.url, choose, piece.start, _NO_LIMIT if piece.stop is None else piece.stop)
+            return parquet_rows(piece.url, choose, piece.start, piece.stop)
         if kind in _DIALECTS:
             names_of = partial(self._names, piece.url, kind)
             return delimited_rows(piece.url, compression, _DIALECTS[kind], names_of, choose)
