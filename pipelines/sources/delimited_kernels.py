@@ -99,6 +99,32 @@ def _verbatim_row(window: U8, start: int, end: int, delimiter: int, wanted: I64,
 
 
 @kernel
+def _read_row(
+    window: U8, start: int, is_last: bool, delimiter: int, has_quotes: bool, limit: int, budget: I64, num_columns: int,
+    wanted: I64, spans: I64, row: int,
+) -> tuple[int, int, int]:  # fmt: skip
+    """Read the row that begins at `start`; return (its kind, or _CUT; number of values; where it ends)."""
+    size = len(window)
+    stop = min(size, start + limit)
+    number, end = _FAILED, start
+    if has_quotes:
+        number, end = _quoted_row(window, start, stop, delimiter, budget[0] > 0, wanted, spans, row)
+        if end == size and not is_last and number != _FAILED:
+            return _CUT, 0, start
+    is_over = end == stop and stop < size and window[stop] != _NEWLINE
+    if number == num_columns and not is_over:
+        return QUOTED, number, end
+    line_end = _line_end(window, start, stop)
+    if line_end == size and not is_last:
+        return _CUT, 0, start
+    budget[0] -= max(end - line_end, 0)
+    if line_end == stop and stop < size and window[stop] != _NEWLINE:
+        return TOO_LONG, 0, _line_end(window, stop, size)
+    number = _verbatim_row(window, start, line_end, delimiter, wanted, spans, row)
+    return VERBATIM if number == num_columns else WRONG_NUMBER, number, line_end
+
+
+@kernel
 def scan_rows(
     window: U8,
     start: int,
@@ -132,26 +158,12 @@ def scan_rows(
         if window[position] == _RETURN and (window[position + 1] == _NEWLINE if position + 1 < size else is_last):
             position += 1
             continue
-        stop = min(size, position + limit)
-        number, end = _FAILED, position
-        if has_quotes:
-            number, end = _quoted_row(window, position, stop, delimiter, budget[0] > 0, wanted, spans, row)
-            if end == size and not is_last and number != _FAILED:
-                break
-        kinds[row], numbers[row] = QUOTED, number
-        is_cut = end == stop and stop < size and window[stop] != _NEWLINE
-        if number != num_columns or is_cut:
-            line_end = _line_end(window, position, stop)
-            if line_end == size and not is_last:
-                break
-            budget[0] -= max(end - line_end, 0)
-            end = line_end
-            if line_end == stop and stop < size and window[stop] != _NEWLINE:
-                kinds[row], numbers[row] = TOO_LONG, 0
-                end = _line_end(window, stop, size)
-            else:
-                numbers[row] = _verbatim_row(window, position, line_end, delimiter, wanted, spans, row)
-                kinds[row] = VERBATIM if numbers[row] == num_columns else WRONG_NUMBER
+        kind, number, end = _read_row(
+            window, position, is_last, delimiter, has_quotes, limit, budget, num_columns, wanted, spans, row
+        )
+        if kind == _CUT:
+            break
+        kinds[row], numbers[row] = kind, number
         row += 1
         position = min(end + 1, size)
     return row, position

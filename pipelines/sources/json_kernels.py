@@ -133,6 +133,7 @@ def string_close(data: U8, i: int, end: int) -> tuple[int, int]:
 
 @inlined
 def is_at(data: U8, start: int, name: U8) -> bool:
+    """Return whether bytes stand at `start`."""
     for j in range(len(name)):  # noqa: SIM110 - a generator is not compiled
         if data[start + j] != name[j]:
             return False
@@ -141,6 +142,7 @@ def is_at(data: U8, start: int, name: U8) -> bool:
 
 @inlined
 def matches(data: U8, start: int, close: int, name: U8) -> bool:
+    """Return whether data[start:close] is `name`."""
     return close - start == len(name) and is_at(data, start, name)
 
 
