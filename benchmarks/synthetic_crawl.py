@@ -92,6 +92,7 @@ def _caption(draw: random.Random, texts: list[str]) -> str:
 
 def _record(page_url: str, links: list[dict[str, str]]) -> bytes:
     envelope = {
+        "Container": {"Filename": "synthetic.warc.gz", "Compressed": True, "Offset": "0"},
         "Envelope": {
             "WARC-Header-Metadata": {"WARC-Type": "response", "WARC-Target-URI": page_url},
             "Payload-Metadata": {
@@ -100,7 +101,7 @@ def _record(page_url: str, links: list[dict[str, str]]) -> bytes:
                     "HTML-Metadata": {"Head": {"Title": "An article", "Metas": _METAS}, "Links": links},
                 }
             },
-        }
+        },
     }
     body = json.dumps(envelope, ensure_ascii=False, separators=(",", ":")).encode()
     return b"".join(_headers(page_url, len(body))) + body + b"\r\n\r\n"
