@@ -1,6 +1,6 @@
 """Hosts of addresses, and lists of domains that are looked up in them; `host_of` is the definition, columns are fast.
 
-FNV hashes of hosts are for counting distinct ones, where a chance collision costs a count of one.
+FNV hashes of texts are for counting distinct ones, where a chance collision costs a count of one, and for buckets.
 """
 
 from __future__ import annotations
@@ -62,12 +62,12 @@ def hosts(urls: Any) -> Any:
     return pc.replace_with_mask(plain, pa.array(is_odd), pa.array(slow, pa.large_string())) if slow else plain
 
 
-def host_hashes(names: Any) -> npt.NDArray[np.uint64]:
+def text_hashes(texts: Any) -> npt.NDArray[np.uint64]:
     """Return the FNV-1a hash of each of an Arrow array of texts, without nulls."""
     from wit.host_kernels import hash_texts
 
-    hashes = np.empty(len(names), np.uint64)
-    hash_texts(*ragged(names), hashes)
+    hashes = np.empty(len(texts), np.uint64)
+    hash_texts(*ragged(texts), hashes)
     return hashes
 
 

@@ -14,12 +14,13 @@ _ALREADY_ABSOLUTE = re.compile(r"https?://[A-Za-z0-9.-]*[A-Za-z0-9](?:/[!$-:=@-Z
 _ENTITY = re.compile(r"&(?:#[0-9]+;?|#[xX][0-9a-fA-F]+;?|[A-Za-z][A-Za-z0-9]*(?:;|(?![A-Za-z0-9=])))")
 _URL_BREAKS = str.maketrans("", "", "\t\n\r")  # the URL standard removes these wherever they stand
 _MAX_DIGITS = 7  # of a numeric reference, leading zeros apart: the last code point has 7 decimal ones, 6 hexadecimal
-_MAX_DETAIL = 200
 _DATA = "data:"
 
 MAX_CAPTION_BYTES = 65_536  # of UTF-8; what is longer is a page's text, and 16,384 such rows are a GiB
 MAX_URL_CHARACTERS = 8192
 """Longer addresses are not fetched: Apache (LimitRequestLine) and nginx refuse them unless told otherwise."""
+MAX_DETAIL_CHARACTERS = 200
+"""Of what is said to be wrong with a link or a record."""
 MAX_SHOWN_CHARACTERS, MAX_SHOWN_OF_DATA = 2_000, 100
 """Of a rejected URL or caption, and of a data: URL, which may be megabytes."""
 
@@ -101,7 +102,7 @@ def why_not_fetchable(url: str) -> str | None:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError as error:
-        return f"unparsable: {error}"[:_MAX_DETAIL]
+        return f"unparsable: {error}"[:MAX_DETAIL_CHARACTERS]
     if parts.scheme not in ("http", "https"):
         return f"scheme {parts.scheme[:20]!r}" if parts.scheme else "relative, and no page to resolve it against"
     return None if host else "no host"

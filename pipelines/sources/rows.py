@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from pipelines.sources.links import MAX_DETAIL_CHARACTERS
 from pipelines.sources.source import Fault
 
 I64 = npt.NDArray[np.int64]
@@ -55,5 +56,5 @@ def valid_texts(column: pa.Array) -> pa.LargeStringArray:
 
 
 def one_line(error: Exception) -> str:
-    """Return the first line of what an error says, at most 200 characters."""
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+    """Return the first line of what an error says, at most MAX_DETAIL_CHARACTERS of it."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:MAX_DETAIL_CHARACTERS]

@@ -24,7 +24,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from pipelines.sources.json_rows import parse_object
-from pipelines.sources.links import unescape_attribute, valid_text
+from pipelines.sources.links import MAX_DETAIL_CHARACTERS, unescape_attribute, valid_text
 from pipelines.sources.parquet import open_parquet, parquet_columns, parquet_rows
 from pipelines.sources.rows import NO_TEXTS, Choose, Columns, one_line
 from pipelines.sources.source import MALFORMED_RECORD, UNREADABLE_ARCHIVE, Fault, Links, LinksBuilder, Slice
@@ -107,6 +107,10 @@ class _Sample:
     """Content by suffix: of TEXTS, json; None: too long to be read."""
     suffixes: set[str] = field(default_factory=set)
 
+    def fault(self, detail: str) -> Fault:
+        """Return that something is wrong with the sample."""
+        return Fault(MALFORMED_RECORD, valid_text(detail)[:MAX_DETAIL_CHARACTERS], self.offset)
+
 
 def _samples(file: IO[bytes], url: str) -> Iterator[_Sample]:
     """Yield the samples of a tar; raises InputError, OSError, EOFError or zlib.error where it is broken."""
@@ -153,18 +157,16 @@ class _Finder:
     def add(self, sample: _Sample, builder: LinksBuilder) -> Fault | None:
         """Add the link of a sample, or return what is wrong with it."""
         if None in sample.texts.values():
-            return Fault(MALFORMED_RECORD, f"a text of more than {MAX_TEXT_BYTES} bytes", sample.offset)
+            return sample.fault(f"a text of more than {MAX_TEXT_BYTES} bytes")
         try:
             facts = parse_object(sample.texts["json"] or b"") if "json" in sample.texts else {}
         except (ValueError, TypeError) as error:
-            return Fault(MALFORMED_RECORD, valid_text(f"{sample.stem}.json: {error}")[:200], sample.offset)
+            return sample.fault(f"{sample.stem}.json: {error}")
         if facts.get("status", _SUCCESS) != _SUCCESS:
             return None
         url = _field(facts, URL_COLUMNS)[1] or self._lookup(sample)
         if not url and not sample.image:
-            return Fault(
-                MALFORMED_RECORD, valid_text(f"{sample.stem}: neither an image nor a URL")[:200], sample.offset
-            )
+            return sample.fault(f"{sample.stem}: neither an image nor a URL")
         attribute, caption = _caption(sample, facts)
         page = _field(facts, ("page_url",))[1]
         builder.page(page, page)

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.sources.json_kernels import I64, U8, Bools, unescape
-from pipelines.sources.links import resolve, unescape_attribute, valid_text
+from pipelines.sources.links import MAX_DETAIL_CHARACTERS, resolve, unescape_attribute, valid_text
 from pipelines.sources.page import ALT, TITLE
 from pipelines.sources.previews import BLANK, OPEN_GRAPH, TWITTER, preview_images
 from pipelines.sources.source import MALFORMED_RECORD, Fault, Links, LinksBuilder
@@ -139,7 +139,8 @@ def record_images(body: bytes, offset: int, has_references: bool) -> Iterator[Li
     try:
         links = _image_links(_parse(body), offset, has_references)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        yield Fault(MALFORMED_RECORD, f"not a WAT record: {type(error).__name__}: {error}"[:200], offset)
+        detail = f"not a WAT record: {type(error).__name__}: {error}"
+        yield Fault(MALFORMED_RECORD, detail[:MAX_DETAIL_CHARACTERS], offset)
         return
     if len(links):
         yield links

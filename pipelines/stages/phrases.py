@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from pipelines import sql
 from pipelines.stages.tables import count_rows, read_small
-from wit.hosts import host_hashes, hosts
+from wit.hosts import hosts, text_hashes
 from wit.schema import FREQUENT_PHRASES, LEARNED_PHRASES, PAIRS, PHRASES
 from wit.stage import KEPT, Output, Part, SqlStage, Step, View
 
@@ -66,13 +66,13 @@ class CountPhrases:
         spaces = pc.count_substring(forms.take(pa.array(rows)), " ").to_numpy()
         chosen = pa.array(rows[spaces < self.max_words])
         urls = pc.coalesce(batch.column("page_url").take(chosen), batch.column("url").take(chosen))
-        hashes = pa.array(host_hashes(hosts(urls)).view(np.int64))
+        hashes = pa.array(text_hashes(hosts(urls)).view(np.int64))
         return pa.table({"phrase": forms.take(chosen).cast(pa.string()), "host": hashes})
 
     def _counts(self, tables: list[pa.Table]) -> Iterator[Output]:
         groups = pa.concat_tables(tables).group_by(["phrase", "host"], use_threads=False)
         grouped = groups.aggregate([([], "count_all")])
-        hashes = host_hashes(grouped.column("phrase").combine_chunks())
+        hashes = text_hashes(grouped.column("phrase").combine_chunks())
         buckets = (hashes % np.uint64(self.num_buckets)).astype(np.int32)
         counted = pa.table(
             [grouped.column("phrase"), pa.array(buckets), grouped.column("host"), grouped.column("count_all")],
