@@ -10,14 +10,15 @@ from typing import Any, TypeVar
 import numpy as np
 
 from wit.errors import InputError
-from wit.hosts import Domains, host_of
+from wit.hosts import MAX_HOST_CHARACTERS, Domains, host_of
 from wit.ragged import ragged
 from wit.storage import expand_files, read_bytes
 
 T = TypeVar("T")
 
 WILDCARD = "*"
-_NO_DOMAIN = re.compile(r"[\s/:?#@\\*]")
+_NO_DOMAIN = re.compile(r"[\s/:?#@\\*\x00-\x1f\x7f]")
+_MAX_PATTERN_CHARACTERS = 1000  # looking up matches takes memory for one of average length a row
 
 
 class Patterns:
@@ -102,7 +103,8 @@ def read_domains(urls: Sequence[str]) -> Domains | None:
 def read_patterns(urls: Sequence[str]) -> Patterns | None:
     """Return the patterns of some files, one a line, lines that begin with `#` left out; None when there are none.
 
-    Raises InputError, with the line, for a pattern without a character besides `*`, or with white space in it.
+    Raises InputError, with the line, for a pattern without a character besides `*`, with white space in it, or of more
+    than 1,000 characters.
     """
     return _patterns(_contents(urls)) if urls else None
 
@@ -141,8 +143,9 @@ def _parsed(url: str, data: bytes, parse: Callable[[str], str], expected: str) -
 
 def _domain(entry: str) -> str:
     name = entry.partition("#")[0].strip().removeprefix("*").removeprefix(".")
-    return "" if _NO_DOMAIN.search(name) else host_of(f"http://{name}")
+    return "" if _NO_DOMAIN.search(name) or len(name) > MAX_HOST_CHARACTERS else host_of(f"http://{name}")
 
 
 def _pattern(entry: str) -> str:
-    return "" if not entry.strip(WILDCARD) or re.search(r"\s", entry) else entry
+    is_none = not entry.strip(WILDCARD) or re.search(r"\s", entry) or len(entry) > _MAX_PATTERN_CHARACTERS
+    return "" if is_none else entry

@@ -74,7 +74,10 @@ def test_lists_may_be_empty(tmp_path: Path) -> None:
     assert read_patterns([str(path)]) is None
 
 
-@pytest.mark.parametrize("entry", ["https://a.example/", "a.example/b", "a b", "*", ".", "a.example:80", "a*.example"])
+@pytest.mark.parametrize(
+    "entry",
+    ["https://a.example/", "a.example/b", "a b", "*", ".", "a.example:80", "a*.example", "a\0.example", "x" * 254],
+)
 def test_a_line_that_is_no_domain_is_named(tmp_path: Path, entry: str) -> None:
     """Nothing is guessed: an address, a port or a pattern among domains is the user's mistake."""
     path = tmp_path / "domains.txt"
@@ -83,7 +86,7 @@ def test_a_line_that_is_no_domain_is_named(tmp_path: Path, entry: str) -> None:
         read_domains([str(path)])
 
 
-@pytest.mark.parametrize("entry", ["*", "**", "a b"])
+@pytest.mark.parametrize("entry", ["*", "**", "a b", "x" * 1001])
 def test_a_line_that_is_no_pattern_is_named(tmp_path: Path, entry: str) -> None:
     """A pattern that every address has, or none, is the user's mistake."""
     path = tmp_path / "patterns.txt"
