@@ -29,7 +29,8 @@ from pipelines.executors.local import LocalExecutor
 from pipelines.executors.parts import part_name, write_rows
 from pipelines.stages.balance import Balance
 from pipelines.stages.verb import RunSettings
-from wit.schema import MATCH_COUNTS, MATCHED, MATCHES, TERMS
+from wit.balancing import count_table
+from wit.schema import MATCHED, MATCHES, TERMS
 from wit.stage import PlanStage, SqlStage
 
 NUM_TERMS = 500_000
@@ -85,10 +86,7 @@ def write_pairs(folder: Path, num_pairs: int) -> int:
         columns = [table["key"].take(ids.value_parent_indices()), zeros + np.int32(part), ids.flatten(), zeros]
         matches = pa.table(columns, schema=MATCHES)
         counts = np.bincount(ids.flatten().to_numpy(), minlength=NUM_TERMS)
-        found = np.flatnonzero(counts).astype(np.int32)
-        found = found[np.argsort(found % num_parts, kind="stable")]
-        count_table = pa.table([found, found % np.int32(num_parts), counts[found]], schema=MATCH_COUNTS)
-        for name, rows in (("kept", table), ("matches", matches), ("counts", count_table)):
+        for name, rows in (("kept", table), ("matches", matches), ("counts", count_table(counts, num_parts))):
             write_rows(str(folder / "match" / name / part_name(part)), rows.schema, rows.to_batches())
         total += matches.num_rows
     ids = np.arange(NUM_TERMS, dtype=np.int32)
@@ -175,9 +173,9 @@ def loop(folder: Path, cap: int, processes: int) -> float:
     draw = random.Random(0).random
     seconds = 0.0
     for chunk in column.chunks:
-        texts = chunk.to_pylist()
+        pairs = chunk.to_pylist()
         started = time.perf_counter()
-        _ = [any(draw() < probability[query] for query in ids) for ids in texts]
+        _ = [any(draw() < probability[query] for query in ids) for ids in pairs]
         seconds += time.perf_counter() - started
     return seconds
 
