@@ -36,11 +36,14 @@ def known_by(pattern: str, prefix: str = COMMON_CRAWL) -> list[str]:
     Asking a server for the sizes of a crawl's ninety thousand archives takes an hour, and they never change. Raises
     what `expand_paths` raises.
     """
-    found = []
+    found: list[str] = []
     for name in expand_files(pattern):
-        files = _listed(name, prefix) if _is_list(name) else [name]
+        if not _is_list(name):
+            found.append(name)
+            continue
+        files = _listed(name, prefix)
         here = [url for url in files if not is_remote(url)]
-        found += files if len(here) == len(files) or not _is_list(name) else [name, *here]
+        found += here if len(here) == len(files) else [name, *here]
     return found
 
 
