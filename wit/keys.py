@@ -100,15 +100,12 @@ def key_words(keys: Any) -> npt.NDArray[np.uint64]:
 def _digits(keys: Any) -> npt.NDArray[np.uint8]:
     """Return the characters of keys, (n, KEY_HEX_DIGITS); `keys` is an Arrow string or large_string array."""
     import numpy as np
-    import pyarrow as pa
 
-    assert keys.null_count == 0
-    kind = np.int64 if pa.types.is_large_string(keys.type) else np.int32
-    if len(keys) == 0:
-        return np.empty((0, KEY_HEX_DIGITS), np.uint8)
-    ends = np.frombuffer(keys.buffers()[1], kind)[keys.offset : keys.offset + len(keys) + 1]
+    from wit.ragged import ragged
+
+    text, ends = ragged(keys)
     assert bool(np.all(np.diff(ends) == KEY_HEX_DIGITS))
-    return np.frombuffer(keys.buffers()[2], np.uint8)[ends[0] : ends[-1]].reshape(-1, KEY_HEX_DIGITS)
+    return text[ends[0] : ends[-1]].reshape(-1, KEY_HEX_DIGITS)
 
 
 def _big_endian(octets: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint64]:

@@ -1,1 +1,1 @@
-"""The ten stages, one verb a file."""
+"""The ten stages, one verb a file, and what several of them need."""
