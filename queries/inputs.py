@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import IO
 
+from wit.copying import READ_BYTES, copy_whole
 from wit.errors import InputError
 from wit.processes import Pool
 from wit.progress import progress
@@ -22,19 +21,12 @@ from wit.storage import (
     base_name,
     expand,
     expand_files,
-    filesystem,
     is_remote,
     local_path,
     make_folder,
-    open_input,
-    output_error,
     reading,
     size,
 )
-
-READ_BYTES = 1 << 20
-PARTIAL = ".partial"
-ATTEMPTS = 3  # at a remote file, one after the other, that bring nothing
 
 
 @dataclass(frozen=True)
@@ -78,62 +70,11 @@ def local_copies(urls: Iterable[str], folder: str) -> dict[str, str]:
 def _copy(url: str, folder: str, advance: Callable[[int], None]) -> str:
     make_folder(folder)
     copy = os.path.join(folder, f"{hashlib.sha256(url.encode()).hexdigest()[:16]}-{base_name(url)}")
-    num_bytes = size(url)
     if os.path.exists(copy):
-        advance(num_bytes)
-        return copy
-    with open(copy + PARTIAL, "ab") as target:
-        advance(target.tell())
-        _fill(target, url, num_bytes, advance)
-        os.fsync(target.fileno())
-    os.replace(copy + PARTIAL, copy)
+        advance(size(url))
+    else:
+        copy_whole(url, copy, advance)
     return copy
-
-
-def _fill(target: IO[bytes], url: str, num_bytes: int, advance: Callable[[int], None]) -> None:
-    """Append what is missing; asked for again when the network fails, as long as each time brings something."""
-    failures = 0
-    while target.tell() != num_bytes:
-        before = target.tell()
-        try:
-            _append(target, url, advance)
-            reason = f"expected {num_bytes:,} bytes, found {target.tell():,}"
-        except _network_errors() as error:
-            reason = str(error) or type(error).__name__
-        failures = 0 if target.tell() > before else failures + 1
-        if failures == ATTEMPTS or target.tell() > num_bytes:
-            raise InputError(f"{url}: cannot be copied whole: {reason}; run the same command again")
-        if failures:
-            time.sleep(failures)
-
-
-def _append(target: IO[bytes], url: str, advance: Callable[[int], None]) -> None:
-    done = target.tell()
-    try:
-        with open_input(url) as source:
-            source.seek(done)
-            _pour(source, target, advance)
-    except ValueError:  # fsspec's word for a server that sends the whole, whatever is asked: from its start, then
-        advance(-target.tell())
-        target.truncate(0)
-        with filesystem(url).open(url, "rb", block_size=0) as source:
-            _pour(source, target, advance)
-
-
-def _pour(source: IO[bytes], target: IO[bytes], advance: Callable[[int], None]) -> None:
-    while block := source.read(READ_BYTES):
-        try:
-            target.write(block)
-        except OSError as error:
-            raise output_error(target.name, error) from error
-        advance(len(block))
-
-
-def _network_errors() -> tuple[type[Exception], ...]:
-    """Return what reading a remote file raises: OSError, and aiohttp's own errors where fsspec lets them through."""
-    import aiohttp
-
-    return (OSError, aiohttp.ClientError, InputError)
 
 
 def hash_files(paths: Mapping[str, str], pool: Pool) -> dict[str, str]:

@@ -209,9 +209,19 @@ def input_error(url: str, error: OSError) -> InputError:
     """Return the InputError that tells a user what an OSError on reading means."""
     if isinstance(error, IsADirectoryError):
         return InputError(f"{url}: expected a file, found a folder")
-    if isinstance(error, FileNotFoundError):
+    trouble = network_trouble(error)
+    if isinstance(error, FileNotFoundError) and trouble is None:
         return InputError(f"{url}: expected a file here, found nothing")
-    return InputError(f"{url}: cannot be read: {error.strerror or error}")
+    return InputError(f"{url}: cannot be read: {trouble or error.strerror or error}")
+
+
+def network_trouble(error: OSError) -> str | None:
+    """Return what a server or the network did where fsspec says that a file is not there; None: it is not there."""
+    cause = error.__cause__
+    if not isinstance(error, FileNotFoundError) or cause is None or isinstance(cause, FileNotFoundError):
+        return None
+    status = getattr(cause, "status", None)  # of an HTTP answer
+    return None if status in (404, 410) else f"HTTP {status}" if status else str(cause) or type(cause).__name__
 
 
 def read_bytes(url: str) -> bytes:

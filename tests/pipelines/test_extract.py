@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from pipelines.stages.extract import MERGE, Extract, FindPairs, ListInputs, merge_equal
 from pipelines.stages.verb import RunSettings
 from tests.pipelines.sources.warcs import page, record
-from tests.support import real_data, run_map, run_sql
+from tests.served_file import served
+from tests.support import MemoryPart, real_data, run_map, run_sql
 from wit.errors import InputError
 from wit.keys import key_bucket, sample_key, uniform_rank
 from wit.schema import CANDIDATES
@@ -155,6 +156,49 @@ def test_inputs_are_the_files_of_all_patterns(tmp_path: Path) -> None:
         Extract(warc=(f"{tmp_path}/none.warc",)).inputs()
     with pytest.raises(InputError, match="no input"):
         list(ListInputs(())("."))
+
+
+MARKUP = "".join(f'<img src="{number}.jpg" alt="A dog, number {number}">' for number in range(200)).encode()
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+def test_a_remote_archive_is_what_the_file_is(tmp_path: Path, ranges: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over HTTP, with ranges or without, through a connection that breaks, the tables are those of the file."""
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    path = write(tmp_path, "a.xml", *(page(f"http://x.example/{number}", MARKUP) for number in range(50)))
+    run = tmp_path / "run"
+    run.mkdir()
+    with served(Path(path).read_bytes(), ranges, failures=[1] * 99 + [0, 1, 0]) as url:
+        inputs = pa.concat_tables(ListInputs((("warc", url),))("."))
+        found = run_map(FIND, inputs, MemoryPart(root=str(run)))
+    assert found["kept"].column("num_occurrences").to_pylist() == [50] * 200
+    assert found == {name: table for name, table in extract("warc", path).items() if name != "pairs"}
+    assert not list(run.iterdir())
+
+
+def test_a_dead_network_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that does not come is an error that names it, after waits that grow to a minute, and never a reject."""
+    waits: list[float] = []
+    monkeypatch.setattr("time.sleep", waits.append)
+    with served(b"x" * 100, True, failures=[0] * 999) as url:
+        inputs = pa.concat_tables(ListInputs((("wat", url),))("."))
+        with pytest.raises(InputError, match=r"a\.xml: cannot be copied whole.*run the same command again"):
+            run_map(FIND, inputs, MemoryPart(root=str(tmp_path)))
+    assert waits == [1, 2, 4, 8, 16, 32, 60]
+    waits.clear()
+    nobody = pa.concat_tables(ListInputs((("wat", "http://127.0.0.1:9/a.wat.gz"),))("."))
+    with pytest.raises(InputError, match=r"a\.wat\.gz: cannot be reached: .*run the same command again"):
+        run_map(FIND, nobody, MemoryPart(root=str(tmp_path)))
+    assert waits == [1, 2, 4, 8, 16, 32, 60]
+    with (
+        served(b"x", True, status=404) as url,
+        pytest.raises(InputError, match=r"a\.xml: expected a file here, found nothing"),
+    ):
+        run_map(FIND, pa.concat_tables(ListInputs((("wat", url),))(".")), MemoryPart(root=str(tmp_path)))
+    with served(b"x", True, status=403) as url, pytest.raises(InputError, match=r"a\.xml: cannot be read: HTTP 403"):
+        run_map(FIND, pa.concat_tables(ListInputs((("wat", url),))(".")), MemoryPart(root=str(tmp_path)))
+    assert len(waits) == 7
+    assert not list(tmp_path.iterdir())
 
 
 def bodies(path: Path) -> set[str]:

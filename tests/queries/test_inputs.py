@@ -2,81 +2,23 @@
 
 from __future__ import annotations
 
-import http.server
-import re
-import threading
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
 
-from queries.inputs import PARTIAL, Inputs, local_copies, resolve_inputs
+from queries.inputs import Inputs, local_copies, resolve_inputs
+from tests.served_file import served
+from wit.copying import PARTIAL
 from wit.errors import InputError
 from wit.storage import size
 
 DATA = bytes(range(256)) * 50_000  # 12.8 MB: fsspec asks for 5 MiB at a time
 
 
-class _Handler(http.server.SimpleHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    data: bytes
-    ranges: bool
-    sized: bool
-    failures: ClassVar[list[int]]
-
-    def do_HEAD(self) -> None:
-        self._send(body=False)
-
-    def do_GET(self) -> None:
-        self._send(body=True)
-
-    def _send(self, body: bool) -> None:
-        if body and self.failures and not self.failures.pop():
-            self.close_connection = True
-            return
-        asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
-        data = self.data
-        if asked and self.ranges:
-            data = data[int(asked[1]) : int(asked[2]) + 1 if asked[2] else len(data)]
-            self.send_response(206)
-            self.send_header("Content-Range", f"bytes {asked[1]}-{int(asked[1]) + len(data) - 1}/{len(self.data)}")
-        else:
-            self.send_response(200)
-        if self.ranges:
-            self.send_header("Accept-Ranges", "bytes")
-        if self.sized:
-            self.send_header("Content-Length", str(len(data)))
-        else:
-            self.close_connection = True
-        self.end_headers()
-        if body:
-            self.wfile.write(data)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-@contextmanager
-def _served(data: bytes, ranges: bool, sized: bool = True, failures: Iterable[int] = ()) -> Iterator[str]:
-    """Serve one file; `failures`: from the last to the first request for content, 0 for one that is not answered."""
-    fields = {"data": data, "ranges": ranges, "sized": sized, "failures": list(failures)}
-    handler = type("Handler", (_Handler,), fields)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}/a.xml"
-        finally:
-            server.shutdown()
-            thread.join()
-
-
 @pytest.mark.parametrize("ranges", [True, False])
 def test_a_file_is_copied_once(tmp_path: Path, ranges: bool) -> None:
     """A server that serves ranges, and one that sends the whole whatever is asked, give the same file; once."""
-    with _served(DATA, ranges) as url:
+    with served(DATA, ranges) as url:
         copy = local_copies([url], str(tmp_path))[url]
         assert Path(copy).read_bytes() == DATA
         stamp = Path(copy).stat().st_mtime_ns
@@ -88,7 +30,7 @@ def test_a_file_is_copied_once(tmp_path: Path, ranges: bool) -> None:
 @pytest.mark.parametrize("ranges", [True, False])
 def test_a_copy_that_was_cut_off_goes_on(tmp_path: Path, ranges: bool) -> None:
     """What a killed build had copied is kept where the server serves ranges, and the file is whole in the end."""
-    with _served(DATA, ranges) as url:
+    with served(DATA, ranges) as url:
         copy = Path(local_copies([url], str(tmp_path))[url])
         copy.rename(f"{copy}{PARTIAL}")
         Path(f"{copy}{PARTIAL}").write_bytes(DATA[:7_000_001])
@@ -98,10 +40,10 @@ def test_a_copy_that_was_cut_off_goes_on(tmp_path: Path, ranges: bool) -> None:
 def test_a_failing_network_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection closed without an answer is tried again; when it always is, the file is named in one line."""
     monkeypatch.setattr("time.sleep", lambda _: None)
-    with _served(DATA, ranges=True, failures=[1] * 99 + [0, 1, 0, 0]) as url:
+    with served(DATA, ranges=True, failures=[1] * 99 + [0, 1, 0, 0]) as url:
         assert Path(local_copies([url], str(tmp_path))[url]).read_bytes() == DATA
     with (
-        _served(DATA, ranges=True, failures=[0] * 999) as url,
+        served(DATA, ranges=True, failures=[0] * 999) as url,
         pytest.raises(InputError, match=r"a\.xml: .*cannot be copied whole.*run the same command again"),
     ):
         local_copies([url], str(tmp_path / "other"))
@@ -109,7 +51,7 @@ def test_a_failing_network_is_asked_again(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_a_server_that_does_not_tell_a_size_is_named(tmp_path: Path) -> None:
     """A file of unknown size cannot be known to be whole: one line says to fetch it."""
-    with _served(DATA, ranges=False, sized=False) as url, pytest.raises(InputError, match="tells the size of a file"):
+    with served(DATA, ranges=False, sized=False) as url, pytest.raises(InputError, match="tells the size of a file"):
         size(url)
 
 
