@@ -164,18 +164,23 @@ def plan(
 @click.option("--out", metavar="FILE", help="The page.  [default: RUN/report/index.html]")
 def report(run: str, out: str | None) -> None:
     """Write a page on RUN: what became of its candidates, with examples, and how the balance changed."""
+    import duckdb
+
     from pipelines.ledger import open_tables
     from pipelines.report.run_report import render
-    from pipelines.runner import IDENTITY, read_ledger
-    from wit import manifest
+    from pipelines.runner import read_ledger, read_recipe
     from wit.storage import base_name, join, publish_text
 
     entries = read_ledger(run)
     if not entries:
         raise UserError(f"{run}: expected a run with at least one finished stage, found none; go on with wit run")
-    recipe = manifest.read(join(run, IDENTITY), "recipe")["recipe"]
     target = out or join(run, "report", "index.html")
-    publish_text(target, render(base_name(run.rstrip("/")), entries, recipe, open_tables(run)))
+    try:
+        page = render(base_name(run.rstrip("/")), entries, read_recipe(run), open_tables(run))
+    except duckdb.Error as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{run}: its tables are damaged, or of another version of wit: {reason}") from error
+    publish_text(target, page)
     click.echo(target)
 
 

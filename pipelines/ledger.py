@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipelines.stages.tables import count_rows, parts
-from wit.errors import ContractError
+from wit.errors import ContractError, InputError
 from wit.storage import join, list_names, local_path, open_input, size
 
 
@@ -47,7 +47,12 @@ class Entry:
 
 
 def from_manifest(stage: str, values: dict[str, Any]) -> Entry:
-    """Return the entry that a stage's manifest holds."""
+    """Return the entry that a stage's manifest holds; raises InputError when it is none."""
+    rejects = values.get("rejects") if isinstance(values, dict) else None
+    if not isinstance(rejects, dict) or not all(
+        isinstance(count, int) for count in (*rejects.values(), *map(values.get, ("num_in", "num_merged", "num_out")))
+    ):
+        raise InputError(f"{stage}/manifest.json: expected a ledger, found something else; redo it with --from {stage}")
     return Entry(stage, values["num_in"], values["num_merged"], values["num_out"], _by_count(values["rejects"]))
 
 
@@ -116,7 +121,7 @@ def open_tables(root: str) -> Any:
     """Return a DuckDB connection with a view for each table of a run.
 
     `match/matches` is called match_matches, `match/kept` match_kept; `rejects` holds those of all stages, and `shards`
-    the shards' index.
+    the shards' index. Raises InputError for a table that cannot be read.
     """
     import duckdb
 
@@ -124,7 +129,10 @@ def open_tables(root: str) -> Any:
     views = dict(_tables(root))
     for name in sorted(views):
         files = ", ".join("'" + local_path(url).replace("'", "''") + "'" for url in views[name])
-        connection.sql(f"select * from read_parquet([{files}])").create_view(name)
+        try:
+            connection.sql(f"select * from read_parquet([{files}])").create_view(name)
+        except duckdb.Error as error:
+            raise InputError(f"{root}: the table {name} cannot be read: {str(error).splitlines()[0]}") from error
     return connection
 
 

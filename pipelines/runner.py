@@ -14,7 +14,7 @@ from pipelines.ledger import Entry, describe_tables, from_manifest, measure
 from pipelines.recipes import STAGES, Recipe
 from pipelines.stages.verb import Verb
 from wit import manifest
-from wit.errors import OutputError, UserError
+from wit.errors import InputError, OutputError, UserError
 from wit.locking import LOCK, locked
 from wit.progress import progress
 from wit.recipe import dumps, identity
@@ -83,6 +83,18 @@ def read_ledger(root: str) -> list[Entry]:
         for path in [stage_manifest_path(root, stage)]
         if exists(path)
     ]
+
+
+def read_recipe(root: str) -> dict[str, dict[str, Any]]:
+    """Return the values that a run was made with, by section; of fields that are newer than the run, the defaults.
+
+    Raises InputError when the run's identity holds no recipe.
+    """
+    path = join(root, IDENTITY)
+    found = manifest.read(path, "recipe")["recipe"]
+    if not isinstance(found, dict) or not all(isinstance(section, dict) for section in found.values()):
+        raise InputError(f"{path}: expected the sections of a recipe, found something else")
+    return {name: {**values, **found.get(name, {})} for name, values in identity(Recipe()).items()}
 
 
 def stage_manifest_path(root: str, stage: str) -> str:

@@ -168,6 +168,62 @@ def run(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.parametrize("command", [["status"], ["report"], ["plan", "tiny", "--run"], ["sql"]])
+@pytest.mark.parametrize(
+    "ledger",
+    [[], {}, {"num_in": "x", "rejects": {}}, {"num_in": 1, "num_merged": 0, "num_out": 0, "rejects": {"a": "b"}}],
+)
+def test_a_manifest_without_a_ledger_is_one_line(
+    command: list[str], ledger: object, run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever stands in a stage's manifest, the commands that read it say where."""
+    manifest.write(str(run / "match" / "manifest.json"), {"ledger": ledger, "tables": {}})
+    with pytest.raises(SystemExit, match="2"):
+        main([*command, str(run), *(["from match_kept"] if command == ["sql"] else [])])
+    err = capsys.readouterr().err
+    assert "match/manifest.json: expected a ledger" in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1 cut"])
+@pytest.mark.parametrize("command", [["report"], ["sql"]])
+def test_a_damaged_table_is_one_line(
+    command: list[str], content: bytes, run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A part that is no Parquet is named, with the table it belongs to."""
+    ledger = {"num_in": 1, "num_merged": 0, "num_out": 1, "rejects": {}}
+    manifest.write(str(run / "match" / "manifest.json"), {"ledger": ledger, "tables": {}})
+    (run / "match" / "kept" / "part-00000.parquet").write_bytes(content)
+    with pytest.raises(SystemExit, match="2"):
+        main([*command, str(run), *(["from match_kept"] if command == ["sql"] else [])])
+    err = capsys.readouterr().err
+    assert "the table match_kept cannot be read" in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("recipe", [[], {"balance": 3}])
+def test_a_run_without_a_recipe_is_one_line(recipe: object, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A run whose identity was changed by hand has no report, and says why."""
+    manifest.write(str(run / "run.json"), {"recipe": recipe, "inputs": {}, "code": {}})
+    ledger = {"num_in": 1, "num_merged": 0, "num_out": 1, "rejects": {}}
+    manifest.write(str(run / "match" / "manifest.json"), {"ledger": ledger, "tables": {}})
+    for command in (["report"], ["plan", "tiny", "--run"]):
+        with pytest.raises(SystemExit, match="2"):
+            main([*command, str(run)])
+        assert "run.json: expected the sections of a recipe" in capsys.readouterr().err
+
+
+def test_tables_of_another_version_are_told(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A report over tables that lack a column is one line."""
+    (run / "extract" / "pairs").mkdir(parents=True)
+    pq.write_table(pa.table({"a": [1]}), run / "extract" / "pairs" / "part-00000.parquet")
+    ledger = {"num_in": 1, "num_merged": 0, "num_out": 1, "rejects": {}}
+    manifest.write(str(run / "extract" / "manifest.json"), {"ledger": ledger, "tables": {}})
+    with pytest.raises(SystemExit, match="2"):
+        main(["report", str(run)])
+    assert "damaged, or of another version of wit" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "query",
     [

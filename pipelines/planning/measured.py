@@ -9,7 +9,7 @@ from typing import Any
 
 from pipelines.planning.assumptions import Assumptions
 from pipelines.recipes import STAGES
-from pipelines.runner import IDENTITY, LOG, read_ledger, stage_manifest_path
+from pipelines.runner import IDENTITY, LOG, read_ledger, read_recipe, stage_manifest_path
 from wit import manifest
 from wit.storage import exists, join, read_bytes
 
@@ -58,18 +58,32 @@ def _seen(root: str) -> Iterator[tuple[str, str, float]]:
 
 
 def _log(root: str) -> dict[str, dict[str, Any]]:
-    """Return the last line of each stage; a run under a URL has no log."""
+    """Return the last line of each stage; a run under a URL has no log.
+
+    A line that a kill or a full disk cut off says nothing.
+    """
     path = join(root, LOG)
     if not exists(path):
         return {}
-    lines = map(json.loads, read_bytes(path).decode().splitlines())
-    return {line["stage"]: line for line in lines if "cores" in line and line["stage"] in STAGES}
+    lines = [line for text in read_bytes(path).splitlines() for line in _parsed(text)]
+    return {line["stage"]: line for line in lines if line["stage"] in STAGES}
+
+
+def _parsed(text: bytes) -> Iterator[dict[str, Any]]:
+    """Yield what a line of the log holds, when it is whole."""
+    try:
+        line = json.loads(text)
+    except ValueError:
+        return
+    kinds = {"stage": str, "seconds": (int, float), "cores": int, "resumed": bool}
+    if isinstance(line, dict) and all(isinstance(line.get(name), kind) for name, kind in kinds.items()):
+        yield line
 
 
 def _archive_bytes(root: str) -> int:
     """Return the bytes of the WAT files that a run read; 0 when it read anything else, or their sizes are unknown."""
-    made_from = manifest.read(join(root, IDENTITY), "recipe", "inputs")
-    if any(made_from["recipe"]["extract"][kind] for kind in ("warc", "tables", "shards")):
+    recipe, made_from = read_recipe(root), manifest.read(join(root, IDENTITY), "inputs")
+    if any(recipe["extract"][kind] for kind in ("warc", "tables", "shards")):
         return 0
     files = made_from["inputs"].get("extract", {})
     return sum(int(fingerprint.partition(":")[0]) for name, fingerprint in files.items() if "paths" not in name)

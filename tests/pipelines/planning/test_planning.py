@@ -145,7 +145,8 @@ def test_a_run_replaces_what_is_assumed(tmp_path: Path) -> None:
         tables = {f"{stage}/kept": {"num_parts": 1, "num_rows": num_out, "num_bytes": num_in * 50}}
         _write(root / stage / "manifest.json", {"stage": stage, "tables": tables, "ledger": ledger})
         lines.append({"stage": stage, "seconds": 30.0, "cores": 2, "resumed": stage == "filter_text"})
-    (root / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    whole = "".join(json.dumps(line) + "\n" for line in lines)
+    (root / "log.jsonl").write_bytes(b"[]\n\xff\n" + whole.encode() + whole[: len(whole) // 5].encode())
     given = load(None, Assumptions, ["shares.filter_text=0.25"], "--assume")
     found, names = with_measured(given, str(root))
     assert found.rates.extract_s_a_gb == 30.0
