@@ -75,7 +75,7 @@ def _parsed(text: bytes) -> Iterator[dict[str, Any]]:
         line = json.loads(text)
     except ValueError:
         return
-    kinds = {"stage": str, "seconds": (int, float), "cores": int, "resumed": bool}
+    kinds: dict[str, Any] = {"stage": str, "seconds": int | float, "cores": int, "resumed": bool}
     if isinstance(line, dict) and all(isinstance(line.get(name), kind) for name, kind in kinds.items()):
         yield line
 
