@@ -201,9 +201,14 @@ def _field(facts: Mapping[str, Any], names: tuple[str, ...]) -> tuple[str, str]:
     return "", ""
 
 
+def table_beside(url: str) -> str:
+    """Return where img2dataset writes the table of a tar."""
+    return re.sub(r"\.(tar|tar\.gz|tgz)$", ".parquet", url, flags=re.IGNORECASE)
+
+
 def _urls_beside(url: str) -> dict[str, str]:
     """Return the URLs by key that the table beside a tar has; raises InputError when it cannot be read."""
-    table = re.sub(r"\.(tar|tar\.gz|tgz)$", ".parquet", url, flags=re.IGNORECASE)
+    table = table_beside(url)
     found: dict[str, str] = {}
     if not exists(table):
         return found

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import tarfile
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from fastwarc.warc import ArchiveIterator, response
 from hypothesis import given, settings
@@ -174,6 +178,21 @@ def test_a_remote_archive_is_what_the_file_is(tmp_path: Path, ranges: bool, monk
     assert found["kept"].column("num_occurrences").to_pylist() == [50] * 200
     assert found == {name: table for name, table in extract("warc", path).items() if name != "pairs"}
     assert not list(run.iterdir())
+
+
+def test_a_remote_tar_comes_with_its_table(tmp_path: Path) -> None:
+    """The URLs of samples that stand only in the table beside a tar are found, wherever both lie."""
+    files = fsspec.filesystem("memory")
+    with files.open("/shards/00000.tar", "wb") as sink, tarfile.open(fileobj=sink, mode="w") as archive:
+        for name, data in (("000.jpg", b"\xff\xd8"), ("000.txt", b"a red dog")):
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    with files.open("/shards/00000.parquet", "wb") as sink:
+        pq.write_table(pa.table({"key": ["000"], "url": ["http://x.example/dog.jpg"]}), sink)
+    inputs = pa.concat_tables(ListInputs((("shards", "memory://shards/00000.tar"),))("."))
+    found = run_map(FIND, inputs, MemoryPart(root=str(tmp_path)))
+    assert found["kept"].column("url").to_pylist() == ["http://x.example/dog.jpg"]
 
 
 def test_a_dead_network_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
