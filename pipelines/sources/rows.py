@@ -55,6 +55,10 @@ def valid_texts(column: pa.Array) -> pa.LargeStringArray:
     return texts.fill_null("")
 
 
-def one_line(error: Exception) -> str:
-    """Return the first line of what an error says, at most MAX_DETAIL_CHARACTERS of it."""
-    return (str(error).splitlines() or [type(error).__name__])[0][:MAX_DETAIL_CHARACTERS]
+def one_line(error: Exception, folder: str = "") -> str:
+    """Return the first line of what an error says, at most MAX_DETAIL_CHARACTERS of it.
+
+    The name of a `folder` is left out, for a copy of a file lies in another one each time.
+    """
+    text = str(error).replace(folder, "") if folder else str(error)
+    return (text.splitlines() or [type(error).__name__])[0][:MAX_DETAIL_CHARACTERS]

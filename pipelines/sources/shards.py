@@ -89,7 +89,7 @@ def _tar_links(file: IO[bytes], url: str) -> Iterator[Links | Fault]:
             if fault:
                 yield fault
     except (InputError, OSError, EOFError, zlib.error) as error:
-        broken = Fault(UNREADABLE_ARCHIVE, one_line(error), None)
+        broken = Fault(UNREADABLE_ARCHIVE, one_line(error, url.removesuffix(base_name(url))), None)
     if len(builder):
         yield builder.flush()
     if broken:

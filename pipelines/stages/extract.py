@@ -116,6 +116,8 @@ def _brought_here(kind: str, url: str, root: str) -> Iterator[str]:
         if kind == Shards.kind and table != url and exists(table):
             copy_whole(table, os.path.join(folder, base_name(table)), lambda _: None, _ATTEMPTS)
         yield path
+    except InputError as error:
+        raise InputError(str(error).replace(os.path.join(folder, ""), url.removesuffix(base_name(url)))) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

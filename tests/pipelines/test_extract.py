@@ -181,7 +181,7 @@ def test_a_remote_archive_is_what_the_file_is(tmp_path: Path, ranges: bool, monk
 
 
 def test_a_remote_tar_comes_with_its_table(tmp_path: Path) -> None:
-    """The URLs of samples that stand only in the table beside a tar are found, wherever both lie."""
+    """The URLs of samples that stand only in the table beside a tar are found; what is said of both names no copy."""
     files = fsspec.filesystem("memory")
     with files.open("/shards/00000.tar", "wb") as sink, tarfile.open(fileobj=sink, mode="w") as archive:
         for name, data in (("000.jpg", b"\xff\xd8"), ("000.txt", b"a red dog")):
@@ -193,6 +193,16 @@ def test_a_remote_tar_comes_with_its_table(tmp_path: Path) -> None:
     inputs = pa.concat_tables(ListInputs((("shards", "memory://shards/00000.tar"),))("."))
     found = run_map(FIND, inputs, MemoryPart(root=str(tmp_path)))
     assert found["kept"].column("url").to_pylist() == ["http://x.example/dog.jpg"]
+    with files.open("/shards/00000.tar", "ab") as sink:
+        sink.seek(3 * 512)
+        sink.write(b"no header" * 512)
+    found = run_map(FIND, inputs, MemoryPart(root=str(tmp_path)))
+    assert found["rejects"].column("detail").to_pylist()[0].startswith("00000.tar: ")
+    with files.open("/shards/t.csv", "wb") as sink:
+        sink.write(b"a,b\n1,2\n")
+    tables = pa.concat_tables(ListInputs((("table", "memory://shards/t.csv"),))("."))
+    with pytest.raises(InputError, match=r"^memory://shards/t\.csv: expected one of the columns url"):
+        run_map(FIND, tables, MemoryPart(root=str(tmp_path)))
 
 
 def test_a_dead_network_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
