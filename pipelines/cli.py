@@ -68,9 +68,9 @@ def run(
     request = Request(
         loaded,
         out,
-        first=check_stage(first) if first else STAGES[0],
+        first=STAGES[0] if first is None else check_stage(first),
         redo=first is not None,
-        last=check_stage(last) if last else STAGES[-1],
+        last=STAGES[-1] if last is None else check_stage(last),
         accept_code=accept_code,
     )
 
@@ -143,7 +143,7 @@ def plan(
 
     loaded = load(recipe_path(recipe), Recipe, overrides)
     assumptions, measured = load(file, Assumptions, given, "--assume"), frozenset[str]()
-    if root:
+    if root is not None:
         assumptions, measured = with_measured(assumptions, root)
     plans = {f"{crawls:g} crawl{'s' if crawls != 1 else ''}": make_plan(loaded, assumptions, crawls)}
     needed = crawls_for(loaded, assumptions, pairs)
@@ -174,7 +174,7 @@ def report(run: str, out: str | None) -> None:
     entries = read_ledger(run)
     if not entries:
         raise UserError(f"{run}: expected a run with at least one finished stage, found none; go on with wit run")
-    target = out or join(run, "report", "index.html")
+    target = join(run, "report", "index.html") if out is None else out
     try:
         page = render(base_name(run.rstrip("/")), entries, read_recipe(run), open_tables(run))
     except duckdb.Error as error:

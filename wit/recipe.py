@@ -32,11 +32,11 @@ def load(path: str | None, cls: type[T], overrides: Sequence[str] = (), option: 
     does not fit, InputError for a missing file.
     """
     try:
-        text = read_bytes(path).decode() if path else ""
+        text = "" if path is None else read_bytes(path).decode()
         data = tomllib.loads(text)
     except UnicodeDecodeError as error:
         raise RecipeError(f"{path}: expected UTF-8 text: {error.reason} at byte {error.start}") from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise RecipeError(f"{path}: not TOML: {error}") from error
     origin = _Origin(path or option, text, option, {})
     for override in overrides:
@@ -86,7 +86,7 @@ def _apply(override: str, data: dict[str, Any], cls: type, origin: _Origin) -> N
         raise RecipeError(f"{origin.option} {override}: expected section.key=value")
     try:
         ((_, parsed),) = tomllib.loads(f"value = {value}").items()
-    except ValueError:  # no TOML value, or more than one
+    except (ValueError, RecursionError):  # no TOML value, or more than one
         parsed = value
     kind = _kind_of(cls, keys)
     if kind is str and not isinstance(parsed, str):

@@ -18,6 +18,7 @@ from selectolax.lexbor import LexborHTMLParser
 from pipelines.sources.links import fold_space, resolve
 from pipelines.sources.markup_bombs import MAX_WORK, is_bomb
 from pipelines.sources.previews import OPEN_GRAPH, TWITTER, ImageText, preview_images
+from pipelines.sources.source import num_bytes
 
 ALT, TITLE, ARIA_LABEL, ARIA_LABELLEDBY = "img@alt", "img@title", "img@aria-label", "img@aria-labelledby"
 ROLE_LABEL, FIGCAPTION = "role=img@aria-label", "figcaption"
@@ -46,7 +47,9 @@ _NO_ADDRESS = re.compile(r"[{}<>\"']")  # JSON, or markup
 
 _MAX_FIGURE_LEVELS = 16  # how far above an image its <figure> is looked for
 _MAX_ROLE_LEVELS = 4
-_MAX_TEXT_CHARACTERS = 64 << 20  # of a page's candidates; a megabyte of text around a thousand images is a gigabyte
+_MAX_TEXT_BYTES = (
+    64 << 20
+)  # of a page's candidates, in UTF-8; a megabyte of text around a thousand images is a gigabyte
 
 
 class PageError(ValueError):
@@ -56,7 +59,7 @@ class PageError(ValueError):
 def parse(markup: str, page_url: str) -> tuple[str, list[ImageText]]:
     """Return the URL that links on a page are relative to, and its images with their texts in document order.
 
-    Raises PageError for markup made to keep a parser busy, and for texts of more than 64 million characters in all.
+    Raises PageError for markup made to keep a parser busy, and for texts of more than 64 MiB in all.
     """
     encoded = markup.encode("utf-8", "replace")
     if is_bomb(encoded):
@@ -83,7 +86,7 @@ class _Page:
         self._texts: dict[int, str] = {}
         self._pictures: dict[int, list[tuple[tuple[float, float], str]]] = {}
         self._named: dict[str, Any] | None = None
-        self._num_characters = 0
+        self._num_bytes = 0
 
     def image_texts(self) -> list[ImageText]:
         images = self._tree.css("img")
@@ -110,19 +113,19 @@ class _Page:
             yield self._counted(ImageText(url, caption, FIGCAPTION))
 
     def _counted(self, found: ImageText) -> ImageText:
-        self._count(len(found.url) + len(found.text))
+        self._count(num_bytes(found.url) + num_bytes(found.text))
         return found
 
-    def _count(self, num_characters: int) -> None:
-        self._num_characters += num_characters
-        if self._num_characters > _MAX_TEXT_CHARACTERS:
-            raise PageError(f"texts of more than {_MAX_TEXT_CHARACTERS} characters beside its images")
+    def _count(self, more: int) -> None:
+        self._num_bytes += more
+        if self._num_bytes > _MAX_TEXT_BYTES:
+            raise PageError(f"texts of more than {_MAX_TEXT_BYTES} bytes beside its images")
 
     def _text(self, node: Any) -> str:
         """Return the text of an element, its white space folded."""
         if node.mem_id not in self._texts:
             text = node.text()
-            self._count(len(text))
+            self._count(num_bytes(text))
             self._texts[node.mem_id] = fold_space(text)
         return self._texts[node.mem_id]
 

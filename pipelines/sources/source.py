@@ -67,7 +67,7 @@ MALFORMED_RECORD = "malformed_record"
 UNREADABLE_ARCHIVE = "unreadable_archive"
 
 FLUSH_ROWS = 16_384
-FLUSH_CHARACTERS = 1 << 25
+FLUSH_BYTES = 1 << 25
 _ROW_COLUMNS = ("url", "text", "page", "offset", "attribute")
 
 
@@ -79,7 +79,7 @@ class LinksBuilder:
     _rows: dict[str, list[Any]] = field(default_factory=lambda: {name: [] for name in _ROW_COLUMNS})
     _page_urls: list[str] = field(default_factory=list)
     _bases: list[str] = field(default_factory=list)
-    _num_characters: int = 0
+    _num_bytes: int = 0
 
     def __len__(self) -> int:
         return len(self._rows["url"])
@@ -87,7 +87,7 @@ class LinksBuilder:
     @property
     def is_full(self) -> bool:
         """Whether it is time to flush: many rows, or long ones."""
-        return len(self) >= FLUSH_ROWS or self._num_characters >= FLUSH_CHARACTERS
+        return len(self) >= FLUSH_ROWS or self._num_bytes >= FLUSH_BYTES
 
     def page(self, page_url: str, base: str) -> None:
         """Begin a page: the links added next are on it."""
@@ -97,7 +97,7 @@ class LinksBuilder:
     def add(self, url: str, text: str, offset: int, attribute: str) -> None:
         """Add a link of the present page, or of none when no page was begun; entities are decoded."""
         place = self.attributes.index(attribute)
-        self._num_characters += len(url) + len(text)
+        self._num_bytes += num_bytes(url) + num_bytes(text)
         for name, value in zip(_ROW_COLUMNS, (url, text, len(self._page_urls) - 1, offset, place), strict=True):
             self._rows[name].append(value)
 
@@ -105,7 +105,7 @@ class LinksBuilder:
         """Return what was collected, and begin anew, on no page."""
         rows, page_urls, bases = self._rows, self._page_urls, self._bases
         self._rows, self._page_urls, self._bases = {name: [] for name in _ROW_COLUMNS}, [], []
-        self._num_characters = 0
+        self._num_bytes = 0
         return Links(
             text_array(rows["url"]),
             text_array(rows["text"]),
@@ -116,6 +116,11 @@ class LinksBuilder:
             text_array(bases),
             self.attributes,
         )
+
+
+def num_bytes(text: str) -> int:
+    """Return how long a text is in UTF-8: four bytes for an emoji."""
+    return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
 
 
 def text_array(texts: Sequence[str]) -> pa.LargeStringArray:

@@ -54,6 +54,7 @@ def write(folder: Path, text: str) -> str:
         ("crawl = 1", r"r\.toml:1: expected a section \[crawl\], found 1"),
         ("crawl.depth = 0", r"r\.toml:1: crawl\.depth: expected at least 1, found 0"),
         ("[crawl\ndepth = 1", r"r\.toml: not TOML: .*line 1"),
+        ("a = " + "[" * 100_000, r"r\.toml: not TOML: maximum recursion"),
     ],
 )
 def test_a_mistake_names_file_line_and_remedy(tmp_path: Path, text: str, message: str) -> None:
@@ -69,6 +70,7 @@ def test_a_mistake_names_file_line_and_remedy(tmp_path: Path, text: str, message
         ("crawl.depth=many", r"--set crawl\.depth=many: crawl\.depth: expected an integer, found 'many'"),
         ("crawl.depth", r"expected section\.key=value"),
         ("name.x=1", r"--set name\.x=1"),
+        ("crawl.depth=" + "[" * 100_000, r"crawl\.depth: expected an integer, found"),
     ],
 )
 def test_a_mistake_on_the_command_line_names_the_override(tmp_path: Path, override: str, message: str) -> None:

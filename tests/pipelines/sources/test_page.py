@@ -180,6 +180,7 @@ def test_markup_bombs_are_refused_at_once(bomb: str) -> None:
 
 HEAVY = {
     "a caption for all": "<figure>" + "<img src=a alt=b>" * 50_000 + "<figcaption>" + "x" * 50_000 + "</figure>",
+    "four bytes a character": "<figure>" + "<img src=a>" * 1_500 + "<figcaption>" + "\U0001f600" * 15_000 + "</figure>",
     "a label for all": "<p id=q>" + "x" * 1_000_000 + "</p>" + "<img src=a aria-labelledby=q>" * 1_000,
     "a label of all": "".join(f"<div id=q{number}>" for number in range(4_000))
     + "x" * 1_000_000 + "<img src=a aria-labelledby='" + " ".join(f"q{number}" for number in range(4_000)) + "'>",
