@@ -204,6 +204,23 @@ def test_a_damaged_table_is_one_line(
     assert err.count("\n") == 1
 
 
+def test_a_part_that_a_disk_lost_is_named(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A run goes on over a part without a footer with one line that names it, and how to make it anew."""
+    arguments = [each.format(tmp=place) for each in [*RUN, *TABLE]]
+    arguments[3] = str(tmp_path / "run")
+    with pytest.raises(SystemExit, match="0"):
+        main([*arguments, "--until", "filter_text"])
+    part = next((tmp_path / "run" / "filter_text" / "kept").glob("*.parquet"))
+    part.write_bytes(b"PAR1")
+    (tmp_path / "run" / "filter_text" / "manifest.json").unlink()
+    capsys.readouterr()
+    with pytest.raises(SystemExit, match="2"):
+        main([*arguments, "--until", "filter_text"])
+    err = capsys.readouterr().err
+    assert "not a readable Parquet part" in err
+    assert "Traceback" not in err
+
+
 @pytest.mark.parametrize("recipe", [[], {"balance": 3}])
 def test_a_run_without_a_recipe_is_one_line(recipe: object, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A run whose identity was changed by hand has no report, and says why."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from wit.errors import InputError
 from wit.storage import join, list_names, open_input, read_parquet
 
 
@@ -19,9 +20,12 @@ def parts(root: str, table: str) -> list[str]:
 
 
 def num_rows(part: str) -> int:
-    """Return the rows of a Parquet part, from its footer."""
+    """Return the rows of a Parquet part, from its footer; raises InputError when it has none."""
     with open_input(part) as file:
-        return int(pq.read_metadata(file).num_rows)
+        try:
+            return int(pq.read_metadata(file).num_rows)
+        except pa.ArrowInvalid as error:
+            raise InputError(f"{part}: not a readable Parquet part: {error}; redo its stage with --from") from error
 
 
 def count_rows(root: str, table: str) -> int:
