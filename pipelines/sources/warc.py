@@ -15,6 +15,7 @@ from pipelines.sources.source import MALFORMED_RECORD, Fault, Links, LinksBuilde
 
 _HTML_TYPES = ("text/html", "application/xhtml+xml")
 MAX_PAGE_BYTES = 8 << 20  # what lies beyond is lost, and told; Common Crawl itself cuts pages at 1 MiB
+_PACKED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd")  # gzip (RFC 1952), Zstandard (RFC 8878): no page begins so
 
 
 class Markup(NamedTuple):
@@ -79,5 +80,8 @@ def page_markup(record: Record) -> Markup | Fault | None:
         return Fault(MALFORMED_RECORD, f"an HTTP head of more than {MAX_HEAD_BYTES} bytes", record.offset)
     encodings = answer.get("transfer-encoding"), answer.get("content-encoding")
     body = decode_payload(answer.body, *encodings, MAX_PAGE_BYTES + 1)
+    if body.startswith(_PACKED):
+        detail = f"a page still compressed: content-encoding {encodings[1][:50]!r}"
+        return Fault(MALFORMED_RECORD, detail, record.offset)
     is_cut = len(body) > MAX_PAGE_BYTES or record.num_bytes > len(record.body)
     return Markup(decode(body[:MAX_PAGE_BYTES], answer.charset), is_cut)

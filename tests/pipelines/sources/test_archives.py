@@ -11,6 +11,7 @@ from pathlib import Path
 
 import brotli
 import fsspec
+import pyarrow as pa
 import pytest
 from fastwarc.warc import ArchiveIterator
 from hypothesis import given, settings
@@ -106,6 +107,16 @@ def test_a_page_over_the_limit_says_that_it_is_cut(more: int, tmp_path: Path, mo
     links, faults = findings(page("http://x.example/", body), tmp_path)
     assert len(links) == 1
     assert len(faults) == more
+
+
+@pytest.mark.parametrize("encoding", ["gzip, gzip", "zstd", ""])
+def test_a_page_that_stays_compressed_is_told(encoding: str, tmp_path: Path) -> None:
+    """An encoding that is not undone costs the page, with a reason, not in silence."""
+    body = pa.compress(IMG, "zstd", asbytes=True) if encoding == "zstd" else gzip.compress(gzip.compress(IMG))
+    headers = f"{HTML}Content-Encoding: {encoding}\r\n" if encoding else HTML
+    links, faults = findings(page("http://x.example/", body, headers), tmp_path)
+    assert not links
+    assert [(fault.reason, repr(encoding) in fault.detail) for fault in faults] == [(MALFORMED_RECORD, True)]
 
 
 def test_an_http_head_without_end_is_told(tmp_path: Path) -> None:
