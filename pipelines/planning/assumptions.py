@@ -55,8 +55,8 @@ class Matches:
     """How matches spread over queries: shares proportional to 1 / (rank + 1,000)^2.
 
     So spread, 16,000 of the 386,000 queries that match anything hold 94.4 % of 5.6 billion matches, and the 16,000th
-    has 19,400, as MetaCLIP reports. Its result, 400 million pairs of 1.6 billion, then says how many of a pair's
-    matches choose independently.
+    has 19,400; MetaCLIP reports 94.5 % and 20,000. Its result, 400 million pairs of 1.6 billion, then says how many of
+    a pair's matches choose independently.
     """
 
     num_queries: float = _value(386_000, "queries", "queries that match anything", _METACLIP, most=1e7)
@@ -73,10 +73,10 @@ class Matches:
 class Rates:
     """Core-seconds of each stage."""
 
-    extract_s_a_gb: float = _value(60.0, "core-s", "a GB of compressed WAT", _HERE)
-    filter_text_s: float = _value(10.0, "core-s", "a million pairs", _HERE)
-    match_s: float = _value(10.0, "core-s", "a million pairs", _HERE)
-    balance_s: float = _value(5.0, "core-s", "a million pairs", _HERE)
+    extract_s_a_gb: float = _value(38.0, "core-s", "a GB of compressed WAT", _HERE)
+    filter_text_s: float = _value(2.9, "core-s", "a million pairs, nearly all in English", _HERE)
+    match_s: float = _value(5.6, "core-s", "a million pairs", _HERE)
+    balance_s: float = _value(2.9, "core-s", "a million pairs", _HERE)
     fetch_s: float = _value(3_800.0, "core-s", "a million images: network, decoding, resizing", "docs/decisions/004")
     filter_image_s: float = _value(10.0, "core-s", "a million images", _CHAIN)
     fingerprint_s: float = _value(1_000.0, "core-s", "a million images", _CHAIN)
@@ -89,10 +89,10 @@ class Rates:
 class Sizes:
     """Bytes on disk, as Parquet or tar, of what a stage writes for each row that comes in."""
 
-    extract: float = _value(150, "bytes", "a candidate, found and merged", _HERE)
-    filter_text: float = _value(100, "bytes", "a pair", _HERE)
-    match: float = _value(200, "bytes", "a pair, with its matches", _HERE)
-    balance: float = _value(100, "bytes", "a pair", _HERE)
+    extract: float = _value(152, "bytes", "a candidate, found and merged", _HERE)
+    filter_text: float = _value(81, "bytes", "a pair", _HERE)
+    match: float = _value(301, "bytes", "a pair, with its matches", _HERE)
+    balance: float = _value(170, "bytes", "a pair", _HERE)
     image: float = _value(63_000, "bytes", "a stored image", "a public copy of LAION-400M: 4.41 TB of 69.9 million")
     body: float = _value(100_000, "bytes", "a body on the wire", _GUESS)
     facts: float = _value(600, "bytes", "of all later tables, an image", _CHAIN)
