@@ -78,11 +78,11 @@ class Rates:
     match_s: float = _value(5.6, "core-s", "a million pairs", _HERE)
     balance_s: float = _value(2.9, "core-s", "a million pairs", _HERE)
     fetch_s: float = _value(3_800.0, "core-s", "a million images: network, decoding, resizing", "docs/decisions/004")
-    filter_image_s: float = _value(10.0, "core-s", "a million images", _CHAIN)
-    fingerprint_s: float = _value(1_000.0, "core-s", "a million images", _CHAIN)
-    dedup_s: float = _value(30.0, "core-s", "a million images", _CHAIN)
-    overlap_s: float = _value(30.0, "core-s", "a million images", _CHAIN)
-    pack_s: float = _value(300.0, "core-s", "a million images", _CHAIN)
+    filter_image_s: float = _value(4.2, "core-s", "a million images", _CHAIN)
+    fingerprint_s: float = _value(357.0, "core-s", "a million images of 256 pixels at most", _CHAIN)
+    dedup_s: float = _value(4.9, "core-s", "a million images", _CHAIN)
+    overlap_s: float = _value(7.6, "core-s", "a million images", _CHAIN)
+    pack_s: float = _value(97.0, "core-s", "a million images of 256 pixels at most", _CHAIN)
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class Sizes:
     balance: float = _value(170, "bytes", "a pair", _HERE)
     image: float = _value(63_000, "bytes", "a stored image", "a public copy of LAION-400M: 4.41 TB of 69.9 million")
     body: float = _value(100_000, "bytes", "a body on the wire", _GUESS)
-    facts: float = _value(600, "bytes", "of all later tables, an image", _CHAIN)
+    facts: float = _value(764, "bytes", "of all later tables, an image", _CHAIN)
 
 
 @dataclass(frozen=True)
