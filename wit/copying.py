@@ -6,8 +6,8 @@ What a network does to a file is no damage of the file: it is an error that stop
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
+from time import sleep
 from typing import IO
 
 from wit.errors import InputError
@@ -44,7 +44,7 @@ def _ask_size(url: str, attempts: int) -> int:
                 raise  # no such file, or none whose size is told
             if failures == attempts:
                 raise InputError(f"{url}: cannot be reached: {error}; run the same command again") from error
-            time.sleep(_wait_s(failures))
+            sleep(_wait_s(failures))
     raise AssertionError("attempts is at least 1")
 
 
@@ -71,7 +71,7 @@ def _fill(target: IO[bytes], url: str, num_bytes: int, advance: Callable[[int], 
         if failures == attempts or target.tell() > num_bytes:
             raise InputError(f"{url}: cannot be copied whole: {reason}; run the same command again")
         if failures:
-            time.sleep(_wait_s(failures))
+            sleep(_wait_s(failures))
 
 
 def _append(target: IO[bytes], url: str, advance: Callable[[int], None]) -> None:

@@ -168,7 +168,7 @@ MARKUP = "".join(f'<img src="{number}.jpg" alt="A dog, number {number}">' for nu
 @pytest.mark.parametrize("ranges", [True, False])
 def test_a_remote_archive_is_what_the_file_is(tmp_path: Path, ranges: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Over HTTP, with ranges or without, through a connection that breaks, the tables are those of the file."""
-    monkeypatch.setattr("time.sleep", lambda _: None)
+    monkeypatch.setattr("wit.copying.sleep", lambda _: None)
     path = write(tmp_path, "a.xml", *(page(f"http://x.example/{number}", MARKUP) for number in range(50)))
     run = tmp_path / "run"
     run.mkdir()
@@ -208,7 +208,7 @@ def test_a_remote_tar_comes_with_its_table(tmp_path: Path) -> None:
 def test_a_dead_network_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that does not come is an error that names it, after waits that grow to a minute, and never a reject."""
     waits: list[float] = []
-    monkeypatch.setattr("time.sleep", waits.append)
+    monkeypatch.setattr("wit.copying.sleep", waits.append)
     with served(b"x" * 100, True, failures=[0] * 999) as url:
         inputs = pa.concat_tables(ListInputs((("wat", url),))("."))
         with pytest.raises(InputError, match=r"a\.xml: cannot be copied whole.*run the same command again"):

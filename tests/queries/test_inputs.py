@@ -39,7 +39,7 @@ def test_a_copy_that_was_cut_off_goes_on(tmp_path: Path, ranges: bool) -> None:
 
 def test_a_failing_network_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection closed without an answer is tried again; when it always is, the file is named in one line."""
-    monkeypatch.setattr("time.sleep", lambda _: None)
+    monkeypatch.setattr("wit.copying.sleep", lambda _: None)
     with served(DATA, ranges=True, failures=[1] * 99 + [0, 1, 0, 0]) as url:
         assert Path(local_copies([url], str(tmp_path))[url]).read_bytes() == DATA
     with (
