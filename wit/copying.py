@@ -34,13 +34,27 @@ def copy_whole(url: str, target: str, advance: Callable[[int], None], attempts: 
     os.replace(target + PARTIAL, target)
 
 
+def copy_if_there(url: str, target: str, advance: Callable[[int], None], attempts: int = ATTEMPTS) -> None:
+    """Copy a remote file that need not be there as `copy_whole` does; what the network does to it raises as there."""
+    try:
+        copy_whole(url, target, advance, attempts)
+    except InputError as error:
+        if not _is_absent(error):
+            raise
+
+
+def _is_absent(error: InputError) -> bool:
+    """Return whether a server said, or a file system knows, that there is no such file, or none for us."""
+    cause = error.__cause__
+    return isinstance(cause, FileNotFoundError) and not _may_pass(network_trouble(cause))
+
+
 def _ask_size(url: str, attempts: int) -> int:
     for failures in range(1, attempts + 1):
         try:
             return size(url)
-        except network_errors() as error:
-            cause = error.__cause__ if isinstance(error, InputError) else error
-            if cause is None or (isinstance(cause, FileNotFoundError) and not _may_pass(network_trouble(cause))):
+        except _network_errors() as error:
+            if isinstance(error, InputError) and (error.__cause__ is None or _is_absent(error)):
                 raise  # no such file, or none whose size is told
             if failures == attempts:
                 raise InputError(f"{url}: cannot be reached: {error}; run the same command again") from error
@@ -65,7 +79,7 @@ def _fill(target: IO[bytes], url: str, num_bytes: int, advance: Callable[[int], 
         try:
             _append(target, url, advance)
             reason = f"expected {num_bytes:,} bytes, found {target.tell():,}"
-        except network_errors() as error:
+        except _network_errors() as error:
             reason = str(error) or type(error).__name__
         failures = 0 if target.tell() > before else failures + 1
         if failures == attempts or target.tell() > num_bytes:
@@ -96,7 +110,7 @@ def _pour(source: IO[bytes], target: IO[bytes], advance: Callable[[int], None]) 
         advance(len(block))
 
 
-def network_errors() -> tuple[type[Exception], ...]:
+def _network_errors() -> tuple[type[Exception], ...]:
     """Return what reading a remote file raises: OSError, and aiohttp's own errors where fsspec lets them through."""
     import aiohttp
 

@@ -24,13 +24,13 @@ from pipelines.sources.tables import PRESETS, Tables
 from pipelines.sources.warc import Warc
 from pipelines.sources.wat import Wat
 from pipelines.stages.verb import RunSettings
-from wit.copying import copy_whole
+from wit.copying import copy_if_there, copy_whole
 from wit.errors import InputError
 from wit.keys import key_words
 from wit.schema import CANDIDATES, INPUTS, PAIRS
 from wit.schema import REJECTS as REJECTED
 from wit.stage import KEPT, REJECTS, Output, Part, SqlStage, Step, View
-from wit.storage import TEMPORARY_PREFIX, base_name, exists, is_remote, local_path
+from wit.storage import TEMPORARY_PREFIX, base_name, is_remote, local_path
 
 _ATTEMPTS = 8  # at a remote file, the last after two minutes: a month of crawling sees servers restart
 _MANY_FAULTS = 2_000  # one at a time costs 0.8 ms, many together 9 us each
@@ -113,8 +113,8 @@ def _brought_here(kind: str, url: str, root: str) -> Iterator[str]:
         path = os.path.join(folder, base_name(url))
         copy_whole(url, path, lambda _: None, _ATTEMPTS)
         table = table_beside(url)
-        if kind == Shards.kind and table != url and exists(table):
-            copy_whole(table, os.path.join(folder, base_name(table)), lambda _: None, _ATTEMPTS)
+        if kind == Shards.kind and table != url:
+            copy_if_there(table, os.path.join(folder, base_name(table)), lambda _: None, _ATTEMPTS)
         yield path
     except InputError as error:
         raise InputError(str(error).replace(os.path.join(folder, ""), url.removesuffix(base_name(url)))) from error

@@ -21,6 +21,7 @@ from pipelines.stages.verb import RunSettings
 from tests.pipelines.sources.warcs import page, record
 from tests.served_file import served
 from tests.support import MemoryPart, real_data, run_map, run_sql
+from wit.copying import copy_if_there
 from wit.errors import InputError
 from wit.keys import key_bucket, sample_key, uniform_rank
 from wit.schema import CANDIDATES
@@ -228,6 +229,23 @@ def test_a_dead_network_stops_the_run(tmp_path: Path, monkeypatch: pytest.Monkey
         run_map(FIND, pa.concat_tables(ListInputs((("wat", url),))(".")), MemoryPart(root=str(tmp_path)))
     assert len(waits) == 7
     assert not list(tmp_path.iterdir())
+
+
+def test_what_may_be_missing_is_told_from_what_does_not_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table beside a tar that is not there is done without; one that a failing network withholds stops the run."""
+    monkeypatch.setattr("wit.copying.sleep", lambda _: None)
+    for status in (404, 403):
+        with served(b"x", True, status=status) as url:
+            copy_if_there(url, str(tmp_path / "copy"), lambda _: None)
+    assert not list(tmp_path.iterdir())
+    with (
+        served(b"x", True, status=503) as url,
+        pytest.raises(InputError, match=r"a\.xml: cannot be reached: .*HTTP 503"),
+    ):
+        copy_if_there(url, str(tmp_path / "copy"), lambda _: None)
+    with served(b"x", True) as url:
+        copy_if_there(url, str(tmp_path / "copy"), lambda _: None)
+    assert (tmp_path / "copy").read_bytes() == b"x"
 
 
 def bodies(path: Path) -> set[str]:
