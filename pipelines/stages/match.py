@@ -22,7 +22,7 @@ from wit.matching import MODES, Matcher, Matches
 from wit.schema import MATCH_COUNTS, MATCHED, MATCHES, PAIRS, QUERIES, TERMS, conform
 from wit.schema import REJECTS as REJECTED
 from wit.stage import KEPT, REJECTS, Output, Part, Step
-from wit.storage import ROW_GROUP_ROWS, is_remote, join, local_path, read_parquet, size
+from wit.storage import is_remote, join, local_path, read_parquet, size
 
 QUERIES_FILE = "queries.parquet"
 QUERIES_TABLE = "match/queries"
@@ -30,6 +30,8 @@ MATCHES_TABLE, COUNTS_TABLE = "matches", "counts"
 
 SLICE_BYTES = 1_000_000
 """Captions that are matched at once: ten thousand usual ones, or one long one; bounds the rows of their matches."""
+
+TERMS_A_PART = 65_536
 
 _COLUMNS = pa.schema([QUERIES.field("query_id"), QUERIES.field("term")])
 
@@ -69,12 +71,12 @@ class ListQueries:
     num_buckets: int
 
     def __call__(self, root: str) -> Iterator[pa.Table]:
-        """Yield the terms by (query_bucket, query_id), a row group's rows at a time."""
+        """Yield the terms by (query_bucket, query_id), in parts of bounded size."""
         terms = read_terms(_queries_file(self.queries))
         query_ids = np.arange(len(terms), dtype=np.int32)
         query_ids = query_ids[np.argsort(query_ids % self.num_buckets, kind="stable")]
-        for start in range(0, len(query_ids), ROW_GROUP_ROWS):
-            chosen = query_ids[start : start + ROW_GROUP_ROWS]
+        for start in range(0, len(query_ids), TERMS_A_PART):
+            chosen = query_ids[start : start + TERMS_A_PART]
             columns = [pa.array(chosen), pa.array(chosen % self.num_buckets), terms.take(pa.array(chosen))]
             yield pa.table(columns, schema=TERMS)
 

@@ -89,7 +89,7 @@ def test_counts_are_those_of_the_pairs(tmp_path: Path) -> None:
 
 def test_the_list_is_taken_into_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every term of the list by bucket and id, in parts of bounded size, whatever the order of the list's rows."""
-    monkeypatch.setattr(match, "ROW_GROUP_ROWS", 3)
+    monkeypatch.setattr(match, "TERMS_A_PART", 3)
     terms = {"query_id": pa.array([3, 1, 2, 0, 4], pa.int32()), "term": ["D", "b c", "c", "a", ""]}
     pq.write_table(pa.table(terms), tmp_path / "queries.parquet")
     tables = list(ListQueries(str(tmp_path), 2)(str(tmp_path)))
