@@ -38,7 +38,7 @@ MAX_PHRASES = 200
 _METACLIP = {
     "terms": 500_000, "terms without a match": 114_000, "terms over the cap": 16_000,
     "terms with a match, not over it": 370_000,
-    "share of the matches in them, before": 0.945, "matches of a pair, before": 3.5,
+    "share of the matches in those over the cap, before": 0.945, "matches of a pair, before": 3.5,
 }  # fmt: skip
 """Of MetaCLIP's pool of 1.6 billion pairs at a cap of 20,000. Source: arXiv 2309.16671."""
 
@@ -207,8 +207,8 @@ def _figures(found: Statistics) -> list[list[Any]]:
         "terms without a match": found.num_unmatched,
         "terms over the cap": found.num_head,
         "terms with a match, not over it": found.num_tail,
-        "share of the matches in them, before": found.head_share_before,
-        "share of the matches in them, after": found.head_share_after,
+        "share of the matches in those over the cap, before": found.head_share_before,
+        "share of the matches in those over the cap, after": found.head_share_after,
         "matches before": found.num_matches_before,
         "matches after": found.num_matches_after,
         "matches of a pair, before": found.mean_matches_before,
