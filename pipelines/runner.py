@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from pipelines.executors import Executor
-from pipelines.executors.parts import part_name, parts_of, write_rows
+from pipelines.executors.parts import SCRATCH, part_name, parts_of, write_rows
 from pipelines.ledger import Entry, describe_tables, from_manifest, measure
 from pipelines.recipes import STAGES, Recipe
 from pipelines.stages.verb import Verb
@@ -232,6 +232,7 @@ def _run_step(request: Request, stage: str, step: Step, executor: Executor) -> N
         (source,) = step.sources.values()
         with progress(f"{stage}: {step.target}", len(parts_of(root, source))) as advance:
             executor.map(step, advance)
+        remove(join(root, step.target, SCRATCH))
 
 
 def _run_plan(root: str, step: Step) -> None:

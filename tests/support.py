@@ -42,6 +42,9 @@ class MemoryPart:
         self._open.append(path.open("w+b"))
         return name, self._open[-1]
 
+    def scratch(self, suffix: str) -> str | None:
+        return str(Path(self.root, f"scratch-{self.index:05d}.{suffix}"))
+
     def close(self) -> None:
         for file in self._open:
             file.close()

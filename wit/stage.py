@@ -33,6 +33,12 @@ class Part(Protocol):
     def blob(self, suffix: str) -> tuple[str, IO[bytes]]:
         """Return (path relative to the root, an open file); the file is published with the part."""
 
+    def scratch(self, suffix: str) -> str | None:
+        """Return a local path for a file that outlives a kill, so that the part's next attempt can go on from it.
+
+        It vanishes when the part is published. None where the run lies under a URL.
+        """
+
 
 class MapStage(Protocol):
     """Arrow batches in, named Arrow batches out; called once for each part of its source."""

@@ -17,7 +17,21 @@ import pyarrow.parquet as pq
 from wit.errors import ContractError, InputError
 from wit.schema import conform
 from wit.stage import KEPT, REJECTS, MapStage, SqlStage, Step
-from wit.storage import Draft, exists, join, list_names, open_input, output_error
+from wit.storage import (
+    Draft,
+    exists,
+    is_remote,
+    join,
+    list_names,
+    local_path,
+    make_folder,
+    open_input,
+    output_error,
+    remove,
+)
+
+SCRATCH = "scratch"
+"""Folder, in a step's target, of files that parts go on from after a kill; gone when the step is done."""
 
 BATCH_ROWS = 16_384
 ROW_GROUP_ROWS = 16_384
@@ -120,12 +134,22 @@ class RunPart:
     index: int
     target: str
     drafts: list[Draft] = field(default_factory=list)
+    scratches: list[str] = field(default_factory=list)
 
     def blob(self, suffix: str) -> tuple[str, IO[bytes]]:
         """Open a file that is published with the part."""
         name = f"{self.target}/blobs/part-{self.index:05d}.{suffix}"
         self.drafts.append(Draft(join(self.root, name)))
         return name, self.drafts[-1].file
+
+    def scratch(self, suffix: str) -> str | None:
+        """Name a file that the part's next attempt finds again."""
+        if is_remote(self.root):
+            return None
+        folder = local_path(join(self.root, self.target, SCRATCH))
+        make_folder(folder)
+        self.scratches.append(join(folder, f"part-{self.index:05d}.{suffix}"))
+        return self.scratches[-1]
 
 
 def run_map_part(step: Step, root: str, index: int, source_part: str) -> int:
@@ -145,6 +169,8 @@ def run_map_part(step: Step, root: str, index: int, source_part: str) -> int:
             draft.publish()
         for name in sorted(writers, key=lambda name: name == KEPT):
             writers[name].publish()
+        for scratch in part.scratches:
+            remove(scratch)
     except BaseException:
         for draft in part.drafts:
             draft.discard()

@@ -37,6 +37,7 @@ from wit.schema.evaluation import (
     UNREADABLE,
 )
 from wit.schema.images import (
+    ASKED,
     BODIES,
     CLUSTERS,
     DUPLICATES,
@@ -59,6 +60,7 @@ from wit.schema.samples import (
 )
 
 __all__ = [
+    "ASKED",
     "BODIES",
     "BORDERS",
     "BORDER_PAIRS",
@@ -114,6 +116,7 @@ TABLES: dict[str, pa.Schema] = {
     "matches": MATCHES,
     "match_counts": MATCH_COUNTS,
     "terms": TERMS,
+    "asked": ASKED,
     "bodies": BODIES,
     "located": LOCATED,
     "term_counts": TERM_COUNTS,

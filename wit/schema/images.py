@@ -6,6 +6,11 @@ import pyarrow as pa
 
 from wit.schema.columns import BUCKET, KEY, RANK, column
 
+PLACE = column("place", pa.int32(), "part of the fetch that the pair belongs to")
+
+ASKED = pa.schema([KEY, BUCKET, RANK, column("url", pa.string(), "image URL"), PLACE])
+"""Pairs whose images are asked of the web; `place` is a hash of the URL's host, so a host's URLs are in one part."""
+
 BODIES = pa.schema(
     [
         column("url", pa.string(), "URL of the body, without fragment"),
