@@ -237,31 +237,6 @@ def _write_csv(columns: list[str], rows: list[tuple[object, ...]]) -> None:
     writer.writerows(rows)
 
 
-@click.group()
-def shards() -> None:
-    """Check shards."""
-
-
-@shards.command(epilog="Example: wit shards verify runs/tiny/shards")
-@click.argument("shards")
-@click.option("--processes", type=click.IntRange(1, 1024), help="Worker processes.  [default: one a core]")
-def verify(shards: str, processes: int | None) -> int:
-    """Check SHARDS (a folder, or a pattern of tars) against their index and manifest.
-
-    A line a problem; exit code 1 when there is one.
-    """
-    from pipelines.verification import verify as verify_shards
-    from wit.integrity import shards_of
-    from wit.progress import progress
-
-    with progress("verify", len(shards_of(shards)[0]), "shards") as advance:
-        report = verify_shards(shards, processes or os.cpu_count() or 1, advance)
-    for problem in report.problems:
-        click.echo(problem)
-    click.echo(f"{report.num_shards:,} shards, {report.num_samples:,} samples, {len(report.problems):,} problems")
-    return 1 if report.problems else 0
-
-
 @click.command(epilog="Example: wit overlap runs/tiny/shards --against shapes=data/sample/eval/shapes-test --out audit")
 @click.argument("shards")
 @click.option(

@@ -16,7 +16,7 @@ from PIL import Image
 from pipelines.stages.balance import Balance
 from pipelines.stages.pack import Pack
 from pipelines.stages.verb import RunSettings
-from pipelines.verification import verify
+from pipelines.shardset.verification import verify
 from tests.support import read_parts, run_steps, write_part
 from wit.balancing import CAP, PROBABILITY
 from wit.fingerprint import phash_stored, to_signed

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from pipelines.verification import verify
+from pipelines.shardset.verification import verify
 from tests.wit.test_shards import make_samples, write_two_shards
 from wit import tar
 from wit.errors import InputError
