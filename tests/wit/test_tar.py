@@ -60,6 +60,20 @@ def test_links_folders_and_devices_are_passed_over() -> None:
     assert read_all(buffer.getvalue()) == {"../../etc/passwd": b""}
 
 
+@given(st.text(st.characters(codec="ascii", exclude_characters="\0"), max_size=130), st.integers(0, 1 << 34))
+def test_headers_are_those_of_tarfile(name: str, length: int) -> None:
+    """Every byte of a header, and what is refused (a long name that cannot be cut, 8 GiB), is as tarfile has it."""
+    member = tarfile.TarInfo(name)
+    member.size = length
+    try:
+        expected = member.tobuf(tarfile.USTAR_FORMAT, "ascii", "strict")
+    except ValueError:
+        with pytest.raises(ValueError, match=r"too long|overflow"):
+            tar.header(name, length)
+    else:
+        assert tar.header(name, length) == expected
+
+
 def test_headers_are_plain() -> None:
     """The header's golden fields: mode 0644, no owner, mtime 0, ustar."""
     block = tar.header("0" * 32 + ".jpg", 1234)
