@@ -10,7 +10,7 @@ from wit.sample import captions
 from wit.sample.drafting import DATA_URL, Draftsman, as_planned, describe_picture, redirect, redirected, sound
 from wit.sample.encoding import Picture
 from wit.sample.hosts import CLOSED_HOST, DISALLOWED_FOLDERS, FAULTY_HOSTS, HOSTS, HOSTS_WITH_ROBOTS
-from wit.sample.model import Candidate, Pair, Response
+from wit.sample.model import BLOCK_PAIRS, Candidate, Pair, Response
 from wit.sample.scenes import random_scene
 
 Planner = Callable[[Draftsman, int, list[Pair]], Pair]
@@ -136,19 +136,32 @@ def disallowed(rng: Random, draftsman: Draftsman, index: int, picture: Picture) 
     return url
 
 
-_OPT_OUTS = (
-    *(
-        ("X-Robots-Tag", value)
-        for value in ("noai", "noimageai", "noindex", "noimageindex", "none", "noml", "nofollow, noai", "NOAI")
-    ),
-    ("tdm-reservation", "1"),
-)
+_OPT_OUTS = {
+    "opted_out_noai": (("X-Robots-Tag", "noai"), ("X-Robots-Tag", "nofollow, noai"), ("X-Robots-Tag", "NOAI")),
+    "opted_out_tdm": (("tdm-reservation", "1"),),
+    "opted_out_noimageai": (("X-Robots-Tag", "noimageai"),),
+    "opted_out_noindex": (("X-Robots-Tag", "noindex"),),
+    "opted_out_noimageindex": (("X-Robots-Tag", "noimageindex"),),
+    "opted_out_none": (("X-Robots-Tag", "none"),),
+    "opted_out_noml": (("X-Robots-Tag", "noml"),),
+}
 
 
-def opted_out(rng: Random, draftsman: Draftsman, index: int, picture: Picture) -> str:
-    url = draftsman.image_url(index, picture)
-    draftsman.serve(url, picture, headers=(rng.choice(_OPT_OUTS),))
-    return url
+OPT_OUTS_A_BLOCK = 6
+
+
+def opted_out(draftsman: Draftsman, index: int, page: list[Pair]) -> Pair:
+    """A picture whose headers forbid its use; the ways to say so take turns, from block to block."""
+    headers = [header for each in _OPT_OUTS.values() for header in each]
+    used = sum(any(header in headers for header in response.headers) for response in draftsman.responses.values())
+    reason = list(_OPT_OUTS)[(index // BLOCK_PAIRS * OPT_OUTS_A_BLOCK + used) % len(_OPT_OUTS)]
+
+    def answer(rng: Random, draftsman: Draftsman, index: int, picture: Picture) -> str:
+        url = draftsman.image_url(index, picture)
+        draftsman.serve(url, picture, headers=(rng.choice(_OPT_OUTS[reason]),))
+        return url
+
+    return answering("opted_out", reason, answer, archived=True)(draftsman, index, page)
 
 
 def loop(rng: Random, draftsman: Draftsman, index: int, picture: Picture) -> str:

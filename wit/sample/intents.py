@@ -7,6 +7,7 @@ from random import Random
 from wit.sample import captions
 from wit.sample.drafting import GOOD, Draftsman
 from wit.sample.faults import (
+    OPT_OUTS_A_BLOCK,
     Planner,
     answering,
     bad_url,
@@ -47,7 +48,7 @@ _EVERYWHERE: dict[str, tuple[int, Planner]] = {
     "generic": (15, worded(captions.generic, "generic")),
     "http_status": (8, answering("http_status", "http_status", status(404, 404, 404, 403, 410, 500))),
     "robots_disallowed": (5, answering("robots_disallowed", "robots_disallowed", disallowed)),
-    "opted_out": (6, answering("opted_out", "opted_out", opted_out, archived=True)),
+    "opted_out": (OPT_OUTS_A_BLOCK, opted_out),
     "too_many_redirects": (2, answering("too_many_redirects", "too_many_redirects", loop)),
     "private_address": (3, answering("private_address", "private_address", private)),
     "unsupported_url": (2, answering("unsupported_url", "unsupported_url", unsupported)),
