@@ -30,3 +30,31 @@ def verify(shards: str, processes: int | None) -> int:
         click.echo(problem)
     click.echo(f"{report.num_shards:,} shards, {report.num_samples:,} samples, {len(report.problems):,} problems")
     return 1 if report.problems else 0
+
+
+@shards.command(epilog="Example: wit shards export runs/tiny/shards --to huggingface --out exported")
+@click.argument("shards")
+@click.option("--to", "layout", type=click.Choice(("img2dataset", "parquet", "huggingface")), required=True)
+@click.option("--out", required=True, metavar="DIR", help="A new folder, or one that this command began.")
+@click.option(
+    "--size", "max_samples", type=click.IntRange(0), help="Samples of a file, 0: any.  [default: 10000 a tar]"
+)
+@click.option(
+    "--bytes", "max_bytes", type=click.IntRange(0), help="Bytes of a file, 0: any.  [default: 500000000 a Parquet file]"
+)
+@click.option("--processes", type=click.IntRange(1, 1024), help="Worker processes.  [default: one a core]")
+def export(
+    shards: str, layout: str, out: str, max_samples: int | None, max_bytes: int | None, processes: int | None
+) -> None:
+    """Write SHARDS (a folder, or a pattern of tars) in the layout of img2dataset, as Parquet, or for Hugging Face.
+
+    Stop it or kill it at any time: the same command does the rest. Images and captions stay byte for byte.
+    """
+    from pipelines.shardset.export import Export, prepare_export, run_export
+    from wit.progress import progress
+
+    asked = Export(shards, layout, out, max_samples, max_bytes)
+    planned = prepare_export(asked)
+    with progress("export", planned.num_samples, "samples") as advance:
+        run_export(asked, planned, processes or os.cpu_count() or 1, advance)
+    click.echo(f"{out}: {planned.num_samples:,} samples in {len(planned.pieces):,} files")
