@@ -18,12 +18,13 @@ import orjson
 import pyarrow as pa
 
 from wit import manifest, tar
-from wit.errors import InputError
-from wit.schema import SHARD_INDEX, conform
-from wit.storage import base_name, join, list_names, open_input, publish, read_parquet, size, write_parquet
+from wit.errors import ContractError, InputError
+from wit.schema import FOREIGN_INDEX, SHARD_INDEX, conform
+from wit.storage import base_name, exists, join, list_names, open_input, publish, read_parquet, size, write_parquet
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
+FOREIGN_SUFFIX = ".index.parquet"
 
 SUFFIXES = {"jpeg": "jpg", "png": "png", "webp": "webp", "gif": "gif"}
 """Suffix of the image member, by format of the stored image."""
@@ -92,9 +93,36 @@ def _write_sample(file: IO[bytes], shard: str, row: Row, image: bytes) -> dict[s
     return {name: placed[name] if name in placed else row[name] for name in SHARD_INDEX.names}
 
 
+def foreign_index_name(shard: str) -> str:
+    """Return the file name (or URL) of the index that wit makes of a tar that somebody else made.
+
+    Not `index_name`: there img2dataset keeps a table of its own.
+    """
+    return shard.removesuffix(".tar") + FOREIGN_SUFFIX
+
+
+def read_any_index(shard: str) -> pa.Table:
+    """Return the index of a shard (URL of the tar): SHARD_INDEX, or FOREIGN_INDEX where we did not make the tar.
+
+    Raises InputError or ContractError when it is neither.
+    """
+    try:
+        return conform(read_parquet(index_name(shard)), SHARD_INDEX)
+    except (InputError, ContractError):
+        foreign = foreign_index_name(shard)
+        if not exists(foreign):
+            raise
+        return conform(read_parquet(foreign), FOREIGN_INDEX)
+
+
+def is_foreign(index: pa.Table) -> bool:
+    """Return whether an index is that of a tar that somebody else made."""
+    return "sample_offset" in index.column_names
+
+
 def read_index(shard: str) -> pa.Table:
-    """Return the index of a shard (URL of the tar) as SHARD_INDEX; InputError or ContractError when it is not one."""
-    return conform(read_parquet(index_name(shard)), SHARD_INDEX)
+    """Return the columns of SHARD_INDEX of the index of a shard, whoever made it; raises as `read_any_index`."""
+    return read_any_index(shard).select(SHARD_INDEX.names).cast(SHARD_INDEX)
 
 
 def list_shards(folder: str) -> list[str]:

@@ -79,13 +79,14 @@ def padding(length: int) -> bytes:
     return bytes(-length % BLOCK)
 
 
-def members(file: IO[bytes], url: str) -> Iterator[Member]:
+def members(file: IO[bytes], url: str, start: int = 0) -> Iterator[Member]:
     """Yield the regular files of an uncompressed tar in order; links, folders and devices are passed over.
 
-    Long names of GNU and pax archives are read. The file may be read elsewhere between members. Raises InputError
-    when the archive breaks off or a header is not one; `url` names it in the message.
+    Begins at byte `start`, where a member's headers are. Long names of GNU and pax archives are read. The file may be
+    read elsewhere between members. Raises InputError when the archive breaks off or a header is not one; `url` names
+    it in the message.
     """
-    position, start, long_name = 0, 0, ""
+    position, long_name = start, ""
     while True:
         block = _read(file, position, BLOCK, url)
         if not any(block):
@@ -99,7 +100,18 @@ def members(file: IO[bytes], url: str) -> Iterator[Member]:
         if kind not in (_LONG_NAME, _PAX, _PAX_GLOBAL):
             long_name = ""
         position = data + length + len(padding(length))
-        start = start if long_name else position
+        start = start if kind in (_LONG_NAME, _PAX) else position
+
+
+def member_at(file: IO[bytes], offset: int, url: str) -> Member:
+    """Return the regular file whose header is at `offset`, its name cut where an extended header has the whole.
+
+    Raises InputError when there is none.
+    """
+    block = _read(file, offset, BLOCK, url)
+    if not any(block) or block[156:157] not in _FILES:
+        raise InputError(f"{url}: expected the tar header of a file at byte {offset}, found something else")
+    return Member(_name(block), offset + BLOCK, _length(block, offset, url), block, offset)
 
 
 def read_member(file: IO[bytes], member: Member, url: str) -> bytes:

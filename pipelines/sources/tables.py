@@ -18,6 +18,7 @@ from pipelines.sources.rows import NO_TEXTS, Choose, Columns, Rows
 from pipelines.sources.source import Fault, Links, Slice
 from pipelines.sources.windows import Dialect
 from wit.errors import InputError
+from wit.foreign import CAPTION_FIELDS, URL_FIELDS
 from wit.storage import base_name
 
 SLICE_ROWS = 1_000_000
@@ -27,11 +28,7 @@ MAX_SLICE_ROWS = 4_000_000
 MAX_ROWS = 10_000_000_000
 """Of a Parquet file; the largest published ones have some 20 million."""
 
-URL_COLUMNS = ("url", "URL", "image_url", "img_url", "imageUrl", "src")
-CAPTION_COLUMNS = (
-    "caption", "TEXT", "text", "alt", "alt_text", "top_caption", "CAPTION", "title", "description",
-    "raw_caption", "caption_reference_description", "caption_alt_text_description", "txt",
-)  # fmt: skip
+URL_COLUMNS, CAPTION_COLUMNS = URL_FIELDS, CAPTION_FIELDS
 PAGE_COLUMNS = ("page_url", "PAGE_URL", "pageUrl")
 
 

@@ -60,3 +60,26 @@ SHARD_INDEX = pa.schema(
     ]
 )
 """One row a sample, beside each shard, in the shard's order."""
+
+FOREIGN_INDEX = pa.schema(
+    [
+        *SHARD_INDEX,
+        column("sample_offset", pa.int64(), "where the headers of the sample's first member begin", unit="bytes"),
+        column("sample_length", pa.int64(), "up to the end of its last member, padding included", unit="bytes"),
+    ]
+)
+"""The index of a tar that anyone made, in the tar's order. What the tar does not say is blank: texts empty, numbers 0;
+`record_offset` and `archive` are then the tar's own. `key` is the members' stem, or what makes it unique in its set."""
+
+REMOVALS = pa.schema(
+    [
+        KEY,
+        column("shard", pa.string(), "file name of the tar that held the sample"),
+        column("url", pa.string(), "its image's URL"),
+        column("sha256", pa.string(), "SHA-256 of its image, hex"),
+        column("rule", pa.string(), "what was asked for: key, url, sha256, domain"),
+        column("value", pa.string(), "the key, URL, hash or domain that was asked for"),
+        column("reason", pa.string(), "why, in the words of who asked"),
+    ]
+)
+"""Samples taken out of shards, in the order in which that was done."""
