@@ -17,6 +17,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from wit.errors import ContractError, InputError
+from wit.foreign import caption_in
 from wit.shards import index_name, list_shards
 from wit.shards import read_index as read_shard_index
 from wit.storage import base_name, expand, is_remote, local_path, read_range, size
@@ -36,6 +37,8 @@ class Index:
     image_length: NDArray[np.int64]
     text_offset: NDArray[np.int64]
     text_length: NDArray[np.int64]
+    text_in_json: NDArray[np.bool_]
+    """The text is a JSON member that holds the caption: tars made elsewhere have such."""
     hash: str
     """SHA-256 over what the samples are and where they lie; the folder that holds the shards does not count."""
 
@@ -71,16 +74,17 @@ def read_index(pattern: str) -> Index:
     shards = find_shards(pattern)
     digest = hashlib.sha256()
     columns: dict[str, list[NDArray[np.int64]]] = {name: [] for name in _HASHED_COLUMNS[1:5]}
-    keys, shard_numbers = [], []
+    keys, shard_numbers, in_json = [], [], []
     for number, table in enumerate(map(_read_table, shards)):
         digest.update(f"{base_name(shards[number])}\0{len(table)}\0".encode())
         for name in _HASHED_COLUMNS:
-            values = table[name].to_numpy() if name in columns else np.array(table[name].to_pylist(), dtype="S")
+            values = table[name].to_numpy() if name in columns else _octets(table[name])
             digest.update(np.ascontiguousarray(values).tobytes())
             if name in columns:
                 columns[name].append(values)
             elif name == "key":
                 keys.append(values)
+        in_json.append((table["json_length"].to_numpy() > 0) & (columns["text_offset"][-1] == table["json_offset"]))
         shard_numbers.append(np.full(len(table), number, np.int32))
     if not sum(map(len, keys)):
         raise InputError(f"{pattern}: expected samples, found {len(shards)} shards that hold none")
@@ -89,8 +93,13 @@ def read_index(pattern: str) -> Index:
         keys=np.concatenate(keys),
         shard=np.concatenate(shard_numbers),
         **{name: np.concatenate(parts).astype(np.int64) for name, parts in columns.items()},
+        text_in_json=np.concatenate(in_json),
         hash=digest.hexdigest(),
     )
+
+
+def _octets(texts: pa.ChunkedArray) -> NDArray[np.bytes_]:
+    return np.array([text.encode() for text in texts.to_pylist()], dtype="S")
 
 
 def _read_table(shard: str) -> pa.Table:
@@ -133,7 +142,7 @@ def read_sample(index: Index, sample: int) -> tuple[bytes, str]:
         image, text = (read_range(shard, offset, length) for offset, length in ranges)
     else:
         image, text = _pread(local_path(shard), ranges)
-    return image, text.decode("utf-8", "replace")
+    return image, caption_in(text) if index.text_in_json[sample] else text.decode("utf-8", "replace")
 
 
 def _pread(path: str, ranges: list[tuple[int, int]]) -> list[bytes]:

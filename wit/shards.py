@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import orjson
 import pyarrow as pa
@@ -25,6 +25,8 @@ from wit.storage import base_name, exists, join, list_names, open_input, publish
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
 FOREIGN_SUFFIX = ".index.parquet"
+REMOVALS_NAME = "removals.parquet"
+"""Table of the samples that were taken out of a folder's shards, as wit.schema.REMOVALS."""
 
 SUFFIXES = {"jpeg": "jpg", "png": "png", "webp": "webp", "gif": "gif"}
 """Suffix of the image member, by format of the stored image."""
@@ -159,30 +161,53 @@ def fingerprint(url: str) -> dict[str, Any]:
     return {"bytes": size(url), "sha256": digest.hexdigest()}
 
 
+class Described(NamedTuple):
+    """What the manifest says of a shard, and of its index."""
+
+    shard: dict[str, Any]
+    index: dict[str, Any]
+
+
+def find_index(shard: str) -> str:
+    """Return the URL of the index beside a shard, whoever made the tar."""
+    foreign = foreign_index_name(shard)
+    return foreign if exists(foreign) else index_name(shard)
+
+
+def describe(shard: str) -> Described:
+    """Hash a shard and its index; raises InputError when it has none."""
+    url = find_index(shard)
+    count = _num_rows(url)
+    foreign = {"is_foreign": True} if url == foreign_index_name(shard) else {}
+    return Described(
+        {"name": base_name(shard), "num_samples": count, **fingerprint(shard), **foreign},
+        {"name": base_name(url), **fingerprint(url)},
+    )
+
+
 def write_manifest(folder: str) -> dict[str, Any]:
     """Hash every shard and index of a folder, and publish `manifest.json`; return what it says.
 
     A function of the files alone: no clock, no host. Raises InputError when a shard has no index.
     """
-    urls = list_shards(folder)
-    counts = [_num_rows(index_name(url)) for url in urls]
     with ThreadPoolExecutor() as pool:  # hashing lets go of the interpreter's lock
-        shards = [
-            {"name": base_name(url), "num_samples": count, **facts}
-            for url, count, facts in zip(urls, counts, pool.map(fingerprint, urls), strict=True)
-        ]
-        files = [index_name(url) for url in urls]
-        indexes = [
-            {"name": base_name(url), **facts} for url, facts in zip(files, pool.map(fingerprint, files), strict=True)
-        ]
-    described = {
+        return publish_manifest(folder, pool.map(describe, list_shards(folder)))
+
+
+def publish_manifest(folder: str, described: Iterable[Described]) -> dict[str, Any]:
+    """Publish the `manifest.json` of a folder whose shards are described, in order; return what it says."""
+    each = list(described)
+    value = {
         "schema_version": SCHEMA_VERSION,
-        "num_samples": sum(counts),
-        "shards": shards,
-        "indexes": indexes,
+        "num_samples": sum(one.shard["num_samples"] for one in each),
+        "shards": [one.shard for one in each],
+        "indexes": [one.index for one in each],
     }
-    manifest.write(join(folder, MANIFEST), described)
-    return described
+    removals = join(folder, REMOVALS_NAME)
+    if exists(removals):
+        value["removals"] = {"name": REMOVALS_NAME, "num_samples": _num_rows(removals), **fingerprint(removals)}
+    manifest.write(join(folder, MANIFEST), value)
+    return value
 
 
 def _num_rows(url: str) -> int:

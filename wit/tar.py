@@ -21,7 +21,7 @@ MAX_LENGTH = 1 << 50
 
 _FILES = b"0\0007"
 _NAME_BYTES, _MAX_OCTAL = 100, 8**11 - 1
-# Fields of a header, POSIX.1 "ustar Interchange Format": name, mode, uid, gid; size; mtime; checksum; type and the rest.
+# Fields of a header (POSIX.1, "ustar Interchange Format"): name, mode to gid, size, mtime, checksum, type and the rest.
 _MODE, _MTIME, _TAIL = (
     b"0000644\0" + b"0000000\0" * 2,
     b"\0" + b"00000000000\0",
