@@ -48,7 +48,7 @@ _NONE, _STORED, _REJECTED = 0, 1, 2  # kinds of outcome; 0: none yet
 _SYNC_S = 30.0
 _SYNC_BYTES = 256 << 20
 _CHUNK_ROWS = 4096
-_AHEAD_BYTES = 16 << 20  # of records that the disk is asked for before they are read
+_AHEAD_BYTES = 4 << 20  # of records that the disk is asked for before they are read
 _FACTS = (
     "format", "width", "height", "sha256", "entropy", "num_frames",
     "original_format", "original_sha256", "original_length", "original_width", "original_height",
