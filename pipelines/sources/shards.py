@@ -17,7 +17,7 @@ import re
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import IO, Any, ClassVar, cast
+from typing import IO, Any, ClassVar, NamedTuple, cast
 from urllib.parse import quote
 
 import numpy as np
@@ -46,6 +46,7 @@ MAX_TABLE_ROWS = 1_000_000
 _TARS = (".tar", ".tar.gz", ".tgz")
 _NOT_IN_HOSTS = re.compile(r"[^a-z0-9.-]+")
 _SUCCESS = "success"
+_GZIP = b"\x1f\x8b"
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,22 @@ class Shards:
             return
         with open_input(piece.url) as file:
             yield from _tar_links(file, piece.url)
+
+
+def image_places(file: IO[bytes], url: str) -> Iterator[tuple[str, int]]:
+    """Yield the URL of each sample of a tar that has an image, and where the header of that is in it, as unpacked.
+
+    They are those of the pairs that `Shards` finds: what is a Fault there is left out here, and what follows where the
+    tar is broken. Raises OSError when the file cannot be read.
+    """
+    finder = _Finder(url)
+    try:
+        for sample in _samples(file, url):
+            found = finder.read(sample) if sample.image else None
+            if isinstance(found, _Facts):
+                yield found.url, sample.offset
+    except (InputError, gzip.BadGzipFile, EOFError, zlib.error):
+        return
 
 
 def _tar_links(file: IO[bytes], url: str) -> Iterator[Links | Fault]:
@@ -112,11 +129,17 @@ class _Sample:
         return Fault(MALFORMED_RECORD, valid_text(detail)[:MAX_DETAIL_CHARACTERS], self.offset)
 
 
+def unpacked(file: IO[bytes]) -> IO[bytes]:
+    """Return a tar as it is, or the tar in a gzip file; seek forward only in that."""
+    is_packed = file.read(len(_GZIP)) == _GZIP
+    file.seek(0)
+    return cast(IO[bytes], gzip.GzipFile(fileobj=file)) if is_packed else file
+
+
 def _samples(file: IO[bytes], url: str) -> Iterator[_Sample]:
     """Yield the samples of a tar; raises InputError, OSError, EOFError or zlib.error where it is broken."""
     sample: _Sample | None = None
-    if not base_name(url).lower().endswith(".tar"):
-        file = cast(IO[bytes], gzip.GzipFile(fileobj=file))  # all further seeking is forward
+    file = unpacked(file)
     if not file.read(1):
         return
     for member in tar.members(file, url):
@@ -145,6 +168,14 @@ def _look(sample: _Sample, suffix: str, member: tar.Member, file: IO[bytes], url
         sample.texts[suffix] = tar.read_member(file, member, url) if member.length <= MAX_TEXT_BYTES else None
 
 
+class _Facts(NamedTuple):
+    """What is known of a sample's image."""
+
+    url: str
+    fields: Mapping[str, Any]
+    """Of its JSON member; none without one."""
+
+
 class _Finder:
     """Makes links of the samples of a tar."""
 
@@ -156,22 +187,29 @@ class _Finder:
 
     def add(self, sample: _Sample, builder: LinksBuilder) -> Fault | None:
         """Add the link of a sample, or return what is wrong with it."""
+        found = self.read(sample)
+        if not isinstance(found, _Facts):
+            return found
+        attribute, caption = _caption(sample, found.fields)
+        page = _field(found.fields, ("page_url",))[1]
+        builder.page(page, page)
+        builder.add(found.url, caption, sample.offset, attribute)
+        return None
+
+    def read(self, sample: _Sample) -> _Facts | Fault | None:
+        """Return the URL of a sample and what its JSON says; a Fault when it is none, None when its image failed."""
         if None in sample.texts.values():
             return sample.fault(f"a text of more than {MAX_TEXT_BYTES} bytes")
         try:
-            facts = parse_object(sample.texts["json"] or b"") if "json" in sample.texts else {}
+            fields = parse_object(sample.texts["json"] or b"") if "json" in sample.texts else {}
         except (ValueError, TypeError) as error:
             return sample.fault(f"{sample.stem}.json: {error}")
-        if facts.get("status", _SUCCESS) != _SUCCESS:
+        if fields.get("status", _SUCCESS) != _SUCCESS:
             return None
-        url = _field(facts, URL_COLUMNS)[1] or self._lookup(sample)
+        url = _field(fields, URL_COLUMNS)[1] or self._lookup(sample)
         if not url and not sample.image:
             return sample.fault(f"{sample.stem}: neither an image nor a URL")
-        attribute, caption = _caption(sample, facts)
-        page = _field(facts, ("page_url",))[1]
-        builder.page(page, page)
-        builder.add(url or f"https://{self._host}.invalid/{quote(sample.image)}", caption, sample.offset, attribute)
-        return None
+        return _Facts(url or f"https://{self._host}.invalid/{quote(sample.image)}", fields)
 
     def _lookup(self, sample: _Sample) -> str:
         """Return the URL that the table beside the tar has for a sample; nothing when there is none."""

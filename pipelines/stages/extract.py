@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby, islice
 from typing import ClassVar, cast
@@ -16,23 +12,22 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipelines import sql
+from pipelines.sources.copies import brought_here
 from pipelines.sources.occurrences import Settings, fault_rows, occurrences
 from pipelines.sources.paths import COMMON_CRAWL, expand_paths, known_by
-from pipelines.sources.shards import Shards, table_beside
+from pipelines.sources.shards import Shards
 from pipelines.sources.source import MALFORMED_RECORD, UNREADABLE_ARCHIVE, Fault, Links, Slice, Source
 from pipelines.sources.tables import PRESETS, Tables
 from pipelines.sources.warc import Warc
 from pipelines.sources.wat import Wat
 from pipelines.stages.verb import RunSettings
-from wit.copying import copy_if_there, copy_whole
 from wit.errors import InputError
 from wit.keys import key_words
 from wit.schema import CANDIDATES, INPUTS, PAIRS
 from wit.schema import REJECTS as REJECTED
 from wit.stage import KEPT, REJECTS, Output, Part, SqlStage, Step, View
-from wit.storage import TEMPORARY_PREFIX, base_name, is_remote, local_path
+from wit.storage import base_name, is_remote
 
-_ATTEMPTS = 8  # at a remote file, the last after two minutes: a month of crawling sees servers restart
 _MANY_FAULTS = 2_000  # one at a time costs 0.8 ms, many together 9 us each
 CHUNK_ROWS = 200_000
 CHUNK_BYTES = 96 << 20  # sorting takes about three times this
@@ -92,34 +87,9 @@ class FindPairs:
         sources = _sources(self.table_preset, self.url_column, self.caption_column)
         settings = Settings(self.num_buckets, self.salt, self.name)
         for each in (row for batch in batches for row in batch.to_pylist()):
-            with _brought_here(each["kind"], each["url"], part.root) as path:
+            with brought_here(each["kind"], each["url"], part.root) as path:
                 findings = sources[each["kind"]].findings(Slice(path, each["start"], each["stop"]))
                 yield from _tables(findings, base_name(each["url"]), settings)
-
-
-@contextmanager
-def _brought_here(kind: str, url: str, root: str) -> Iterator[str]:
-    """Yield a local path of a file, copied for as long as it is worked on when it lies elsewhere.
-
-    With a tar comes the table beside it, which may have its URLs. So what a network does to a file is told apart from
-    its damage: the first stops the run, the second is a reject.
-    """
-    if not is_remote(url):
-        yield url
-        return
-    parent = None if is_remote(root) else local_path(root)  # where the next run removes what a killed one leaves
-    folder = tempfile.mkdtemp(prefix=f"{TEMPORARY_PREFIX}input-{os.getpid()}-", dir=parent)
-    try:
-        path = os.path.join(folder, base_name(url))
-        copy_whole(url, path, lambda _: None, _ATTEMPTS)
-        table = table_beside(url)
-        if kind == Shards.kind and table != url:
-            copy_if_there(table, os.path.join(folder, base_name(table)), lambda _: None, _ATTEMPTS)
-        yield path
-    except InputError as error:
-        raise InputError(str(error).replace(os.path.join(folder, ""), url.removesuffix(base_name(url)))) from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _tables(findings: Iterable[Links | Fault], archive: str, settings: Settings) -> Iterator[Output]:

@@ -5,6 +5,15 @@ from __future__ import annotations
 import pyarrow as pa
 
 from wit.errors import ContractError
+from wit.schema.archives import (
+    BODIES,
+    LOCATED,
+    ORIGINALS,
+    REVISITED,
+    REVISITS,
+    SOUGHT,
+    TRAILS,
+)
 from wit.schema.balance import (
     BORDER_PAIRS,
     BORDERS,
@@ -38,13 +47,11 @@ from wit.schema.evaluation import (
 )
 from wit.schema.images import (
     ASKED,
-    BODIES,
     CLUSTERS,
     DUPLICATES,
     EDGES,
     FINGERPRINTS,
     IMAGES,
-    LOCATED,
     SLICES,
 )
 from wit.schema.queries import (
@@ -53,8 +60,10 @@ from wit.schema.queries import (
     UNMATCHABLE,
 )
 from wit.schema.samples import (
+    FOREIGN_INDEX,
     PACKED,
     REJECTS,
+    REMOVALS,
     SAMPLES,
     SHARD_INDEX,
 )
@@ -73,6 +82,7 @@ __all__ = [
     "EDGES",
     "EVALUATION_INPUTS",
     "FINGERPRINTS",
+    "FOREIGN_INDEX",
     "FREQUENT_PHRASES",
     "HEADS",
     "IMAGES",
@@ -83,6 +93,7 @@ __all__ = [
     "MATCHES",
     "MATCH_COUNTS",
     "MATCH_HISTOGRAM",
+    "ORIGINALS",
     "OVERLAPS",
     "PACKED",
     "PAIRS",
@@ -94,12 +105,17 @@ __all__ = [
     "RANK_CELLS",
     "REFERENCES",
     "REJECTS",
+    "REMOVALS",
+    "REVISITED",
+    "REVISITS",
     "SAMPLES",
     "SHARD_INDEX",
     "SLICES",
+    "SOUGHT",
     "TABLES",
     "TERMS",
     "TERM_COUNTS",
+    "TRAILS",
     "UNMATCHABLE",
     "UNREADABLE",
     "conform",
@@ -117,7 +133,12 @@ TABLES: dict[str, pa.Schema] = {
     "match_counts": MATCH_COUNTS,
     "terms": TERMS,
     "asked": ASKED,
+    "sought": SOUGHT,
     "bodies": BODIES,
+    "originals": ORIGINALS,
+    "revisits": REVISITS,
+    "revisited": REVISITED,
+    "trails": TRAILS,
     "located": LOCATED,
     "term_counts": TERM_COUNTS,
     "heads": HEADS,
@@ -146,6 +167,8 @@ TABLES: dict[str, pa.Schema] = {
     "unmatchable": UNMATCHABLE,
     "differences": DIFFERENCES,
     "shard_index": SHARD_INDEX,
+    "foreign_index": FOREIGN_INDEX,
+    "removals": REMOVALS,
     "predictions": PREDICTIONS,
 }
 

@@ -1,4 +1,4 @@
-"""Bodies, images, their fingerprints and their near-duplicates."""
+"""What is asked for, images, their fingerprints and their near-duplicates."""
 
 from __future__ import annotations
 
@@ -10,31 +10,6 @@ PLACE = column("place", pa.int32(), "part of the fetch that the pair belongs to"
 
 ASKED = pa.schema([KEY, BUCKET, RANK, column("url", pa.string(), "image URL"), PLACE])
 """Pairs whose images are asked of the web; `place` is a hash of the URL's host, so a host's URLs are in one part."""
-
-BODIES = pa.schema(
-    [
-        column("url", pa.string(), "URL of the body, without fragment"),
-        column("archive", pa.string(), "the archive that holds it: path or URL"),
-        column("record_offset", pa.int64(), "where its record begins in the archive", unit="bytes"),
-        column("digest", pa.string(), "payload digest as the archive states it; empty when it states none"),
-        column(
-            "is_revisit", pa.int32(), "1: the record says only that the body is that of an earlier one with its digest"
-        ),
-    ]
-)
-"""What archives hold: one row a response or revisit record."""
-
-LOCATED = pa.schema(
-    [
-        KEY,
-        BUCKET,
-        RANK,
-        column("url", pa.string(), "image URL"),
-        column("archive", pa.string(), "the archive that holds its body; null: none does", nullable=True),
-        column("record_offset", pa.int64(), "where the record begins in it", unit="bytes", nullable=True),
-    ]
-)
-"""Pairs with the place of their bodies."""
 
 IMAGES = pa.schema(
     [
