@@ -104,6 +104,15 @@ svg text { font-family: inherit !important; font-variant-numeric: tabular-nums; 
 .pair { display: grid; grid-template-columns: 10rem 10rem 1fr; gap: 1rem; padding: .8rem 0; margin: 0;
   border-bottom: 1px solid var(--rule); align-items: start; }
 .pair img { max-width: 100%; max-height: 10rem; } .pair figcaption { color: var(--ink); min-width: 0; }
+.sheet { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(14rem, 100%), 1fr)); gap: 2rem 1.4rem; }
+.sheet figure { margin: 0; } .sheet figcaption { color: var(--ink); }
+.sheet :is(img, .missing) { display: block; box-sizing: border-box; width: 100%; height: 12rem; object-fit: contain;
+  background: var(--tint); border-radius: 4px; }
+.sheet .missing { padding: .8rem; font-size: .875rem; }
+.sheet p { margin: .55rem 0; } .sheet .tag { display: inline-block; margin: 0 .35em .35em 0; max-width: 100%; }
+.sheet dl { margin: 0; font-size: .8rem; } .sheet dt { color: var(--quiet); }
+.sheet dl div { display: grid; grid-template-columns: 3.2rem 1fr; } .sheet dd { margin: 0; min-width: 0; }
+.sheet code { font-family: ui-monospace, monospace; white-space: normal; }
 @media (max-width: 34rem) { .pair { grid-template-columns: 1fr 1fr; } .pair figcaption { grid-column: 1 / -1; }
   .glossary div { grid-template-columns: 1fr; padding: .25rem 0; } main { padding-top: 1.5rem; }
   .headline { gap: .9rem 1.6rem; } .headline dd { font-size: 1.35rem; }

@@ -58,3 +58,42 @@ def export(
     with progress("export", planned.num_samples, "samples") as advance:
         run_export(asked, planned, processes or os.cpu_count() or 1, advance)
     click.echo(f"{out}: {planned.num_samples:,} samples in {len(planned.pieces):,} files")
+
+
+@shards.command(epilog="Example: wit shards show runs/tiny/shards --query 'red circle' --out sheet.html")
+@click.argument("shards")
+@click.option("--out", required=True, metavar="FILE", help="The page.")
+@click.option("--num", type=click.IntRange(1, 1_000), default=100, show_default=True, help="Samples to show.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Another seed shows other samples.")
+@click.option("--where", multiple=True, metavar="COLUMN=VALUE", help="Only samples with this value in the index.")
+@click.option("--query", default="", metavar="TERM", help="Only samples that match this query (or its number).")
+@click.option("--domain", default="", metavar="DOMAIN", help="Only images from this domain, or one below it.")
+@click.option("--queries", default="", metavar="PARQUET", help="The query list, for the names of queries.")
+@click.option("--run", default="", metavar="RUN", help="Or the run that has it.  [default: the one around SHARDS]")
+def show(
+    shards: str,
+    out: str,
+    num: int,
+    seed: int,
+    where: tuple[str, ...],
+    query: str,
+    domain: str,
+    queries: str,
+    run: str,
+) -> None:
+    """Write a contact sheet of SHARDS (a folder, or a pattern of tars): pictures, captions, queries, addresses.
+
+    One page that works without a network. The samples are drawn at random, the same ones each time.
+    """
+    from pipelines.shardset.show import Selection, contact_sheet
+    from pipelines.shardset.terms import read_terms
+    from wit.integrity import shards_of
+    from wit.progress import progress
+    from wit.storage import publish_text
+
+    found = shards_of(shards)[0]
+    selection = Selection(num, seed, where, query, domain)
+    with progress("show", len(found), "shards") as advance:
+        page = contact_sheet(found, shards, selection, read_terms(shards, queries, run), advance)
+    publish_text(out, page)
+    click.echo(out)

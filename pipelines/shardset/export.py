@@ -19,7 +19,7 @@ from wit.errors import OutputError
 from wit.integrity import shards_of
 from wit.locking import LOCK, locked
 from wit.processes import map_in_order
-from wit.shards import index_name
+from wit.shards import foreign_index_name, index_name
 from wit.storage import base_name, exists, join, list_names, remove_temporaries, size
 
 RECORD = "_export"
@@ -57,6 +57,7 @@ def run_export(export: Export, planned: Plan, processes: int, advance: Callable[
     process is at work in it, MismatchError when it holds another export, InputError when a shard is broken.
     """
     layout = LAYOUTS[export.layout]
+    _require_ours(export.out)
     with locked(export.out, "wit shards export"):
         _claim(export)
         remove_temporaries(export.out)
@@ -73,17 +74,21 @@ def _write(layout: str, out: str, piece: Piece) -> int:
     return piece.num_samples
 
 
+def _require_ours(out: str) -> None:
+    """Raise OutputError, before a file is made, when a folder holds something and was not begun by an export."""
+    strangers = [name for name in list_names(out) if name != LOCK]
+    if strangers and not exists(join(out, RECORD)):
+        raise OutputError(f"{out}: expected an empty folder, found {strangers[0]}; choose another")
+
+
 def _claim(export: Export) -> None:
     """Write down in the folder what it is made from, or see that it is the same."""
     source = _source(export)
     record = join(export.out, RECORD)
     if exists(record):
         manifest.require_same(export.out, manifest.read(record), source, "choose another folder, or remove this one")
-        return
-    strangers = [name for name in list_names(export.out) if name != LOCK]
-    if strangers:
-        raise OutputError(f"{export.out}: expected an empty folder, found {strangers[0]}; choose another")
-    manifest.write(record, source)
+    else:
+        manifest.write(record, source)
 
 
 def _source(export: Export) -> dict[str, Any]:
@@ -96,11 +101,16 @@ def _source(export: Export) -> dict[str, Any]:
         "shards": {
             f"{number:05d}:{base_name(shard)}": {
                 "bytes": size(shard),
-                "index": manifest.fingerprint_file(index_name(shard)),
+                "index": manifest.fingerprint_file(_index_file(shard)),
             }
             for number, shard in enumerate(shards)
         },
     }
+
+
+def _index_file(shard: str) -> str:
+    foreign = foreign_index_name(shard)
+    return foreign if exists(foreign) else index_name(shard)
 
 
 def _origin(export: Export, planned: Plan) -> str:

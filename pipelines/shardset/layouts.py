@@ -49,7 +49,7 @@ class Layout(Protocol):
         """Write what describes the whole, when all pieces are there; `source` names the shards in a sentence."""
 
 
-def facts_of(metadata: bytes) -> dict[str, Any]:
+def _facts_in(metadata: bytes) -> dict[str, Any]:
     """Return what a sample's JSON member says; nothing when it is none, or no object."""
     try:
         return parse_object(metadata) if metadata else {}
@@ -137,7 +137,7 @@ def shard_stem(number: int) -> str:
 def _img2dataset_facts(batch: Batch, keys: list[str]) -> list[dict[str, Any]]:
     found = []
     for key, row, metadata in zip(keys, batch.rows.to_pylist(), batch.metadata, strict=True):
-        facts = facts_of(metadata)
+        facts = _facts_in(metadata)
         known = row | {
             "sample_key": row["key"],
             "key": key,
@@ -291,7 +291,7 @@ class HuggingFace:
 
 
 def _huggingface_columns(batch: Batch) -> dict[str, Any]:
-    facts = [facts_of(metadata) for metadata in batch.metadata]
+    facts = [_facts_in(metadata) for metadata in batch.metadata]
     names = batch.rows["image_member"].to_pylist()
     images = [{"bytes": image, "path": name} for image, name in zip(batch.images, names, strict=True)]
     shown = {name: batch.rows[name] for name in _SHOWN}
