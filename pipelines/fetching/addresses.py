@@ -6,14 +6,21 @@ name. The addresses that were judged are the ones connected to, so a second answ
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import socket
+import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from aiohttp import ThreadedResolver
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from pipelines.fetching.outcome import DNS_ERROR, PRIVATE_ADDRESS, Refused
+
+_KEEP_S = 300.0
+_KEEP_FAILURE_S = 60.0
+_MAX_KNOWN = 10_000  # names, about 500 bytes each
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Lookup = Callable[[str], Awaitable[list[str]]]
@@ -60,11 +67,13 @@ def literal_address(host: str) -> Address | None:
     (WHATWG URL, "ends in a number").
     """
     bare = host.strip("[]").partition("%")[0].rstrip(".")
+    last = bare.rpartition(".")[2].lower()
+    if ":" not in bare and not last[:1].isdigit():
+        return None  # most hosts: their last label is no number
     try:
         return ipaddress.ip_address(bare)
     except ValueError:
         pass
-    last = bare.rpartition(".")[2].lower()
     if not (last.isdigit() or last.startswith("0x")):
         return None
     try:
@@ -90,30 +99,76 @@ async def system_lookup(host: str) -> list[str]:
     return [found["host"] for found in await ThreadedResolver().resolve(host, family=socket.AF_UNSPEC)]
 
 
-class CheckedResolver(AbstractResolver):
-    """The client's only way from a name to addresses: public ones, or all when `allow_private`; refuses otherwise."""
+@dataclass(frozen=True)
+class _Known:
+    """What a name resolves to: addresses that may be connected to, or the reason and detail of a refusal."""
 
-    def __init__(self, lookup: Lookup = system_lookup, *, allow_private: bool = False) -> None:
+    expires: float
+    addresses: tuple[str, ...] = ()
+    refusal: tuple[str, str] | None = None
+
+
+class CheckedResolver(AbstractResolver):
+    """The client's only way from a name to addresses: public ones, or all when `allow_private`; refuses otherwise.
+
+    Answers are kept for five minutes, "no such name" for one; that the name servers do not answer is not kept. `now` is
+    a clock, in seconds.
+    """
+
+    def __init__(
+        self, lookup: Lookup = system_lookup, *, allow_private: bool = False, now: Callable[[], float] = time.monotonic
+    ) -> None:
         self._lookup = lookup
         self._allow_private = allow_private
+        self._now = now
+        self._known: dict[str, _Known] = {}
+        self._asking: dict[str, asyncio.Task[_Known]] = {}
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
         """Return the addresses to connect to; raises Refused (dns_error, private_address)."""
+        known = self._known.get(host)
+        if known is None or known.expires <= self._now():
+            task = self._asking.get(host)
+            if task is None:
+                task = self._asking[host] = asyncio.create_task(self._ask(host))
+            known = await asyncio.shield(task)  # others wait for it too, whatever becomes of this one
+        if known.refusal:
+            reason, detail = known.refusal
+            is_dead = reason == DNS_ERROR
+            raise Refused(reason, detail, is_passing=is_dead, is_unreached=is_dead)
+        return [_result(host, one, port) for one in known.addresses]
+
+    async def _ask(self, host: str) -> _Known:
         try:
-            found = await self._lookup(host)
+            known = self._judged(host, await self._lookup(host))
         except (OSError, UnicodeError) as error:  # UnicodeError: a name that cannot be written in IDNA
-            raise Refused(DNS_ERROR, f"{host} does not resolve", is_passing=True, is_unreached=True) from error
-        allowed = [
+            kept_s = 0.0 if isinstance(error, OSError) and error.errno == socket.EAI_AGAIN else _KEEP_FAILURE_S
+            known = _Known(self._now() + kept_s, refusal=(DNS_ERROR, f"{host} does not resolve"))
+        finally:
+            del self._asking[host]
+        self._known.pop(host, None)
+        self._known[host] = known  # last asked, last dropped
+        if len(self._known) > _MAX_KNOWN:
+            del self._known[next(iter(self._known))]
+        return known
+
+    def _judged(self, host: str, found: list[str]) -> _Known:
+        allowed = tuple(
             one for one in found if self._allow_private or is_public(ipaddress.ip_address(one.partition("%")[0]))
-        ]
-        if found and not allowed:
-            raise Refused(PRIVATE_ADDRESS, f"{host} is {min(found)}")
-        return [_result(host, one, port) for one in allowed]
+        )
+        if allowed:
+            return _Known(self._now() + _KEEP_S, allowed)
+        refusal = (PRIVATE_ADDRESS, f"{host} is {min(found)}") if found else (DNS_ERROR, f"{host} does not resolve")
+        return _Known(self._now() + _KEEP_FAILURE_S, refusal=refusal)
 
     async def close(self) -> None:
-        """Nothing is held open."""
+        """End the lookups that nobody waits for any more."""
+        tasks = list(self._asking.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class FixedResolver(AbstractResolver):

@@ -1,4 +1,7 @@
-"""The asynchronous client: one URL in, one body or one refusal out, in bounded time and memory."""
+"""The asynchronous client: one URL in, one body or one refusal out, in bounded time and memory.
+
+It asks once. Who is asked when, and who is asked again, is the schedule's business.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +18,10 @@ from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from pipelines.fetching import robots
-from pipelines.fetching.addresses import CheckedResolver, check_host
+from pipelines.fetching.addresses import check_host
 from pipelines.fetching.optout import opted_out
 from pipelines.fetching.outcome import (
-    HTTP_STATUS,
-    OPTED_OUT,
     PRIVATE_ADDRESS,
-    RATE_LIMITED,
     ROBOTS_DISALLOWED,
     TIMEOUT,
     TOO_MANY_REDIRECTS,
@@ -29,14 +29,15 @@ from pipelines.fetching.outcome import (
     Body,
     Refused,
 )
-from pipelines.fetching.wire import Progress, read_body, refusals, request_url
+from pipelines.fetching.robots_cache import RobotsCache
+from pipelines.fetching.wire import Progress, read_body, refusals, request_url, require_success
 
 T = TypeVar("T")
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_PASSING = frozenset({429, 502, 503, 504})
 _KEEPALIVE_S = 2.0  # idle connections count against no limit: 200 new hosts a second keep 400 open; 15 s, 3,000
 _ROBOTS_PER_CONNECTION = 8  # robots.txt kept; hosts that take turns are half as many
+_ROBOTS_WAIT_S = 1.0  # asked of the schedule when a robots.txt fails: without it, nothing of the host can be had
 _DNS_THREADS = 32  # getaddrinfo blocks a thread; a few dead name servers must not stall the rest
 
 
@@ -50,21 +51,31 @@ class Policy:
     deadline_s: float
     max_bytes: int
     max_redirects: int
-    retries: int
-    retry_wait_s: float
     obey_robots: bool
-    obey_headers: bool
+    max_crawl_delay_s: float
+    """The longest Crawl-delay that is heeded; one that asks for more is heeded as far as this."""
+    opt_outs: tuple[str, ...]
+    """Keys of pipelines.fetching.optout.OPT_OUTS."""
     allow_private: bool
 
 
-class HttpClient:
-    """Fetches URLs under one policy; an asynchronous context manager."""
+class _Cookieless(aiohttp.DummyCookieJar):
+    """Does not even parse what it would not keep."""
 
-    def __init__(self, policy: Policy, resolver: AbstractResolver | None = None) -> None:
+    def update_cookies_from_headers(self, headers: object, response_url: URL) -> None:
+        """Keep nothing."""
+
+
+class HttpClient:
+    """Fetches URLs under one policy; an asynchronous context manager. `hear` is called when bytes of any host come."""
+
+    def __init__(self, policy: Policy, resolver: AbstractResolver, hear: Callable[[], None]) -> None:
         self.policy = policy
-        self._resolver = resolver or CheckedResolver(allow_private=policy.allow_private)
+        self._resolver = resolver
+        self._hear = hear
         self._agent = robots.product_token(policy.user_agent)
-        self._robots: dict[str, asyncio.Task[robots.Robots]] = {}
+        self._opt_outs = frozenset(policy.opt_outs)
+        self._robots = RobotsCache(self._fetch_robots, _ROBOTS_PER_CONNECTION * policy.concurrency)
 
     async def __aenter__(self) -> HttpClient:
         policy = self.policy
@@ -74,11 +85,12 @@ class HttpClient:
                 limit=policy.concurrency,
                 limit_per_host=policy.per_host,
                 resolver=self._resolver,
-                ttl_dns_cache=300,
+                use_dns_cache=False,  # the resolver has one, of failures too
                 keepalive_timeout=_KEEPALIVE_S,
             ),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),  # one deadline of our own covers all
+            cookie_jar=_Cookieless(),
+            # One deadline of our own covers all; dead hosts, most of whose packets go nowhere, get half of it.
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=policy.deadline_s / 2),
             headers={"User-Agent": policy.user_agent, "Accept": "image/*,*/*;q=0.5", "Accept-Encoding": "identity"},
             auto_decompress=False,
         )
@@ -87,19 +99,30 @@ class HttpClient:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for task in self._robots.values():
-            task.cancel()
-        await asyncio.gather(*self._robots.values(), return_exceptions=True)
+        await self._robots.close()
         await self._session.close()
 
     async def fetch(self, url: str) -> Body:
-        """Return the body of a URL; raises Refused.
+        """Return the body of a URL, asked for once; raises Refused.
 
-        One deadline covers redirects, waits, retries and the body; the first host's robots.txt has one of its own.
+        One deadline covers redirects and the body; the first host's robots.txt has one of its own.
         """
         first = self._checked(url)
         await self._obey_robots(first)
         return await self._in_time(lambda progress: self._follow(first, progress))
+
+    def crawl_delay_s(self, url: str) -> float:
+        """Return the time that a URL's host wants between two requests, in seconds, as far as the policy heeds it.
+
+        0 when its robots.txt asks for none, is not known, or is no longer known because other hosts were asked since.
+        """
+        if not (self.policy.obey_robots and self.policy.max_crawl_delay_s):
+            return 0.0
+        try:
+            rules = self._robots.known(_origin(request_url(url)))
+        except Refused:
+            return 0.0
+        return min(rules.crawl_delay_s, self.policy.max_crawl_delay_s) if rules else 0.0
 
     def _checked(self, url: str) -> URL:
         """Return the URL to ask for; raises Refused (unsupported_url, private_address)."""
@@ -116,26 +139,14 @@ class HttpClient:
             raise Refused(UNSUPPORTED_URL, "redirected to what is not a valid URL") from error
 
     async def _in_time(self, work: Callable[[Progress], Awaitable[T]]) -> T:
-        """Do the work, again where it may pass, until the deadline."""
-        progress = Progress(asyncio.get_running_loop().time() + self.policy.deadline_s)
+        """Do the work until the deadline; raises Refused(timeout) then."""
+        progress = Progress(self._hear)
         try:
-            async with asyncio.timeout_at(progress.expires):
-                return await self._with_retries(work, progress)
+            async with asyncio.timeout(self.policy.deadline_s):
+                return await work(progress)
         except TimeoutError as error:
             detail = f"not complete after {self.policy.deadline_s:g} s"
-            raise Refused(TIMEOUT, detail, is_unreached=not progress.has_answered) from error
-
-    async def _with_retries(self, work: Callable[[Progress], Awaitable[T]], progress: Progress) -> T:
-        loop = asyncio.get_running_loop()
-        for _ in range(self.policy.retries):
-            try:
-                return await work(progress)
-            except Refused as refusal:
-                wait_s = self.policy.retry_wait_s if refusal.wait_s is None else refusal.wait_s
-                if not refusal.is_passing or loop.time() + wait_s >= progress.expires:
-                    raise
-            await asyncio.sleep(wait_s)
-        return await work(progress)
+            raise Refused(TIMEOUT, detail, is_passing=True, is_unreached=not progress.has_answered) from error
 
     async def _follow(self, first: URL, progress: Progress) -> Body:
         """Follow redirects, each hop judged like the first."""
@@ -147,8 +158,8 @@ class HttpClient:
             asked = self._redirected(asked, answer)
             try:
                 await self._obey_robots(asked)
-            except Refused as refusal:  # that the second host is dead says nothing of the first
-                raise Refused(refusal.reason, refusal.detail) from refusal
+            except Refused as refusal:  # that the second host is dead, or busy, says nothing of the first
+                raise Refused(refusal.reason, refusal.detail, is_passing=refusal.is_passing) from refusal
         raise Refused(TOO_MANY_REDIRECTS, f"more than {self.policy.max_redirects}")
 
     async def _get(self, asked: URL, progress: Progress) -> Body | str:
@@ -156,49 +167,40 @@ class HttpClient:
         with refusals(progress):
             async with self._session.get(asked, allow_redirects=False) as response:
                 progress.hear()
-                location = response.headers.get("Location")
-                if response.status in _REDIRECTS and location:
+                if response.status in _REDIRECTS and (location := response.headers.get("Location")):
                     return location
-                self._require_success(response)
-                forbidden = opted_out(response.headers.items(), self._agent) if self.policy.obey_headers else None
+                require_success(response)
+                forbidden = opted_out(response.headers.items(), self._agent, self._opt_outs)
                 if forbidden:
-                    raise Refused(OPTED_OUT, forbidden)
-                return Body(await read_body(response, self.policy.max_bytes), str(asked))
-
-    def _require_success(self, response: aiohttp.ClientResponse) -> None:
-        if 200 <= response.status < 300:
-            return
-        asked_wait = response.headers.get("Retry-After", "")  # seconds; its other form, a date, waits the usual time
-        wait_s = float(asked_wait) if asked_wait.isdecimal() and len(asked_wait) < 10 else None
-        reason = RATE_LIMITED if response.status == 429 else HTTP_STATUS
-        raise Refused(reason, f"HTTP {response.status}", is_passing=response.status in _PASSING, wait_s=wait_s)
+                    raise Refused(*forbidden)
+                return Body(await read_body(response, self.policy.max_bytes, progress), str(asked))
 
     async def _obey_robots(self, asked: URL) -> None:
-        """Raise Refused when the host's robots.txt forbids the URL, or the host cannot be reached at all."""
+        """Raise Refused when the host's robots.txt forbids the URL, or could not be had."""
         if not self.policy.obey_robots:
             return
-        origin = str(asked.origin())
-        task = self._robots.pop(origin, None) or asyncio.ensure_future(self._fetch_robots(origin))
-        self._robots[origin] = task  # last used, last dropped
-        if len(self._robots) > _ROBOTS_PER_CONNECTION * self.policy.concurrency:
-            self._robots.pop(next(iter(self._robots)))
-        # Shielded: many URLs wait for this one answer, and the deadline of one must not take it from the others.
-        rules = await asyncio.shield(task)
-        if not rules.allows(str(asked)):
+        rules = await self._robots.get(_origin(asked))
+        if not rules.allows(asked.raw_path_qs):
             raise Refused(ROBOTS_DISALLOWED, rules.why)
 
     async def _fetch_robots(self, origin: str) -> robots.Robots:
         """Return the rules of an origin: nothing is forbidden when it has no robots.txt (4xx), all when that fails.
 
-        Raises Refused for a host that cannot be reached at all: then that, not its rules, is why it gives no image.
+        Raises Refused, so that it is asked for again with the next URL, for a host that cannot be reached at all (then
+        that, not its rules, is why it gives no image), and for a failure that may pass, which the host is given time
+        for.
         """
         try:
             return await self._in_time(lambda progress: self._ask_for_robots(origin, progress))
         except Refused as refusal:
             why = f"robots.txt: {refusal.detail}"
-            if refusal.is_unreached or refusal.reason == PRIVATE_ADDRESS:
-                raise Refused(refusal.reason, why, is_unreached=refusal.is_unreached) from refusal
-            return robots.Robots(robots.DISALLOW_ALL, why)
+            is_passing, is_unreached, wait_s = refusal.is_passing, refusal.is_unreached, refusal.wait_s
+            if is_unreached or refusal.reason == PRIVATE_ADDRESS:
+                raise Refused(refusal.reason, why, is_passing=is_passing, is_unreached=is_unreached) from refusal
+            if is_passing:
+                wait_s = _ROBOTS_WAIT_S if wait_s is None else wait_s
+                raise Refused(ROBOTS_DISALLOWED, why, is_passing=True, wait_s=wait_s) from refusal
+            return robots.forbid_all(why)
 
     async def _ask_for_robots(self, origin: str, progress: Progress) -> robots.Robots:
         asked = URL(f"{origin}/robots.txt")
@@ -210,8 +212,13 @@ class HttpClient:
                     if response.status not in _REDIRECTS or not location:
                         if 400 <= response.status < 500 and response.status != 429:
                             return robots.Robots()
-                        self._require_success(response)
-                        text = await read_body(response, robots.MAX_BYTES, is_cut=True)
+                        require_success(response)
+                        text = await read_body(response, robots.MAX_BYTES, progress, is_cut=True)
                         return robots.parse(text.decode("utf-8", "replace"), self._agent)
             asked = self._redirected(asked, location)
         return robots.Robots()  # RFC 9309, 2.3.1.2: too many redirects count as no robots.txt
+
+
+def _origin(asked: URL) -> str:
+    """Return scheme, host and port, the latter two as `request_url` writes them."""
+    return f"{asked.scheme}://{asked.raw_authority}"

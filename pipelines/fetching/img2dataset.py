@@ -24,7 +24,7 @@ import pyarrow as pa
 from pipelines.fetching import leash
 from pipelines.fetching.addresses import check_host
 from pipelines.fetching.http import Policy
-from pipelines.fetching.optout import FORBIDS
+from pipelines.fetching.optout import TDM_RESERVATION
 from pipelines.fetching.outcome import (
     CONNECTION_ERROR,
     DNS_ERROR,
@@ -107,6 +107,8 @@ class Img2dataset:
     """Fetches URLs by img2dataset under what it can honour of a policy."""
 
     policy: Policy
+    retries: int
+    """Times that it asks again for a URL, at once."""
     start_s: float = 60.0
     """Time to start and to write, in seconds, beyond which silence that URLs cannot explain is standing still."""
 
@@ -172,7 +174,7 @@ class Img2dataset:
         """Return how long, in seconds, URLs alone may keep it silent: a buffer of failures, all by timeout."""
         policy = self.policy
         turns = -(-min(_BUFFERED_ROWS, num_urls) // policy.concurrency) + 1
-        return self.start_s + turns * (policy.retries + 1) * policy.deadline_s
+        return self.start_s + turns * (self.retries + 1) * policy.deadline_s
 
     def _command(self, shard_rows: int, place: str) -> list[str]:
         policy = self.policy
@@ -189,10 +191,10 @@ class Img2dataset:
             "thread_count": policy.concurrency,
             "number_sample_per_shard": shard_rows,
             "timeout": policy.deadline_s,
-            "retries": policy.retries,
+            "retries": self.retries,
             "max_shard_retry": 0,
             "user_agent_token": product_token(policy.user_agent),
-            "disallowed_header_directives": sorted(FORBIDS) if policy.obey_headers else [],
+            "disallowed_header_directives": sorted({*policy.opt_outs} - {TDM_RESERVATION}),
             "enable_wandb": False,
         }
         return [

@@ -8,11 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-FORBIDS = frozenset({"noai", "noimageai", "noindex", "noimageindex", "none", "noml"})
+TDM_RESERVATION = "tdm-reservation"
+OPT_OUTS = {
+    "noai": "opted_out_noai",
+    "noimageai": "opted_out_noimageai",
+    "noindex": "opted_out_noindex",
+    "noimageindex": "opted_out_noimageindex",
+    "none": "opted_out_none",
+    "noml": "opted_out_noml",
+    TDM_RESERVATION: "opted_out_tdm",
+}
+"""Each way to opt out, a value of X-Robots-Tag or the other header's name, and the reason that it becomes."""
+
 _WITH_VALUE = frozenset({"unavailable_after", "max-snippet", "max-image-preview", "max-video-preview"})
 
 
-def _forbidding_directive(value: str, agent: str) -> str | None:
+def _forbidding_directive(value: str, agent: str, obeyed: frozenset[str]) -> str | None:
     """Return the first directive of one X-Robots-Tag value that forbids `agent`; "bot: a, b" binds that bot alone."""
     bound_to = agent
     for item in value.lower().split(","):
@@ -21,21 +32,23 @@ def _forbidding_directive(value: str, agent: str) -> str | None:
             continue
         if colon:
             bound_to, name = name, rest
-        if bound_to == agent and name in FORBIDS:
+        if bound_to == agent and name in obeyed:
             return name
     return None
 
 
-def opted_out(headers: Iterable[tuple[str, str]], agent: str) -> str | None:
-    """Return which header forbids the use of a response ("X-Robots-Tag: noai"), or None.
+def opted_out(headers: Iterable[tuple[str, str]], agent: str, obeyed: frozenset[str]) -> tuple[str, str] | None:
+    """Return why a response must not be used: (reason, the header, such as "X-Robots-Tag: noai"), or None.
 
-    `headers` are (name, value) in the response's order, repeated names included; `agent` is our product token.
+    `headers` are (name, value) in the response's order, repeated names included; `agent` is our product token, `obeyed`
+    the keys of OPT_OUTS that count. The first that forbids decides.
     """
     for name, value in headers:
-        if name.lower() == "x-robots-tag":
-            found = _forbidding_directive(value, agent)
-            if found:
-                return f"X-Robots-Tag: {found}"
-        elif name.lower() == "tdm-reservation" and value.strip() == "1":
-            return "tdm-reservation: 1"
+        match name.lower():
+            case "x-robots-tag":
+                found = _forbidding_directive(value, agent, obeyed)
+                if found:
+                    return OPT_OUTS[found], f"X-Robots-Tag: {found}"
+            case "tdm-reservation" if TDM_RESERVATION in obeyed and value.strip() == "1":
+                return OPT_OUTS[TDM_RESERVATION], "tdm-reservation: 1"
     return None

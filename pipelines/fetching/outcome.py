@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 UNSUPPORTED_URL = "unsupported_url"
 ROBOTS_DISALLOWED = "robots_disallowed"
-OPTED_OUT = "opted_out"
+OPTED_OUT = "opted_out"  # by which directive is not known; where it is: pipelines.fetching.optout.OPT_OUTS
 PRIVATE_ADDRESS = "private_address"
 DNS_ERROR = "dns_error"
 CONNECTION_ERROR = "connection_error"
@@ -28,9 +28,10 @@ class Body:
 
 
 class Refused(Exception):
-    """A URL that gives no body: `reason` is one of the constants above, `detail` what was found.
+    """A URL that gives no body: `reason` is one of the documented ones, `detail` what was found.
 
-    `is_passing`: worth asking again. `is_unreached`: nothing of the host was heard, so the host itself may be dead.
+    `is_passing`: it may pass when asked again later. `is_unreached`: nothing was heard of the URL's own host, which may
+    be dead. `wait_s`: how long, in seconds, the host asks one to wait (Retry-After); None when it does not say.
     """
 
     def __init__(
@@ -48,4 +49,3 @@ class Refused(Exception):
         self.is_passing = is_passing
         self.is_unreached = is_unreached
         self.wait_s = wait_s
-        """How long the host asks one to wait (Retry-After), in seconds."""

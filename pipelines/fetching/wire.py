@@ -4,22 +4,39 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import ssl
-import zlib
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from urllib.parse import quote, urlsplit
 
 import aiohttp
 from yarl import URL
 
-from pipelines.fetching.outcome import CONNECTION_ERROR, TOO_LARGE, TRUNCATED_BODY, UNSUPPORTED_URL, Refused
+from pipelines.fetching.content import CODECS, BrokenContent, Decoder
+from pipelines.fetching.outcome import (
+    CONNECTION_ERROR,
+    HTTP_STATUS,
+    RATE_LIMITED,
+    TIMEOUT,
+    TOO_LARGE,
+    TRUNCATED_BODY,
+    UNSUPPORTED_URL,
+    Refused,
+)
 from wit.errors import UserError
 
-_CHUNK_BYTES = 65_536
 _SAFE = "/%:@!$&'()*+,;=~-._[]|"
-_WINDOW_BITS = {"gzip": 31, "x-gzip": 31, "deflate": 15}  # zlib's wbits; 16 more than 15: with gzip's header
+# What needs no encoding: scheme, a name in lower case, a port that is not the scheme's own, path, query.
+_PLAIN = re.compile(
+    r"(https?://[a-z0-9][a-z0-9.-]*[a-z](?::(?!80/|443/)[1-9][0-9]{1,3})?/[A-Za-z0-9/%:@!$&'()*+,;=~._|-]*"
+    r"(?:\?[A-Za-z0-9/%:@!$&'()*+,;=~._|?-]+)?)(?:#[!-~]*)?"
+)
+_PASSING = frozenset({429, 502, 503, 504})
 _TOO_MANY_FILES = (
     "fetch: no more files can be opened by this process; lower fetch.concurrency, or raise the limit (ulimit -n)"
 )
@@ -27,25 +44,30 @@ _TOO_MANY_FILES = (
 
 @dataclass
 class Progress:
-    """How far one URL has come, by which a failure is judged."""
+    """How far one request has come, by which a failure is judged."""
 
-    expires: float
-    """When its time is up, on the event loop's clock, in seconds."""
+    hear_anyone: Callable[[], None]
+    """Called whenever bytes have come."""
     has_answered: bool = False
     """Whether anything was heard, from the first host or from one it redirected to."""
     is_in_body: bool = False
     """Whether the request that runs has had its status and headers."""
 
     def hear(self) -> None:
-        """Note that status and headers have come."""
+        """Note that status and headers have come, or a part of the body."""
         self.has_answered = self.is_in_body = True
+        self.hear_anyone()
 
 
+@lru_cache(maxsize=1024)
 def request_url(url: str) -> URL:
     """Return a URL as it goes on the wire: non-ASCII and spaces encoded, what is encoded already left alone.
 
     Raises Refused(unsupported_url) for other schemes than http and https, no host, a bad port, or credentials.
     """
+    plain = _PLAIN.fullmatch(url)
+    if plain:
+        return URL(plain[1], encoded=True)
     try:
         parts = urlsplit(url.strip())
         scheme, host, port = parts.scheme.lower(), parts.hostname, parts.port
@@ -54,7 +76,8 @@ def request_url(url: str) -> URL:
         if not host or parts.username is not None:
             raise Refused(UNSUPPORTED_URL, "credentials in the URL" if host else "no host")
         name = host if host.isascii() else host.encode("idna").decode()
-        netloc = (f"[{name}]" if ":" in name else name) + (f":{port}" if port else "")
+        is_usual = port is None or port == (443 if scheme == "https" else 80)
+        netloc = (f"[{name}]" if ":" in name else name) + ("" if is_usual else f":{port}")
         path = quote(parts.path or "/", safe=_SAFE)
         query = "?" + quote(parts.query, safe=_SAFE + "?") if parts.query else ""
         return URL(f"{scheme}://{netloc}{path}{query}", encoded=True)
@@ -62,24 +85,68 @@ def request_url(url: str) -> URL:
         raise Refused(UNSUPPORTED_URL, "not a valid URL") from error
 
 
-async def read_body(response: aiohttp.ClientResponse, max_bytes: int, *, is_cut: bool = False) -> bytes:
+def require_success(response: aiohttp.ClientResponse) -> None:
+    """Raise Refused(http_status, rate_limited) for a status other than 2xx, with the wait that it asks for."""
+    if 200 <= response.status < 300:
+        return
+    raise Refused(
+        RATE_LIMITED if response.status == 429 else HTTP_STATUS,
+        f"HTTP {response.status}",
+        is_passing=response.status in _PASSING,
+        wait_s=retry_after_s(response.headers),
+    )
+
+
+def retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """Return what Retry-After says, in seconds from now, or None (RFC 9110, 10.2.3).
+
+    A date is compared with the answer's own Date, which may be as wrong; without one, with the clock.
+    """
+    value = headers.get("Retry-After", "").strip()
+    if value.isdecimal():
+        return float(value[:12])
+    until = _timestamp(value)
+    if until is None:
+        return None
+    now = _timestamp(headers.get("Date", ""))
+    return max(until - (time.time() if now is None else now), 0.0)
+
+
+def _timestamp(date: str) -> float | None:
+    """Return the seconds since 1970 of an HTTP date, or None for what is none."""
+    try:
+        return parsedate_to_datetime(date).timestamp() if date else None
+    except (ValueError, OverflowError):
+        return None
+
+
+async def read_body(
+    response: aiohttp.ClientResponse, max_bytes: int, progress: Progress, *, is_cut: bool = False
+) -> bytes:
     """Return a response's body, decompressed; beyond `max_bytes`, stated or received, it is cut or Refused(too_large).
 
     Compression was not asked for, but some servers send it; it is undone chunk by chunk, so that a bomb stops at the
-    cap as well. An encoding other than gzip and deflate is left as it is.
+    cap as well. An encoding that is not known is left as it is.
     """
-    if (response.content_length or 0) > max_bytes and not is_cut:
-        raise Refused(TOO_LARGE, f"Content-Length {response.content_length}, limit {max_bytes}")
-    window_bits = _WINDOW_BITS.get(response.headers.get("Content-Encoding", "").strip().lower())
-    inflate = zlib.decompressobj(window_bits) if window_bits else None
+    stated = response.content_length or 0
+    if stated > max_bytes and not is_cut:
+        raise Refused(TOO_LARGE, f"Content-Length {stated}, limit {max_bytes}")
+    codec = CODECS.get(response.headers.get("Content-Encoding", "").strip().lower())
+    decoder = Decoder(codec, max_bytes) if codec else None
+    stream = response.content
     data = bytearray()
-    async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
-        data += inflate.decompress(chunk, max_bytes + 1 - len(data)) if inflate else chunk
-        if len(data) > max_bytes and is_cut:
-            return bytes(data[:max_bytes])
-        if len(data) > max_bytes:
+    num_received = 0
+    while chunk := await stream.readany():
+        progress.hear()
+        num_received += len(chunk)
+        if decoder is None and num_received == stated:
+            return bytes(data + chunk) if data else chunk  # the usual body: whole, in one or a few pieces
+        data += chunk if decoder is None else decoder.decode(chunk)
+        if max(len(data), num_received) > max_bytes:
+            if is_cut:
+                return bytes(data[:max_bytes])
             raise Refused(TOO_LARGE, f"more than {max_bytes} bytes")
-    if inflate and not inflate.eof:
+    if decoder and not decoder.is_whole:
         raise Refused(TRUNCATED_BODY, "its compression breaks off", is_passing=True)
     return bytes(data)
 
@@ -93,20 +160,26 @@ def refusals(progress: Progress) -> Iterator[None]:
     except Refused as refusal:  # by the resolver: when a redirect leads to a dead host, the first is not dead
         refusal.is_unreached = refusal.is_unreached and not progress.has_answered
         raise
-    except (aiohttp.ClientSSLError, ssl.SSLError) as error:
-        detail = "TLS: certificate or handshake refused"
-        raise Refused(CONNECTION_ERROR, detail, is_unreached=not progress.has_answered) from error
-    except aiohttp.InvalidURL as error:
-        raise Refused(UNSUPPORTED_URL, "not a valid URL") from error
-    except zlib.error as error:
+    except BrokenContent as error:
         raise Refused(TRUNCATED_BODY, "its compression is broken", is_passing=True) from error
     except (aiohttp.ClientError, OSError, ValueError) as error:  # ValueError: a header that cannot be sent or parsed
         if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
             raise UserError(_TOO_MANY_FILES) from error
-        if progress.is_in_body:
-            raise Refused(TRUNCATED_BODY, "the connection ended before the body", is_passing=True) from error
-        is_unreached = not progress.has_answered
-        raise Refused(CONNECTION_ERROR, _kind(error), is_passing=True, is_unreached=is_unreached) from error
+        raise _refusal(error, progress) from error
+
+
+def _refusal(error: Exception, progress: Progress) -> Refused:
+    """Return what a failure of the HTTP library is."""
+    is_unreached = not progress.has_answered
+    if isinstance(error, (aiohttp.ClientSSLError, ssl.SSLError)):
+        return Refused(CONNECTION_ERROR, "TLS: certificate or handshake refused", is_unreached=is_unreached)
+    if isinstance(error, aiohttp.InvalidURL):
+        return Refused(UNSUPPORTED_URL, "not a valid URL")
+    if progress.is_in_body:
+        return Refused(TRUNCATED_BODY, "the connection ended before the body", is_passing=True)
+    if isinstance(error, TimeoutError):
+        return Refused(TIMEOUT, "no connection in half of the time", is_passing=True, is_unreached=is_unreached)
+    return Refused(CONNECTION_ERROR, _kind(error), is_passing=True, is_unreached=is_unreached)
 
 
 def _kind(error: Exception) -> str:
