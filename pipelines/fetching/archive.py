@@ -54,6 +54,12 @@ class ArchiveReader:
             self._file.close()
             self._file = self._tar = None
 
+    def __enter__(self) -> ArchiveReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def read(self, archive: str, offset: int) -> bytes:
         """Return the body of the record at an offset, its transfer and content encodings undone.
 

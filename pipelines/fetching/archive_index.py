@@ -37,6 +37,7 @@ _KINDS = ("response", "revisit", "resource")
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})  # RFC 9110, 15.4: those with a target that is to be asked instead
 _NOT_MODIFIED = 304  # a revisit of the profile server-not-modified
 _LOOK_BYTES = 1 << 16
+_MAX_DIGEST_CHARACTERS = 200  # SHA-512 in hexadecimal, with its name, has 135
 _GZIP = b"\x1f\x8b"
 _PRINTABLE = bytes(range(0x21, 0x7F)).decode()
 
@@ -127,8 +128,14 @@ def index(kind: str, path: str) -> Iterator[Held]:
 
 
 def _index_tar(file: IO[bytes], path: str) -> Iterator[Held]:
-    for url, offset in image_places(file, path):
-        yield Held(resolve(url, ""), offset)
+    places = ((_address(url, ""), offset) for url, offset in image_places(file, path))
+    yield from (Held(url, offset) for url, offset in places if url)
+
+
+def _address(url: str, base: str) -> str:
+    """Return an address made absolute; empty when it is longer than one may be that is asked for."""
+    resolved = resolve(url, base)
+    return resolved if len(resolved) <= MAX_URL_CHARACTERS else ""
 
 
 def _index_records(file: IO[bytes], path: str) -> Iterator[Held]:
@@ -145,18 +152,22 @@ def _index_records(file: IO[bytes], path: str) -> Iterator[Held]:
 
 
 def _held(record: Record) -> Held | None:
-    url, answer = resolve(record.url, ""), answer_of(record)
-    digest = record.field("WARC-Payload-Digest").lower()
+    """Return what a record holds; None: nothing that could be the body of a pair."""
+    url, answer = _address(record.url, ""), answer_of(record)
     target = _target(answer, url) if answer else ""
+    if not url:
+        return None
     if target:
         return Held(url, record.offset, target)
+    digest = record.field("WARC-Payload-Digest").lower()
+    digest = digest if len(digest) <= _MAX_DIGEST_CHARACTERS else ""
     if record.kind != "revisit":
         return Held(url, record.offset, digest=digest) if answer and is_success(answer) else None
     if answer and not is_success(answer) and answer.status != _NOT_MODIFIED:
         return None
     if digest:
         return Held(url, record.offset, digest=digest, is_revisit=True)
-    target = resolve(record.field("WARC-Refers-To-Target-URI").strip("<> "), url)
+    target = _address(record.field("WARC-Refers-To-Target-URI").strip("<> "), url)
     return Held(url, record.offset, target) if target not in ("", url) else None
 
 
@@ -175,5 +186,4 @@ def is_success(answer: Answer) -> bool:
 def _target(answer: Answer, url: str) -> str:
     """Return where an answer redirects to, absolute and in ASCII, as a client asks for it; empty: nowhere."""
     location = answer.get("location") if answer.status in _REDIRECTS else ""
-    target = resolve(quote(location.encode("iso-8859-1"), safe=_PRINTABLE), url) if location else ""
-    return target if len(target) <= MAX_URL_CHARACTERS else ""
+    return _address(quote(location.encode("iso-8859-1"), safe=_PRINTABLE), url) if location else ""

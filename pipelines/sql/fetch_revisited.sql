@@ -3,7 +3,9 @@ select url, url_bucket, digest_bucket, archive, place, record_offset
 from (
     select revisits.url, revisits.url_bucket, revisits.digest_bucket,
         firsts.archive, firsts.place, firsts.record_offset,
-        row_number() over (partition by revisits.url order by firsts.archive, firsts.record_offset) as choice
+        row_number() over (
+            partition by revisits.url, revisits.digest_bucket order by firsts.archive, firsts.record_offset
+        ) as choice
     from revisits
     join (
         select digest, archive, place, record_offset,

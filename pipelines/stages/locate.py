@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any, ClassVar
 
 import numpy as np
@@ -25,6 +24,7 @@ from wit.schema import BODIES, INPUTS, LOCATED, ORIGINALS, REVISITED, REVISITS, 
 from wit.stage import KEPT, Output, Part, SqlStage, Step, View
 
 _CHUNK_ROWS = 200_000  # sorted at once, so that a bucket's rows lie together
+_CHUNK_BYTES = 96 << 20
 _PIECE_BYTES = 256 << 20
 """Of an archive that one part of the fetch reads: some 5,000 images."""
 _NAME = "fetch"
@@ -59,8 +59,7 @@ class IndexArchives:
         """Yield all three tables, sorted in chunks by the bucket that they are joined by, otherwise in file order."""
         for kind, url in ((row["kind"], row["url"]) for batch in batches for row in batch.to_pylist()):
             with brought_here(kind, url, part.root) as path:
-                held = index(kind, path)
-                while chunk := list(islice(held, _CHUNK_ROWS)):
+                for chunk in _held_chunks(index(kind, path)):
                     yield from self._tables(chunk, url, part.index)
 
     def _tables(self, chunk: Sequence[Held], archive: str, number: int) -> Iterator[Output]:
@@ -107,21 +106,36 @@ class SeekUrls:
 
     def __call__(self, batches: Iterator[pa.RecordBatch], part: Part) -> Iterator[Output]:
         """Yield SOUGHT, sorted in chunks by the URL's bucket."""
-        for rows in _chunks(batches):
+        for rows in _pair_chunks(batches):
             columns = [rows[name] for name in self.reads.names]
             buckets = _buckets(rows["url"], self.num_buckets)
             yield KEPT, _sorted(pa.RecordBatch.from_arrays([*columns, buckets], schema=SOUGHT), "url_bucket")
 
 
-def _chunks(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    waiting: list[pa.RecordBatch] = []
+def _held_chunks(found: Iterable[Held]) -> Iterator[list[Held]]:
+    chunk: list[Held] = []
+    num_bytes = 0
+    for held in found:
+        chunk.append(held)
+        num_bytes += len(held.url) + len(held.target)
+        if len(chunk) >= _CHUNK_ROWS or num_bytes >= _CHUNK_BYTES:
+            yield chunk
+            chunk, num_bytes = [], 0
+    if chunk:
+        yield chunk
+
+
+def _pair_chunks(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    chunk: list[pa.RecordBatch] = []
+    num_rows = num_bytes = 0
     for batch in batches:
-        waiting.append(batch)
-        if sum(each.num_rows for each in waiting) >= _CHUNK_ROWS:
-            yield pa.concat_batches(waiting)
-            waiting = []
-    if waiting:
-        yield pa.concat_batches(waiting)
+        chunk.append(batch)
+        num_rows, num_bytes = num_rows + batch.num_rows, num_bytes + batch.nbytes
+        if num_rows >= _CHUNK_ROWS or num_bytes >= _CHUNK_BYTES:
+            yield pa.concat_batches(chunk)
+            chunk, num_rows, num_bytes = [], 0, 0
+    if chunk:
+        yield pa.concat_batches(chunk)
 
 
 def _buckets(texts: pa.Array, num_buckets: int) -> pa.Array:

@@ -1,0 +1,107 @@
+"""Where bodies lie: the steps find what a plain walk through all records finds, whatever the number of buckets."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+from urllib.parse import urljoin
+
+import pyarrow as pa
+import pytest
+
+from pipelines.stages.locate import locate_steps
+from tests.pipelines.fetching.webs import Place, Told, random_web, write_archives
+from tests.support import read_parts, run_steps, write_part
+from wit.keys import key_bucket, sample_key, uniform_rank
+from wit.schema import SOUGHT
+
+Row = dict[str, object]
+
+
+def write_pairs(root: Path, urls: list[str], num_buckets: int, captions: tuple[str, ...] = ("x",)) -> None:
+    rows: dict[int, list[Row]] = defaultdict(list)
+    for url in urls:
+        for caption in captions:
+            key = sample_key(url, caption)
+            bucket = key_bucket(key, num_buckets)
+            rows[bucket].append({"key": key, "bucket": bucket, "rank": uniform_rank("", key), "url": url})
+    schema = pa.schema([SOUGHT.field(name) for name in ("key", "bucket", "rank", "url")])
+    for bucket in range(num_buckets):
+        table = pa.Table.from_pylist(sorted(rows[bucket], key=lambda row: str(row["key"])), schema=schema)
+        write_part(root, "pairs", bucket, table)
+
+
+def locate(root: Path, archives: tuple[str, ...], num_buckets: int, max_redirects: int) -> pa.Table:
+    run_steps(locate_steps(archives, "pairs", num_buckets, max_redirects), root, num_buckets)
+    return read_parts(root, "fetch/located")
+
+
+class Oracle:
+    """Says of a URL what the records say, one record after the other."""
+
+    def __init__(self, records: list[tuple[Place, Told]]) -> None:
+        self.records = sorted(records, key=lambda record: record[0])
+
+    def _first(self, url: str, kind: str) -> list[tuple[Place, Told]]:
+        return [
+            (place, told)
+            for place, told in self.records
+            if told.url == url and kind == ("redirect" if told.target else "revisit" if told.is_revisit else "body")
+        ]
+
+    def _body(self, url: str) -> Place | None:
+        bodies = self._first(url, "body")
+        if bodies:
+            return bodies[0][0]
+        digests = {told.digest for _, told in self._first(url, "revisit")}
+        originals = [
+            place for place, told in self.records if told.digest in digests and not told.is_revisit and told.digest
+        ]
+        return originals[0] if originals else None
+
+    def find(self, url: str, max_redirects: int) -> tuple[Place | None, str | None, int]:
+        """Return (place of the body, URL at the end of redirects if any, their number, one more than the most)."""
+        reached, hops = url, 0
+        while hops <= max_redirects:
+            place = self._body(reached)
+            redirects = [] if place else self._first(reached, "redirect")
+            if not redirects:
+                return place, reached if hops else None, hops
+            reached, hops = urljoin(reached, redirects[0][1].target), hops + 1
+        return None, reached, hops
+
+
+@pytest.mark.parametrize(("seed", "num_buckets", "max_redirects"), [(1, 1, 5), (2, 3, 3), (3, 2, 0), (4, 2, 12)])
+def test_bodies_are_found_where_a_plain_walk_finds_them(
+    tmp_path: Path, seed: int, num_buckets: int, max_redirects: int
+) -> None:
+    """Of 200 URLs with up to three records each: bodies before revisits before redirects, the first by archive and
+    offset; at most 8 redirects; a circle ends as one redirect too many."""
+    web = random_web(seed, 200)
+    oracle = Oracle(list(write_archives(tmp_path, web)))
+    urls = [f"http://h{number % 7}.example/{number}" for number in range(200)]
+    write_pairs(tmp_path, urls, num_buckets)
+    located = locate(tmp_path, tuple(str(tmp_path / name) for name in web), num_buckets, max_redirects)
+    assert sorted(located["url"].to_pylist()) == sorted(urls)
+    seen = set()
+    for row in located.to_pylist():
+        place, reached, hops = oracle.find(row["url"], min(max_redirects, 8))
+        found = None if row["archive"] is None else (row["archive"], row["record_offset"])
+        assert (found, row["final_url"], row["num_redirects"]) == (place, reached, hops), row["url"]
+        seen.add((place is None, hops))
+    assert len(seen) > 2
+
+
+def test_an_archive_is_read_by_one_part(tmp_path: Path) -> None:
+    """All bodies of an archive below 256 MiB go to the part of its number; parts are in key order; a URL's pairs share
+    its place."""
+    web = {f"{number}.warc": [Told(f"http://a.example/{number}/{n}", b"x") for n in range(20)] for number in range(4)}
+    list(write_archives(tmp_path, web))
+    urls = [told.url for records in web.values() for told in records] + ["http://a.example/none"]
+    write_pairs(tmp_path, urls, 3, ("a", "b"))
+    located = locate(tmp_path, (str(tmp_path / "*.warc"),), 3, 5).to_pylist()
+    assert len(located) == 2 * len(urls)
+    numbers = {Path(row["archive"]).stem: row["place"] for row in located if row["archive"]}
+    assert numbers == {"0": 0, "1": 1, "2": 2, "3": 0}
+    assert [(row["place"], row["key"]) for row in located] == sorted((row["place"], row["key"]) for row in located)
+    assert {row["url"] for row in located if row["archive"] is None} == {"http://a.example/none"}
