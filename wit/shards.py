@@ -164,14 +164,19 @@ def fingerprint(url: str) -> dict[str, Any]:
 class Described(NamedTuple):
     """What the manifest says of a shard, and of its index."""
 
-    shard: dict[str, Any]
-    index: dict[str, Any]
+    of_shard: dict[str, Any]
+    of_index: dict[str, Any]
 
 
 def find_index(shard: str) -> str:
     """Return the URL of the index beside a shard, whoever made the tar."""
     foreign = foreign_index_name(shard)
     return foreign if exists(foreign) else index_name(shard)
+
+
+def num_samples(shard: str) -> int:
+    """Return how many samples the index of a shard has; raises InputError when there is none."""
+    return _num_rows(find_index(shard))
 
 
 def describe(shard: str) -> Described:
@@ -199,9 +204,9 @@ def publish_manifest(folder: str, described: Iterable[Described]) -> dict[str, A
     each = list(described)
     value = {
         "schema_version": SCHEMA_VERSION,
-        "num_samples": sum(one.shard["num_samples"] for one in each),
-        "shards": [one.shard for one in each],
-        "indexes": [one.index for one in each],
+        "num_samples": sum(one.of_shard["num_samples"] for one in each),
+        "shards": [one.of_shard for one in each],
+        "indexes": [one.of_index for one in each],
     }
     removals = join(folder, REMOVALS_NAME)
     if exists(removals):

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from typing import Any
 
 import click
+
+from wit.errors import UserError
 
 
 @click.group()
@@ -30,6 +34,142 @@ def verify(shards: str, processes: int | None) -> int:
         click.echo(problem)
     click.echo(f"{report.num_shards:,} shards, {report.num_samples:,} samples, {len(report.problems):,} problems")
     return 1 if report.problems else 0
+
+
+def _sized(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that say how large new shards are."""
+    samples = click.IntRange(1, 1_000_000)
+    command = click.option("--bytes", "num_bytes", type=click.IntRange(1), help="Most bytes of a shard.")(command)
+    return click.option("--size", type=samples, help="Samples of a shard.  [default: 10000, or what --bytes allows]")(
+        command
+    )
+
+
+@shards.command(epilog="Example: wit shards split runs/tiny/shards --into train=0.9 --into val=0.1 --out parts")
+@click.argument("shards")
+@click.option("--out", required=True, metavar="DIR", help="A new folder, or one that this command began.")
+@_sized
+@click.option("--into", multiple=True, metavar="NAME=SHARE", help="A part of the samples, in DIR/NAME.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Another seed gives other parts.")
+@click.option("--processes", type=click.IntRange(1, 1024), help="Worker processes.  [default: one a core]")
+def split(
+    shards: str,
+    out: str,
+    size: int | None,
+    num_bytes: int | None,
+    into: tuple[str, ...],
+    seed: int,
+    processes: int | None,
+) -> None:
+    """Write the samples of SHARDS as shards of another size, or as parts by the hash of their keys.
+
+    The order stays. A sample goes to the same part whatever else is in SHARDS. The same command finishes a killed one.
+    """
+    from pipelines.shardset.cutting import limit_of
+    from pipelines.shardset.splitting import parse_shares, resplit, split_into
+
+    if not (size or num_bytes or into):
+        raise UserError("expected --size, --bytes or --into, found none; see wit shards split --help")
+    limit, workers = limit_of(size, num_bytes), processes or os.cpu_count() or 1
+    if into:
+        made = split_into(shards, out, parse_shares(into), limit, seed, workers)
+    else:
+        made = resplit(shards, out, limit, workers)
+    for folder, described in made.items():
+        click.echo(_described(folder, described))
+
+
+@shards.command(epilog="Example: wit shards sample runs/tiny/shards --num 100 --out few")
+@click.argument("shards")
+@click.option("--out", required=True, metavar="DIR", help="A new folder, or one that this command began.")
+@click.option("--num", type=click.IntRange(1), required=True, help="Samples to draw.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Another seed draws other samples.")
+@_sized
+@click.option("--processes", type=click.IntRange(1, 1024), help="Worker processes.  [default: one a core]")
+def sample(
+    shards: str, out: str, num: int, seed: int, size: int | None, num_bytes: int | None, processes: int | None
+) -> None:
+    """Write some samples of SHARDS, drawn by the hash of seed and key, as shards of their own.
+
+    With the same seed a smaller sample is a part of a larger one. A killed command is finished by the same.
+    """
+    from pipelines.shardset.cutting import limit_of
+    from pipelines.shardset.splitting import draw
+
+    made = draw(shards, out, num, seed, limit_of(size, num_bytes), processes or os.cpu_count() or 1)
+    click.echo(_described(out, made[out]))
+
+
+@shards.command(epilog="Example: wit shards merge runs/a/shards runs/b/shards --out both")
+@click.argument("sets", nargs=-1, required=True)
+@click.option("--out", required=True, metavar="DIR", help="A new folder, or one that this command began.")
+@_sized
+@click.option("--processes", type=click.IntRange(1, 1024), help="Worker processes.  [default: one a core]")
+def merge(sets: tuple[str, ...], out: str, size: int | None, num_bytes: int | None, processes: int | None) -> None:
+    """Write the samples of several SETS of shards as one, in the order of their keys.
+
+    Of samples with one key the first set's stays. What was removed from one of the sets is left out of all. A killed
+    command is finished by the same.
+    """
+    from pipelines.shardset.cutting import limit_of
+    from pipelines.shardset.merging import merge as merge_sets
+
+    counts, described = merge_sets(sets, out, limit_of(size, num_bytes), processes or os.cpu_count() or 1)
+    click.echo(_described(out, described))
+    click.echo(
+        f"left out: {counts.duplicates:,} that an earlier set has, {counts.conflicts:,} whose key an earlier set has "
+        f"with another image, {counts.removed:,} that were removed before"
+    )
+
+
+@shards.command(epilog="Example: wit shards remove runs/tiny/shards --domain example.org --reason 'asked by its owner'")
+@click.argument("shards")
+@click.option("--key", "keys", multiple=True, metavar="KEY", help="The sample with this key.")
+@click.option("--url", "urls", multiple=True, metavar="URL", help="Samples whose image was asked for at this URL.")
+@click.option("--domain", "domains", multiple=True, metavar="DOMAIN", help="Images of this domain and all below it.")
+@click.option("--sha256", "hashes", multiple=True, metavar="HEX", help="Samples with this stored image.")
+@click.option("--list", "lists", multiple=True, metavar="FILE", help="Keys, URLs, hashes: one a line, or Parquet.")
+@click.option("--reason", required=True, metavar="TEXT", help="Why; it goes on record.")
+@click.option("--dry-run", is_flag=True, help="Only say what would go.")
+@click.option("--processes", type=click.IntRange(1, 1024), help="Worker processes.  [default: one a core]")
+def remove(
+    shards: str,
+    keys: tuple[str, ...],
+    urls: tuple[str, ...],
+    domains: tuple[str, ...],
+    hashes: tuple[str, ...],
+    lists: tuple[str, ...],
+    reason: str,
+    dry_run: bool,
+    processes: int | None,
+) -> None:
+    """Take samples out of the folder SHARDS for good, and put on record what went and why (removals.parquet).
+
+    Only the shards concerned are written anew. A killed command is finished by the same; until then wit shards verify
+    says that a removal is under way. --list DIR/removals.parquet does the same removals to another set.
+    """
+    from pipelines.shardset.removing import MAX_TOLD, remove_samples
+    from pipelines.shardset.rules import make_rules, read_list
+
+    given = {"key": keys, "url": urls, "domain": domains, "sha256": hashes}
+    pairs = [(kind, value) for kind, values in given.items() for value in values]
+    pairs += [pair for url in lists for pair in read_list(url)]
+    if not pairs:
+        raise UserError("expected --key, --url, --domain, --sha256 or a --list with a line, found none")
+    workers = processes or os.cpu_count() or 1
+    removed = remove_samples(shards, make_rules(pairs), reason, workers, dry_run=dry_run)
+    if len(removed.finished):
+        click.echo(f"finished an earlier removal of {len(removed.finished):,} samples")
+    for value in removed.unmatched[:MAX_TOLD]:
+        click.echo(f"not in the shards: {value!r}")
+    if len(removed.unmatched) > MAX_TOLD:
+        click.echo(f"not in the shards: {len(removed.unmatched) - MAX_TOLD:,} more")
+    would = "would remove" if dry_run else "removed"
+    click.echo(f"{would} {len(removed.rows):,} samples from {removed.num_shards:,} shards")
+
+
+def _described(folder: str, described: dict[str, Any]) -> str:
+    return f"{folder}: {described['num_samples']:,} samples in {len(described['shards']):,} shards"
 
 
 @shards.command(epilog="Example: wit shards export runs/tiny/shards --to huggingface --out exported")

@@ -1,0 +1,134 @@
+"""New sets of shards: made several at a time, the manifest last; a command that was killed goes on where it stopped."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipelines.shardset.copying import NewShard, extents, make_shard, read_checked_index
+from pipelines.shardset.cutting import Picked
+from wit import manifest
+from wit.errors import InputError, OutputError
+from wit.integrity import shards_of
+from wit.processes import map_in_order
+from wit.progress import progress
+from wit.schema import conform
+from wit.schema.samples import REMOVALS
+from wit.shards import REMOVALS_NAME, Described, find_index, num_samples, publish_manifest
+from wit.storage import (
+    base_name,
+    exists,
+    join,
+    list_names,
+    read_parquet,
+    remove,
+    remove_temporaries,
+    size,
+    write_parquet,
+)
+
+MAKING = "making.json"
+"""Says what a set that is not finished is made from."""
+UNDER_WAY = "removing.parquet"
+"""What a removal that is not finished takes out of the shards beside it; as wit.schema.REMOVALS."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is made, out of what: the same request gives the same bytes."""
+
+    what: Mapping[str, Any]
+    """The command and its arguments, as plain values."""
+    shards: tuple[str, ...]
+    folders: tuple[str, ...]
+    """Of the new sets."""
+
+
+def open_set(pattern: str) -> tuple[str, ...]:
+    """Return the shards that a folder or pattern names; raises InputError when a removal from them is not finished."""
+    shards = tuple(shards_of(pattern)[0])
+    for folder in folders_of(shards):
+        if exists(join(folder, UNDER_WAY)):
+            raise InputError(f"{folder}: a removal is under way; finish it with the same wit shards remove command")
+    return shards
+
+
+def folders_of(shards: Iterable[str]) -> list[str]:
+    """Return the folders in which shards lie, each once, in order."""
+    return list(dict.fromkeys(shard.rpartition("/")[0] or "." for shard in shards))
+
+
+def pick(shard: str, rows: np.ndarray[Any, np.dtype[Any]] | None = None, index: pa.Table | None = None) -> Picked:
+    """Return samples of a shard, in order of its index; all of them when `rows` is None."""
+    start, stop = extents(read_checked_index(shard) if index is None else index)
+    chosen = np.arange(len(start)) if rows is None else rows
+    numbers = np.zeros(len(chosen), np.int32)
+    return Picked((shard,), numbers, chosen.astype(np.int32), (stop - start)[chosen])
+
+
+def make_sets(request: Request, new: Iterable[NewShard], processes: int, total: int) -> dict[str, dict[str, Any]]:
+    """Make shards in the folders of a request, and their manifests; return these by folder.
+
+    `new` is taken as it is needed, `total` its samples. Raises OutputError for a folder that holds something else,
+    MismatchError for one that another request began.
+    """
+    _begin(request)
+    described: dict[str, list[Described]] = {folder: [] for folder in request.folders}
+    with progress(str(request.what["command"]), total, "samples") as advance:
+        for folder, each in map_in_order(_make, new, processes):
+            described[folder].append(each)
+            advance(each.of_shard["num_samples"])
+    removals = removals_of(folders_of(request.shards))
+    made = {}
+    for folder, each_described in described.items():
+        if len(removals):
+            write_parquet(join(folder, REMOVALS_NAME), removals)
+        made[folder] = publish_manifest(folder, each_described)
+        remove(join(folder, MAKING))
+    return made
+
+
+def _make(new: NewShard) -> tuple[str, Described]:
+    return new.folder, make_shard(new)
+
+
+def _begin(request: Request) -> None:
+    """Claim the folders of a request, or find that it began them."""
+    made_from = {**request.what, "shards": _fingerprint(request.shards)}
+    for folder in request.folders:
+        making, names = join(folder, MAKING), list_names(folder)
+        if names and MAKING not in names:
+            raise OutputError(f"{folder}: expected a new or empty folder, found {names[0]}; choose another --out")
+        if MAKING in names:
+            manifest.require_same(folder, manifest.read(making), made_from, "choose another --out, or remove it")
+            remove_temporaries(folder)
+        else:
+            manifest.write(making, made_from)
+
+
+def _fingerprint(shards: Sequence[str]) -> str:
+    """Return a hash over names and sizes of shards and their indexes."""
+    facts = [f"{base_name(shard)}\0{size(shard)}\0{size(find_index(shard))}\n" for shard in shards]
+    return hashlib.sha256("".join(facts).encode()).hexdigest()
+
+
+def count_samples(shards: Iterable[str]) -> int:
+    """Return the number of samples in shards."""
+    return sum(map(num_samples, shards))
+
+
+def removals_of(folders: Iterable[str]) -> pa.Table:
+    """Return what was taken out of the shards in folders, as wit.schema.REMOVALS."""
+    return pa.concat_tables([REMOVALS.empty_table(), *_read_removals(folders)])
+
+
+def _read_removals(folders: Iterable[str]) -> Iterator[pa.Table]:
+    for folder in folders:
+        url = join(folder, REMOVALS_NAME)
+        if exists(url):
+            yield conform(read_parquet(url), REMOVALS)
