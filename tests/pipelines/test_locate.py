@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from pathlib import Path
 from urllib.parse import urljoin
 
@@ -10,25 +9,8 @@ import pyarrow as pa
 import pytest
 
 from pipelines.stages.locate import locate_steps
-from tests.pipelines.fetching.webs import Place, Told, random_web, write_archives
-from tests.support import read_parts, run_steps, write_part
-from wit.keys import key_bucket, sample_key, uniform_rank
-from wit.schema import SOUGHT
-
-Row = dict[str, object]
-
-
-def write_pairs(root: Path, urls: list[str], num_buckets: int, captions: tuple[str, ...] = ("x",)) -> None:
-    rows: dict[int, list[Row]] = defaultdict(list)
-    for url in urls:
-        for caption in captions:
-            key = sample_key(url, caption)
-            bucket = key_bucket(key, num_buckets)
-            rows[bucket].append({"key": key, "bucket": bucket, "rank": uniform_rank("", key), "url": url})
-    schema = pa.schema([SOUGHT.field(name) for name in ("key", "bucket", "rank", "url")])
-    for bucket in range(num_buckets):
-        table = pa.Table.from_pylist(sorted(rows[bucket], key=lambda row: str(row["key"])), schema=schema)
-        write_part(root, "pairs", bucket, table)
+from tests.pipelines.fetching.webs import Place, Told, random_web, write_archives, write_pairs
+from tests.support import read_parts, run_steps
 
 
 def locate(root: Path, archives: tuple[str, ...], num_buckets: int, max_redirects: int) -> pa.Table:

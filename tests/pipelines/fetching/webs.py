@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import random
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import pyarrow as pa
+
 from tests.pipelines.sources.warcs import gzipped
+from tests.support import write_part
+from wit.keys import key_bucket, sample_key, uniform_rank
+from wit.schema import SOUGHT
 
 Place = tuple[str, int]
 """(archive, offset)"""
@@ -64,3 +70,17 @@ def random_web(seed: int, num_urls: int) -> dict[str, list[Told]]:
                 told = Told(url, target=chance.choice((urls[(number + 1) % num_urls], chance.choice(urls), "/gone")))
             chance.choice(list(archives.values())).append(told)
     return archives
+
+
+def write_pairs(root: Path, urls: list[str], num_buckets: int, captions: tuple[str, ...] = ("x",)) -> None:
+    """Write a table `pairs` of key, bucket, rank and URL: each URL with each caption."""
+    rows: dict[int, list[dict[str, object]]] = defaultdict(list)
+    for url in urls:
+        for caption in captions:
+            key = sample_key(url, caption)
+            bucket = key_bucket(key, num_buckets)
+            rows[bucket].append({"key": key, "bucket": bucket, "rank": uniform_rank("", key), "url": url})
+    schema = pa.schema([SOUGHT.field(name) for name in ("key", "bucket", "rank", "url")])
+    for bucket in range(num_buckets):
+        table = pa.Table.from_pylist(sorted(rows[bucket], key=lambda row: str(row["key"])), schema=schema)
+        write_part(root, "pairs", bucket, table)
