@@ -25,6 +25,8 @@ from pathlib import Path
 
 import psutil
 
+from pipelines.executors.parts import SCRATCH
+
 VOLATILE = {"log.jsonl", ".lock"}
 WIT = (sys.executable, "-m", "wit")
 
@@ -96,36 +98,37 @@ def soak_over(
     kills: Counter[str] = Counter()
     expected = hash_files(undisturbed)
     while sum(kills.values()) < num_kills:
-        process = _start([*command, "--out", str(target)])
-        kind = _kill_at(process, chance.uniform(0.3, length_s * 0.5), chance)
+        process = start([*command, "--out", str(target)])
+        kind = kill_at(process, chance.uniform(0.3, length_s * 0.5), chance)
         if kind not in ("parent", "finished"):
-            _expect_success(process, length_s * 10 + 60)
+            expect_success(process, length_s * 10 + 60)
         process.communicate()
-        _check(target, expected)
+        check(target, expected)
         kills[kind] += kind != "finished"
         if kind != "parent":
-            _check_finished(target, expected)
+            check_finished(target, expected)
             shutil.rmtree(target)
         print(f"{sum(kills.values())}/{num_kills}: {kind}", flush=True)
-    _expect_success(_start([*command, "--out", str(target)]), length_s * 10 + 60)
-    _check_finished(target, expected)
+    expect_success(start([*command, "--out", str(target)]), length_s * 10 + 60)
+    check_finished(target, expected)
     return +kills
 
 
-def _expect_success(process: subprocess.Popen[str], seconds: float) -> None:
+def expect_success(process: subprocess.Popen[str], seconds: float) -> None:
     """Wait for a run that must finish; a hang or a failure is a breach."""
     _, errors = process.communicate(timeout=seconds)
     assert process.returncode == 0, errors
 
 
-def _start(command: list[str]) -> subprocess.Popen[str]:
+def start(command: list[str]) -> subprocess.Popen[str]:
+    """Start a run whose errors can be read."""
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
 
-def _kill_at(process: subprocess.Popen[str], seconds: float, chance: random.Random) -> str:
+def kill_at(process: subprocess.Popen[str], seconds: float, chance: random.Random) -> str:
     """Kill the parent or a worker after a while; return which, or `finished` when the run was quicker."""
     try:
-        _expect_success(process, seconds)
+        expect_success(process, seconds)
         return "finished"
     except subprocess.TimeoutExpired:
         pass
@@ -165,15 +168,16 @@ def _kind(command_line: str) -> str | None:
     return next((kind for sign, kind in _WORKERS.items() if sign in command_line), None)
 
 
-def _check(target: Path, undisturbed: dict[str, str]) -> None:
+def check(target: Path, undisturbed: dict[str, str]) -> None:
     """Every file under a final name is whole: equal to the undisturbed run's."""
     for name, digest in hash_files(target).items():
         assert undisturbed.get(name) == digest, f"{name} is not what the undisturbed run has"
 
 
-def _check_finished(target: Path, undisturbed: dict[str, str]) -> None:
+def check_finished(target: Path, undisturbed: dict[str, str]) -> None:
+    """A finished run is the undisturbed one, and nothing that was needed on the way stays in it."""
     assert hash_files(target) == undisturbed, "the finished run differs"
-    left = [str(path) for path in target.rglob(".tmp-*")]
+    left = [str(path) for name in (".tmp-*", SCRATCH) for path in target.rglob(name)]
     assert not left, f"half-written files stay: {left}"
 
 
@@ -183,7 +187,7 @@ def hash_files(folder: Path) -> dict[str, str]:
 
     found = {}
     for parent, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".tmp-")]
+        folders[:] = [name for name in folders if not name.startswith(".tmp-") and name != SCRATCH]
         for name in names:
             if name not in VOLATILE and not name.startswith(".tmp-"):
                 path = Path(parent, name)

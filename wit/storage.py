@@ -282,6 +282,7 @@ def output_error(url: str, error: OSError) -> UserError:
         errno.EROFS: "the file system is read-only; choose another folder",
         errno.ENOTDIR: "a part of this path is a file, not a folder",
         errno.EEXIST: "a file stands where a folder is needed",
+        errno.ENOENT: "its folder is gone; put it back (or mount it again) and run the same command again",
     }
     return OutputError(f"{url}: cannot be written: {hints.get(error.errno or 0, error.strerror or str(error))}")
 

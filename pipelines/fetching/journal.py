@@ -228,6 +228,7 @@ class _Members:
     def __init__(self, blob: IO[bytes], blob_name: str, num_urls: int) -> None:
         self.blob_name = blob_name
         self._blob = blob
+        self._url = os.path.join(os.path.dirname(blob.name), os.path.basename(blob_name))  # its final name
         self._end = blob.tell()
         self._places = np.full(num_urls, -1, np.int64)
 
@@ -244,7 +245,7 @@ class _Members:
             for piece in pieces:
                 self._end += self._blob.write(piece)
         except OSError as error:
-            raise output_error(self.blob_name, error) from error
+            raise output_error(self._url, error) from error
 
 
 def _open(path: str | None) -> IO[bytes]:

@@ -59,6 +59,14 @@ def test_a_full_disk_is_one_clear_line(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
+def test_a_folder_that_went_is_told(tmp_path: Path) -> None:
+    """A folder that vanishes under a draft, as that of a mount does, is said with what to do."""
+    draft = storage.Draft(str(tmp_path / "mount" / "x"))
+    (tmp_path / "mount").rename(tmp_path / "elsewhere")
+    with pytest.raises(OutputError, match=r"mount/x: .*its folder is gone; put it back"):
+        draft.publish()
+
+
 def test_a_file_where_a_folder_is_needed(tmp_path: Path) -> None:
     """A path through a file is refused with the path and the reason."""
     (tmp_path / "file").write_text("")

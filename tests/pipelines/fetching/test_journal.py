@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import tarfile
+import tempfile
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -77,12 +78,13 @@ def rows(numbers: list[int]) -> pa.Table:
 
 def outputs(journal: Journal, asked: pa.Table) -> tuple[bytes, list[dict[str, Any]], list[dict[str, Any]]]:
     """Return the tar and the rows of both tables."""
-    blob = io.BytesIO()
     tables: dict[str, list[dict[str, Any]]] = {"kept": [], "rejects": []}
-    for name, batch in journal.outputs(asked, blob, "fetch/blobs/part-00000.tar", "fetch"):
-        conform(pa.Table.from_batches([batch]), IMAGES if name == "kept" else REJECTS)
-        tables[name] += batch.to_pylist()
-    return blob.getvalue(), tables["kept"], tables["rejects"]
+    with tempfile.NamedTemporaryFile() as blob:
+        for name, batch in journal.outputs(asked, blob, "fetch/blobs/part-00000.tar", "fetch"):
+            conform(pa.Table.from_batches([batch]), IMAGES if name == "kept" else REJECTS)
+            tables[name] += batch.to_pylist()
+        blob.seek(0)
+        return blob.read(), tables["kept"], tables["rejects"]
 
 
 def noted(path: Path, which: list[Outcome], num_urls: int | None = None) -> None:
@@ -329,7 +331,7 @@ def test_a_full_disk_at_the_tar_is_said(tmp_path: Path) -> None:
     """The tar's disk is full: an OutputError that names the tar."""
     with Journal(None, IDENTITY, 1) as journal, open("/dev/full", "wb", buffering=0) as blob:
         note(journal, 0, prepared(b"body"))
-        with pytest.raises(OutputError, match=r"fetch/x.tar: cannot be written: no space left"):
+        with pytest.raises(OutputError, match=r"/dev/x.tar: cannot be written: no space left"):
             list(journal.outputs(rows([0]), blob, "fetch/x.tar", "fetch"))
 
 
@@ -392,8 +394,9 @@ def test_memory_is_21_bytes_a_url(tmp_path: Path) -> None:
             asked = rows(list(range(count)))
             tracemalloc.reset_peak()
             before = tracemalloc.get_traced_memory()[0]
-            for _ in journal.outputs(asked, io.BytesIO(), "x.tar", "fetch"):
-                pass
+            with (tmp_path / "x.tar").open("wb") as blob:
+                for _ in journal.outputs(asked, blob, "x.tar", "fetch"):
+                    pass
             assert tracemalloc.get_traced_memory()[1] - before < 8 * count + 6_000_000
     finally:
         tracemalloc.stop()
