@@ -16,7 +16,7 @@ MAX_CAPTION = 400
 MAX_URL = 70
 
 _WEB = re.compile(r"https?://[!#-;=?-_a-z~]+", re.ASCII)
-"""What becomes a link: no spaces, quotes, brackets, signs beyond ASCII; another scheme may run a script."""
+"""What becomes a link: no spaces, double quotes, angle brackets, signs beyond ASCII; other schemes may run scripts."""
 _MAX_LINK = 2_000
 
 

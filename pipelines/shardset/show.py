@@ -12,18 +12,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.report.contact_sheet import Card, render
 from pipelines.shardset.pieces import index_of, require_places
+from pipelines.shardset.rules import make_rules
+from pipelines.shardset.splitting import ranks
 from pipelines.shardset.terms import Terms
-from wit.digests import sha256_rows
 from wit.errors import UserError
-from wit.hosts import Domains, host_of, hosts
 from wit.image import ImageRejected, Limits, opened, prepare
-from wit.ragged import ragged
 from wit.schema import SHARD_INDEX
 from wit.storage import reading
 
@@ -108,11 +106,8 @@ def _asked_by(query_id: int) -> Condition:
 
 
 def _in_domain(domain: str) -> Condition:
-    host = host_of(f"http://{domain}")
-    if not host or "/" in domain:
-        raise UserError(f"--domain {domain}: expected a domain as example.org, without http://")
-    domains = Domains([host])
-    return lambda rows: pc.is_valid(domains.find(hosts(rows["url"].combine_chunks())))
+    rules = make_rules([("domain", domain)])
+    return lambda rows: pc.is_valid(rules.match(rows).rule)
 
 
 def _choose(
@@ -120,7 +115,7 @@ def _choose(
 ) -> tuple[pa.Table, int, int]:
     """Return rows of SHARD_INDEX with the `place` of their shard in `shards`; how many met the conditions; of how many.
 
-    Those of lowest rank are taken, a hash of seed and key, so they are a uniform sample.
+    Those of lowest rank, in their order: a uniform sample, and without conditions the one that `draw` takes.
     """
     best = SHARD_INDEX.append(pa.field("rank", pa.uint64())).append(pa.field(_PLACE, pa.int32())).empty_table()
     num_met = num_samples = 0
@@ -130,20 +125,13 @@ def _choose(
         for condition in conditions:
             rows = rows.filter(condition(rows))
         num_met += len(rows)
-        ranks = pa.array(_ranks(f"show:{selection.seed}", rows["key"]))
-        places = pa.array(np.full(len(rows), place, np.int32))
-        ranked = rows.append_column("rank", ranks).append_column(_PLACE, places).cast(best.schema)
-        both = pa.concat_tables([best, ranked])
-        best = both.take(pc.select_k_unstable(both, selection.num, [("rank", "ascending")])).combine_chunks()
+        ranked = rows.append_column("rank", pa.array(ranks(f"sample {selection.seed}", rows["key"].combine_chunks())))
+        ranked = ranked.append_column(_PLACE, pa.array(np.full(len(rows), place, np.int32)))
+        both = pa.concat_tables([best, ranked.cast(best.schema)])
+        lowest = np.argsort(both["rank"].to_numpy(), kind="stable")[: selection.num]
+        best = both.take(pa.array(np.sort(lowest))).combine_chunks()
         advance(1)
-    return best.sort_by([(_PLACE, "ascending"), ("image_offset", "ascending")]), num_met, num_samples
-
-
-def _ranks(salt: str, keys: pa.ChunkedArray) -> npt.NDArray[np.uint64]:
-    """Return the first 64 bits of SHA-256 over salt, NUL, key; foreign keys are of any length."""
-    wide = pa.large_string()
-    salted = pc.binary_join_element_wise(pa.scalar(salt, wide), keys.combine_chunks().cast(wide), pa.scalar("\0", wide))
-    return np.ascontiguousarray(sha256_rows(ragged(salted))[:, :8]).view(">u8")[:, 0].astype(np.uint64)
+    return best, num_met, num_samples
 
 
 # ---- what is shown of each ----
