@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import urljoin
 
+import fsspec
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from pipelines.fetching.archive import ArchiveReader
 from pipelines.stages.locate import locate_steps
-from tests.pipelines.fetching.webs import Place, Told, random_web, write_archives, write_pairs
+from tests.pipelines.fetching.webs import Place, Told, make_tar, random_web, write_archives, write_pairs
 from tests.support import read_parts, run_steps
 
 
@@ -87,3 +90,26 @@ def test_an_archive_is_read_by_one_part(tmp_path: Path) -> None:
     assert numbers == {"0": 0, "1": 1, "2": 2, "3": 0}
     assert [(row["place"], row["key"]) for row in located] == sorted((row["place"], row["key"]) for row in located)
     assert {row["url"] for row in located if row["archive"] is None} == {"http://a.example/none"}
+
+
+def test_remote_archives_are_brought_here_to_be_indexed(tmp_path: Path) -> None:
+    """They are found at their own addresses, a tar with the table beside it; nothing of the copies stays."""
+    here = tmp_path / "here"
+    here.mkdir()
+    list(write_archives(here, {"a.warc": [Told("http://a.example/0", b"x")]}))
+    make_tar(here / "b.tar", {"1.jpg": b"one"})
+    pq.write_table(pa.table({"key": ["1"], "url": ["http://a.example/1"]}), here / "b.parquet")
+    fs = fsspec.filesystem("memory")
+    for path in here.iterdir():
+        fs.pipe(f"/located/{path.name}", path.read_bytes())
+    urls = ["http://a.example/0", "http://a.example/1"]
+    write_pairs(tmp_path / "run", urls, 2)
+    located = locate(tmp_path / "run", ("memory://located/a.warc", "memory://located/b.tar"), 2, 1).to_pylist()
+    assert {row["url"]: row["archive"] for row in located} == {
+        urls[0]: "memory://located/a.warc",
+        urls[1]: "memory://located/b.tar",
+    }
+    with ArchiveReader(99, "wit", ()) as source:
+        bodies = {row["url"]: source.read(row["archive"], row["record_offset"]) for row in located}
+    assert bodies == {urls[0]: b"x", urls[1]: b"one"}
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["fetch", "pairs"]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import gzip
-import io
 import random
 import tarfile
 from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
+import aiohttp
 import numpy as np
 import orjson
 import pyarrow as pa
@@ -23,7 +24,7 @@ from pipelines.fetching.archive_index import TAR, WARC, archive_files, index, ki
 from pipelines.fetching.outcome import Body, Refused
 from pipelines.sources.shards import Shards
 from pipelines.sources.source import Links, Slice
-from tests.pipelines.fetching.webs import Told, random_web, record, write_archives
+from tests.pipelines.fetching.webs import Told, make_tar, random_web, record, write_archives
 from tests.pipelines.sources.warcs import arc_record, gzipped
 from tests.support import real_data
 from tests.wit.test_shards import make_samples
@@ -36,15 +37,6 @@ PAGE = "http://a.example/dir/page"
 
 def reader(max_bytes: int = 1 << 20) -> ArchiveReader:
     return ArchiveReader(max_bytes, "wit", ("noai", "tdm-reservation"))
-
-
-def make_tar(path: Path, members: dict[str, bytes], mode: str = "w") -> str:
-    with tarfile.open(path, mode) as archive:  # type: ignore[call-overload]
-        for name, data in members.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(data)
-            archive.addfile(member, io.BytesIO(data))
-    return str(path)
 
 
 def located(rows: list[dict[str, object]]) -> pa.Table:
@@ -278,6 +270,26 @@ def test_an_archive_that_goes_away_is_an_error_not_a_reject(tmp_path: Path) -> N
     """What happens to the disk or the network is no fault of a body."""
     with pytest.raises(InputError, match="expected a file here"):
         read((str(tmp_path / "gone.warc"), 0))
+
+
+def test_a_network_that_fails_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A remote archive is opened anew a few times; a network that stays away ends the work, whatever it raises."""
+    (tmp_path / "a.warc").write_bytes(record(Told(PAGE, b"body")))
+    failures: list[Exception] = [ConnectionResetError("reset"), aiohttp.ClientPayloadError("cut"), TimeoutError()]
+    waits: list[float] = []
+
+    def open_after(_: str) -> IO[bytes]:
+        if failures:
+            raise failures.pop()
+        return (tmp_path / "a.warc").open("rb")
+
+    monkeypatch.setattr("pipelines.fetching.archive.open_input", open_after)
+    monkeypatch.setattr("pipelines.fetching.archive.sleep", waits.append)
+    assert read(("memory://x/a.warc", 0)) == b"body"
+    assert len(waits) == 3
+    failures += [aiohttp.ClientPayloadError("the answer is cut")] * 4
+    with pytest.raises(InputError, match=r"memory://x/a\.warc: cannot be read: the answer is cut"):
+        read(("memory://x/a.warc", 0))
 
 
 def test_each_url_is_read_once_in_the_order_of_the_archive(tmp_path: Path) -> None:

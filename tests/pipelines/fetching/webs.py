@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import random
+import tarfile
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -84,3 +86,13 @@ def write_pairs(root: Path, urls: list[str], num_buckets: int, captions: tuple[s
     for bucket in range(num_buckets):
         table = pa.Table.from_pylist(sorted(rows[bucket], key=lambda row: str(row["key"])), schema=schema)
         write_part(root, "pairs", bucket, table)
+
+
+def make_tar(path: Path, members: dict[str, bytes], mode: str = "w") -> str:
+    """Write a tar with these members, in this order; return its path."""
+    with tarfile.open(path, mode) as archive:  # type: ignore[call-overload]
+        for name, data in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    return str(path)
