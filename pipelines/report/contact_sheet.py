@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from wit.page import Html, Section, document, element, foreign, headline, joined, number, paragraph
 
-MAX_TERMS = 12
+MAX_TERMS, MAX_TERM = 12, 60  # so many, of so many characters
 MAX_CAPTION = 400
 MAX_URL = 70
 
@@ -87,7 +87,7 @@ def _picture(card: Card) -> Html:
 
 def _terms(terms: Sequence[str]) -> list[Html]:
     more = [_quiet(f"and {len(terms) - MAX_TERMS:,} more")] if len(terms) > MAX_TERMS else []
-    return [element("span", foreign(term), class_="tag") for term in terms[:MAX_TERMS]] + more
+    return [element("span", foreign(term, MAX_TERM), class_="tag") for term in terms[:MAX_TERMS]] + more
 
 
 def _facts(card: Card) -> list[Html]:

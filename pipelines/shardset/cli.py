@@ -225,13 +225,13 @@ def show(
 
     One page that works without a network. The samples are drawn at random, the same ones each time.
     """
+    from pipelines.shardset.making import open_set
     from pipelines.shardset.show import Selection, contact_sheet
     from pipelines.shardset.terms import read_terms
-    from wit.integrity import shards_of
     from wit.progress import progress
     from wit.storage import publish_text
 
-    found = shards_of(shards)[0]
+    found = open_set(shards)
     selection = Selection(num, seed, where, query, domain)
     with progress("show", len(found), "shards") as advance:
         page = contact_sheet(found, shards, selection, read_terms(shards, queries, run), advance)

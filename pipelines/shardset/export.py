@@ -13,13 +13,13 @@ from functools import partial
 from typing import Any
 
 from pipelines.shardset.layouts import LAYOUTS
+from pipelines.shardset.making import open_set
 from pipelines.shardset.pieces import Cut, Piece, Plan, plan
 from wit import __version__, manifest
 from wit.errors import OutputError
-from wit.integrity import shards_of
 from wit.locking import LOCK, locked
 from wit.processes import map_in_order
-from wit.shards import foreign_index_name, index_name
+from wit.shards import find_index
 from wit.storage import base_name, exists, join, list_names, remove_temporaries, size
 
 RECORD = "_export"
@@ -46,8 +46,8 @@ class Export:
 
 
 def prepare_export(export: Export) -> Plan:
-    """Return what is to be written. Raises InputError for shards that are not there, or not indexed."""
-    return plan(shards_of(export.shards)[0], export.cut)
+    """Return what is to be written; raises InputError for shards that are not there, not indexed, or half changed."""
+    return plan(open_set(export.shards), export.cut)
 
 
 def run_export(export: Export, planned: Plan, processes: int, advance: Callable[[int], None] = lambda _: None) -> None:
@@ -93,7 +93,7 @@ def _claim(export: Export) -> None:
 
 def _source(export: Export) -> dict[str, Any]:
     """Return what the bytes of an export follow from; the indexes have the hashes of the images."""
-    shards = shards_of(export.shards)[0]
+    shards = open_set(export.shards)
     return {
         "layout": export.layout,
         "cut": asdict(export.cut),
@@ -101,16 +101,11 @@ def _source(export: Export) -> dict[str, Any]:
         "shards": {
             f"{number:05d}:{base_name(shard)}": {
                 "bytes": size(shard),
-                "index": manifest.fingerprint_file(_index_file(shard)),
+                "index": manifest.fingerprint_file(find_index(shard)),
             }
             for number, shard in enumerate(shards)
         },
     }
-
-
-def _index_file(shard: str) -> str:
-    foreign = foreign_index_name(shard)
-    return foreign if exists(foreign) else index_name(shard)
 
 
 def _origin(export: Export, planned: Plan) -> str:
