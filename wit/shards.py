@@ -27,6 +27,8 @@ MANIFEST = "manifest.json"
 FOREIGN_SUFFIX = ".index.parquet"
 REMOVALS_NAME = "removals.parquet"
 """Table of the samples that were taken out of a folder's shards, as wit.schema.REMOVALS."""
+UNDER_WAY = "removing.parquet"
+"""What a removal that is not finished takes out of the shards beside it; as wit.schema.REMOVALS."""
 
 SUFFIXES = {"jpeg": "jpg", "png": "png", "webp": "webp", "gif": "gif"}
 """Suffix of the image member, by format of the stored image."""

@@ -19,7 +19,7 @@ from wit.processes import map_in_order
 from wit.progress import progress
 from wit.schema import conform
 from wit.schema.samples import REMOVALS
-from wit.shards import REMOVALS_NAME, Described, find_index, num_samples, publish_manifest
+from wit.shards import REMOVALS_NAME, UNDER_WAY, Described, find_index, num_samples, publish_manifest
 from wit.storage import (
     base_name,
     exists,
@@ -34,8 +34,6 @@ from wit.storage import (
 
 MAKING = "making.json"
 """Says what a set that is not finished is made from."""
-UNDER_WAY = "removing.parquet"
-"""What a removal that is not finished takes out of the shards beside it; as wit.schema.REMOVALS."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.shardset.copying import Plan, extents, read_checked_index, write_tar
-from pipelines.shardset.making import UNDER_WAY, removals_of
+from pipelines.shardset.making import removals_of
 from pipelines.shardset.rules import Rules
 from wit import manifest, tar
 from wit.errors import InputError
@@ -28,6 +28,7 @@ from wit.schema.samples import REMOVALS
 from wit.shards import (
     MANIFEST,
     REMOVALS_NAME,
+    UNDER_WAY,
     Described,
     describe,
     find_index,

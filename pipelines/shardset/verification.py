@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from wit.integrity import check_manifest, check_shard, check_together, shards_of
+from wit.integrity import check_shard, shards_of
 from wit.processes import map_in_order
+from wit.set_integrity import check_manifest, check_together
 from wit.storage import base_name
 
 
