@@ -233,6 +233,11 @@ def _run_step(request: Request, stage: str, step: Step, executor: Executor) -> N
         with progress(f"{stage}: {step.target}", len(parts_of(root, source))) as advance:
             executor.map(step, advance)
         remove(join(root, step.target, SCRATCH))
+    if not exists(join(root, IDENTITY)):  # else the next step would take what is left for all there is
+        raise OutputError(
+            f"{root}: the run's folder went away while it was written to; put it back (or mount it again) and run the "
+            "same command again"
+        )
 
 
 def _run_plan(root: str, step: Step) -> None:
