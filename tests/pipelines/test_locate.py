@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import tarfile
 from pathlib import Path
 from urllib.parse import urljoin
 
 import fsspec
+import numpy as np
+import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.fetching.archive import ArchiveReader
+from pipelines.fetching.archive import ArchiveReader, read_located
+from pipelines.stages.extract import Extract
 from pipelines.stages.locate import locate_steps
+from pipelines.stages.verb import RunSettings
 from tests.pipelines.fetching.webs import Place, Told, make_tar, random_web, write_archives, write_pairs
-from tests.support import read_parts, run_steps
+from tests.support import read_parts, real_data, run_steps
 
 
 def locate(root: Path, archives: tuple[str, ...], num_buckets: int, max_redirects: int) -> pa.Table:
@@ -113,3 +118,45 @@ def test_remote_archives_are_brought_here_to_be_indexed(tmp_path: Path) -> None:
         bodies = {row["url"]: source.read(row["archive"], row["record_offset"]) for row in located}
     assert bodies == {urls[0]: b"x", urls[1]: b"one"}
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["fetch", "pairs"]
+
+
+def img2dataset_tar(folder: Path, photos: dict[str, bytes]) -> str:
+    """What img2dataset writes: KEY.jpg, KEY.txt and KEY.json, with the table of all URLs, failed ones too, beside."""
+    members: dict[str, bytes] = {}
+    rows = []
+    for number, (name, photo) in enumerate(photos.items()):
+        key, url, is_there = f"{number:09}", f"HTTP://photos.example/{name}?a b#top", number % 3 < 2
+        row = {
+            "key": key,
+            "url": url,
+            "caption": f"a photo &amp; {name}",
+            "status": "success" if is_there else "failed",
+        }
+        rows.append(row)
+        if is_there:
+            members |= {f"{key}.jpg": photo, f"{key}.txt": row["caption"].encode(), f"{key}.json": orjson.dumps(row)}
+    pq.write_table(pa.Table.from_pylist(rows), folder / "00000.parquet")
+    return make_tar(folder / "00000.tar", members)
+
+
+def test_pairs_of_tars_find_their_own_images(tmp_path: Path) -> None:
+    """Pairs that extract takes out of tars, of img2dataset and of anyone, are located there, each at its own bytes."""
+    photos: dict[str, bytes] = {}
+    for path in sorted(real_data("peers", "clip-retrieval", "test_tars").iterdir()):
+        with tarfile.open(path) as archive:
+            photos |= {each.name: archive.extractfile(each).read() for each in archive}  # type: ignore[union-attr]
+    plain = {name.replace(".jpg", suffix): body for name, photo in photos.items() for suffix, body in
+             ((".jpg", photo), (".txt", f"the photo {name}".encode()))}  # fmt: skip
+    tars = (img2dataset_tar(tmp_path, photos), make_tar(tmp_path / "Plain é.tar.gz", plain, "w:gz"))
+    run_steps(Extract(shards=tars).steps(RunSettings(2)), tmp_path, 2)
+    pairs = {row["key"]: row for row in read_parts(tmp_path, "extract/pairs").to_pylist()}
+    run_steps(locate_steps(tars, "extract/pairs", 2, 5), tmp_path, 2)
+    located = read_parts(tmp_path, "fetch/located")
+    assert len(pairs) == len(located) == 5 + 7
+    names = [pairs[key]["caption"].split()[-1] for key in located["key"].to_pylist()]
+    with ArchiveReader(1 << 24, "wit", ()) as source:
+        numbers = np.arange(len(names), dtype=np.int32)
+        found = dict(read_located(located, numbers, np.zeros(len(names), np.bool_), source, 5))
+    assert {number: getattr(body, "data", None) for number, body in found.items()} == {
+        number: photos[name] for number, name in enumerate(names)
+    }
