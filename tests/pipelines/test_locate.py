@@ -13,12 +13,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipelines.executors.parts import parts_of
 from pipelines.fetching.archive import ArchiveReader, read_located
 from pipelines.stages.extract import Extract
 from pipelines.stages.locate import locate_steps
 from pipelines.stages.verb import RunSettings
 from tests.pipelines.fetching.webs import Place, Told, make_tar, random_web, write_archives, write_pairs
 from tests.support import read_parts, real_data, run_steps
+from wit.storage import read_parquet
 
 
 def locate(root: Path, archives: tuple[str, ...], num_buckets: int, max_redirects: int) -> pa.Table:
@@ -160,3 +162,25 @@ def test_pairs_of_tars_find_their_own_images(tmp_path: Path) -> None:
     assert {number: getattr(body, "data", None) for number, body in found.items()} == {
         number: photos[name] for number, name in enumerate(names)
     }
+
+
+def test_each_table_is_sorted_by_what_its_reader_cuts_by(tmp_path: Path) -> None:
+    """So that a bucket reads the row groups that hold its rows, and not every body."""
+    web = random_web(6, 300)
+    list(write_archives(tmp_path, web))
+    write_pairs(tmp_path, [f"http://h{number % 7}.example/{number}" for number in range(300)], 8)
+    locate(tmp_path, tuple(str(tmp_path / name) for name in web), 8, 2)
+    for table, column in {
+        "bodies/kept": "url_bucket",
+        "bodies/originals": "digest_bucket",
+        "bodies/revisits": "digest_bucket",
+        "revisited": "url_bucket",
+        "sought/kept": "url_bucket",
+        "trails-0": "reached_bucket",
+        "trails-1": "reached_bucket",
+        "trails-2": "url_bucket",
+        "found": "place",
+    }.items():
+        parts = [read_parquet(part)[column].to_pylist() for part in parts_of(str(tmp_path), f"fetch/{table}")]
+        assert max(map(len, parts)) > 3
+        assert all(part == sorted(part) for part in parts)
