@@ -6,8 +6,9 @@ It asks once. Who is asked when, and who is asked again, is the schedule's busin
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TypeVar
@@ -19,6 +20,7 @@ from yarl import URL
 
 from pipelines.fetching import robots
 from pipelines.fetching.addresses import check_host
+from pipelines.fetching.metered import meter
 from pipelines.fetching.optout import opted_out
 from pipelines.fetching.outcome import (
     PRIVATE_ADDRESS,
@@ -30,11 +32,10 @@ from pipelines.fetching.outcome import (
     Refused,
 )
 from pipelines.fetching.robots_cache import RobotsCache
-from pipelines.fetching.wire import Progress, read_body, refusals, request_url, require_success
+from pipelines.fetching.wire import Progress, drain, moved_to, read_body, refusals, request_url, require_success
 
 T = TypeVar("T")
 
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _KEEPALIVE_S = 2.0  # idle connections count against no limit: 200 new hosts a second keep 400 open; 15 s, 3,000
 _ROBOTS_PER_CONNECTION = 8  # robots.txt kept; hosts that take turns are half as many
 _ROBOTS_WAIT_S = 1.0  # asked of the schedule when a robots.txt fails: without it, nothing of the host can be had
@@ -80,14 +81,16 @@ class HttpClient:
     async def __aenter__(self) -> HttpClient:
         policy = self.policy
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_DNS_THREADS))
+        connector = aiohttp.TCPConnector(
+            limit=policy.concurrency,
+            limit_per_host=policy.per_host,
+            resolver=self._resolver,
+            use_dns_cache=False,  # the resolver has one, of failures too
+            keepalive_timeout=_KEEPALIVE_S,
+        )
+        meter(connector, self._hear, max(policy.max_bytes, robots.MAX_BYTES))
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                limit=policy.concurrency,
-                limit_per_host=policy.per_host,
-                resolver=self._resolver,
-                use_dns_cache=False,  # the resolver has one, of failures too
-                keepalive_timeout=_KEEPALIVE_S,
-            ),
+            connector=connector,
             cookie_jar=_Cookieless(),
             # One deadline of our own covers all; dead hosts, most of whose packets go nowhere, get half of it.
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=policy.deadline_s / 2),
@@ -101,6 +104,7 @@ class HttpClient:
     ) -> None:
         await self._robots.close()
         await self._session.close()
+        await self._resolver.close()
 
     async def fetch(self, url: str) -> Body:
         """Return the body of a URL, asked for once; raises Refused.
@@ -140,7 +144,7 @@ class HttpClient:
 
     async def _in_time(self, work: Callable[[Progress], Awaitable[T]]) -> T:
         """Do the work until the deadline; raises Refused(timeout) then."""
-        progress = Progress(self._hear)
+        progress = Progress()
         try:
             async with asyncio.timeout(self.policy.deadline_s):
                 return await work(progress)
@@ -162,18 +166,27 @@ class HttpClient:
                 raise Refused(refusal.reason, refusal.detail, is_passing=refusal.is_passing) from refusal
         raise Refused(TOO_MANY_REDIRECTS, f"more than {self.policy.max_redirects}")
 
-    async def _get(self, asked: URL, progress: Progress) -> Body | str:
-        """Ask once; return the body, or the place it has moved to. Raises Refused."""
+    @asynccontextmanager
+    async def _answer(self, asked: URL, progress: Progress) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Ask once; what goes wrong while the answer is used is raised as Refused."""
         with refusals(progress):
             async with self._session.get(asked, allow_redirects=False) as response:
                 progress.hear()
-                if response.status in _REDIRECTS and (location := response.headers.get("Location")):
-                    return location
-                require_success(response)
-                forbidden = opted_out(response.headers.items(), self._agent, self._opt_outs)
-                if forbidden:
-                    raise Refused(*forbidden)
-                return Body(await read_body(response, self.policy.max_bytes, progress), str(asked))
+                if not 200 <= response.status < 300:
+                    await drain(response)
+                yield response
+
+    async def _get(self, asked: URL, progress: Progress) -> Body | str:
+        """Ask once; return the body, or the place it has moved to. Raises Refused."""
+        async with self._answer(asked, progress) as response:
+            location = moved_to(response)
+            if location:
+                return location
+            require_success(response)
+            forbidden = opted_out(response.headers.items(), self._agent, self._opt_outs)
+            if forbidden:
+                raise Refused(*forbidden)
+            return Body(await read_body(response, self.policy.max_bytes), str(asked))
 
     async def _obey_robots(self, asked: URL) -> None:
         """Raise Refused when the host's robots.txt forbids the URL, or could not be had."""
@@ -205,16 +218,14 @@ class HttpClient:
     async def _ask_for_robots(self, origin: str, progress: Progress) -> robots.Robots:
         asked = URL(f"{origin}/robots.txt")
         for _ in range(robots.MAX_REDIRECTS + 1):
-            with refusals(progress):
-                async with self._session.get(asked, allow_redirects=False) as response:
-                    progress.hear()
-                    location = response.headers.get("Location")
-                    if response.status not in _REDIRECTS or not location:
-                        if 400 <= response.status < 500 and response.status != 429:
-                            return robots.Robots()
-                        require_success(response)
-                        text = await read_body(response, robots.MAX_BYTES, progress, is_cut=True)
-                        return robots.parse(text.decode("utf-8", "replace"), self._agent)
+            async with self._answer(asked, progress) as response:
+                location = moved_to(response)
+                if not location:
+                    if 400 <= response.status < 500 and response.status != 429:
+                        return robots.Robots()
+                    require_success(response)
+                    text = await read_body(response, robots.MAX_BYTES, is_cut=True)
+                    return robots.parse(text.decode("utf-8", "replace"), self._agent)
             asked = self._redirected(asked, location)
         return robots.Robots()  # RFC 9309, 2.3.1.2: too many redirects count as no robots.txt
 

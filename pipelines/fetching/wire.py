@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import re
 import ssl
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
@@ -36,6 +37,10 @@ _PLAIN = re.compile(
     r"(https?://[a-z0-9][a-z0-9.-]*[a-z](?::(?!80/|443/)[1-9][0-9]{1,3})?/[A-Za-z0-9/%:@!$&'()*+,;=~._|-]*"
     r"(?:\?[A-Za-z0-9/%:@!$&'()*+,;=~._|?-]+)?)(?:#[!-~]*)?"
 )
+_HOST = re.compile(r"[!-~]+")
+_MAX_HOST = 254  # RFC 1035: 253 characters; a longer name is not worth its encoding, whose time grows with its square
+_DRAINED_BYTES, _DRAIN_S = 65_536, 1.0
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _PASSING = frozenset({429, 502, 503, 504})
 _TOO_MANY_FILES = (
     "fetch: no more files can be opened by this process; lower fetch.concurrency, or raise the limit (ulimit -n)"
@@ -46,17 +51,14 @@ _TOO_MANY_FILES = (
 class Progress:
     """How far one request has come, by which a failure is judged."""
 
-    hear_anyone: Callable[[], None]
-    """Called whenever bytes have come."""
     has_answered: bool = False
     """Whether anything was heard, from the first host or from one it redirected to."""
     is_in_body: bool = False
     """Whether the request that runs has had its status and headers."""
 
     def hear(self) -> None:
-        """Note that status and headers have come, or a part of the body."""
+        """Note that status and headers have come."""
         self.has_answered = self.is_in_body = True
-        self.hear_anyone()
 
 
 @lru_cache(maxsize=1024)
@@ -75,7 +77,9 @@ def request_url(url: str) -> URL:
             raise Refused(UNSUPPORTED_URL, f"scheme {scheme[:20]!r}")
         if not host or parts.username is not None:
             raise Refused(UNSUPPORTED_URL, "credentials in the URL" if host else "no host")
-        name = host if host.isascii() else host.encode("idna").decode()
+        name = host if host.isascii() else URL.build(scheme=scheme, host=host[:_MAX_HOST]).raw_host or ""
+        if not _HOST.fullmatch(name):
+            raise Refused(UNSUPPORTED_URL, "not a valid URL")
         is_usual = port is None or port == (443 if scheme == "https" else 80)
         netloc = (f"[{name}]" if ":" in name else name) + ("" if is_usual else f":{port}")
         path = quote(parts.path or "/", safe=_SAFE)
@@ -83,6 +87,11 @@ def request_url(url: str) -> URL:
         return URL(f"{scheme}://{netloc}{path}{query}", encoded=True)
     except ValueError as error:  # UnicodeError, which IDNA raises, is one
         raise Refused(UNSUPPORTED_URL, "not a valid URL") from error
+
+
+def moved_to(response: aiohttp.ClientResponse) -> str | None:
+    """Return where a redirect leads, as its header has it; None for other answers, and for one that does not say."""
+    return response.headers.get("Location") or None if response.status in _REDIRECTS else None
 
 
 def require_success(response: aiohttp.ClientResponse) -> None:
@@ -120,9 +129,7 @@ def _timestamp(date: str) -> float | None:
         return None
 
 
-async def read_body(
-    response: aiohttp.ClientResponse, max_bytes: int, progress: Progress, *, is_cut: bool = False
-) -> bytes:
+async def read_body(response: aiohttp.ClientResponse, max_bytes: int, *, is_cut: bool = False) -> bytes:
     """Return a response's body, decompressed; beyond `max_bytes`, stated or received, it is cut or Refused(too_large).
 
     Compression was not asked for, but some servers send it; it is undone chunk by chunk, so that a bomb stops at the
@@ -137,7 +144,6 @@ async def read_body(
     data = bytearray()
     num_received = 0
     while chunk := await stream.readany():
-        progress.hear()
         num_received += len(chunk)
         if decoder is None and num_received == stated:
             return bytes(data + chunk) if data else chunk  # the usual body: whole, in one or a few pieces
@@ -149,6 +155,17 @@ async def read_body(
     if decoder and not decoder.is_whole:
         raise Refused(TRUNCATED_BODY, "its compression breaks off", is_passing=True)
     return bytes(data)
+
+
+async def drain(response: aiohttp.ClientResponse) -> None:
+    """Read a body that nobody wants, if it is small and quick, so that its connection can serve again."""
+    if (response.content_length or 0) > _DRAINED_BYTES:
+        return
+    with suppress(TimeoutError, aiohttp.ClientError):
+        async with asyncio.timeout(_DRAIN_S):
+            left = _DRAINED_BYTES
+            while left > 0 and (chunk := await response.content.readany()):
+                left -= len(chunk)
 
 
 @contextmanager
@@ -170,6 +187,9 @@ def refusals(progress: Progress) -> Iterator[None]:
 
 def _refusal(error: Exception, progress: Progress) -> Refused:
     """Return what a failure of the HTTP library is."""
+    if isinstance(error, aiohttp.ClientResponseError) and not progress.is_in_body:
+        progress.has_answered = True
+        return Refused(CONNECTION_ERROR, "not an HTTP response")
     is_unreached = not progress.has_answered
     if isinstance(error, (aiohttp.ClientSSLError, ssl.SSLError)):
         return Refused(CONNECTION_ERROR, "TLS: certificate or handshake refused", is_unreached=is_unreached)
@@ -185,4 +205,4 @@ def _refusal(error: Exception, progress: Progress) -> Refused:
 def _kind(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno:
         return os.strerror(error.errno).lower()
-    return "closed without an answer" if isinstance(error, aiohttp.ServerDisconnectedError) else "not an HTTP response"
+    return "closed without an answer" if isinstance(error, aiohttp.ServerDisconnectedError) else "connection failed"

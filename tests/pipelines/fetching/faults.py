@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import struct
 import threading
 from collections import Counter
@@ -53,12 +54,26 @@ async def drip(writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(0.02)
 
 
-async def endless(writer: asyncio.StreamWriter) -> None:
-    """A body without length or end."""
-    writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+async def slow_headers(writer: asyncio.StreamWriter) -> None:
+    """A header line of which a byte comes every 20 ms, for ever."""
+    writer.write(b"HTTP/1.1 200 OK\r\nX: ")
     while not writer.is_closing():
-        writer.write(bytes(65_536))
+        writer.write(b"x")
         await writer.drain()
+        await asyncio.sleep(0.02)
+
+
+def flood(piece: bytes, begin: bytes = b"") -> Script:
+    """The same bytes again and again, for ever, after others to begin with."""
+
+    async def send(writer: asyncio.StreamWriter) -> None:
+        writer.write(begin)
+        while not writer.is_closing():
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(0)  # a client that reads fast must not keep the server from its others
+
+    return send
 
 
 @dataclass
@@ -71,6 +86,7 @@ class FaultServer:
     open_now: Counter[str] = field(default_factory=Counter)
     most_open: Counter[str] = field(default_factory=Counter)
     agents: set[str] = field(default_factory=set)
+    num_connections: int = 0
 
     @property
     def address(self) -> str:
@@ -78,6 +94,7 @@ class FaultServer:
         return f"127.0.0.1:{self.port}"
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.num_connections += 1
         try:
             while not writer.is_closing():
                 first = await reader.readexactly(1)
@@ -94,7 +111,8 @@ class FaultServer:
             writer.close()
 
     async def _answer(self, host: str, path: str, writer: asyncio.StreamWriter) -> None:
-        url = f"http://{host}{path}"
+        scheme = "https" if writer.get_extra_info("sslcontext") else "http"
+        url = f"{scheme}://{host}{path}"
         script = self.scripts.get(url, answer(b"no such page", 404))
         if isinstance(script, list):
             script = script[min(self.asked[url], len(script) - 1)]
@@ -108,14 +126,14 @@ class FaultServer:
 
 
 @contextmanager
-def serving(scripts: Mapping[str, Script | list[Script]]) -> Iterator[FaultServer]:
-    """Serve scripts in a thread of this process while the block runs."""
+def serving(scripts: Mapping[str, Script | list[Script]], tls: ssl.SSLContext | None = None) -> Iterator[FaultServer]:
+    """Serve scripts in a thread of this process while the block runs, over TLS if there is a context for it."""
     server = FaultServer(scripts)
     ready, stopped = threading.Event(), asyncio.Event()
     loops: list[asyncio.AbstractEventLoop] = []
 
     async def listen() -> None:
-        listener = await asyncio.start_server(server._serve, "127.0.0.1", 0)
+        listener = await asyncio.start_server(server._serve, "127.0.0.1", 0, ssl=tls)
         server.port = listener.sockets[0].getsockname()[1]
         loops.append(asyncio.get_running_loop())
         ready.set()
