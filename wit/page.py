@@ -106,7 +106,7 @@ svg text { font-family: inherit !important; font-variant-numeric: tabular-nums; 
 .pair img { max-width: 100%; max-height: 10rem; } .pair figcaption { color: var(--ink); min-width: 0; }
 .sheet { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(14rem, 100%), 1fr)); gap: 2rem 1.4rem; }
 .sheet figure { margin: 0; } .sheet figcaption { color: var(--ink); }
-.sheet :is(img, .missing) { display: block; box-sizing: border-box; width: 100%; height: 12rem; object-fit: contain;
+.sheet :is(img, .missing) { display: block; box-sizing: border-box; width: 100%; height: 12rem; object-fit: scale-down;
   background: var(--tint); border-radius: 4px; }
 .sheet .missing { padding: .8rem; font-size: .875rem; }
 .sheet p { margin: .55rem 0; } .sheet .tag { display: inline-block; margin: 0 .35em .35em 0; max-width: 100%; }

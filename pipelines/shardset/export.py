@@ -53,8 +53,9 @@ def prepare_export(export: Export) -> Plan:
 def run_export(export: Export, planned: Plan, processes: int, advance: Callable[[int], None] = lambda _: None) -> None:
     """Write all files of `planned`; `advance(n)` is called as n more samples are done.
 
-    Memory: a row group twice and an index a process. Raises OutputError when the folder holds other files or another
-    process is at work in it, MismatchError when it holds another export, InputError when a shard is broken.
+    Memory: about 350 MB a process, an index among it (1 kB a sample of a shard). Raises OutputError when the folder
+    holds other files or another process is at work in it, MismatchError when it holds another export, InputError when a
+    shard is broken.
     """
     layout = LAYOUTS[export.layout]
     _require_ours(export.out)

@@ -23,8 +23,9 @@ from wit.schema import SHARD_INDEX
 from wit.shards import index_name, shard_name
 from wit.storage import join, publish, publish_bytes, publish_text, size, write_parquet
 
-BATCH = Cut(max_samples=1_000, max_bytes=32 << 20)
-"""Of a row group with images: it is in memory twice while it is written, and a reader takes all of it at once."""
+BATCH = Cut(max_samples=1_000, max_bytes=16 << 20)
+"""Of a row group with images: a reader takes all of it at once, and while it is written it is in memory a dozen times,
+as Python's bytes and Arrow's, before and after encoding."""
 _INT32, _INT64 = pa.int32(), pa.int64()
 _MADE_BY_FETCH = {
     "final_url": pa.string(), "original_width": _INT32, "original_height": _INT32, "original_sha256": pa.string(),
