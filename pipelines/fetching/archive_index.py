@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tarfile
 import zlib
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -82,7 +83,7 @@ def kind_of(url: str) -> str:
     if not packed or begins_record(head):
         _require_by_records(packed, url)
         return WARC
-    if _begins_tar(head, url):
+    if _begins_tar(head):
         return TAR
     if any(isinstance(found, Record) for found in read_records(io.BytesIO(packed), (), 0)):
         return WARC  # its first record is damaged
@@ -96,10 +97,13 @@ def _beginning(packed: bytes) -> bytes:
         return b""
 
 
-def _begins_tar(head: bytes, url: str) -> bool:
+def _begins_tar(head: bytes) -> bool:
+    block = head[: tar.BLOCK]
+    if not any(block):
+        return len(block) == tar.BLOCK  # a tar without members
     try:
-        next(tar.members(io.BytesIO(head), url), None)
-    except InputError:
+        tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+    except tarfile.HeaderError:
         return False
     return True
 

@@ -202,6 +202,12 @@ def test_what_is_no_archive_is_told_before_anything_is_read(tmp_path: Path) -> N
         archive_files([str(tmp_path / "none.warc")])
     (tmp_path / "damaged.warc").write_bytes(b"rubbish\r\n" + record(Told(PAGE, b"x")))
     (tmp_path / "empty.warc").touch()
+    with tarfile.open(tmp_path / "folders.tar", "w") as archive:
+        for number in range(200):
+            folder = tarfile.TarInfo(f"{number}")
+            folder.type = tarfile.DIRTYPE
+            archive.addfile(folder)
+    assert kind_of(str(tmp_path / "folders.tar")) == kind_of(make_tar(tmp_path / "none.tar", {})) == TAR
     names = [str(tmp_path / name) for name in ("damaged.warc", "empty.warc")]
     assert archive_files([*names, names[0]]) == [(WARC, name) for name in names]
     assert archive_files(["memory://crawl/a.WARC.gz", "memory://crawl/b.tgz"]) == [
