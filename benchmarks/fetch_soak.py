@@ -44,7 +44,6 @@ from benchmarks.kill_soak import (
 from wit.sample.server import serving
 
 _FIRST_DONE = "balance"  # the stage before fetch
-_MIB = 1 << 20
 _MOST_ATTEMPTS = 200
 _MARK = "WIT_SOAK"
 """Environment variable by which the processes of this soak's runs are known, whoever their parent is."""
@@ -217,18 +216,21 @@ def kills(trial: Trial, num_kills: int) -> Iterator[Seen]:
 
 
 def full_disk(trial: Trial) -> Iterator[Seen]:
-    """Give the run a disk that is too small, and a twelfth of what it writes more each time that it is full."""
+    """Give the run a disk that is too small, and a twentieth of what it writes more each time that it is full."""
     before, disk, starts = trial.server.num_requests(), trial.folder / "disk", 0
-    size, step = _num_bytes(trial.folder / "begun") + 2 * _MIB, trial.num_bytes // 12
-    with _mounted(disk, "-t", "tmpfs", "-o", f"size={size}", "tmpfs"):
+    with _mounted(disk, "-t", "tmpfs", "tmpfs"):
         target = trial.copy(disk / "run")
+        used = os.statvfs(disk)
+        size = (used.f_blocks - used.f_bfree) * used.f_frsize
         while (starts := starts + 1) < _MOST_ATTEMPTS:
-            process = trial.start(target)
-            if _failure(process, trial) is None:
-                break
-            check(target, trial.expected)
-            size += step
             _mount("-o", f"remount,size={size}", str(disk))
+            process = trial.start(target)
+            error = _failure(process, trial)
+            if error is None:
+                break
+            assert "no space left" in error, error
+            check(target, trial.expected)
+            size += trial.num_bytes // 20
         check_finished(target, trial.expected)
     yield trial.seen("full disk", starts - 1, starts, before)
 

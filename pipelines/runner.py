@@ -26,6 +26,7 @@ from wit.storage import (
     join,
     list_names,
     local_path,
+    output_error,
     publish_text,
     remove,
     remove_temporaries,
@@ -254,9 +255,14 @@ def _run_plan(root: str, step: Step) -> None:
 
 def _log(root: str, line: dict[str, Any]) -> None:
     """Append to the run's log, which alone of all files may differ between two equal runs."""
-    if not is_remote(root):
-        with open(join(local_path(root), LOG), "a") as file:
+    if is_remote(root):
+        return
+    path = join(local_path(root), LOG)
+    try:
+        with open(path, "a") as file:
             file.write(json.dumps(line, sort_keys=True) + "\n")
+    except OSError as error:
+        raise output_error(path, error) from error
 
 
 def check_stage(name: str) -> str:
