@@ -39,7 +39,7 @@ _ABOUT = {
 def dataset_card(plan: Plan, num_file_bytes: int, columns: Mapping[str, pa.DataType], source: str) -> str:
     """Return README.md of a dataset with one split, train; `source` says in a sentence what it was made from."""
     mean_kb = plan.num_image_bytes / plan.num_samples / 1e3
-    formats = ", ".join(f"{count:,} .{suffix}" for suffix, count in plan.suffixes.items())
+    formats = ", ".join(f"{count:,} {suffix}" for suffix, count in plan.suffixes.items())
     rows = "\n".join(f"| `{name}` | {_kind(kind)} | {_ABOUT[name]} |" for name, kind in columns.items())
     return f"""---
 {_head(plan, num_file_bytes, columns)}

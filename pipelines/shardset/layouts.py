@@ -62,8 +62,9 @@ def _typed(value: object, kind: pa.DataType) -> str | int | None:
     """Return a value of somebody's JSON where it fits a column, else None."""
     if kind == pa.string():
         return valid_text(value) if isinstance(value, str) else None
-    fits = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << (kind.bit_width - 1)
-    return value if fits else None  # type: ignore[return-value]  # an int, as `fits` says
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << (kind.bit_width - 1):
+        return value
+    return None
 
 
 # ---- img2dataset ----

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from wit.errors import ContractError, InputError
+from wit.foreign import IMAGE_SUFFIXES
 from wit.shards import index_name, read_index
 from wit.storage import reading, size
 
@@ -68,7 +69,7 @@ class Plan:
     pieces: tuple[Piece, ...]
     num_image_bytes: int
     suffixes: Mapping[str, int]
-    """Images by the suffix of their member, most frequent first."""
+    """Images by the suffix of their member (".jpg"), most frequent first."""
 
     @property
     def num_samples(self) -> int:
@@ -99,7 +100,8 @@ def plan(shards: Sequence[str], cut: Cut) -> Plan:
     for shard in shards:
         rows = index_of(shard)
         names = pc.utf8_lower(pc.replace_substring_regex(rows["image_member"], r"^.*\.", ""))
-        suffixes.update({item["values"]: item["counts"] for item in names.value_counts().to_pylist()})
+        for item in names.value_counts().to_pylist():
+            suffixes[_kind(item["values"])] += item["counts"]
         num_image_bytes += pc.sum(rows["image_length"]).as_py() or 0
         pieces += cutter.add(shard, lengths(rows))
     pieces += cutter.end()
@@ -109,6 +111,10 @@ def plan(shards: Sequence[str], cut: Cut) -> Plan:
     by_count = dict(sorted(suffixes.items(), key=lambda item: (-item[1], item[0])))
     made = tuple(Piece(number, len(pieces), largest, stretches) for number, stretches in enumerate(pieces))
     return Plan(made, num_image_bytes, by_count)
+
+
+def _kind(suffix: str) -> str:
+    return f".{suffix}" if suffix in IMAGE_SUFFIXES else "of other names"  # which may hold anything
 
 
 def _count(stretches: Iterable[Stretch]) -> int:
