@@ -36,6 +36,34 @@ def verify(shards: str, processes: int | None) -> int:
     return 1 if report.problems else 0
 
 
+@shards.command(epilog="Example: wit shards index downloaded --out indexed")
+@click.argument("tars")
+@click.option("--out", metavar="DIR", help="Put the indexes here, with links to the tars.  [default: beside the tars]")
+@click.option("--processes", type=click.IntRange(1, 1024), help="Worker processes.  [default: one a core]")
+def index(tars: str, out: str | None, processes: int | None) -> int:
+    """Make indexes of TARS (a folder, or a pattern) that somebody else made, as img2dataset does.
+
+    Any member names; images, captions (.txt, .caption or a field of .json) and URLs are found. The index of X.tar is
+    X.index.parquet; nothing that is there is written over. Then all other commands, and wit train, read the tars. Exit
+    code 1 when a tar could not be indexed.
+    """
+    from pipelines.shardset.indexing import index_tars
+
+    found = index_tars(tars, out, processes or os.cpu_count() or 1)
+    broken = [each for each in found.tars if each.problem]
+    for each in broken:
+        click.echo(f"not indexed: {each.problem}")
+    num_samples, left_out, unreadable = (
+        sum(getattr(each, name) for each in found.tars) for name in ("num_samples", "left_out", "unreadable")
+    )
+    click.echo(
+        f"{len(found.tars) - len(broken):,} tars, {num_samples:,} samples; left out: {left_out:,} without an image (or "
+        f"one of over 256 MiB); {unreadable:,} images cannot be read"
+    )
+    click.echo(f"keys: {'TAR/STEM, for stems of several tars are equal' if found.has_tar_names else 'the stems'}")
+    return 1 if broken else 0
+
+
 def _sized(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that say how large new shards are."""
     samples = click.IntRange(1, 1_000_000)

@@ -214,7 +214,7 @@ class _Finder:
     def _lookup(self, sample: _Sample) -> str:
         """Return the URL that the table beside the tar has for a sample; nothing when there is none."""
         if self._table is None:
-            self._table = _urls_beside(self._url)
+            self._table = urls_beside(self._url)
         return self._table.get(sample.stem.rpartition("/")[2], "")
 
 
@@ -244,7 +244,7 @@ def table_beside(url: str) -> str:
     return re.sub(r"\.(tar|tar\.gz|tgz)$", ".parquet", url, flags=re.IGNORECASE)
 
 
-def _urls_beside(url: str) -> dict[str, str]:
+def urls_beside(url: str) -> dict[str, str]:
     """Return the URLs by key that the table beside a tar has; raises InputError when it cannot be read."""
     table = table_beside(url)
     found: dict[str, str] = {}

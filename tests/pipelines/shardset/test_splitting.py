@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import pyarrow as pa
@@ -73,7 +74,7 @@ def test_cutting_is_greedy_however_the_samples_come(
     cutter = Cutter("out", Limit(samples, num_bytes))
     found = []
     cuts = sorted({0, len(sizes), *(border for border in borders if border <= len(sizes))})
-    for first, last in zip(cuts, cuts[1:], strict=False):
+    for first, last in pairwise(cuts):
         rows = np.arange(first, last, dtype=np.int32)
         picked = Picked(("a",), np.zeros(len(rows), np.int32), rows, np.array(sizes[first:last], np.int64))
         found += list(cutter.add(picked))
