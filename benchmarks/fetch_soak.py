@@ -120,7 +120,8 @@ class Server:
     def dead(self) -> Iterator[None]:
         """Refuse connections meanwhile."""
         self.process.kill()
-        self.process.wait()
+        while self.process.status() != psutil.STATUS_ZOMBIE:  # `serving` is to reap it
+            time.sleep(0.01)
         yield
         self.revive()
 

@@ -176,7 +176,9 @@ def check(target: Path, undisturbed: dict[str, str]) -> None:
 
 def check_finished(target: Path, undisturbed: dict[str, str]) -> None:
     """A finished run is the undisturbed one, and nothing that was needed on the way stays in it."""
-    assert hash_files(target) == undisturbed, "the finished run differs"
+    found = hash_files(target)
+    differing = sorted(name for name in {*found, *undisturbed} if found.get(name) != undisturbed.get(name))
+    assert not differing, f"the finished run differs in {differing}"
     left = [str(path) for name in (".tmp-*", SCRATCH) for path in target.rglob(name)]
     assert not left, f"half-written files stay: {left}"
 
