@@ -54,5 +54,9 @@ class MeteredProtocol(ResponseHandler):
 
 def meter(connector: aiohttp.TCPConnector, hear: Callable[[], None], max_bytes: int) -> None:
     """Have a connector, from within its event loop, make connections that are counted."""
-    factory: partial[ResponseHandler] = partial(MeteredProtocol, asyncio.get_running_loop(), hear, max_bytes)
-    connector._factory = factory
+    loop = asyncio.get_running_loop()
+
+    def protocol() -> ResponseHandler:
+        return MeteredProtocol(loop, hear, max_bytes)
+
+    connector._factory = partial(protocol)

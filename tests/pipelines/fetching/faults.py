@@ -6,6 +6,7 @@ import asyncio
 import socket
 import ssl
 import struct
+import sys
 import threading
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -123,6 +124,28 @@ class FaultServer:
             await script(writer)
         finally:
             self.open_now[host] -= 1
+
+
+_connected_to: list[set[str]] = []
+
+
+def _note_connection(event: str, arguments: tuple[object, ...]) -> None:
+    if event == "socket.connect" and _connected_to:
+        address = arguments[1]
+        _connected_to[-1].add(str(address[0] if isinstance(address, tuple) else address))
+
+
+sys.addaudithook(_note_connection)  # of the interpreter: below whatever library connects
+
+
+@contextmanager
+def connections() -> Iterator[set[str]]:
+    """Give the addresses that this process connects to while the block runs."""
+    _connected_to.append(set())
+    try:
+        yield _connected_to[-1]
+    finally:
+        _connected_to.pop()
 
 
 @contextmanager

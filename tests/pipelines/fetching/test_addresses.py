@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import socket
+from collections import Counter
 
 import pytest
 
+from pipelines.fetching import addresses
 from pipelines.fetching.addresses import CheckedResolver, check_host, is_public, literal_address
 from pipelines.fetching.outcome import DNS_ERROR, PRIVATE_ADDRESS, Refused
 
@@ -85,3 +88,80 @@ def test_numbers_in_urls_are_judged_without_a_resolver() -> None:
         check_host("0x7f.1")
     check_host("8.8.8.8")
     check_host("example.org")
+
+
+def test_answers_are_kept_for_a_while() -> None:
+    """A name is looked up once for all that want it, again when the answer has expired, sooner when there was none."""
+    now, asked = [0.0], Counter[str]()
+
+    async def lookup(host: str) -> list[str]:
+        asked[host] += 1
+        await asyncio.sleep(0)
+        if host == "gone.example":
+            raise socket.gaierror(socket.EAI_NONAME, "no such name")
+        if host == "later.example":
+            raise socket.gaierror(socket.EAI_AGAIN, "the name server does not answer")
+        return ["10.0.0.1"] if host == "inside.example" else ["8.8.8.8"]
+
+    async def run() -> None:
+        resolver = CheckedResolver(lookup, now=lambda: now[0])
+        names = ["here.example", "gone.example", "later.example", "inside.example"]
+        for now[0], expected in (
+            (0.0, (1, 1, 1, 1)),
+            (50.0, (1, 1, 2, 1)),
+            (70.0, (1, 2, 3, 2)),
+            (310.0, (2, 3, 4, 3)),
+        ):
+            found = await asyncio.gather(*(resolver.resolve(name) for name in names * 3), return_exceptions=True)
+            assert tuple(asked[name] for name in names) == expected
+            assert [getattr(one, "reason", "") for one in found] == ["", DNS_ERROR, DNS_ERROR, PRIVATE_ADDRESS] * 3
+        await resolver.close()
+
+    asyncio.run(run())
+
+
+def test_names_kept_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond the limit the name asked for longest ago is forgotten."""
+    monkeypatch.setattr(addresses, "_MAX_KNOWN", 3)
+    asked: list[str] = []
+
+    async def lookup(host: str) -> list[str]:
+        asked.append(host)
+        return ["8.8.8.8"]
+
+    async def run() -> None:
+        resolver = CheckedResolver(lookup)
+        for name in "abcdda":
+            await resolver.resolve(name)
+
+    asyncio.run(run())
+    assert asked == ["a", "b", "c", "d", "a"]
+
+
+def test_one_that_gives_up_waiting_leaves_the_others_their_answer() -> None:
+    """A lookup goes on when the first to want it is cancelled, and ends with the resolver."""
+
+    async def run() -> tuple[list[str], int]:
+        begun, answered, num_asked = asyncio.Event(), asyncio.Event(), 0
+
+        async def lookup(host: str) -> list[str]:
+            nonlocal num_asked
+            num_asked += 1
+            begun.set()
+            await answered.wait()
+            return ["8.8.8.8"]
+
+        resolver = CheckedResolver(lookup)
+        first = asyncio.create_task(resolver.resolve("name.example"))
+        await begun.wait()
+        second = asyncio.create_task(resolver.resolve("name.example"))
+        first.cancel()
+        answered.set()
+        found = [one["host"] for one in await second]
+        answered.clear()
+        asyncio.get_running_loop().call_soon(asyncio.create_task(resolver.resolve("other.example")).cancel)
+        await asyncio.sleep(0)
+        await resolver.close()
+        return found, num_asked
+
+    assert asyncio.run(asyncio.wait_for(run(), 5)) == (["8.8.8.8"], 1)

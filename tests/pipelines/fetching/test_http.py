@@ -1,120 +1,48 @@
-"""The client against a server that does everything wrong: each URL ends with its reason, in bounded time."""
+"""The client: bodies, robots.txt, addresses, connections. What servers do wrong: test_faults.py."""
 
 from __future__ import annotations
 
 import asyncio
-import errno
 import gzip
-import time
+import shutil
+import ssl
+import subprocess
+import zlib
 from dataclasses import replace
+from pathlib import Path
 
+import brotli
 import pytest
-from aiohttp.abc import AbstractResolver
-from hypothesis import given
-from hypothesis import strategies as st
 
 from pipelines.fetching import addresses
 from pipelines.fetching.addresses import CheckedResolver, FixedResolver
-from pipelines.fetching.http import HttpClient, Policy
+from pipelines.fetching.http import HttpClient
 from pipelines.fetching.outcome import Body, Refused
-from pipelines.fetching.wire import Progress, refusals, request_url
-from tests.pipelines.fetching.faults import answer, drip, endless, hang, raw, serving
-from wit.errors import UserError
+from tests.pipelines.fetching.client import BODY, POLICY, fetch, outcome, reason
+from tests.pipelines.fetching.faults import Script, answer, connections, hang, raw, serving
 
-POLICY = Policy(
-    user_agent="wit/0.1 (+https://example.org/contact)", concurrency=8, per_host=8, deadline_s=1.5, max_bytes=100_000,
-    max_redirects=5, retries=1, retry_wait_s=0.01, obey_robots=False, obey_headers=True, allow_private=False,
-)  # fmt: skip
-BODY = bytes(range(256)) * 40
 OK = answer(BODY)
-
-
-def fetch(
-    address: str, *urls: str, policy: Policy = POLICY, resolver: AbstractResolver | None = None
-) -> list[Body | Refused]:
-    """Fetch URLs at once, every name connected to the test's server."""
-    host, _, port = address.partition(":")
-
-    async def run() -> list[Body | Refused]:
-        async with HttpClient(policy, resolver or FixedResolver(host, int(port))) as client:
-            found = await asyncio.gather(*(client.fetch(url) for url in urls), return_exceptions=True)
-        for one in found:
-            if not isinstance(one, (Body, Refused)):
-                raise one
-        return found  # type: ignore[return-value]
-
-    return asyncio.run(run())
-
-
-def reason(outcome: Body | Refused) -> tuple[str, str | None]:
-    assert isinstance(outcome, Refused), outcome
-    return outcome.reason, outcome.detail
-
-
-SHORT = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc"
-CUT_OFF = ("truncated_body", "the connection ended before the body")
-FAULTS = {
-    "missing": (answer(b"", 404), ("http_status", "HTTP 404")),
-    "broken": (answer(b"", 500), ("http_status", "HTTP 500")),
-    "not-modified": (answer(b"", 304), ("http_status", "HTTP 304")),
-    "nowhere": (answer(b"", 302), ("http_status", "HTTP 302")),
-    "busy": (answer(b"", 429), ("rate_limited", "HTTP 429")),
-    "busy-long": (answer(b"", 429, Retry_After="3600"), ("rate_limited", "HTTP 429")),
-    "hang": (hang, ("timeout", "not complete after 1.5 s")),
-    "drip": (drip, ("timeout", "not complete after 1.5 s")),
-    "endless": (endless, ("too_large", "more than 100000 bytes")),
-    "stated": (answer(b"", 200, Content_Length="100001"), ("too_large", "Content-Length 100001, limit 100000")),
-    "bomb": (answer(gzip.compress(bytes(10**7)), Content_Encoding="gzip"), ("too_large", "more than 100000 bytes")),
-    "broken-gzip": (answer(b"no gzip", Content_Encoding="gzip"), ("truncated_body", "its compression is broken")),
-    "half-gzip": (
-        answer(gzip.compress(BODY)[:-20], Content_Encoding="gzip"),
-        ("truncated_body", "its compression breaks off"),
-    ),
-    "short": (raw(SHORT), CUT_OFF),
-    "short-reset": (raw(SHORT, reset=True), CUT_OFF),
-    "half-chunk": (raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\nabc"), CUT_OFF),
-    "closed": (raw(b""), ("connection_error", "closed without an answer")),
-    "reset": (raw(b"", reset=True), ("connection_error", "connection reset by peer")),
-    "nonsense": (raw(b"SSH-2.0-OpenSSH_9.2\r\n\r\n"), ("connection_error", "not an HTTP response")),
-    "huge-header": (
-        raw(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000 + b"\r\n\r\n"),
-        ("connection_error", "not an HTTP response"),
-    ),
-    "loop": (answer(b"", 301, Location="/"), ("too_many_redirects", "more than 5")),
-    "to-file": (answer(b"", 302, Location="file:///etc/passwd"), ("unsupported_url", "scheme 'file'")),
-    "to-nonsense": (
-        answer(b"", 302, Location="http://[::1/a.jpg"),
-        ("unsupported_url", "redirected to what is not a valid URL"),
-    ),
-    "to-loopback": (answer(b"", 302, Location="http://127.0.0.1/"), ("private_address", "127.0.0.1")),
-    "to-metadata": (answer(b"", 307, Location="http://169.254.169.254/latest"), ("private_address", "169.254.169.254")),
-    "to-ten": (answer(b"", 308, Location="//10.0.0.8/a.jpg"), ("private_address", "10.0.0.8")),
-    "to-mapped": (answer(b"", 302, Location="http://[::ffff:127.0.0.1]/"), ("private_address", "::ffff:127.0.0.1")),
-    "to-short": (answer(b"", 302, Location="http://127.1/"), ("private_address", "127.1")),
-    "noai": (answer(BODY, X_Robots_Tag="nofollow, noai"), ("opted_out", "X-Robots-Tag: noai")),
-    "tdm": (answer(BODY, tdm_reservation="1"), ("opted_out", "tdm-reservation: 1")),
-}
-
-
-def test_every_fault_has_its_reason_and_none_hangs() -> None:
-    """All faults at once: each URL ends with the reason and detail it should, and none waits for the slow ones."""
-    with serving({f"http://{name}.example/": script for name, (script, _) in FAULTS.items()}) as server:
-        started = time.monotonic()
-        outcomes = fetch(server.address, *(f"http://{name}.example/" for name in FAULTS))
-        assert time.monotonic() - started < 20
-    assert {name: reason(one) for name, one in zip(FAULTS, outcomes, strict=True)} == {
-        name: expected for name, (_, expected) in FAULTS.items()
-    }
+ROBOTS = replace(POLICY, obey_robots=True)
 
 
 def test_bodies_arrive_whole() -> None:
-    """Plain, chunked, compressed and redirected answers give their bytes; the URL that answered is told."""
+    """Plain, chunked, compressed, redirected and HTTP/1.0 answers give their bytes; the URL that answered is told."""
     chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"%x\r\n%s\r\n0\r\n\r\n" % (len(BODY), BODY)
     scripts = {
         "http://a.example/plain": OK,
         "http://a.example/chunked": raw(chunked),
         "http://a.example/gzip": answer(gzip.compress(BODY), Content_Encoding="gzip"),
+        "http://a.example/deflate": answer(zlib.compress(BODY), Content_Encoding="deflate"),
+        "http://a.example/brotli": answer(brotli.compress(BODY), Content_Encoding="br"),
+        "http://a.example/identity": answer(BODY, Content_Encoding="identity"),
+        "http://a.example/cookies": answer(BODY, Set_Cookie="a=b; Path=/"),
+        "http://a.example/type": answer(BODY, Content_Type="text/html"),
         "http://a.example/unlengthed": raw(b"HTTP/1.1 200 OK\r\n\r\n" + BODY),
+        "http://a.example/old": raw(b"HTTP/1.0 200 OK\r\n\r\n" + BODY),
+        "http://a.example/hints": raw(
+            b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(BODY)
+            + BODY
+        ),
         "http://a.example/moved": answer(b"", 301, Location="//b.example/there#top"),
         "http://b.example/there": OK,
         "http://a.example/caf%C3%A9%20x?q=%2F": OK,
@@ -122,54 +50,59 @@ def test_bodies_arrive_whole() -> None:
     }
     asked = [url for url in scripts if "b.example/there" not in url and "%" not in url and "xn--" not in url]
     with serving(scripts) as server:
-        outcomes = fetch(server.address, *asked, "http://a.example/café x?q=%2F", "http://bücher.example")
+        found = fetch(server.address, *asked, "http://a.example/café x?q=%2F", "http://bücher.example")
         assert server.agents == {POLICY.user_agent}
-    assert all(isinstance(one, Body) and one.data == BODY for one in outcomes)
-    moved = outcomes[asked.index("http://a.example/moved")]
+    assert all(isinstance(one, Body) and one.data == BODY for one in found)
+    moved = found[asked.index("http://a.example/moved")]
     assert isinstance(moved, Body)
     assert moved.final_url == "http://b.example/there"
 
 
-def test_what_can_pass_is_asked_again() -> None:
-    """429 and 503 (after Retry-After), a reset and a short body are asked once more; a 404 is not."""
+def test_no_content_is_an_empty_body() -> None:
+    """HTTP 204, which has none by its nature: what the body is, is judged elsewhere."""
+    with serving({"http://a.example/": raw(b"HTTP/1.1 204 No\r\n\r\n")}) as server:
+        assert fetch(server.address, "http://a.example/") == [Body(b"", "http://a.example/")]
+
+
+def test_a_url_is_asked_for_once() -> None:
+    """What may pass is told, with the wait that was asked for; asking again is for the schedule."""
     scripts = {
-        "http://a.example/busy": [answer(b"", 429, Retry_After="0"), OK],
-        "http://a.example/down": [answer(b"", 503), OK],
-        "http://a.example/reset": [raw(b"", reset=True), OK],
-        "http://a.example/short": [raw(SHORT), OK],
-        "http://a.example/gone": [answer(b"", 404), OK],
-    }
+        "http://a.example/busy": answer(b"", 429, Retry_After="7"),
+        "http://a.example/down": answer(b"", 503),
+        "http://a.example/gateway": answer(
+            b"", 502, Retry_After="Sat, 21 Nov 2026 10:00:30 GMT", Date="Sat, 21 Nov 2026 10:00:00 GMT"
+        ),
+        "http://a.example/late": answer(b"", 504),
+        "http://a.example/short": raw(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc"),
+        "http://a.example/gone": answer(b"", 404),
+        "http://a.example/broken": answer(b"", 500),
+    }  # fmt: skip
     with serving(scripts) as server:
-        *passed, gone = fetch(server.address, *scripts)
-        assert server.asked["http://a.example/gone"] == 1
-    assert all(isinstance(one, Body) for one in passed)
-    assert reason(gone) == ("http_status", "HTTP 404")
+        found = dict(zip(scripts, fetch(server.address, *scripts), strict=True))
+        assert set(server.asked.values()) == {1}
+    told = {
+        url.rpartition("/")[2]: (one.is_passing, one.wait_s) for url, one in found.items() if isinstance(one, Refused)
+    }
+    assert told == {
+        "busy": (True, 7.0), "down": (True, None), "gateway": (True, 30.0), "late": (True, None), "short": (True, None),
+        "gone": (False, None), "broken": (False, None),
+    }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
-        "ftp://a.example/", "data:image/png;base64,AA", "http:///a.jpg", "http://a.example:99999/", "http://[::1/",
-        "http://user:secret@a.example/", "nonsense", "http://" + "a" * 70 + "é.org/",
-    ],
-)  # fmt: skip
-def test_urls_that_are_not_asked(url: str) -> None:
-    """Other schemes, no host, bad ports, credentials and impossible names are unsupported_url."""
-    with pytest.raises(Refused) as caught:
-        request_url(url)
-    assert caught.value.reason == "unsupported_url"
-
-
-@given(st.one_of(st.text(), st.text().map("http://".__add__), st.from_regex(r"https?://[^/]{1,9}(:\d+)?/.{0,9}")))
-def test_any_text_is_a_url_to_ask_for_or_unsupported(text: str) -> None:
-    """Whatever stands in an attribute ends as an ASCII URL of a host, or as unsupported_url."""
-    try:
-        asked = request_url(text)
-    except Refused as refusal:
-        found = refusal.reason
-    else:
-        found = asked.scheme if asked.raw_host and str(asked).isascii() else str(asked)
-    assert found in ("http", "https", "unsupported_url")
+def test_it_says_when_anything_is_heard() -> None:
+    """Status lines, bodies and robots.txt are heard; a host that never answers is not."""
+    heard: list[int] = []
+    with serving({"http://a.example/": OK, "http://b.example/": hang}) as server:
+        policy = replace(ROBOTS, deadline_s=0.2)
+        fetch(
+            server.address, "http://b.example/", policy=replace(policy, obey_robots=False), hear=lambda: heard.append(1)
+        )
+        assert not heard
+        fetch(server.address, "http://a.example/", hear=lambda: heard.append(1))
+        assert heard
+        heard.clear()
+        fetch(server.address, "http://b.example/", policy=policy, hear=lambda: heard.append(1))
+        assert heard
 
 
 def test_robots_txt_is_asked_once_a_host_and_obeyed() -> None:
@@ -186,38 +119,126 @@ def test_robots_txt_is_asked_once_a_host_and_obeyed() -> None:
         "http://moved.example/mine.jpg": OK,
         "http://long.example/robots.txt": answer(b"User-agent: *\n" + b"# x\n" * 200_000 + b"Disallow: /"),
         "http://long.example/a.jpg": OK,
+        "http://loop.example/robots.txt": answer(b"", 301, Location="/robots.txt"),
+        "http://loop.example/a.jpg": OK,
     }
     asked = [url for url in scripts if not url.endswith("robots.txt")]
     with serving(scripts) as server:
-        outcomes = dict(
-            zip(asked, fetch(server.address, *asked, policy=replace(POLICY, obey_robots=True)), strict=True)
-        )
+        found = dict(zip(asked, fetch(server.address, *asked, policy=ROBOTS), strict=True))
         assert server.asked["http://a.example/robots.txt"] == 2  # once for itself, once for moved.example
         assert server.asked["http://a.example/mine.jpg"] == 0
         assert server.asked["http://fails.example/a.jpg"] == 0
-    forbidden = {url for url, one in outcomes.items() if isinstance(one, Refused) and one.reason == "robots_disallowed"}
+    forbidden = {url for url, one in found.items() if isinstance(one, Refused) and one.reason == "robots_disallowed"}
     assert forbidden == {
         "http://a.example/mine.jpg", "http://fails.example/a.jpg", "http://none.example/to-a", "http://moved.example/mine.jpg",
     }  # fmt: skip
-    assert reason(outcomes["http://fails.example/a.jpg"]) == ("robots_disallowed", "robots.txt: HTTP 500")
-    assert all(isinstance(one, Body) for url, one in outcomes.items() if url not in forbidden)
+    assert reason(found["http://fails.example/a.jpg"]) == ("robots_disallowed", "robots.txt: HTTP 500")
+    assert all(isinstance(one, Body) for url, one in found.items() if url not in forbidden)
 
 
 def test_a_host_that_cannot_be_reached_is_not_called_disallowed() -> None:
-    """When robots.txt gets no connection or no answer, that is the reason, not robots_disallowed."""
-    policy = replace(POLICY, obey_robots=True)
+    """When robots.txt gets no connection or no answer, that is the reason; each URL asks anew, and may pass."""
     scripts = {"http://hang.example/robots.txt": hang, "http://reset.example/robots.txt": raw(b"", reset=True)}
+    urls = ["http://hang.example/a", "http://hang.example/b", "http://reset.example/a"]
     with serving(scripts) as server:
-        outcomes = fetch(
-            server.address, "http://hang.example/a", "http://hang.example/b", "http://reset.example/a", policy=policy
-        )
-    assert [reason(one)[0] for one in outcomes] == ["timeout", "timeout", "connection_error"]
+        found = fetch(server.address, *urls, policy=ROBOTS)
+        assert server.asked["http://hang.example/robots.txt"] == 1  # both URLs waited for one answer
+    assert [reason(one)[0] for one in found] == ["timeout", "timeout", "connection_error"]
+    assert {(one.is_passing, one.is_unreached) for one in found if isinstance(one, Refused)} == {(True, True)}
+    with serving(
+        {"http://a.example/robots.txt": [raw(b""), raw(b""), answer(b"")], "http://a.example/1": OK}
+    ) as server:
+        first, second = fetch(server.address, *["http://a.example/1"] * 2, policy=ROBOTS, at_once=False)
+    assert reason(first) == ("connection_error", "robots.txt: closed without an answer")
+    assert isinstance(second, Body)
+
+
+@pytest.mark.parametrize(
+    ("script", "why", "wait_s"),
+    [
+        (answer(b"", 429, Retry_After="9"), "robots.txt: HTTP 429", 9.0),
+        (answer(b"", 503), "robots.txt: HTTP 503", 1.0),
+        (
+            raw(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nUser"),
+            "robots.txt: the connection ended before the body",
+            1.0,
+        ),
+    ],
+)
+def test_a_robots_txt_that_fails_for_now_is_asked_for_again(script: Script, why: str, wait_s: float) -> None:
+    """Busy or cut off: its URLs are disallowed for now, the host is given time, and the next URL asks again."""
+    with serving({"http://a.example/robots.txt": [script, answer(b"")], "http://a.example/1": OK}) as server:
+        first, second = fetch(server.address, *["http://a.example/1"] * 2, policy=ROBOTS, at_once=False)
+    assert reason(first) == ("robots_disallowed", why)
+    assert isinstance(first, Refused)
+    assert (first.is_passing, first.is_unreached, first.wait_s) == (True, False, wait_s)
+    assert isinstance(second, Body)
+
+
+def test_what_hosts_want_between_two_requests() -> None:
+    """Crawl-delay of the host's robots.txt once it is known, up to the policy's limit; 0 where there is none."""
+    scripts = {
+        "http://a.example/robots.txt": answer(b"User-agent: *\nCrawl-delay: 2.5"),
+        "http://slow.example/robots.txt": answer(b"User-agent: wit\nCrawl-delay: 3600"),
+        "http://none.example/": OK,
+    }
+    urls = [
+        "http://A.example:80/x",
+        "http://slow.example/x?y",
+        "http://none.example/",
+        "http://other.example/",
+        "no URL",
+    ]
+
+    async def delays(max_crawl_delay_s: float) -> list[float]:
+        policy = replace(ROBOTS, max_crawl_delay_s=max_crawl_delay_s)
+        async with HttpClient(policy, FixedResolver("127.0.0.1", server.port), lambda: None) as client:
+            assert client.crawl_delay_s(urls[0]) == 0
+            for url in urls[:3]:
+                await outcome(client, url)
+            return [client.crawl_delay_s(url) for url in urls]
+
+    with serving(scripts) as server:
+        assert asyncio.run(delays(60.0)) == [2.5, 60.0, 0.0, 0.0, 0.0]
+        assert asyncio.run(delays(0.0)) == [0.0] * 5
+
+
+def test_a_redirects_host_that_fails_says_nothing_of_the_first() -> None:
+    """A busy robots.txt of the second host asks no wait of the first, and a dead second host leaves the first alive."""
+    scripts = {
+        "http://a.example/": answer(b"", 302, Location="http://busy.example/"),
+        "http://b.example/": answer(b"", 302, Location="http://dead.example/"),
+        "http://busy.example/robots.txt": answer(b"", 503, Retry_After="60"),
+        "http://dead.example/robots.txt": raw(b""),
+    }
+    with serving(scripts) as server:
+        found = fetch(server.address, "http://a.example/", "http://b.example/", policy=ROBOTS)
+    assert [
+        (one.reason, one.is_passing, one.is_unreached, one.wait_s) for one in found if isinstance(one, Refused)
+    ] == [
+        ("robots_disallowed", True, False, None),
+        ("connection_error", True, False, None),
+    ]
+
+
+def test_opt_outs_that_are_not_obeyed_are_taken() -> None:
+    """The policy names the directives that count; none, and nothing opts out."""
+    scripts = {"http://a.example/": answer(BODY, X_Robots_Tag="noindex, noai", tdm_reservation="1")}
+    with serving(scripts) as server:
+        for opt_outs, expected in {
+            ("noai",): "opted_out_noai",
+            ("tdm-reservation",): "opted_out_tdm",
+            (): None,
+        }.items():
+            (found,) = fetch(server.address, *scripts, policy=replace(POLICY, opt_outs=opt_outs))
+            assert (found.reason if isinstance(found, Refused) else None) == expected
 
 
 def test_a_rebinding_name_is_connected_to_where_it_was_judged(monkeypatch: pytest.MonkeyPatch) -> None:
     """A name that is public when judged and private when asked again: only the judged address is ever connected to."""
     monkeypatch.setattr(addresses, "is_public", lambda address: str(address) == "127.0.0.2")  # nobody listens there
     asked: list[str] = []
+    clock = iter(range(0, 10**6, 1000))  # every answer has expired when it is looked at again
 
     async def lookup(host: str) -> list[str]:
         asked.append(host)
@@ -225,10 +246,16 @@ def test_a_rebinding_name_is_connected_to_where_it_was_judged(monkeypatch: pytes
 
     with serving({}) as server:
         urls = [f"http://rebinds.example:{server.port}/{number}" for number in range(3)]
-        outcomes = fetch(server.address, *urls, resolver=CheckedResolver(lookup))
-        assert not server.asked
-    assert {reason(one)[0] for one in outcomes} <= {"connection_error", "private_address"}
-    assert ("connection_error", "connection refused") in map(reason, outcomes)
+        resolver = CheckedResolver(lookup, now=lambda: float(next(clock)))
+        with connections() as connected:
+            found = fetch(server.address, *urls, resolver=resolver, at_once=False)
+        assert not server.num_connections
+    assert [reason(one) for one in found] == [
+        ("connection_error", "connection refused"),
+        ("private_address", "rebinds.example is 127.0.0.1"),
+        ("private_address", "rebinds.example is 127.0.0.1"),
+    ]
+    assert connected == {"127.0.0.2"}
 
 
 def test_what_names_resolve_to_is_judged() -> None:
@@ -237,16 +264,23 @@ def test_what_names_resolve_to_is_judged() -> None:
     async def lookup(host: str) -> list[str]:
         if host == "gone.example":
             raise OSError("no such name")
-        return ["10.0.0.1", "::1"] if host == "inside.example" else ["127.0.0.1"]
+        return {"inside.example": ["10.0.0.1", "::1"], "mapped.example": ["::ffff:169.254.169.254"]}.get(
+            host, ["127.0.0.1"]
+        )
 
-    with serving({}) as server:
-        urls = [f"http://{name}.example:{server.port}/" for name in ("inside", "here", "gone")]
-        outcomes = fetch(server.address, *urls, resolver=CheckedResolver(lookup))
-        assert not server.asked
-    assert [reason(one) for one in outcomes] == [
+    with serving({}) as server, connections() as connected:
+        urls = [f"http://{name}.example:{server.port}/" for name in ("inside", "mapped", "here", "gone")]
+        found = fetch(server.address, *urls, resolver=CheckedResolver(lookup))
+        assert not server.num_connections
+    assert connected == set()
+    assert [reason(one) for one in found] == [
         ("private_address", "inside.example is 10.0.0.1"),
+        ("private_address", "mapped.example is ::ffff:169.254.169.254"),
         ("private_address", "here.example is 127.0.0.1"),
         ("dns_error", "gone.example does not resolve"),
+    ]
+    assert [(one.is_passing, one.is_unreached) for one in found if isinstance(one, Refused)] == [(False, False)] * 3 + [
+        (True, True)
     ]
 
 
@@ -263,15 +297,53 @@ def test_a_redirect_to_a_dead_host_does_not_count_against_the_first() -> None:
         to = {"dead": f"http://dead.example:{server.port}/", "gone": "http://gone.example/"}
         server.scripts = {f"{start}/{name}": answer(b"", 302, Location=url) for name, url in to.items()}
         resolver = CheckedResolver(lookup, allow_private=True)
-        outcomes = fetch(server.address, *server.scripts, f"http://dead.example:{server.port}/", resolver=resolver)
-    assert [(one.reason, one.is_unreached) for one in outcomes if isinstance(one, Refused)] == [
+        found = fetch(server.address, *server.scripts, f"http://dead.example:{server.port}/", resolver=resolver)
+    assert [(one.reason, one.is_unreached) for one in found if isinstance(one, Refused)] == [
         ("connection_error", False),
         ("dns_error", False),
         ("connection_error", True),
     ]
 
 
-def test_names_of_this_machine_and_broken_tls() -> None:
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate that its own owner signed, for a.example, with its key."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not here")
+    path = tmp_path_factory.mktemp("tls") / "both.pem"
+    options = [
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-subj",
+        "/CN=a.example",
+        "-days",
+        "2",
+    ]
+    command = ["openssl", "req", "-x509", *options, "-addext", "subjectAltName=DNS:a.example"]
+    subprocess.run([*command, "-keyout", str(path), "-out", f"{path}.crt"], check=True, capture_output=True)
+    path.write_text(path.read_text() + Path(f"{path}.crt").read_text())
+    return path
+
+
+def test_certificates_are_checked(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Signed by nobody one trusts, or for another name: connection_error; by one that is trusted: a body."""
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(certificate)
+    with serving({"https://a.example/": OK}, tls) as server:
+        refused = fetch(server.address, "https://a.example/", "https://b.example/")
+        assert not server.asked
+        assert {reason(one) for one in refused} == {("connection_error", "TLS: certificate or handshake refused")}
+        trusting = ssl.create_default_context(cafile=str(certificate))
+        monkeypatch.setattr("aiohttp.connector._SSL_CONTEXT_VERIFIED", trusting)
+        good, other_name = fetch(server.address, "https://a.example/", "https://b.example/")
+    assert isinstance(good, Body)
+    assert reason(other_name) == ("connection_error", "TLS: certificate or handshake refused")
+
+
+def test_names_of_this_machine_and_a_port_without_tls() -> None:
     """localhost, as the system resolves it, is private_address; a host that speaks no TLS is a connection_error."""
     with serving({}) as server:
         (local,) = fetch(server.address, f"http://localhost:{server.port}/", resolver=CheckedResolver())
@@ -281,10 +353,13 @@ def test_names_of_this_machine_and_broken_tls() -> None:
     assert reason(plain) == ("connection_error", "TLS: certificate or handshake refused")
 
 
-def test_a_process_without_file_handles_is_told_so() -> None:
-    """No file handle left is this machine's trouble, not the host's: an error with what to do, not a reject."""
-    with pytest.raises(UserError, match="ulimit"), refusals(Progress(0.0)):
-        raise OSError(errno.EMFILE, "Too many open files")
+def test_plain_http_on_the_tls_port(certificate: Path) -> None:
+    """http:// asked of a port that speaks TLS gets no HTTP answer: a connection_error."""
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(certificate)
+    with serving({}, tls) as server:
+        (found,) = fetch(server.address, "http://a.example/")
+    assert reason(found)[0] == "connection_error"
 
 
 def test_loopback_is_reached_only_when_it_is_allowed() -> None:
@@ -306,6 +381,36 @@ def test_a_host_has_at_most_its_connections() -> None:
 
     scripts = {f"http://a.example/{number}": slowly for number in range(20)}
     with serving(scripts) as server:
-        outcomes = fetch(server.address, *scripts, policy=replace(POLICY, per_host=2, deadline_s=5))
+        found = fetch(server.address, *scripts, policy=replace(POLICY, per_host=2, deadline_s=5))
         assert server.most_open["a.example"] == 2
-    assert all(isinstance(one, Body) for one in outcomes)
+    assert all(isinstance(one, Body) for one in found)
+
+
+def test_connections_serve_again() -> None:
+    """Bodies, errors with their pages, and redirects one after another go over one connection, robots.txt too."""
+
+    async def page_later(writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 404 X\r\nContent-Length: 9\r\n\r\n")
+        await writer.drain()
+        await asyncio.sleep(0.02)
+        writer.write(b"not found")
+        await writer.drain()
+
+    scripts = {
+        "http://a.example/1": OK,
+        "http://a.example/2": page_later,
+        "http://a.example/3": answer(b"moved", 301, Location="/1"),
+    }
+    with serving(scripts) as server:
+        fetch(server.address, *scripts, policy=ROBOTS, at_once=False)
+        assert server.num_connections == 1
+        assert server.asked.total() == 5
+
+
+def test_a_kept_connection_that_the_server_has_closed_is_replaced() -> None:
+    """A connection given up just when it is used again costs another request, not the URL."""
+    scripts = {"http://a.example/1": OK, "http://a.example/2": [raw(b"", reset=True), OK]}
+    with serving(scripts) as server:
+        found = fetch(server.address, *scripts, at_once=False)
+        assert server.asked["http://a.example/2"] == 2
+    assert all(isinstance(one, Body) for one in found)

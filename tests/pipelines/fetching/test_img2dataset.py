@@ -130,7 +130,7 @@ def test_what_our_rules_forbid_is_not_handed_over(tmp_path: Path) -> None:
         "file:///etc/passwd",
     ]
     policy = replace(SETTINGS, allow_private=False).policy()
-    found = dict(Img2dataset(policy).fetch(urls, str(tmp_path)))
+    found = dict(Img2dataset(policy, retries=0).fetch(urls, str(tmp_path)))
     assert [found[url].reason for url in urls] == [  # type: ignore[union-attr]
         "unsupported_url",
         "unsupported_url",
@@ -177,7 +177,7 @@ def broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_command_that_fails_fails_the_part(tmp_path: Path) -> None:
     """Two runs without an answer are a StageError that quotes the end of its log; no folder is left."""
     with pytest.raises(StageError, match=r"no answer to 1 URLs, twice; its log ends: .*no module named imghdr"):
-        list(Img2dataset(SETTINGS.policy()).fetch(["http://127.0.0.1:9/x"], str(tmp_path / "work")))
+        list(Img2dataset(SETTINGS.policy(), retries=0).fetch(["http://127.0.0.1:9/x"], str(tmp_path / "work")))
     assert list((tmp_path / "work").iterdir()) == []
 
 
@@ -248,7 +248,7 @@ def test_it_brings_what_our_own_fetcher_would(tmp_path: Path) -> None:
     for number in range(12):
         row, body = bodies[sample_key(f"{base}/{number}", "a caption")], picture(number)
         stored = read_range(str(tmp_path / "one" / row["blob"]), row["offset"], row["length"])
-        assert stored == prepare(body, Limits(max_side_px=64)).body
+        assert stored == prepare(body, Limits(side_px=64)).body
         assert row["original_sha256"] == hashlib.sha256(body).hexdigest()
     assert all("(compatible; wit; " in agent for agent in agents)
     assert os.listdir(tmp_path / "one/blobs") == ["part-00000.tar"]
@@ -263,7 +263,7 @@ def test_a_body_that_drips_costs_itself_alone(tmp_path: Path, monkeypatch: pytes
         base = f"http://{server.address}"
         answers |= {f"{base}/{number}": answer(picture(number)) for number in range(8)} | {f"{base}/drip": drip}
         monkeypatch.setattr("pipelines.fetching.img2dataset.SHARD_ROWS", (5, 1))
-        client = Img2dataset(replace(SETTINGS, deadline_s=0.5).policy(), start_s=10.0)
+        client = Img2dataset(replace(SETTINGS, deadline_s=0.5).policy(), retries=0, start_s=10.0)
         found = dict(client.fetch([*answers], str(tmp_path)))
     late = found.pop(f"{base}/drip")
     assert isinstance(late, Refused)

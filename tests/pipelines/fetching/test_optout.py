@@ -14,7 +14,7 @@ DIRECTIVES = sorted(ALL - {"tdm-reservation"})
 
 @pytest.mark.parametrize("directive", DIRECTIVES)
 def test_every_directive_opts_out_for_its_own_reason(directive: str) -> None:
-    """Each of the documented values, in any case, alone or in a list, for all or for us; never when it is not obeyed."""
+    """Each of the documented values, in any case, alone or in a list, for all or for us; not when it is not obeyed."""
     found = (f"opted_out_{directive}", f"X-Robots-Tag: {directive}")
     for value in (directive.upper(), f"nofollow, {directive}", f"wit: {directive}", f"max-snippet: 5, {directive}"):
         assert opted_out([("x-robots-tag", value)], "wit", ALL) == found

@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from pipelines.fetching.robots import parse, product_token
+from pipelines.fetching.robots import MAX_PATTERNS, Robots, _matches, forbid_all, parse, product_token
 
 
 def allows(text: str, path: str, agent: str = "wit") -> bool:
-    return parse(text, agent).allows(f"http://example.org{path}")
+    return parse(text, agent).allows(path)
 
 
 @pytest.mark.parametrize(
@@ -64,6 +66,64 @@ def test_a_hostile_pattern_costs_little() -> None:
     started = time.process_time()
     assert allows(f"User-agent: *\nDisallow: /{'*a' * 200}*z$\n", "/" + "a" * 5000)
     assert time.process_time() - started < 0.5
+
+
+RULES = st.lists(st.tuples(st.booleans(), st.text("/ab*$", min_size=1, max_size=6)), max_size=12)
+
+
+@given(RULES, st.text("/ab", max_size=8))
+def test_rules_tried_in_another_order_decide_alike(rules: list[tuple[bool, str]], path: str) -> None:
+    """Prefixes looked up and patterns tried from the longest on give what trying every rule gives (RFC 9309, 2.2.2)."""
+    matching = [(len(pattern), allows) for allows, pattern in rules if _matches(pattern, "/" + path)]
+    assert Robots(tuple(rules)).allows("/" + path) == max(matching, default=(0, True))[1]
+
+
+def test_a_vast_file_costs_little() -> None:
+    """Forty thousand rules, read once, cost a URL next to nothing; thousands of patterns forbid all."""
+    many = parse("User-agent: *\n" + "".join(f"Disallow: /{number}/\n" for number in range(40_000)), "wit")
+    started = time.process_time()
+    assert not any(many.allows(f"/{number}/a.jpg") for number in range(1000))
+    assert all(many.allows(f"/x{number}/a.jpg") for number in range(1000))
+    assert time.process_time() - started < 1
+    patterns = [f"Allow: /*{number}\n" for number in range(MAX_PATTERNS + 1)]
+    assert allows("User-agent: *\n" + "".join(patterns[:-1]), "/a.jpg")
+    refused = parse("User-agent: *\n" + "".join(patterns), "wit")
+    assert refused == forbid_all("robots.txt: more than 2000 patterns")
+    assert not refused.allows("/a.jpg")
+
+
+@pytest.mark.parametrize(
+    ("text", "delay_s"),
+    [
+        ("User-agent: *\nCrawl-delay: 5", 5.0),
+        ("User-agent: *\ncrawl-DELAY: 0.5 # half", 0.5),
+        ("User-agent: *\nCrawl-delay: 5\nUser-agent: wit\nCrawl-delay: 2", 2.0),
+        ("User-agent: *\nCrawl-delay: 5\nUser-agent: wit\nDisallow: /a", 0.0),
+        ("User-agent: other\nCrawl-delay: 5\nUser-agent: *\nDisallow: /a", 0.0),
+        ("User-agent: *\nCrawl-delay: 1\nUser-agent: *\nCrawl-delay: 3", 3.0),
+        *((f"User-agent: *\nCrawl-delay: {said}", 0.0) for said in ("", "-1", "nan", "inf", "1e999", "soon", "1,5")),
+        ("Crawl-delay: 5", 0.0),
+        ("", 0.0),
+    ],
+)
+def test_the_delay_that_is_asked(text: str, delay_s: float) -> None:
+    """Crawl-delay of the group that names us, else of `*`; the longest of several; what is no number is none."""
+    assert parse(text, "wit").crawl_delay_s == delay_s
+
+
+def test_a_delay_does_not_part_groups() -> None:
+    """Lines that the RFC does not know leave its reading as it is: both agents have the rule, one has the delay."""
+    text = "User-agent: wit\nCrawl-delay: 5\nUser-agent: other\nDisallow: /a"
+    assert not allows(text, "/a")
+    assert not allows(text, "/a", "other")
+    assert parse(text, "other").crawl_delay_s == 0
+
+
+@given(st.text())
+def test_any_text_is_rules(text: str) -> None:
+    """Whatever a host calls robots.txt is read."""
+    parse(text, "wit").allows("/a")
+    parse("User-agent: *\nDisallow: " + text, "wit").allows("/a")
 
 
 def test_the_product_token_is_the_name() -> None:
