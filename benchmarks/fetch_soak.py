@@ -1,7 +1,7 @@
 """Disturbs the stages from fetch to pack in every way it can, and compares each byte with an undisturbed run's.
 
     python -m benchmarks.fetch_soak [--kills 50] [--unmounts 3] [--outage-s 60] [--pairs 1000] [--seed 0]
-        [--only kills,disk,mount,network] [--folder FOLDER]
+        [--only kills disk mount network] [--folder FOLDER]
 
 - kills: SIGKILL to the run's parent or to one of its workers, at random moments; the same command again each time.
 - disk: the run's folder is a small tmpfs that is full again and again, and given a little more each time.
@@ -57,7 +57,7 @@ def main() -> None:
     parser.add_argument("--outage-s", type=float, default=60.0)
     parser.add_argument("--pairs", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", default="kills,disk,mount,network")
+    parser.add_argument("--only", nargs="+", choices=WAYS, default=list(WAYS))
     parser.add_argument("--folder", type=Path, default=None)
     options = parser.parse_args()
     os.environ[_MARK] = str(os.getpid())
@@ -72,14 +72,8 @@ def soak(folder: Path, options: argparse.Namespace) -> None:
         trial = Trial.begin(folder, run_command(sample, queries, server.address), server, random.Random(options.seed))
         print(f"undisturbed, from fetch on: {trial.length_s:.1f} s, {trial.num_requests} requests\n", flush=True)
         print("| disturbance | times | starts of the run | requests beside the undisturbed run's |\n|---|--:|--:|--:|")
-        ways: dict[str, Callable[[], Iterator[Seen]]] = {
-            "kills": lambda: kills(trial, options.kills),
-            "disk": lambda: full_disk(trial),
-            "mount": lambda: lost_mount(trial, options.unmounts),
-            "network": lambda: lost_network(trial, options.outage_s),
-        }
-        for way in options.only.split(","):
-            for seen in ways[way]():
+        for way in options.only:
+            for seen in WAYS[way](trial, options):
                 print(f"| {seen.what} | {seen.times} | {seen.starts} | {seen.more_requests} |", flush=True)
 
 
@@ -113,8 +107,10 @@ class Server:
     def hanging(self) -> Iterator[None]:
         """Take connections and answer nothing meanwhile."""
         self.process.send_signal(signal.SIGSTOP)
-        yield
-        self.process.send_signal(signal.SIGCONT)
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
 
     @contextmanager
     def dead(self) -> Iterator[None]:
@@ -190,12 +186,12 @@ def _num_bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def kills(trial: Trial, num_kills: int) -> Iterator[Seen]:
+def kills(trial: Trial, options: argparse.Namespace) -> Iterator[Seen]:
     """Kill the parent or a worker at random moments; a run that is finished is compared and begun again."""
     before, target = trial.server.num_requests(), trial.folder / "killed"
     killed, starts, finished = dict.fromkeys(("parent", "worker"), 0), 0, 0
     trial.copy(target)
-    while sum(killed.values()) < num_kills:
+    while sum(killed.values()) < options.kills:
         process = trial.start(target)
         starts += 1
         kind = kill_at(process, trial.chance.uniform(0.3, trial.length_s), trial.chance)
@@ -213,10 +209,10 @@ def kills(trial: Trial, num_kills: int) -> Iterator[Seen]:
             trial.copy(target)
     trial.finish(target)
     what = f"SIGKILL ({killed['parent']} of the parent, {killed['worker']} of a worker)"
-    yield trial.seen(what, num_kills, starts + 1, before, finished + 1)
+    yield trial.seen(what, options.kills, starts + 1, before, finished + 1)
 
 
-def full_disk(trial: Trial) -> Iterator[Seen]:
+def full_disk(trial: Trial, _: argparse.Namespace) -> Iterator[Seen]:
     """Give the run a disk that is too small, and a twentieth of what it writes more each time that it is full."""
     before, disk, starts = trial.server.num_requests(), trial.folder / "disk", 0
     with _mounted(disk, "-t", "tmpfs", "tmpfs"):
@@ -236,10 +232,10 @@ def full_disk(trial: Trial) -> Iterator[Seen]:
     yield trial.seen("full disk", starts - 1, starts, before)
 
 
-def lost_mount(trial: Trial, num_times: int) -> Iterator[Seen]:
+def lost_mount(trial: Trial, options: argparse.Namespace) -> Iterator[Seen]:
     """Take the run's folder away under it, put it back, and go on."""
     before, starts, lost = trial.server.num_requests(), 0, 0
-    for number in range(num_times):
+    for number in range(options.unmounts):
         disk, target = trial.folder / f"disk-{number}", trial.folder / f"mount-{number}"
         trial.copy(disk)
         with _mounted(target, "--bind", str(disk)):
@@ -253,10 +249,10 @@ def lost_mount(trial: Trial, num_times: int) -> Iterator[Seen]:
             check(target, trial.expected)
             trial.finish(target)
             starts += 2
-    yield trial.seen(f"mount taken away ({lost} ended in an error)", num_times, starts, before, num_times)
+    yield trial.seen(f"mount taken away ({lost} ended in an error)", options.unmounts, starts, before, options.unmounts)
 
 
-def lost_network(trial: Trial, outage_s: float) -> Iterator[Seen]:
+def lost_network(trial: Trial, options: argparse.Namespace) -> Iterator[Seen]:
     """Let the server hang, then die, for a while, once each, in the midst of a fetch."""
     for name, outage in (("hangs", trial.server.hanging), ("is dead", trial.server.dead)):
         before, target = trial.server.num_requests(), trial.copy(trial.folder / name.replace(" ", "-"))
@@ -265,10 +261,19 @@ def lost_network(trial: Trial, outage_s: float) -> Iterator[Seen]:
         while trial.server.num_requests() - before < after and process.poll() is None:
             time.sleep(0.005)
         with outage():
-            time.sleep(outage_s)
+            time.sleep(options.outage_s)
         expect_success(process, 10 * trial.length_s + 120)
         check_finished(target, trial.expected)
-        yield trial.seen(f"the server {name} for {outage_s:.0f} s", 1, 1, before)
+        yield trial.seen(f"the server {name} for {options.outage_s:.0f} s", 1, 1, before)
+
+
+WAYS: dict[str, Callable[[Trial, argparse.Namespace], Iterator[Seen]]] = {
+    "kills": kills,
+    "disk": full_disk,
+    "mount": lost_mount,
+    "network": lost_network,
+}
+"""The disturbances by name, in the order in which they are made."""
 
 
 def _failure(process: subprocess.Popen[str], trial: Trial) -> str | None:
@@ -309,7 +314,7 @@ def _mounted(folder: Path, *what: str) -> Iterator[None]:
 
 def _mount(*words: str) -> None:
     if os.geteuid() != 0:
-        raise SystemExit("mounts need root: run as root, or leave them out with --only kills,network")
+        raise SystemExit("mounts need root: run as root, or leave them out with --only kills network")
     subprocess.run(["mount", *words], check=True)
 
 
