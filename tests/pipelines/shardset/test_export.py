@@ -24,10 +24,12 @@ from hypothesis import strategies as st
 
 from pipelines.shardset import layouts
 from pipelines.shardset.export import RECORD, Export, prepare_export, run_export
+from pipelines.shardset.indexing import index_tars
 from pipelines.shardset.layouts import LAYOUTS
 from pipelines.shardset.pieces import Cut, plan
 from pipelines.sources.shards import Shards
 from pipelines.sources.source import Links, Slice
+from tests.support import real_data
 from tests.wit.test_shards import make_samples, write_two_shards
 from wit.cli import main
 from wit.errors import InputError, MismatchError, OutputError
@@ -377,7 +379,8 @@ def test_hostile_metadata_costs_its_facts_alone(folder: Path, tmp_path: Path) ->
         buffer.write(metadata)
         rows.append(
             dict.fromkeys(SHARD_INDEX.names, "")
-            | {"key": f"a/{number}", "shard": "f.tar", "image_member": f"a/{number}.JPG", "query_ids": []}
+            | {"key": f"a/{number}", "shard": "f.tar", "query_ids": []}
+            | {"image_member": f"a/{number}.JPG" if number > 1 else f"{number}.jpg\n# evil"}
             | {"width": 1, "height": 1, "record_offset": 0, "text_offset": 0, "text_length": 0, "page_url": None}
             | {"sha256": hashlib.sha256(image).hexdigest(), **place}
         )
@@ -388,12 +391,34 @@ def test_hostile_metadata_costs_its_facts_alone(folder: Path, tmp_path: Path) ->
     for layout in LAYOUTS:
         export(foreign, layout, tmp_path / layout)
     table = pq.read_table(tmp_path / "huggingface" / "data")
+    card = (tmp_path / "huggingface" / "README.md").read_text()
+    assert "(7 .jpg, 2 of other names)" in card
+    assert "evil" not in card
     assert table["original_width"].to_pylist() == [None] * 8 + [7]
     assert table["original_height"].null_count == table["original_length"].null_count == 9
     assert table["final_url"].to_pylist() == [None, None, "?", *[None] * 6]
     with tarfile.open(tmp_path / "img2dataset" / "00000.tar") as archive:
         assert len(archive.getnames()) == 3 * len(hostile)
     assert pc.all(pc.equal(table["key"], pa.array([f"a/{number}" for number in range(9)]))).as_py()
+
+
+def test_tars_of_others_are_exported_once_they_are_indexed(tmp_path: Path) -> None:
+    """Test tars of clip-retrieval: every image byte for byte, with the caption of its text member where it has one."""
+    foreign = Path(shutil.copytree(real_data("peers", "clip-retrieval", "test_tars"), tmp_path / "foreign"))
+    expected = []
+    for path in sorted(foreign.glob("*.tar")):
+        with tarfile.open(path) as archive:
+            members = {member.name: archive.extractfile(member).read() for member in archive if member.isfile()}  # type: ignore[union-attr]
+        images = {name: data for name, data in members.items() if name.endswith(".jpg")}
+        expected += [(data, members.get(name.replace(".jpg", ".txt"), b"").decode()) for name, data in images.items()]
+    assert expected
+    index_tars(str(foreign), None, 1)
+    for layout in LAYOUTS:
+        export(foreign, layout, tmp_path / layout)
+    table = pq.read_table(tmp_path / "parquet" / "00000.parquet")
+    assert list(zip(table["image"].to_pylist(), table["caption"].to_pylist(), strict=True)) == expected
+    with tarfile.open(tmp_path / "img2dataset" / "00000.tar") as archive:
+        assert len(archive.getnames()) == 3 * len(expected)
 
 
 def test_the_command(

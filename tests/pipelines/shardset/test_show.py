@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from PIL import Image
 
 from pipelines.report.contact_sheet import Card, address, render
 from pipelines.shardset.cutting import Limit
+from pipelines.shardset.indexing import index_tars
 from pipelines.shardset.show import MAX_THUMBNAIL_BYTES, Selection, contact_sheet
 from pipelines.shardset.splitting import draw
 from pipelines.shardset.terms import Terms, read_terms
@@ -247,6 +249,28 @@ def test_pictures_of_any_kind_are_small_or_say_why_not(tmp_path: Path) -> None:
     assert "not_image" in shown
     assert "corrupt_image" in shown
     assert shown.count("no caption") == len(images)
+
+
+def test_tars_of_others_are_shown_once_they_are_indexed(tmp_path: Path) -> None:
+    """Any member names; what a tar does not say is not on the page."""
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8))
+    members = {
+        "x/b.jpeg": encoded(noise, "JPEG"), "x/b.cap.txt": b"<i>two</i>", "x/a.png": encoded(noise, "PNG"),
+        "x/c.webp": b"RIFF broken", "x/c.json": b'{"caption": "three", "url": "http://example.org/c.webp"}',
+    }  # fmt: skip
+    path = tmp_path / "any.tar"
+    with tarfile.open(path, "w") as archive:
+        for name, data in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    index_tars(str(path), None, 1)
+    page = sheet([str(path)])
+    check_nesting(page)
+    assert keys_of(page) == ["x/b", "x/a"]
+    shown = shown_text(page)
+    for words in ("<i>two</i>", "no caption", "three", "not shown: ", "32 × 24 px", "http://example.org/c.webp"):
+        assert words in shown
 
 
 def test_a_shard_that_is_cut_is_told(shards: list[str], tmp_path: Path) -> None:
