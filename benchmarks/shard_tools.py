@@ -122,7 +122,7 @@ def _write_one(folder: str, table: tuple[int, list[tuple[str, str, str]]]) -> in
     number, rows = table
     pictures = [_picture(each) for each in range(NUM_PICTURES)]
     hashes = [hashlib.sha256(picture).hexdigest() for picture in pictures]
-    blank: dict[str, object] = {name: 0 for name in SAMPLES.names} | {
+    blank: dict[str, object] = dict.fromkeys(SAMPLES.names, 0) | {
         "format": "jpeg", "width": SIDE_PX, "height": SIDE_PX, "page_url": None, "archive": "a.warc.gz",
         "attribute": "img@alt", "query_ids": [1, 2, 3],
     }  # fmt: skip
