@@ -37,7 +37,7 @@ MAX_SAMPLES_AN_ITEM = 10  # a black frame may match a million samples; the neare
 MAX_PAIRS_SHOWN = 200  # of a set in the report, about 8 kB each
 CONFIDENCE = 0.995  # the paper's
 EVALUATION, TRAINING = "evaluation", "training"
-THUMBNAIL = Limits(max_side_px=160, quality=80)
+THUMBNAIL = Limits(side_px=160, quality=80)
 _MEMORY_MB = 1024  # of the executor's SQL, which an audit has none of
 
 

@@ -19,12 +19,16 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
-from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
+import numpy.typing as npt
+from PIL import ExifTags, Image, UnidentifiedImageError
 
-from wit.image_metadata import count_jpeg_scans, orientation, strip_metadata
+from wit import image_planes, jpeg
+from wit.image_colour import NoPicture, changes_colours, profile_of, to_plain, to_srgb
+from wit.image_metadata import count_jpeg_scans, exif_orientation, orientation, strip_metadata, strip_segments
+from wit.image_planes import entropy_bits
+from wit.resizing import Fit, fit
 
 NOT_IMAGE = "not_image"
 CORRUPT_IMAGE = "corrupt_image"
@@ -42,7 +46,7 @@ _PILLOW_NAMES = {
     "avif": ["AVIF"],
 }
 _KEEPABLE = {"jpeg", "png", "webp"}
-_GREY_MODES = {"1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N"}
+_MAX_JPEG_SIDE_PX = 65_500  # libjpeg's
 _TRANSPOSES = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -71,11 +75,17 @@ class ImageRejected(Exception):
 
 @dataclass(frozen=True)
 class Limits:
-    """How an image is stored."""
+    """How an image is stored: resized in a mode of wit.resizing.MODES to `side_px`; a JPEG's quality, 1 to 95."""
 
-    max_side_px: int = 512
+    resize: str = "longer"
+    side_px: int = 512
     quality: int = 95
     max_pixels: int = 50_000_000
+    """Of an image as it comes; and of one that is enlarged."""
+    enlarge: bool = False
+    """Whether a smaller image is brought to the size as well."""
+    keep_metadata: bool = False
+    """Whether a body that is stored as it came keeps its EXIF, XMP, IPTC, comments and what is appended to it."""
 
 
 @dataclass(frozen=True)
@@ -169,78 +179,12 @@ def inspect(body: bytes) -> Header:
         return _header(body, found, image)
 
 
-def fitted_size(width: int, height: int, max_side_px: int) -> tuple[int, int]:
-    """Return the size, in pixels, with the longer side brought down to `max_side_px`; never enlarged, never 0."""
-    longer = max(width, height)
-    if longer <= max_side_px:
-        return width, height
-    fitted = ((2 * side * max_side_px + longer) // (2 * longer) for side in (width, height))  # half up, in integers
-    fitted_width, fitted_height = (max(1, side) for side in fitted)
-    return fitted_width, fitted_height
-
-
-def _to_8_bit(image: Image.Image) -> Image.Image:
-    """Return a 16-bit grey image as 8-bit grey: its high bytes, as Pillow does for 16-bit RGB."""
-    values_HW = np.asarray(image)
-    if image.mode == "I" and (values_HW.min() < 0 or values_HW.max() > 0xFFFF):
-        raise ImageRejected(NOT_IMAGE, "32-bit integers: not a picture on any stated scale")
-    return Image.fromarray((values_HW.astype(np.uint16) >> 8).astype(np.uint8))
-
-
-def _on_white(image: Image.Image) -> Image.Image:
-    rgba = image.convert("RGBA")
-    white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
-    return Image.alpha_composite(white, rgba).convert("RGB")
-
-
-@lru_cache(maxsize=1)
-def _srgb() -> ImageCms.ImageCmsProfile:
-    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
-
-
-def _profile(image: Image.Image) -> ImageCms.ImageCmsProfile | None:
-    """Return the embedded profile, or None when there is none, it is sRGB already, or it is broken."""
-    data = image.info.get("icc_profile")
-    if not isinstance(data, bytes) or not data:
-        return None
-    try:
-        profile = ImageCms.ImageCmsProfile(io.BytesIO(data))
-        return None if "sRGB" in ImageCms.getProfileDescription(profile) else profile
-    except (ImageCms.PyCMSError, OSError):
-        return None
-
-
-def _to_srgb(image: Image.Image, profile: ImageCms.ImageCmsProfile) -> Image.Image:
-    """Return an RGB, grey or CMYK image in sRGB; as it is when its profile is for another kind of image."""
-    try:
-        converted = ImageCms.profileToProfile(image, profile, _srgb(), outputMode="RGB")
-    except ImageCms.PyCMSError:
-        return image
-    assert converted is not None  # only an in-place conversion returns None
-    return converted.convert("L") if image.mode == "L" else converted
-
-
-def _to_plain(image: Image.Image) -> Image.Image:
-    """Return an image as 8-bit RGB, grey or CMYK, without transparency."""
-    if image.mode in ("F", "HSV"):
-        raise ImageRejected(NOT_IMAGE, f"{image.mode} pixels: not a picture on any stated scale")
-    if image.mode.startswith("I"):
-        return _to_8_bit(image)
-    if image.mode == "LAB":
-        return _to_srgb(image, ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")))
-    if "transparency" in image.info or image.mode in ("LA", "La", "PA", "RGBA", "RGBa"):
-        plain = _on_white(image)
-        return plain.convert("L") if image.mode in _GREY_MODES else plain
-    if image.mode in ("RGB", "L", "CMYK"):
-        return image
-    return image.convert("L" if image.mode == "1" else "RGB")
-
-
-def entropy_bits(image: Image.Image) -> float:
-    """Return the Shannon entropy, in bits, of an image's 256-level grey histogram; 0 for one flat tone, 8 at most."""
-    counts = [count for count in image.convert("L").histogram() if count]
-    total = sum(counts)
-    return math.fsum(-count / total * math.log2(count / total) for count in counts) + 0.0  # + 0.0: no negative zero
+@dataclass(frozen=True)
+class _Stored:
+    body: bytes
+    format: str
+    size: tuple[int, int]
+    entropy: float
 
 
 def _is_storable(body: bytes, header: Header, image: Image.Image) -> bool:
@@ -259,60 +203,138 @@ def _shows(body: bytes, found: str, image: Image.Image) -> bool:
         return False
 
 
+def _resize(image: Image.Image, where: Fit, header: Header) -> Image.Image:
+    """Return the upright content, without its ground, of an image as the file lies; bands are done one by one."""
+    full = (header.width, header.height) if header.orientation < 5 else (header.height, header.width)
+    in_file = image_planes.in_file(where, (header.width, header.height), header.orientation)
+    bands = [
+        Image.fromarray(
+            np.ascontiguousarray(
+                image_planes.resized(np.asarray(image.getchannel(i)), image.size, in_file, full, header.orientation)
+            )
+        )
+        for i in range(len(image.getbands()))
+    ]
+    return Image.merge(image.mode, bands)
+
+
 def _encode(image: Image.Image, quality: int) -> bytes:
+    if max(image.size) > _MAX_JPEG_SIDE_PX:
+        raise ImageRejected(TOO_MANY_PIXELS, f"{image.width} x {image.height}, a JPEG has {_MAX_JPEG_SIDE_PX} a side")
     image.info = {}  # Pillow would write a comment it finds here
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=quality)
     return buffer.getvalue()
 
 
-def _store(body: bytes, header: Header, image: Image.Image, limits: Limits) -> tuple[bytes, str, Image.Image]:
-    """Return (bytes, format, pixels) of the stored image."""
-    size = fitted_size(header.width, header.height, limits.max_side_px)
-    target = size if header.orientation < 5 else size[::-1]  # as the file lies, before it is turned
-    is_storable = _is_storable(body, header, image)
-    is_resized = size != (header.width, header.height)
+def _luma(image: Image.Image) -> npt.NDArray[np.uint8]:
+    return np.asarray(image.convert("L"))
+
+
+def _store(body: bytes, header: Header, image: Image.Image, limits: Limits) -> _Stored:
+    """Decode any image by Pillow and store it."""
+    where = _fit(header, limits)
+    is_resized = _is_resized(header, where)
     if is_resized and header.format == "jpeg":
-        image.draft(None, target)  # decode at 1/2, 1/4 or 1/8, never below the target
+        across, down = (where.across, where.down) if header.orientation < 5 else (where.down, where.across)
+        width, height = (
+            math.ceil(side * span.num / span.extent) for side, span in zip(image.size, (across, down), strict=True)
+        )
+        image.draft(None, (width, height))  # decode at 1/2, 1/4 or 1/8, never below the target
     image.load()
-    profile = _profile(image)
-    if is_storable and not is_resized and profile is None:
-        stripped = strip_metadata(body, header.format)
+    profile = profile_of(_profile_data(image))
+    if _is_storable(body, header, image) and not is_resized and profile is None:
+        stripped = body if limits.keep_metadata else strip_metadata(body, header.format)
         if stripped == body or _shows(stripped, header.format, image):
-            return stripped, header.format, image
-    plain = _to_plain(image)
+            return _Stored(stripped, header.format, image.size, entropy_bits(_luma(image)))
+    plain = to_plain(image)
     if is_resized:
-        plain = plain.resize(target, Image.Resampling.LANCZOS)
+        plain = _resize(plain, where, header)
+    elif header.orientation > 1:
+        plain = plain.transpose(_TRANSPOSES[header.orientation])
     if profile is not None:
-        plain = _to_srgb(plain, profile)
+        plain = to_srgb(plain, profile)
     if plain.mode == "CMYK":
         plain = plain.convert("RGB")
-    if header.orientation > 1:
-        plain = plain.transpose(_TRANSPOSES[header.orientation])
-    return _encode(plain, limits.quality), "jpeg", plain
+    if plain.size != where.size:
+        content, plain = plain, Image.new(plain.mode, where.size, "white")
+        plain.paste(content, (where.across.offset, where.down.offset))
+    return _Stored(_encode(plain, limits.quality), "jpeg", plain.size, entropy_bits(_luma(plain)))
+
+
+def _profile_data(image: Image.Image) -> bytes:
+    data = image.info.get("icc_profile")
+    return data if isinstance(data, bytes) else b""
+
+
+def _fit(header: Header, limits: Limits) -> Fit:
+    """Return how an image is resized; raises ImageRejected where it has too many pixels, before or after."""
+    where = fit(header.width, header.height, limits.resize, limits.side_px, limits.enlarge)
+    for what, (width, height) in (("", (header.width, header.height)), (" when enlarged", where.size)):
+        if width * height > limits.max_pixels:
+            raise ImageRejected(TOO_MANY_PIXELS, f"{width} x {height} pixels{what}, limit {limits.max_pixels}")
+    return where
+
+
+def _is_resized(header: Header, where: Fit) -> bool:
+    return where != fit(header.width, header.height, "keep", 0, False)
+
+
+def _store_plain_jpeg(body: bytes, plain: jpeg.PlainJpeg, header: Header, limits: Limits) -> _Stored | None:
+    """Store a plain JPEG, its luma and chroma apart all the way; None: it is not plain."""
+    where = _fit(header, limits)
+    if header.orientation == 1 and not _is_resized(header, where):
+        decoded = jpeg.decode(body, plain, (8, 0, 0)[: len(plain.components)])
+        if decoded is None:
+            return None
+        stored = body if limits.keep_metadata else strip_segments(body, plain.segments, decoded.scan_end)
+        return _Stored(stored, "jpeg", where.size, entropy_bits(decoded.planes[0][: header.height, : header.width]))
+    planes = image_planes.planes_of_jpeg(body, plain, where, header.orientation)
+    if planes is None:
+        return None
+    return _Stored(jpeg.encode(planes, limits.quality), "jpeg", where.size, entropy_bits(planes[0]))
+
+
+def _prepare_plain_jpeg(body: bytes, limits: Limits) -> Prepared | None:
+    plain = jpeg.read_header(body)
+    if plain is None or changes_colours(plain.profile):
+        return None
+    turned = exif_orientation(body, plain.segments)
+    width, height = plain.size if turned < 5 else plain.size[::-1]
+    header = Header("jpeg", width, height, 1, turned)
+    stored = _store_plain_jpeg(body, plain, header, limits)
+    return None if stored is None else _prepared(body, header, stored)
+
+
+def _prepare_any(body: bytes, limits: Limits) -> Prepared:
+    with opened(body) as (found, image):
+        header = _header(body, found, image)
+        _fit(header, limits)
+        if found == "jpeg" and count_jpeg_scans(body) > MAX_JPEG_SCANS:
+            raise ImageRejected(CORRUPT_IMAGE, f"more than {MAX_JPEG_SCANS} scans")
+        try:
+            return _prepared(body, header, _store(body, header, image, limits))
+        except NoPicture as error:
+            raise ImageRejected(NOT_IMAGE, str(error)) from error
+
+
+def _prepared(body: bytes, header: Header, stored: _Stored) -> Prepared:
+    original = hashlib.sha256(body).hexdigest()
+    return Prepared(
+        body=stored.body, format=stored.format, width=stored.size[0], height=stored.size[1], entropy=stored.entropy,
+        sha256=original if stored.body is body else hashlib.sha256(stored.body).hexdigest(),
+        num_frames=header.num_frames, original_format=header.format, original_sha256=original,
+        original_length=len(body), original_width=header.width, original_height=header.height,
+    )  # fmt: skip
 
 
 def prepare(body: bytes, limits: Limits) -> Prepared:
     """Return the stored form of a body and its facts.
 
     The body's own bytes are stored when nothing needs to change (an upright 8-bit RGB or grey JPEG, PNG or WebP in
-    sRGB, not larger than the limit), less its metadata (wit.image_metadata); else a JPEG. The entropy is that of the
-    pixels handed to the encoder. The same body and limits give the same bytes with the same codec versions.
+    sRGB, of the right size), less its metadata (wit.image_metadata); else a JPEG. The entropy is that of the luma
+    handed to the encoder, or of the stored body's. The same body and limits give the same bytes with the same codec
+    versions. Plain JPEGs (wit.jpeg) are decoded here, all others, and the broken ones, by Pillow.
     Raises ImageRejected: not_image, corrupt_image (a decoder fails on it, or it breaks off), too_many_pixels.
     """
-    with opened(body) as (found, image):
-        header = _header(body, found, image)
-        num_pixels = header.width * header.height
-        if num_pixels > limits.max_pixels:
-            detail = f"{header.width} x {header.height} pixels, limit {limits.max_pixels}"
-            raise ImageRejected(TOO_MANY_PIXELS, detail)
-        if found == "jpeg" and count_jpeg_scans(body) > MAX_JPEG_SCANS:
-            raise ImageRejected(CORRUPT_IMAGE, f"more than {MAX_JPEG_SCANS} scans")
-        stored, stored_format, pixels = _store(body, header, image, limits)
-        entropy = entropy_bits(pixels)
-    return Prepared(
-        body=stored, format=stored_format, width=pixels.width, height=pixels.height, entropy=entropy,
-        sha256=hashlib.sha256(stored).hexdigest(), num_frames=header.num_frames, original_format=header.format,
-        original_sha256=hashlib.sha256(body).hexdigest(), original_length=len(body),
-        original_width=header.width, original_height=header.height,
-    )  # fmt: skip
+    return _prepare_plain_jpeg(body, limits) or _prepare_any(body, limits)

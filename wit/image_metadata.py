@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 _JPEG_PARAMETERLESS = {0x01, *range(0xD0, 0xD9)}
 _JPEG_SOS, _JPEG_EOI = 0xDA, 0xD9
@@ -61,15 +61,27 @@ def count_jpeg_scans(body: bytes) -> int:
     return sum(1 for marker, _, _ in _jpeg_segments(body) if marker == _JPEG_SOS)
 
 
+def _is_metadata(body: bytes, marker: int, start: int) -> bool:
+    """Return whether a segment is metadata: not JFIF's, nor Adobe's colour transform, nor ICC's."""
+    if marker == 0xE2:
+        return not body.startswith(b"ICC_PROFILE\0", start + 4)
+    return marker == 0xFE or (0xE0 <= marker <= 0xEF and marker not in (0xE0, 0xEE))
+
+
 def _strip_jpeg(body: bytes) -> bytes:
-    kept = [body[:2]]
-    for marker, start, end in _jpeg_segments(body):
-        name = body[start + 4 : start + 16]
-        is_application = 0xE0 <= marker <= 0xEF
-        shows_colour = marker in (0xE0, 0xEE) or (marker == 0xE2 and name.startswith(b"ICC_PROFILE\0"))
-        if marker != 0xFE and (not is_application or shows_colour):  # JFIF, Adobe's colour transform, ICC; no comments
-            kept.append(body[start:end])
-    return b"".join([*kept, b"\xff\xd9"])
+    segments = (body[start:end] for marker, start, end in _jpeg_segments(body) if not _is_metadata(body, marker, start))
+    return b"".join([body[:2], *segments, b"\xff\xd9"])
+
+
+def strip_segments(body: bytes, segments: Sequence[tuple[int, int, int]], end_of_scan: int) -> bytes:
+    """Return a JPEG of one scan without metadata and trailing bytes; itself when it has none.
+
+    segments: (marker, start, end) of all that come before the scan's data, one behind the other; EOI follows the data.
+    """
+    kept = [(start, end) for marker, start, end in segments if not _is_metadata(body, marker, start)]
+    if len(kept) == len(segments) and end_of_scan + 2 == len(body):
+        return body
+    return b"".join([body[:2], *(body[start:end] for start, end in kept), body[segments[-1][2] : end_of_scan + 2]])
 
 
 def _png_chunks(body: bytes) -> Iterator[tuple[bytes, int, int]]:
@@ -119,13 +131,18 @@ def strip_metadata(body: bytes, image_format: str) -> bytes:
     return _STRIP[image_format](body)
 
 
+def _jpeg_exif(body: bytes, segments: Iterable[tuple[int, int, int]]) -> bytes:
+    for marker, start, end in segments:
+        if marker == 0xE1 and body[start + 4 : start + 10] == _EXIF_MARK:
+            return body[start + 10 : end]
+    return b""
+
+
 def _exif(body: bytes, image_format: str) -> bytes:
     """Return the EXIF block (a TIFF file) of an image, or nothing."""
     if image_format == "jpeg":
-        for marker, start, end in _jpeg_segments(body):
-            if marker == 0xE1 and body[start + 4 : start + 10] == _EXIF_MARK:
-                return body[start + 10 : end]
-    elif image_format == "png":
+        return _jpeg_exif(body, _jpeg_segments(body))
+    if image_format == "png":
         for name, start, end in _png_chunks(body):
             if name == b"eXIf":
                 return body[start + 8 : end - 4]
@@ -138,7 +155,15 @@ def _exif(body: bytes, image_format: str) -> bytes:
 
 def orientation(body: bytes, image_format: str) -> int:
     """Return the EXIF orientation, 1 to 8, of a JPEG, PNG or WebP; 1 (upright) when it says none, or nonsense."""
-    exif = _exif(body, image_format)
+    return _orientation(_exif(body, image_format))
+
+
+def exif_orientation(body: bytes, segments: Iterable[tuple[int, int, int]]) -> int:
+    """Return the EXIF orientation of a JPEG whose segments, (marker, start, end), are known."""
+    return _orientation(_jpeg_exif(body, segments))
+
+
+def _orientation(exif: bytes) -> int:
     order = {b"II": "<", b"MM": ">"}.get(exif[:2])
     if order is None or len(exif) < 8:
         return 1

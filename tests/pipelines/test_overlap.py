@@ -58,7 +58,7 @@ def overlap(root: Path, stage: Overlap, hashes: list[int]) -> dict[str, pa.Table
 
 
 def stored_hash(body: bytes) -> int:
-    return phash_stored(prepare(body, Limits(max_side_px=64)).body)
+    return phash_stored(prepare(body, Limits(side_px=64)).body)
 
 
 def test_copies_and_edits_are_rejected(tmp_path: Path) -> None:

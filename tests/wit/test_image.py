@@ -22,7 +22,6 @@ from wit.image import (
     ImageRejected,
     Limits,
     entropy_bits,
-    fitted_size,
     inspect,
     prepare,
     sniff,
@@ -50,6 +49,13 @@ def decode(body: bytes) -> Image.Image:
         return image.copy()
 
 
+def luma(body: bytes) -> np.ndarray:
+    """What a grey screen shows: Y as it lies in a JPEG, else ITU-R 601 luma."""
+    with Image.open(io.BytesIO(body)) as image:
+        image.draft("L", None)
+        return np.asarray(image.convert("L"))
+
+
 def pixel(body: bytes, x: float, y: float) -> tuple[int, ...]:
     """The RGB value at a place given as fractions of width and height."""
     image = decode(body).convert("RGB")
@@ -72,7 +78,7 @@ def test_an_image_that_needs_no_change_is_stored_byte_for_byte(name: str, mode: 
     assert prepared.body == body
     assert prepared.sha256 == prepared.original_sha256
     assert (prepared.format, prepared.width, prepared.height) == (name.lower(), 64, 48)
-    assert prepared.entropy == entropy_bits(decode(body))
+    assert prepared.entropy == pytest.approx(entropy_bits(luma(body)), abs=0.02 if name == "JPEG" else 0)
 
 
 @pytest.mark.parametrize("name", ["GIF", "BMP", "TIFF", "AVIF"])
@@ -180,30 +186,18 @@ def test_resizing_keeps_the_picture(name: str) -> None:
     y_HW, x_HW = np.mgrid[0:900, 0:1600] / 100
     waves = np.stack([np.sin(x_HW), np.cos(y_HW + x_HW), np.sin(y_HW)], axis=2)
     image = Image.fromarray(((waves + 1) * 127.5).astype(np.uint8))
-    prepared = prepare(encode(image, name, quality=95), Limits(max_side_px=256))
+    prepared = prepare(encode(image, name, quality=95), Limits(side_px=256))
     assert (prepared.width, prepared.height, prepared.original_width) == (256, 144, 1600)
     exact = np.asarray(image.resize((256, 144), Image.Resampling.LANCZOS)).astype(float)
     error = np.mean((np.asarray(decode(prepared.body)).astype(float) - exact) ** 2)
     assert 10 * np.log10(255**2 / error) > 35
 
 
-@given(st.integers(1, 70_000), st.integers(1, 70_000), st.integers(1, 1024))
-def test_fitted_size_fits(width: int, height: int, limit: int) -> None:
-    """A fitted size is within the limit, never 0, never enlarged, and off the exact proportion by half a pixel."""
-    fitted = fitted_size(width, height, limit)
-    assert min(fitted) >= 1
-    assert max(fitted) <= min(limit, max(width, height)) or max(fitted) == max(width, height) <= limit
-    scale = min(1.0, limit / max(width, height))
-    assert all(
-        abs(side - original * scale) <= 0.5 or side == 1 for side, original in zip(fitted, (width, height), strict=True)
-    )
-
-
 def test_entropy_of_known_histograms() -> None:
     """One tone has 0 bits, two equal halves 1 bit, all 256 tones 8 bits."""
-    assert entropy_bits(Image.new("L", (16, 16), 77)) == 0
-    assert entropy_bits(Image.fromarray(np.repeat(np.array([[0], [255]], np.uint8), 16, axis=1))) == 1
-    assert entropy_bits(Image.fromarray(np.arange(256, dtype=np.uint8).reshape(16, 16))) == pytest.approx(8)
+    assert entropy_bits(np.full((16, 16), 77, np.uint8)) == 0
+    assert entropy_bits(np.repeat(np.array([[0], [255]], np.uint8), 16, axis=1)) == 1
+    assert entropy_bits(np.arange(256, dtype=np.uint8).reshape(16, 16)) == 8
 
 
 def rejection(body: bytes, limits: Limits = Limits()) -> ImageRejected:  # noqa: B008

@@ -1,0 +1,262 @@
+"""Plain JPEGs to planes of luma and chroma, decoded at the size that is needed, and back.
+
+Plain is what nearly every baseline file of the web is: 8-bit grey or YCbCr, Huffman-coded in one scan, every segment
+and every bit as ITU-T T.81 has it, to the end. Such a file every decoder reads alike, so it is decoded here, at a side
+of 1 to 8 pixels a block, chroma apart from luma; None stands for all others, whole or broken: those are Pillow's to
+judge (wit.image).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import accumulate
+
+import numpy as np
+import numpy.typing as npt
+import simplejpeg
+
+from wit import jpeg_kernels as kernels
+
+U8 = npt.NDArray[np.uint8]
+_EOI, _SOS, _DQT, _DHT, _DRI = 0xD9, 0xDA, 0xDB, 0xC4, 0xDD
+_BASELINE = (0xC0, 0xC1)
+_APP0, _APP2, _APP14 = 0xE0, 0xE2, 0xEE
+_ICC_MARK = b"ICC_PROFILE\0"
+_MAX_SEGMENTS = 1000  # a large profile takes 50, extended XMP of a depth map some hundreds
+_SAMPLINGS = ([(1, 1)] * 3, [(2, 1), (1, 1), (1, 1)], [(1, 2), (1, 1), (1, 1)], [(2, 2), (1, 1), (1, 1)])
+
+
+@dataclass(frozen=True)
+class Component:
+    """A component of a frame: its id, samples a MCU each way in blocks, and the numbers of its tables."""
+
+    id: int
+    across: int
+    down: int
+    quantiser: int
+    dc: int = 0
+    ac: int = 0
+
+
+@dataclass(frozen=True)
+class PlainJpeg:
+    """The header of a plain JPEG: width and height in pixels as the file lies, and what decodes it."""
+
+    width: int
+    height: int
+    components: tuple[Component, ...]
+    quantisers: dict[int, bytes]
+    huffman: dict[int, bytes]
+    restart_interval: int
+    scan_at: int
+    profile: bytes
+    segments: tuple[tuple[int, int, int], ...]
+    """(marker, start, end) of every segment before the scan's data."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height, in pixels."""
+        return self.width, self.height
+
+    @property
+    def samples(self) -> tuple[int, int]:
+        """Blocks of luma in an MCU, across and down."""
+        return max(c.across for c in self.components), max(c.down for c in self.components)
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """The planes that were asked for, by component (empty: not wanted), and where the scan's data ends in the body.
+
+    A plane reaches beyond the image: to whole MCUs, a few bytes a line more, and one line more.
+    """
+
+    planes: tuple[U8, ...]
+    scan_end: int
+
+
+def _segments(body: bytes) -> Iterator[tuple[int, int, int]]:
+    """Yield (marker, start, end) of the segments up to SOS, one right behind the other; stops where that is not so."""
+    at = 2
+    for _ in range(_MAX_SEGMENTS):
+        marker, end = body[at + 1 : at + 2], at + 2 + int.from_bytes(body[at + 2 : at + 4], "big")
+        if body[at : at + 1] != b"\xff" or not b"\xc0" <= marker <= b"\xfe" or not at + 4 <= end <= len(body):
+            return
+        yield marker[0], at, end
+        if marker[0] == _SOS:
+            return
+        at = end
+
+
+def read_header(body: bytes) -> PlainJpeg | None:
+    """Return the header of a JPEG that is plain as far as its header goes, else None."""
+    segments = tuple(_segments(body)) if body[:2] == b"\xff\xd8" else ()
+    if not segments or segments[-1][0] != _SOS:
+        return None
+    contents: dict[int, list[bytes]] = {}
+    for marker, start, end in segments:
+        contents.setdefault(marker, []).append(body[start + 4 : end])
+    frames = contents.pop(0xC0, []) + contents.pop(0xC1, [])  # baseline, and extended sequential, which is the same
+    profiles = [content for content in contents.get(_APP2, ()) if content.startswith(_ICC_MARK)]
+    restarts = contents.get(_DRI, [b"\0\0"])
+    is_odd = any(marker < _APP0 and marker not in (_SOS, _DQT, _DHT, _DRI) for marker in contents)
+    if is_odd or len(frames) != 1 or len(profiles) > 1 or len(restarts) > 1 or len(restarts[0]) != 2:
+        return None
+    if profiles and profiles[0][12:14] != b"\1\1":  # the first of one
+        return None
+    quantisers, huffman = _tables(contents.get(_DQT, []), 64), _tables(contents.get(_DHT, []), None)
+    components = _components(frames[0], contents[_SOS][0], contents)
+    if quantisers is None or huffman is None or components is None:
+        return None
+    for one in components:
+        if one.quantiser not in quantisers or one.dc not in huffman or 0x10 | one.ac not in huffman:
+            return None
+    return PlainJpeg(
+        int.from_bytes(frames[0][3:5], "big"), int.from_bytes(frames[0][1:3], "big"), components, quantisers, huffman,
+        int.from_bytes(restarts[0], "big"), segments[-1][2], profiles[0][14:] if profiles else b"", segments,
+    )  # fmt: skip
+
+
+def _is_ycbcr(ids: list[int], contents: dict[int, list[bytes]]) -> bool:
+    """Return whether every sign says that three components are YCbCr: the markers of applications, and the names."""
+    adobe = contents.get(_APP14, [])
+    if any(len(found) != 12 or found[:5] != b"Adobe" or found[11] != 1 for found in adobe):
+        return False
+    is_jfif = any(found[:5] == b"JFIF\0" and len(found) >= 14 for found in contents.get(_APP0, ()))
+    return is_jfif or bool(adobe) or ids == [1, 2, 3]
+
+
+def _tables(contents: list[bytes], length: int | None) -> dict[int, bytes] | None:
+    """Return tables by their number: of `length` bytes, or Huffman tables (class << 4 | number); None: not plain."""
+    tables = {}
+    for content in contents:
+        while content:
+            size = length or sum(content[1:17]) + 16
+            number, table, content = content[0], content[1 : 1 + size], content[1 + size :]
+            if len(table) != size or number in tables or number & 0xEC or (length and number > 3):
+                return None
+            tables[number] = table
+    return tables
+
+
+def _components(frame: bytes, scan: bytes, contents: dict[int, list[bytes]]) -> tuple[Component, ...] | None:
+    """Return the components of a frame with the tables that the scan names; None where they are not plain."""
+    num = frame[5] if len(frame) > 5 else 0
+    if num not in (1, 3) or len(frame) != 6 + 3 * num or frame[0] != 8 or b"\0\0" in (frame[1:3], frame[3:5]):
+        return None
+    if len(scan) != 4 + 2 * num or scan[0] != num or scan[-3:] != b"\0\x3f\0":
+        return None
+    found = []
+    for i in range(num):
+        name, sampling, quantiser = frame[6 + 3 * i : 9 + 3 * i]
+        if scan[1 + 2 * i] != name:
+            return None
+        tables = scan[2 + 2 * i]
+        across, down = (sampling >> 4, sampling & 15) if num > 1 else (1, 1)  # alone, it is in single blocks
+        found.append(Component(name, across, down, quantiser, tables >> 4, tables & 15))
+    if num == 3 and [(one.across, one.down) for one in found] not in _SAMPLINGS:
+        return None
+    ids = [one.id for one in found]
+    if num == 3 and (len(set(ids)) < 3 or not _is_ycbcr(ids, contents)):
+        return None
+    return tuple(found)
+
+
+@lru_cache(maxsize=64)  # 67 kB each; most of the web's files have one of a few sets of tables
+def _lookups(tables: tuple[tuple[bool, bytes], ...]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]] | None:
+    """Return what the kernel looks codes up in, a row for each (whether of DC, DHT's bytes); None: no prefix code."""
+    lookups = np.empty((len(tables), 1 << kernels.LOOKUP_BITS), np.int64)
+    codes = np.empty((len(tables), kernels.CODES_LENGTH), np.int32)
+    for (is_dc, table), lookup, code in zip(tables, lookups, codes, strict=True):
+        values = np.frombuffer(table, np.uint8)
+        if not kernels.fill_table(values[:16], values[16:], is_dc, lookup, code):
+            return None
+    return lookups, codes
+
+
+def _zigzag() -> U8:
+    """Return the place in a block, row by row, of each place in zigzag order (T.81 figure A.6)."""
+    order = sorted(
+        ((row, column) for row in range(8) for column in range(8)),
+        key=lambda at: (at[0] + at[1], at[0] if (at[0] + at[1]) % 2 else at[1]),
+    )
+    places = np.full(kernels.NUM_PLACES, kernels.SPARE_PLACE, np.uint8)
+    places[:64] = [8 * row + column for row, column in order]
+    return places
+
+
+def _matrices() -> npt.NDArray[np.float32]:
+    """Return for each side n, 1 to 8, the inverse DCT of n frequencies to n samples, [frequency, sample] by rows of 8.
+
+    That of T.81 A.3.3 for n = 8; for others the n lowest frequencies at the same levels, which is the block at a
+    smaller size without what that size cannot show.
+    """
+    matrices = np.zeros((9, 8, 8), np.float32)
+    for n in range(1, 9):
+        for k in range(n):
+            for i in range(n):
+                matrices[n, k, i] = math.cos((2 * i + 1) * k * math.pi / (2 * n)) / (2 if k else math.sqrt(8))
+    return matrices.reshape(9, 64)
+
+
+_NATURAL, _MATRICES = _zigzag(), _matrices()
+
+
+def decode(body: bytes, header: PlainJpeg, sides: tuple[int, ...]) -> Decoded | None:
+    """Return the planes of a plain JPEG at `sides` pixels a block (0 to 8; 0: not wanted), by component.
+
+    None where the body is not plain to its end: a code that there is not, bits left over, a marker elsewhere.
+    """
+    numbers = sorted({number for c in header.components for number in (c.dc, 0x10 | c.ac)})
+    tables = _lookups(tuple((number < 0x10, header.huffman[number]) for number in numbers))
+    if tables is None:
+        return None
+    across, down = header.samples
+    mcus_wide, mcus_high = -(-header.width // (8 * across)), -(-header.height // (8 * down))
+    interval = header.restart_interval or mcus_wide * mcus_high
+    starts = np.empty(-(-mcus_wide * mcus_high // interval) + 1, np.int64)
+    data = np.empty(len(body) - header.scan_at + kernels.SLACK, np.uint8)
+    scan_end = kernels.unstuff(np.frombuffer(body, np.uint8), header.scan_at, data, starts)
+    if scan_end < 0 or body[scan_end + 1] != _EOI:
+        return None
+    factors = np.zeros((len(header.components), kernels.NUM_PLACES), np.float32)
+    for i, component in enumerate(header.components):
+        factors[i, :64] = np.frombuffer(header.quantisers[component.quantiser], np.uint8)
+    blocks, shapes = _layout(header, sides, numbers, mcus_wide, mcus_high)
+    pixels = np.empty(sum(rows * stride for rows, stride in shapes), np.uint8)
+    is_whole = kernels.decode_scan(
+        data, starts, mcus_wide * mcus_high, mcus_wide, interval, blocks, *tables, factors, _NATURAL, _MATRICES,
+        np.empty(65, np.float32), np.empty(len(sides), np.int64), pixels,
+    )  # fmt: skip
+    if not is_whole:
+        return None
+    parts = np.split(pixels, list(accumulate(rows * stride for rows, stride in shapes))[:-1])
+    return Decoded(tuple(part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)), scan_end)
+
+
+def _layout(
+    header: PlainJpeg, sides: tuple[int, ...], tables: list[int], mcus_wide: int, mcus_high: int
+) -> tuple[npt.NDArray[np.int64], list[tuple[int, int]]]:
+    """Return what the kernel asks of each block of an MCU, and the planes' (rows, stride), one behind the other."""
+    blocks, shapes, begin = [], [], 0
+    for i, (one, side) in enumerate(zip(header.components, sides, strict=True)):
+        stride = mcus_wide * one.across * side + 8  # a block's lines are written 8 bytes long
+        rows = mcus_high * one.down * side + 1 if side else 0
+        for y in range(one.down):
+            for x in range(one.across):
+                place = begin + (y * stride + x) * side
+                steps = (one.across * side, one.down * side * stride)
+                blocks.append((i, tables.index(one.dc), tables.index(0x10 | one.ac), side, stride, place, *steps))
+        shapes.append((rows, stride))
+        begin += rows * stride
+    return np.array(blocks, np.int64), shapes
+
+
+def encode(planes: tuple[U8, ...], quality: int) -> bytes:
+    """Return luma, or luma and both chroma planes of half its sides (rounded up), as a baseline JPEG (JFIF)."""
+    luma, blue, red = planes if len(planes) == 3 else (planes[0], None, None)
+    encoded: bytes = simplejpeg.encode_jpeg_yuv_planes(luma, blue, red, quality=quality)
+    return encoded
