@@ -27,7 +27,7 @@ from wit.storage import reading
 
 MAX_SHOWN = 1_000
 """Samples of a page; at 10 kB a thumbnail it has 13 MB then, which a browser still opens."""
-THUMBNAIL = Limits(max_side_px=240, quality=80)
+THUMBNAIL = Limits(side_px=240, quality=80)
 MAX_THUMBNAIL_BYTES = 32 << 10
 """A larger one, a PNG or a body that was kept as it came, is encoded anew: 240 x 240 px of noise have 40 kB then."""
 _PLACE = "place"
