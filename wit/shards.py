@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
+from types import MappingProxyType
 from typing import IO, Any, NamedTuple
 
 import orjson
@@ -163,6 +164,9 @@ def fingerprint(url: str) -> dict[str, Any]:
     return {"bytes": size(url), "sha256": digest.hexdigest()}
 
 
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
 class Described(NamedTuple):
     """What the manifest says of a shard, and of its index."""
 
@@ -201,10 +205,13 @@ def write_manifest(folder: str) -> dict[str, Any]:
         return publish_manifest(folder, pool.map(describe, list_shards(folder)))
 
 
-def publish_manifest(folder: str, described: Iterable[Described]) -> dict[str, Any]:
-    """Publish the `manifest.json` of a folder whose shards are described, in order; return what it says."""
+def publish_manifest(folder: str, described: Iterable[Described], more: Mapping[str, Any] = NOTHING) -> dict[str, Any]:
+    """Publish the `manifest.json` of a folder whose shards are described, in order; return what it says.
+
+    `more` is what else it says of all shards together.
+    """
     each = list(described)
-    value = {
+    value = dict(more) | {
         "schema_version": SCHEMA_VERSION,
         "num_samples": sum(one.of_shard["num_samples"] for one in each),
         "shards": [one.of_shard for one in each],
@@ -215,6 +222,24 @@ def publish_manifest(folder: str, described: Iterable[Described]) -> dict[str, A
         value["removals"] = {"name": REMOVALS_NAME, "num_samples": _num_rows(removals), **fingerprint(removals)}
     manifest.write(join(folder, MANIFEST), value)
     return value
+
+
+def read_manifest(folder: str) -> tuple[dict[str, Described], dict[str, Any]]:
+    """Return what the manifest of a folder says of each shard, by name, and what else it says of all.
+
+    Raises InputError when there is no manifest of shards, of this version.
+    """
+    url = join(folder, MANIFEST)
+    value = manifest.read(url, "schema_version", "num_samples", "shards", "indexes")
+    try:
+        pairs = zip(value.pop("shards"), value.pop("indexes"), strict=True)
+        described = {of_shard["name"]: Described(of_shard, of_index) for of_shard, of_index in pairs}
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{url}: expected a manifest of shards, found something else") from error
+    if value["schema_version"] != SCHEMA_VERSION:
+        raise InputError(f"{url}: expected schema version {SCHEMA_VERSION}, found {value['schema_version']}")
+    computed = ("schema_version", "num_samples", "removals")
+    return described, {name: each for name, each in value.items() if name not in computed}
 
 
 def _num_rows(url: str) -> int:

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from pipelines.shardset.copying import Plan, extents, read_checked_index, write_tar
 from pipelines.shardset.making import removals_of
 from pipelines.shardset.rules import Rules
-from wit import manifest, tar
+from wit import tar
 from wit.errors import InputError
 from wit.integrity import shards_of
 from wit.processes import map_in_order
@@ -34,6 +34,7 @@ from wit.shards import (
     find_index,
     list_shards,
     publish_manifest,
+    read_manifest,
 )
 from wit.storage import (
     base_name,
@@ -77,6 +78,8 @@ def remove_samples(folder: str, rules: Rules, reason: str, processes: int, *, dr
     shards, is_whole = shards_of(folder)
     if not is_whole:
         raise InputError(f"{folder}: expected a folder of shards, found a pattern; its manifest is renewed as a whole")
+    if exists(join(folder, MANIFEST)):
+        read_manifest(folder)  # a manifest that cannot be renewed is told before anything is done
     finished = REMOVALS.empty_table() if dry_run else finish(folder, processes)
     with progress("search", len(shards), "shards") as advance:
         rows = find(shards, rules, reason, processes, advance)
@@ -176,12 +179,7 @@ def _record(folder: str, rows: pa.Table) -> None:
 
 def _renew_manifest(folder: str, described: list[Described]) -> None:
     """Publish the manifest with new facts of the shards that changed, and those that it has of the others."""
-    changed = {each.of_shard["name"]: each for each in described}
-    known = {}
-    if exists(join(folder, MANIFEST)):
-        before = manifest.read(join(folder, MANIFEST), "shards", "indexes")
-        for of_shard, of_index in zip(before["shards"], before["indexes"], strict=True):
-            known[of_shard["name"]] = Described(of_shard, of_index)
-    known |= changed
+    known, more = read_manifest(folder) if exists(join(folder, MANIFEST)) else ({}, {})
+    known |= {each.of_shard["name"]: each for each in described}
     names = {base_name(shard): shard for shard in list_shards(folder)}
-    publish_manifest(folder, [known.get(name) or describe(shard) for name, shard in names.items()])
+    publish_manifest(folder, [known.get(name) or describe(shard) for name, shard in names.items()], more)
