@@ -20,7 +20,7 @@ from yarl import URL
 
 from pipelines.fetching import robots
 from pipelines.fetching.addresses import check_host
-from pipelines.fetching.metered import meter
+from pipelines.fetching.metered import Meter
 from pipelines.fetching.optout import opted_out
 from pipelines.fetching.outcome import (
     PRIVATE_ADDRESS,
@@ -36,7 +36,8 @@ from pipelines.fetching.wire import Progress, drain, moved_to, read_body, refusa
 
 T = TypeVar("T")
 
-_KEEPALIVE_S = 2.0  # idle connections count against no limit: 200 new hosts a second keep 400 open; 15 s, 3,000
+_KEEPALIVE_S = 4.0  # less than servers keep theirs, so that few are found closed
+_KEPT_PER_CONNECTION = 4  # open connections, idle ones included; each is a file handle
 _ROBOTS_PER_CONNECTION = 8  # robots.txt kept; hosts that take turns are half as many
 _ROBOTS_WAIT_S = 1.0  # asked of the schedule when a robots.txt fails: without it, nothing of the host can be had
 _DNS_THREADS = 32  # getaddrinfo blocks a thread; a few dead name servers must not stall the rest
@@ -88,7 +89,8 @@ class HttpClient:
             use_dns_cache=False,  # the resolver has one, of failures too
             keepalive_timeout=_KEEPALIVE_S,
         )
-        meter(connector, self._hear, max(policy.max_bytes, robots.MAX_BYTES))
+        max_kept = _KEPT_PER_CONNECTION * policy.concurrency
+        Meter(self._hear, max(policy.max_bytes, robots.MAX_BYTES), max_kept).attach(connector)
         self._session = aiohttp.ClientSession(
             connector=connector,
             cookie_jar=_Cookieless(),

@@ -1,13 +1,15 @@
-"""Connections whose bytes are counted as they come, before anything parses them.
+"""Connections that are counted, and whose bytes are counted before anything parses them.
 
 aiohttp bounds lines and headers, but not how many interim answers (1xx) may come before the answer, nor what may stand
-around the chunks of a body: a server that sends those for ever would have our processor for the whole deadline.
+around the chunks of a body: a server that sends those for ever would have our processor for the whole deadline. Nor
+does it bound the connections that it keeps for later, so a thousand hosts a second would use up the file handles.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -20,23 +22,57 @@ _MAX_HEAD_BYTES = 1 << 20  # and of what comes with it: one read may bring the h
 _CHUNKING_BYTES = 1 << 20
 
 
-class MeteredProtocol(ResponseHandler):
-    """Ends an answer with Refused(too_large) beyond what a body of `max_bytes` can need; calls `hear` for any bytes."""
+@dataclass
+class Meter:
+    """Counts what the connections of one client do."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, hear: Callable[[], None], max_bytes: int) -> None:
+    hear: Callable[[], None]
+    """Called when bytes of any host come."""
+    max_bytes: int
+    """Of a body."""
+    max_kept: int
+    """Open connections beyond which one closes when its answer has come, and is not kept for the next."""
+    num_open: int = 0
+
+    def attach(self, connector: aiohttp.TCPConnector) -> None:
+        """Have a connector make connections that are counted; called within its event loop."""
+        loop = asyncio.get_running_loop()
+
+        def protocol() -> ResponseHandler:
+            return MeteredProtocol(loop, self)
+
+        connector._factory = partial(protocol)
+
+
+class MeteredProtocol(ResponseHandler):
+    """A connection that ends an answer with Refused(too_large) beyond what the largest body can need."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, meter: Meter) -> None:
         super().__init__(loop)
-        self._hear = hear
-        self._max_bytes = 2 * max_bytes + _CHUNKING_BYTES
+        self._meter = meter
+        self._max_bytes = 2 * meter.max_bytes + _CHUNKING_BYTES
         self._num_bytes = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Count one more."""
+        self._meter.num_open += 1
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Count one less."""
+        self._meter.num_open -= 1
+        super().connection_lost(exc)
 
     def set_response_params(self, **params: Any) -> None:
-        """Begin to count: a request is about to be sent."""
+        """Begin to count bytes: a request is about to be sent."""
         self._num_bytes = 0
+        if self._meter.num_open > self._meter.max_kept:
+            self.force_close()
         super().set_response_params(**params)
 
     def data_received(self, data: bytes) -> None:
         """Count what has come and pass it on, up to the limit."""
-        self._hear()
+        self._meter.hear()
         self._num_bytes += len(data)
         body = self._payload
         limit = _MAX_HEAD_BYTES if body is None or body.is_eof() else self._max_bytes
@@ -50,13 +86,3 @@ class MeteredProtocol(ResponseHandler):
         self.set_exception(refusal)
         if self.transport is not None:
             self.transport.abort()
-
-
-def meter(connector: aiohttp.TCPConnector, hear: Callable[[], None], max_bytes: int) -> None:
-    """Have a connector, from within its event loop, make connections that are counted."""
-    loop = asyncio.get_running_loop()
-
-    def protocol() -> ResponseHandler:
-        return MeteredProtocol(loop, hear, max_bytes)
-
-    connector._factory = partial(protocol)

@@ -88,6 +88,8 @@ class FaultServer:
     most_open: Counter[str] = field(default_factory=Counter)
     agents: set[str] = field(default_factory=set)
     num_connections: int = 0
+    num_open: int = 0
+    most_connections: int = 0
 
     @property
     def address(self) -> str:
@@ -96,6 +98,8 @@ class FaultServer:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.num_connections += 1
+        self.num_open += 1
+        self.most_connections = max(self.most_connections, self.num_open)
         try:
             while not writer.is_closing():
                 first = await reader.readexactly(1)
@@ -109,6 +113,7 @@ class FaultServer:
         except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
             pass
         finally:
+            self.num_open -= 1
             writer.close()
 
     async def _answer(self, host: str, path: str, writer: asyncio.StreamWriter) -> None:

@@ -7,9 +7,12 @@ import gzip
 import time
 import tracemalloc
 import zlib
+from dataclasses import replace
 
 import brotli
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pipelines.fetching.outcome import Body, Refused
 from tests.pipelines.fetching.client import BODY, POLICY, fetch, reason
@@ -185,6 +188,37 @@ def test_malformed_chunks_are_refused() -> None:
     }
     with serving(scripts) as server:
         assert {reason(one) for one in fetch(server.address, *scripts)} <= {NOT_HTTP, CUT_OFF}
+
+
+FRAGMENTS = st.sampled_from(
+    "http:// https:// // HTTP: ftp: a.example 127.1 [::1] [ ] : 80 99999 /x % %zz ? # @ \\ .. xn-- ß ÿ \u0661 \uff0e \u3002".split()
+)
+HEADERS = st.sampled_from(
+    "Location Content-Length Content-Encoding Retry-After Date Set-Cookie Content-Type Upgrade Connection "
+    "Transfer-Encoding X-Robots-Tag Link Keep-Alive".split()
+)
+VALUES = st.lists(st.one_of(FRAGMENTS, st.text("0159az, ;=-\0\t", max_size=6)), max_size=6).map("".join)
+HEADS = st.tuples(
+    st.sampled_from([200, 204, 301, 302, 303, 308, 404, 429, 503]), st.lists(st.tuples(HEADERS, VALUES), max_size=3)
+)
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    st.lists(
+        st.one_of(HEADS, st.tuples(st.just(302), VALUES.map(lambda to: [("Location", to)]))), min_size=20, max_size=40
+    )
+)
+def test_any_answer_is_a_body_or_a_refusal(heads: list[tuple[int, list[tuple[str, str]]]]) -> None:
+    """Whatever headers say and wherever they lead, nothing but Refused is raised, and nobody else is connected to."""
+    answers = [
+        raw("\r\n".join([f"HTTP/1.1 {status} X", *(f"{name}: {value}" for name, value in fields), "", "abc"]).encode())
+        for status, fields in heads
+    ]
+    scripts = {f"http://{number}.example/": script for number, script in enumerate(answers)}
+    with serving(scripts) as server, connections() as connected:
+        fetch(server.address, *scripts, policy=replace(POLICY, deadline_s=5))
+    assert connected == {"127.0.0.1"}
 
 
 def test_floods_cost_little_memory() -> None:

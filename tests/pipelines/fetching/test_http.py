@@ -407,6 +407,16 @@ def test_connections_serve_again() -> None:
         assert server.asked.total() == 5
 
 
+def test_connections_that_are_kept_are_bounded() -> None:
+    """Three hundred hosts in a row leave no more open than four times the connections allowed, and those in use."""
+    urls = [f"http://{number}.example/" for number in range(300)]
+    with serving(dict.fromkeys(urls, OK)) as server:
+        found = fetch(server.address, *urls, policy=replace(POLICY, concurrency=5), at_once=False)
+        assert server.num_connections == 300
+        assert server.most_connections <= 4 * 5 + 5 + 1  # and one that the server has yet to hear the end of
+    assert all(isinstance(one, Body) for one in found)
+
+
 def test_a_kept_connection_that_the_server_has_closed_is_replaced() -> None:
     """A connection given up just when it is used again costs another request, not the URL."""
     scripts = {"http://a.example/1": OK, "http://a.example/2": [raw(b"", reset=True), OK]}
