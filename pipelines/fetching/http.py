@@ -39,7 +39,6 @@ T = TypeVar("T")
 _KEEPALIVE_S = 4.0  # less than servers keep theirs, so that few are found closed
 _KEPT_PER_CONNECTION = 4  # open connections, idle ones included; each is a file handle
 _ROBOTS_PER_CONNECTION = 8  # robots.txt kept; hosts that take turns are half as many
-_ROBOTS_WAIT_S = 1.0  # asked of the schedule when a robots.txt fails: without it, nothing of the host can be had
 _DNS_THREADS = 32  # getaddrinfo blocks a thread; a few dead name servers must not stall the rest
 
 
@@ -113,8 +112,12 @@ class HttpClient:
 
         One deadline covers redirects and the body; the first host's robots.txt has one of its own.
         """
-        first = self._checked(url)
-        await self._obey_robots(first)
+        try:
+            first = self._checked(url)
+            await self._obey_robots(first)
+        except Refused as refusal:
+            refusal.is_unasked = True
+            raise
         return await self._in_time(lambda progress: self._follow(first, progress))
 
     def crawl_delay_s(self, url: str) -> float:
@@ -213,8 +216,7 @@ class HttpClient:
             if is_unreached or refusal.reason == PRIVATE_ADDRESS:
                 raise Refused(refusal.reason, why, is_passing=is_passing, is_unreached=is_unreached) from refusal
             if is_passing:
-                wait_s = _ROBOTS_WAIT_S if wait_s is None else wait_s
-                raise Refused(ROBOTS_DISALLOWED, why, is_passing=True, wait_s=wait_s) from refusal
+                raise Refused(ROBOTS_DISALLOWED, why, is_passing=True, wait_s=wait_s or 0.0) from refusal
             return robots.forbid_all(why)
 
     async def _ask_for_robots(self, origin: str, progress: Progress) -> robots.Robots:

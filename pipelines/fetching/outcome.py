@@ -17,6 +17,7 @@ RATE_LIMITED = "rate_limited"
 TOO_LARGE = "too_large"
 TRUNCATED_BODY = "truncated_body"
 NOT_IN_ARCHIVE = "not_in_archive"
+HOST_EXHAUSTED = "host_exhausted"
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,9 @@ class Refused(Exception):
     """A URL that gives no body: `reason` is one of the documented ones, `detail` what was found.
 
     `is_passing`: it may pass when asked again later. `is_unreached`: nothing was heard of the URL's own host, which may
-    be dead. `wait_s`: how long, in seconds, the host asks one to wait (Retry-After); None when it does not say.
+    be dead. `is_unasked`: it was refused before anything was asked of its host, but for robots.txt. `wait_s`: how long,
+    in seconds, the host is to be left alone: what it says (Retry-After), 0 when it has too much to do and does not say
+    how long, None when it answers as usual.
     """
 
     def __init__(
@@ -41,6 +44,7 @@ class Refused(Exception):
         *,
         is_passing: bool = False,
         is_unreached: bool = False,
+        is_unasked: bool = False,
         wait_s: float | None = None,
     ) -> None:
         super().__init__(f"{reason}: {detail}")
@@ -48,4 +52,5 @@ class Refused(Exception):
         self.detail = detail
         self.is_passing = is_passing
         self.is_unreached = is_unreached
+        self.is_unasked = is_unasked
         self.wait_s = wait_s

@@ -42,6 +42,7 @@ _MAX_HOST = 254  # RFC 1035: 253 characters and a dot; so that IDNA, which takes
 _DRAINED_BYTES, _DRAIN_S = 65_536, 1.0
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _PASSING = frozenset({429, 502, 503, 504})
+_BUSY = frozenset({429, 503})
 _TOO_MANY_FILES = (
     "fetch: no more files can be opened by this process; lower fetch.concurrency, or raise the limit (ulimit -n)"
 )
@@ -97,14 +98,18 @@ def moved_to(response: aiohttp.ClientResponse) -> str | None:
 
 
 def require_success(response: aiohttp.ClientResponse) -> None:
-    """Raise Refused(http_status, rate_limited) for a status other than 2xx, with the wait that it asks for."""
+    """Raise Refused(http_status, rate_limited) for a status other than 2xx, with the wait that it asks for.
+
+    Of 429 and 503 the status itself asks for one, however long.
+    """
     if 200 <= response.status < 300:
         return
+    wait_s = retry_after_s(response.headers)
     raise Refused(
         RATE_LIMITED if response.status == 429 else HTTP_STATUS,
         f"HTTP {response.status}",
         is_passing=response.status in _PASSING,
-        wait_s=retry_after_s(response.headers),
+        wait_s=0.0 if wait_s is None and response.status in _BUSY else wait_s,
     )
 
 
