@@ -5,6 +5,7 @@ WitError
 │   ├── RecipeError      unknown key, wrong type, bad range; names the line
 │   ├── InputError       missing, unreadable or malformed input
 │   ├── OutputError      no space, no permission, a folder that is not ours
+│   ├── NetworkGone      no host answers any more
 │   └── MismatchError    the run directory was made from another recipe, input or code
 ├── StageError           a part failed after its retries: exit code 1
 │   └── WorkerDied       the process that worked on a part died each time it was tried
@@ -38,6 +39,10 @@ class InputError(UserError):
 
 class OutputError(UserError):
     """An output that cannot be written: space, permission, or a foreign folder."""
+
+
+class NetworkGone(UserError):
+    """A network on which no host answers any more."""
 
 
 class MismatchError(UserError):
