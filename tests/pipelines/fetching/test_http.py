@@ -72,6 +72,7 @@ def test_a_url_is_asked_for_once() -> None:
         "http://a.example/gateway": answer(
             b"", 502, Retry_After="Sat, 21 Nov 2026 10:00:30 GMT", Date="Sat, 21 Nov 2026 10:00:00 GMT"
         ),
+        "http://a.example/storm": answer(b"", 429),
         "http://a.example/late": answer(b"", 504),
         "http://a.example/short": raw(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc"),
         "http://a.example/gone": answer(b"", 404),
@@ -84,7 +85,7 @@ def test_a_url_is_asked_for_once() -> None:
         url.rpartition("/")[2]: (one.is_passing, one.wait_s) for url, one in found.items() if isinstance(one, Refused)
     }
     assert told == {
-        "busy": (True, 7.0), "down": (True, None), "gateway": (True, 30.0), "late": (True, None), "short": (True, None),
+        "busy": (True, 7.0), "down": (True, 0.0), "gateway": (True, 30.0), "storm": (True, 0.0), "late": (True, None), "short": (True, None),
         "gone": (False, None), "broken": (False, None),
     }  # fmt: skip
 
@@ -103,6 +104,21 @@ def test_it_says_when_anything_is_heard() -> None:
         heard.clear()
         fetch(server.address, "http://b.example/", policy=policy, hear=lambda: heard.append(1))
         assert heard
+
+
+def test_it_says_when_a_host_was_not_asked() -> None:
+    """What the URL itself, its literal address or robots.txt forbids costs its host no request; all else does."""
+    scripts = {
+        "http://a.example/robots.txt": answer(b"User-agent: *\nDisallow: /x"),
+        "http://a.example/to-x": answer(b"", 302, Location="/x"),
+        "http://a.example/to-b": answer(b"", 302, Location="http://b.example/"),
+        "http://b.example/robots.txt": answer(b"", 500),
+    }
+    unasked = ["ftp://a.example/", "http://10.0.0.1/", "http://a.example/x", "http://b.example/"]
+    asked = ["http://a.example/missing", "http://a.example/to-x", "http://a.example/to-b"]
+    with serving(scripts) as server:
+        found = fetch(server.address, *unasked, *asked, policy=ROBOTS)
+    assert [one.is_unasked for one in found if isinstance(one, Refused)] == [True] * 4 + [False] * 3
 
 
 def test_robots_txt_is_asked_once_a_host_and_obeyed() -> None:
@@ -157,11 +173,11 @@ def test_a_host_that_cannot_be_reached_is_not_called_disallowed() -> None:
     ("script", "why", "wait_s"),
     [
         (answer(b"", 429, Retry_After="9"), "robots.txt: HTTP 429", 9.0),
-        (answer(b"", 503), "robots.txt: HTTP 503", 1.0),
+        (answer(b"", 503), "robots.txt: HTTP 503", 0.0),
         (
             raw(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nUser"),
             "robots.txt: the connection ended before the body",
-            1.0,
+            0.0,
         ),
     ],
 )
