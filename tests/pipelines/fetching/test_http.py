@@ -85,8 +85,8 @@ def test_a_url_is_asked_for_once() -> None:
         url.rpartition("/")[2]: (one.is_passing, one.wait_s) for url, one in found.items() if isinstance(one, Refused)
     }
     assert told == {
-        "busy": (True, 7.0), "down": (True, 0.0), "gateway": (True, 30.0), "storm": (True, 0.0), "late": (True, None), "short": (True, None),
-        "gone": (False, None), "broken": (False, None),
+        "busy": (True, 7.0), "down": (True, 0.0), "gateway": (True, 30.0), "storm": (True, 0.0), "late": (True, None),
+        "short": (True, None), "gone": (False, None), "broken": (False, None),
     }  # fmt: skip
 
 
