@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from wit.errors import ContractError, InputError
 from wit.foreign import caption_in
-from wit.shards import index_name, list_shards
+from wit.shards import MAKE_INDEX, find_index, index_name, list_shards
 from wit.shards import read_index as read_shard_index
 from wit.storage import base_name, expand, is_remote, local_path, read_range, size
 
@@ -74,17 +74,18 @@ def read_index(pattern: str) -> Index:
     shards = find_shards(pattern)
     digest = hashlib.sha256()
     columns: dict[str, list[NDArray[np.int64]]] = {name: [] for name in _HASHED_COLUMNS[1:5]}
-    keys, shard_numbers, in_json = [], [], []
+    keys, shard_numbers, in_json = list[NDArray[np.bytes_]](), list[NDArray[np.int32]](), list[NDArray[np.bool_]]()
     for number, table in enumerate(map(_read_table, shards)):
         digest.update(f"{base_name(shards[number])}\0{len(table)}\0".encode())
+        keys.append(_octets(table["key"]))
         for name in _HASHED_COLUMNS:
-            values = table[name].to_numpy() if name in columns else _octets(table[name])
-            digest.update(np.ascontiguousarray(values).tobytes())
             if name in columns:
-                columns[name].append(values)
-            elif name == "key":
-                keys.append(values)
-        in_json.append((table["json_length"].to_numpy() > 0) & (columns["text_offset"][-1] == table["json_offset"]))
+                columns[name].append(table[name].to_numpy())
+                digest.update(np.ascontiguousarray(columns[name][-1]).tobytes())
+            else:
+                digest.update((keys[-1] if name == "key" else _octets(table[name])).tobytes())
+        has_json = table["json_length"].to_numpy() > 0
+        in_json.append(has_json & (table["text_offset"].to_numpy() == table["json_offset"].to_numpy()))
         shard_numbers.append(np.full(len(table), number, np.int32))
     if not sum(map(len, keys)):
         raise InputError(f"{pattern}: expected samples, found {len(shards)} shards that hold none")
@@ -104,11 +105,13 @@ def _octets(texts: pa.ChunkedArray) -> NDArray[np.bytes_]:
 
 def _read_table(shard: str) -> pa.Table:
     """Return the index of a shard; InputError when it is that of another, or of another table than an index."""
-    url = index_name(shard)
+    url = find_index(shard) if not is_remote(shard) else index_name(shard)
     try:
         table = read_shard_index(shard)
     except ContractError as error:
-        raise InputError(f"{url}: expected the index of a shard, found another table: {error}") from error
+        raise InputError(
+            f"{url}: expected the index of a shard, found another table ({error}); {MAKE_INDEX}"
+        ) from error
     names = table["shard"].unique().to_pylist()
     if names not in ([], [base_name(shard)]):
         raise InputError(f"{url}: expected the index of {base_name(shard)}, found that of {names[0]}")

@@ -26,6 +26,7 @@ from wit.storage import base_name, exists, join, list_names, open_input, publish
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
 FOREIGN_SUFFIX = ".index.parquet"
+MAKE_INDEX = "wit shards index makes indexes of tars that were made elsewhere"
 REMOVALS_NAME = "removals.parquet"
 """Table of the samples that were taken out of a folder's shards, as wit.schema.REMOVALS."""
 UNDER_WAY = "removing.parquet"
@@ -114,10 +115,11 @@ def read_any_index(shard: str) -> pa.Table:
     try:
         return conform(read_parquet(index_name(shard)), SHARD_INDEX)
     except (InputError, ContractError):
-        foreign = foreign_index_name(shard)
-        if not exists(foreign):
+        if exists(foreign_index_name(shard)):
+            return conform(read_parquet(foreign_index_name(shard)), FOREIGN_INDEX)
+        if exists(index_name(shard)):
             raise
-        return conform(read_parquet(foreign), FOREIGN_INDEX)
+    raise InputError(f"{index_name(shard)}: expected a file here, found nothing; {MAKE_INDEX}")
 
 
 def is_foreign(index: pa.Table) -> bool:
