@@ -1,4 +1,4 @@
-"""Lists of what a user does not want: domains, and substrings of addresses; read from files, sought in columns."""
+"""Lists of what a user does not want: domains, substrings of addresses, files by their hashes; sought in columns."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ T = TypeVar("T")
 
 WILDCARD = "*"
 _NO_DOMAIN = re.compile(r"[\s/:?#@\\*\x00-\x1f\x7f]")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _MAX_PATTERN_CHARACTERS = 1000  # looking up matches takes memory for one of average length a row
 
 
@@ -109,6 +110,15 @@ def read_patterns(urls: Sequence[str]) -> Patterns | None:
     return _patterns(_contents(urls)) if urls else None
 
 
+def read_digests(urls: Sequence[str]) -> Any:
+    """Return the SHA-256 digests of some files, 64 hex digits in any case, one a line, as an Arrow string array.
+
+    What follows a digest after white space is a remark, as in the output of sha256sum. Raises InputError, with the
+    line, for what is no digest.
+    """
+    return _digests(_contents(urls))
+
+
 def _contents(urls: Sequence[str]) -> tuple[tuple[str, bytes], ...]:
     return tuple((file, read_bytes(file)) for url in urls for file in expand_files(url))
 
@@ -123,6 +133,14 @@ def _domains(files: tuple[tuple[str, bytes], ...]) -> Domains | None:
 def _patterns(files: tuple[tuple[str, bytes], ...]) -> Patterns | None:
     found = [pattern for file in files for pattern in _parsed(*file, _pattern, "a part of an address (/ads/*.gif)")]
     return Patterns(list(dict.fromkeys(found))) if found else None
+
+
+@lru_cache(maxsize=1)
+def _digests(files: tuple[tuple[str, bytes], ...]) -> Any:
+    import pyarrow as pa
+
+    found = [digest for file in files for digest in _parsed(*file, _digest, "a SHA-256 (64 hex digits)")]
+    return pa.array(list(dict.fromkeys(found)), pa.string())
 
 
 def _parsed(url: str, data: bytes, parse: Callable[[str], str], expected: str) -> Iterator[str]:
@@ -149,3 +167,8 @@ def _domain(entry: str) -> str:
 def _pattern(entry: str) -> str:
     is_none = not entry.strip(WILDCARD) or re.search(r"\s", entry) or len(entry) > _MAX_PATTERN_CHARACTERS
     return "" if is_none else entry
+
+
+def _digest(entry: str) -> str:
+    digits = entry.split(maxsplit=1)[0].lower()
+    return digits if _SHA256.fullmatch(digits) else ""

@@ -35,6 +35,23 @@ IMAGES = pa.schema(
 )
 """Fetched images: facts here, bytes in the blob."""
 
+_BODY_SHA256 = (
+    column("original_sha256", pa.string(), "SHA-256 of the body, hex"),
+    column("body_bucket", pa.int32(), "range of these hashes that it lies in"),
+)
+
+SIGHTINGS = pa.schema(
+    [
+        *_BODY_SHA256,
+        column("place", pa.int32(), "part of the fetch that stored the image"),
+        column("blob_offset", pa.int64(), "where in that part's tar; pairs with one URL share it", unit="bytes"),
+    ]
+)
+"""Which bodies came, and how often: place and offset stand for the URL that was asked."""
+
+REPEATED = pa.schema([*_BODY_SHA256, column("num_urls", pa.int64(), "URLs that it is the body of")])
+"""Bodies of so many URLs that they are taken for placeholders."""
+
 FINGERPRINTS = pa.schema(
     [
         KEY,
