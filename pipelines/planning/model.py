@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -42,7 +43,7 @@ class Plan:
     """On average."""
     requests_busiest_host: float
     days_busiest_host: float
-    """At the recipe's connections to one host."""
+    """At the recipe's connections and requests to one host, and no longer than the recipe waits for it."""
     days_of_cores: float
     days_of_network: float
     dollars: dict[str, float]
@@ -154,7 +155,8 @@ def _total(recipe: Recipe, assumptions: Assumptions, crawls: float, costs: tuple
     busiest = urls * web.busiest_host_share
     days_cores = core_hours / max(machine.cores, 1e-9) / 24
     days_network = read * 8 / max(machine.network_gbit_s * 1e9, 1e-9) / 86_400
-    days_host = busiest * web.request_s / recipe.fetch.per_host / 86_400
+    host_s = busiest * max(web.request_s / recipe.fetch.per_host, 1 / (recipe.fetch.host_rate or math.inf))
+    days_host = min(host_s, recipe.fetch.max_host_s) / 86_400
     months = max(days_cores, days_network, days_host) * 24 / _HOURS_A_MONTH
     dollars = {
         "cores": core_hours * prices.core_hour,

@@ -1,45 +1,40 @@
 """fetch: the image of each pair, from the web or out of archives, stored in a tar beside a table of its facts.
 
-The web: one event loop a part, decoding in threads beside it. What a part's rows and tar hold depends on what the web
-answered, not on when. Archives: their answers are indexed once, joined with the pairs, and read record by record.
-img2dataset: the web too, asked by that command.
+The web is asked host by host: all URLs of a host are one part's, so that what one host is spared (connections, rate,
+robots.txt, DNS) holds for the whole run. A part is one event loop, with decoding in threads beside it. What a part's
+rows and tar hold depends on what the web answered, not on when. Archives: their answers are indexed once, joined with
+the pairs, and read in order. img2dataset: the web too, asked by that command.
 """
 
 from __future__ import annotations
 
-import asyncio
-import os
-import tempfile
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
-import pyarrow as pa
 from aiohttp.abc import AbstractResolver
 
 from pipelines import sql
-from pipelines.fetching import archive
 from pipelines.fetching.addresses import CheckedResolver, FixedResolver
-from pipelines.fetching.http import HttpClient, Policy
-from pipelines.fetching.img2dataset import Img2dataset, require_installed
-from pipelines.fetching.outcome import NOT_IN_ARCHIVE, Body, Refused
+from pipelines.fetching.archive_index import archive_files
+from pipelines.fetching.host import Rules
+from pipelines.fetching.http import Policy
+from pipelines.fetching.img2dataset import require_installed
+from pipelines.fetching.optout import OPT_OUTS
 from pipelines.fetching.robots import product_token
-from pipelines.fetching.schedule import Schedule, fetch_all
-from pipelines.fetching.spool import Row, Spool
+from pipelines.stages.bodies import FetchFromArchives, FetchFromWeb, FetchWithImg2dataset, PlaceHosts
+from pipelines.stages.locate import locate_steps
 from pipelines.stages.verb import RunSettings
 from wit.errors import RecipeError
-from wit.image import ImageRejected, Limits, Prepared, prepare
-from wit.schema import BODIES, IMAGES, INPUTS, LOCATED, MATCHED, REJECTS
-from wit.stage import KEPT, Output, Part, SqlStage, Step, View
-from wit.stage import REJECTS as REJECTS_TABLE
-from wit.storage import TEMPORARY_PREFIX, expand
+from wit.image import Limits
+from wit.resizing import MODES
+from wit.schema import ASKED
+from wit.stage import SqlStage, Step, View
 
-_BODIES_BATCH_ROWS = 4096
 _MIB = 1 << 20
-_NOT_BY_IMG2DATASET = ("connect_to", "per_host", "give_up_after", "retry_wait_s", "max_redirects")
+_NOT_BY_IMG2DATASET = (
+    "connect_to", "per_host", "host_rate", "max_crawl_delay_s", "give_up_after", "max_host_s", "retry_wait_s",
+    "max_wait_s", "max_redirects",
+)  # fmt: skip
 
 
 def _setting(default: Any, about: str, **limits: Any) -> Any:
@@ -48,7 +43,7 @@ def _setting(default: Any, about: str, **limits: Any) -> Any:
 
 @dataclass(frozen=True)
 class Fetch:
-    """Brings the image of each pair and stores it: upright, in sRGB, its longer side at most `max_side`."""
+    """Brings the image of each pair and stores it: upright, in sRGB, in the size that is asked for."""
 
     backend: str = _setting(
         "http",
@@ -58,7 +53,7 @@ class Fetch:
         choices=("http", "archive", "img2dataset"),
     )
     archives: tuple[str, ...] = _setting(
-        (), "WARC files (paths, URLs, patterns) that hold the bodies, for the archive backend"
+        (), "WARC, ARC and WebDataset tar files (paths, URLs, patterns) that hold the bodies, for the archive backend"
     )
     user_agent: str = _setting(
         "wit/0.1 (+https://example.org/contact)",
@@ -69,32 +64,63 @@ class Fetch:
         False, "connect to loopback, private and other addresses that are not of the public internet"
     )
     obey_robots: bool = _setting(True, "ask robots.txt first (RFC 9309)")
-    obey_headers: bool = _setting(True, "drop images whose X-Robots-Tag or tdm-reservation header opts out")
+    max_crawl_delay_s: float = _setting(
+        10.0, "longest Crawl-delay of a robots.txt that is kept to, in seconds; a longer one counts as this", min=0.0
+    )
+    opt_outs: tuple[str, ...] = _setting(
+        tuple(OPT_OUTS), "directives of X-Robots-Tag, and tdm-reservation, that are obeyed", choices=tuple(OPT_OUTS)
+    )
     concurrency: int = _setting(64, "connections of one part; also the most bodies in memory", min=1, max=4096)
     per_host: int = _setting(4, "connections to one host", min=1, max=256)
-    give_up_after: int = _setting(10, "failures in a row, with nothing heard, after which a host is given up", min=1)
-    deadline_s: float = _setting(20.0, "time for one URL, redirects, retries and body included, in seconds", min=0.01)
+    host_rate: float = _setting(10.0, "requests to one host, a second; 0: as fast as it answers", min=0.0)
+    give_up_after: int = _setting(
+        10, "failures in a row, with nothing heard or with HTTP 429 or 503, after which a host is given up", min=1
+    )
+    max_host_s: float = _setting(
+        86_400.0, "time that one host may hold up a part, in seconds, before its other URLs are given up", min=1.0
+    )
+    deadline_s: float = _setting(20.0, "time for one request, redirects and body included, in seconds", min=0.01)
     retries: int = _setting(
-        1, "times a URL is asked again where that may help (no connection, HTTP 429, 502, 503, 504)", min=0, max=10
+        1, "times a URL is asked again, later, where that may help (no answer, cut off, HTTP 429, 502, 503, 504)",
+        min=0, max=10,
+    )  # fmt: skip
+    retry_wait_s: float = _setting(5.0, "least time before a URL is asked again, in seconds", min=0.0)
+    max_wait_s: float = _setting(
+        120.0, "longest wait that a host may ask for (HTTP 429, 503, Retry-After), in seconds", min=0.0
     )
-    retry_wait_s: float = _setting(
-        1.0, "wait before asking again, in seconds, where the host names none (Retry-After)", min=0.0
-    )
-    max_redirects: int = _setting(5, "redirects followed for one URL", min=0, max=50)
+    check_network: bool = _setting(
+        True, "stop, and lose nothing, when no host answers any more; false: believe that they are all gone",
+        identity=False,
+    )  # fmt: skip
+    outage_s: float = _setting(
+        600.0, "time that a network that is gone is waited for, in seconds, before the run stops",
+        min=0.0, identity=False,
+    )  # fmt: skip
+    max_redirects: int = _setting(5, "redirects followed for one URL; in archives 8 at most", min=0, max=50)
     max_bytes: int = _setting(10 * _MIB, "largest body, in bytes", min=1)
     max_pixels: int = _setting(
         50_000_000, "most pixels of an image, judged by its header before it is decoded", min=1, max=178_956_970
     )
-    max_side: int = _setting(512, "longer side as stored, in pixels; larger images are resized", min=1, max=65_500)
+    resize: str = _setting(
+        "longer",
+        "what `side` is: the longer side, the shorter side, that of a square with a white border, or of a square cut "
+        "from the middle; keep: images stay as large as they are",
+        choices=tuple(MODES),
+    )
+    side: int = _setting(512, "side as stored, in pixels; larger images are resized", min=1, max=65_500)
+    enlarge: bool = _setting(False, "resize smaller images, too")
     quality: int = _setting(95, "JPEG quality of images that cannot be stored as they came", min=1, max=95)
+    keep_metadata: bool = _setting(
+        False, "leave EXIF (with positions), XMP, IPTC and comments in images that are stored as they came"
+    )
     decoders: int = _setting(2, "threads of one part that decode and encode", min=1, max=256, identity=False)
 
     name: ClassVar[str] = "fetch"
     reasons: ClassVar[dict[str, str]] = {
         "unsupported_url": "not http or https, no host, credentials in it, or not a URL",
         "robots_disallowed": "the host's robots.txt forbids it, or fails (HTTP 5xx, 429)",
-        "opted_out": "a header forbids its use: X-Robots-Tag (noai, noimageai, noindex, noimageindex, none, noml) "
-        "or tdm-reservation",
+        **{reason: f"a header forbids its use: {directive}" for directive, reason in OPT_OUTS.items()},
+        "opted_out": "a header forbids its use (img2dataset, which does not say which)",
         "private_address": "the host, or a redirect's, is not on the public internet",
         "dns_error": "the host's name does not resolve",
         "connection_error": "no connection, or no HTTP answer on it",
@@ -102,6 +128,7 @@ class Fetch:
         "too_many_redirects": "more than max_redirects",
         "http_status": "an answer other than success",
         "rate_limited": "HTTP 429, also when asked again",
+        "host_exhausted": "its host took longer than max_host_s",
         "too_large": "a body over max_bytes, stated or sent",
         "truncated_body": "the body ended before its stated length",
         "not_image": "the body is no image of a known format (JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF)",
@@ -140,36 +167,40 @@ class Fetch:
         require_installed()
 
     def steps(self, run: RunSettings) -> tuple[Step, ...]:
-        """From the web: one map. From archives: list them, index them, join with the pairs, then one map."""
-        if self.backend != "archive":
-            stage = FetchFromWeb(self) if self.backend == "http" else FetchWithImg2dataset(self)
-            return (Step(stage, {"pairs": "balance/kept"}, "fetch"),)
-        locate = SqlStage(
+        """Bring each host's URLs together and ask; or list archives, index them, join with the pairs, and read."""
+        if self.backend == "archive":
+            located = locate_steps(self.archives, "balance/kept", run.num_buckets, self.max_redirects)
+            return (*located, Step(FetchFromArchives(self), {"located": "fetch/located"}, "fetch"))
+        stage = FetchFromWeb(self) if self.backend == "http" else FetchWithImg2dataset(self)
+        queue = SqlStage(
             name=self.name,
-            sql=sql.read("fetch_locate"),
-            reads={"pairs": View(MATCHED, "bucket"), "bodies": View(BODIES, None)},
-            writes=LOCATED,
-            bucket="bucket",
+            sql=sql.read("fetch_queue"),
+            reads={"asked": View(ASKED, "place")},
+            writes=ASKED,
+            bucket="place",
             sort_by=("key",),
         )
         return (
-            Step(ListArchives(self.archives), {}, "fetch/archives"),
-            Step(IndexArchives(), {"archives": "fetch/archives"}, "fetch/bodies"),
-            Step(locate, {"pairs": "balance/kept", "bodies": "fetch/bodies/kept"}, "fetch/located"),
-            Step(FetchFromArchives(self), {"located": "fetch/located"}, "fetch"),
+            Step(PlaceHosts(run.num_buckets), {"pairs": "balance/kept"}, "fetch/asked"),
+            Step(queue, {"asked": "fetch/asked/kept"}, "fetch/queue"),
+            Step(stage, {"asked": "fetch/queue"}, "fetch"),
         )
 
     def inputs(self) -> tuple[str, ...]:
-        """The archives, if bodies come from them."""
-        return self.archives if self.backend == "archive" else ()
+        """The archives, if bodies come from them; raises InputError for one that is none."""
+        return tuple(url for _, url in archive_files(self.archives)) if self.backend == "archive" else ()
 
     def limits(self) -> Limits:
         """How images are stored."""
-        return Limits(self.max_side, self.quality, self.max_pixels)
+        return Limits(self.resize, self.side, self.quality, self.max_pixels, self.enlarge, self.keep_metadata)
 
     def policy(self) -> Policy:
         """How the web is asked."""
         return Policy(**{setting.name: getattr(self, setting.name) for setting in fields(Policy)})
+
+    def rules(self) -> Rules:
+        """How hosts are spared, and what is asked again."""
+        return Rules(**{setting.name: getattr(self, setting.name) for setting in fields(Rules)})
 
     def resolver(self) -> AbstractResolver:
         """The way from names to addresses: DNS, checked; or `connect_to` for every name."""
@@ -177,167 +208,3 @@ class Fetch:
             return CheckedResolver(allow_private=self.allow_private)
         host, _, port = self.connect_to.rpartition(":")
         return FixedResolver(host.strip("[]"), int(port))
-
-
-@dataclass(frozen=True)
-class FetchFromWeb:
-    """Asks the web for each distinct URL of a part once."""
-
-    settings: Fetch
-
-    name: ClassVar[str] = "fetch"
-    reads: ClassVar[pa.Schema] = MATCHED
-    writes: ClassVar[Mapping[str, pa.Schema]] = {KEPT: IMAGES, REJECTS_TABLE: REJECTS}
-
-    def __call__(self, batches: Iterator[pa.RecordBatch], part: Part) -> Iterator[Output]:
-        """Yield facts and rejects in the order of the rows; the tar's members lie in the same order."""
-        rows = list(_rows(batches))
-        name, blob = part.blob("tar")
-        with Spool(blob) as spool:
-            asyncio.run(self._fetch(list(dict.fromkeys(row.url for row in rows)), spool))
-            yield from spool.outputs(rows, name, self.name)
-
-    async def _fetch(self, urls: list[str], spool: Spool) -> None:
-        settings, limits = self.settings, self.settings.limits()
-        loop = asyncio.get_running_loop()
-        with ThreadPoolExecutor(settings.decoders) as decoders:
-
-            async def deliver(url: str, outcome: Body | Refused) -> None:
-                if isinstance(outcome, Refused):
-                    spool.reject(url, outcome.reason, outcome.detail)
-                    return
-                try:
-                    spool.add(
-                        url, await loop.run_in_executor(decoders, prepare, outcome.data, limits), outcome.final_url
-                    )
-                except ImageRejected as rejected:
-                    spool.reject(url, rejected.reason, rejected.detail)
-
-            schedule = Schedule(urls, settings.per_host, settings.give_up_after, 4 * settings.concurrency)
-            async with HttpClient(settings.policy(), settings.resolver()) as client:
-                await fetch_all(urls, client.fetch, deliver, settings.concurrency, schedule)
-
-
-@dataclass(frozen=True)
-class FetchWithImg2dataset:
-    """Has img2dataset ask the web for each distinct URL of a part; its shards lie in the run until they are read."""
-
-    settings: Fetch
-
-    name: ClassVar[str] = "fetch"
-    reads: ClassVar[pa.Schema] = MATCHED
-    writes: ClassVar[Mapping[str, pa.Schema]] = {KEPT: IMAGES, REJECTS_TABLE: REJECTS}
-
-    def __call__(self, batches: Iterator[pa.RecordBatch], part: Part) -> Iterator[Output]:
-        """Yield facts and rejects in the order of the rows; the tar's members lie in the same order."""
-        rows = list(_rows(batches))
-        name, blob = part.blob("tar")
-        beside = os.path.dirname(os.path.abspath(blob.name))
-        with Spool(blob) as spool, tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX, dir=beside) as folder:
-            urls = list(dict.fromkeys(row.url for row in rows))
-            _store(Img2dataset(self.settings.policy()).fetch(urls, folder), self.settings, spool)
-            yield from spool.outputs(rows, name, self.name)
-
-
-@dataclass(frozen=True)
-class ListArchives:
-    """Plans one part of work for each archive."""
-
-    archives: tuple[str, ...]
-
-    name: ClassVar[str] = "fetch_archives"
-    writes: ClassVar[pa.Schema] = INPUTS
-
-    def __call__(self, root: str) -> Iterator[pa.Table]:
-        """Yield each archive; raises InputError for one that is missing."""
-        for pattern in self.archives:
-            for url in expand(pattern):
-                yield pa.Table.from_pylist([{"kind": "warc", "url": url, "start": 0, "stop": None}], schema=INPUTS)
-
-
-@dataclass(frozen=True)
-class IndexArchives:
-    """Writes where archives hold which bodies."""
-
-    name: ClassVar[str] = "fetch_bodies"
-    reads: ClassVar[pa.Schema] = INPUTS
-    writes: ClassVar[Mapping[str, pa.Schema]] = {KEPT: BODIES}
-
-    def __call__(self, batches: Iterator[pa.RecordBatch], part: Part) -> Iterator[Output]:
-        """Yield the answers of each archive in its order."""
-        for batch in batches:
-            for url in batch["url"].to_pylist():
-                rows = [
-                    {"url": target, "archive": url, "record_offset": offset, "digest": digest, "is_revisit": is_revisit}
-                    for target, offset, digest, is_revisit in archive.index(url)
-                ]
-                for start in range(0, len(rows), _BODIES_BATCH_ROWS):
-                    yield KEPT, pa.RecordBatch.from_pylist(rows[start : start + _BODIES_BATCH_ROWS], schema=BODIES)
-
-
-@dataclass(frozen=True)
-class FetchFromArchives:
-    """Reads the body of each distinct URL of a part from where it lies."""
-
-    settings: Fetch
-
-    name: ClassVar[str] = "fetch"
-    reads: ClassVar[pa.Schema] = LOCATED
-    writes: ClassVar[Mapping[str, pa.Schema]] = {KEPT: IMAGES, REJECTS_TABLE: REJECTS}
-
-    def __call__(self, batches: Iterator[pa.RecordBatch], part: Part) -> Iterator[Output]:
-        """Yield facts and rejects in the order of the rows; the tar's members lie in the same order."""
-        located = pa.Table.from_batches(batches, LOCATED)
-        rows = list(_rows(located.to_batches()))
-        name, blob = part.blob("tar")
-        with Spool(blob) as spool:
-            places = dict(zip(located["url"].to_pylist(), _places(located), strict=True))
-            _store(self._fetch(places), self.settings, spool)
-            yield from spool.outputs(rows, name, self.name)
-
-    def _fetch(self, places: dict[str, tuple[str, int] | None]) -> Iterator[tuple[str, Body | Refused]]:
-        settings = self.settings
-        reader = archive.ArchiveReader(
-            settings.max_bytes, product_token(settings.user_agent), obey_headers=settings.obey_headers
-        )
-        with closing(reader):
-            for url, place in sorted(places.items(), key=lambda item: (item[1] or ("", 0), item[0])):
-                try:
-                    yield url, reader.read(*place) if place else Refused(NOT_IN_ARCHIVE)
-                except Refused as refusal:
-                    yield url, refusal
-
-
-def _store(outcomes: Iterable[tuple[str, Body | Refused]], settings: Fetch, spool: Spool) -> None:
-    """Prepare bodies in threads, a few of them ahead of the one that is stored."""
-    limits = settings.limits()
-    waiting: deque[tuple[str, Body, Future[Prepared]]] = deque()
-    with ThreadPoolExecutor(settings.decoders) as decoders:
-        for url, outcome in outcomes:
-            if isinstance(outcome, Refused):
-                spool.reject(url, outcome.reason, outcome.detail)
-                continue
-            waiting.append((url, outcome, decoders.submit(prepare, outcome.data, limits)))
-            if len(waiting) > 2 * settings.decoders:
-                _collect(waiting.popleft(), spool)
-        for job in waiting:
-            _collect(job, spool)
-
-
-def _collect(job: tuple[str, Body, Future[Prepared]], spool: Spool) -> None:
-    url, body, prepared = job
-    try:
-        spool.add(url, prepared.result(), body.final_url)
-    except ImageRejected as rejected:
-        spool.reject(url, rejected.reason, rejected.detail)
-
-
-def _rows(batches: Iterable[pa.RecordBatch]) -> Iterator[Row]:
-    for batch in batches:
-        columns = (batch[name].to_pylist() for name in ("key", "bucket", "rank", "url"))
-        yield from (Row(*values) for values in zip(*columns, strict=True))
-
-
-def _places(located: pa.Table) -> Iterator[tuple[str, int] | None]:
-    for name, offset in zip(located["archive"].to_pylist(), located["record_offset"].to_pylist(), strict=True):
-        yield None if name is None else (name, offset)

@@ -8,10 +8,11 @@ from typing import ClassVar
 
 import pyarrow as pa
 
+from pipelines import sql
 from pipelines.stages.verb import RunSettings
 from wit.fingerprint import phash_stored, to_signed
 from wit.schema import FINGERPRINTS, IMAGES
-from wit.stage import KEPT, Output, Part, Step
+from wit.stage import KEPT, Output, Part, SqlStage, Step, View
 from wit.storage import BlobReader
 
 
@@ -41,8 +42,19 @@ class Fingerprint:
                 yield KEPT, pa.RecordBatch.from_pylist(rows, schema=FINGERPRINTS)
 
     def steps(self, run: RunSettings) -> tuple[Step, ...]:
-        """One map step over the images that passed the filter."""
-        return (Step(self, {"images": "filter_image/kept"}, self.name),)
+        """Hash image by image, in the order in which their bytes lie; then bring each bucket's rows together."""
+        regroup = SqlStage(
+            name=self.name,
+            sql=sql.read("fingerprint_kept"),
+            reads={"fingerprints": View(FINGERPRINTS, "bucket")},
+            writes=FINGERPRINTS,
+            bucket="bucket",
+            sort_by=("key",),
+        )
+        return (
+            Step(self, {"images": "filter_image/kept"}, "fingerprint/found"),
+            Step(regroup, {"fingerprints": "fingerprint/found/kept"}, "fingerprint/kept"),
+        )
 
     def inputs(self) -> tuple[str, ...]:
         """Nothing outside the run."""

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from fastwarc.warc import ArchiveIterator
 from PIL import Image
@@ -22,14 +23,14 @@ from selectolax.lexbor import LexborHTMLParser
 from pipelines.stages.fetch import Fetch
 from pipelines.stages.verb import RunSettings
 from tests.pipelines.fetching.faults import Script, answer, serving
-from tests.support import MemoryPart, real_data, run_map, run_sql
+from tests.support import read_parts, real_data, run_steps, write_part
 from wit.errors import InputError, RecipeError
 from wit.image import Limits, prepare
 from wit.keys import key_bucket, sample_key, uniform_rank
 from wit.schema import MATCHED
 from wit.storage import read_range
 
-SETTINGS = Fetch(deadline_s=2.0, max_side=64, obey_robots=False, concurrency=16)
+SETTINGS = Fetch(deadline_s=2.0, side=64, obey_robots=False, concurrency=16)
 
 
 def picture(seed: int) -> bytes:
@@ -60,13 +61,17 @@ def matched(pairs: list[tuple[str, str]], num_buckets: int = 1) -> pa.Table:
     return pa.Table.from_pylist(sorted(rows, key=lambda row: str(row["key"])), schema=MATCHED)
 
 
-def from_web(settings: Fetch, pairs: list[tuple[str, str]], root: Path) -> dict[str, pa.Table]:
-    (step,) = settings.steps(RunSettings(1))
-    return run_map(step.stage, matched(pairs), MemoryPart(root))  # type: ignore[arg-type]
+def fetched(settings: Fetch, pairs: list[tuple[str, str]], root: Path, num_buckets: int = 1) -> dict[str, pa.Table]:
+    """What every step of the stage writes, part by part, for pairs that balance kept."""
+    table = matched(pairs, num_buckets)
+    for bucket in range(num_buckets):
+        write_part(root, "balance/kept", bucket, table.filter(pc.equal(table["bucket"], bucket)))
+    run_steps(settings.steps(RunSettings(num_buckets)), root, num_buckets)
+    return {"kept": read_parts(root, "fetch/kept"), "rejects": read_parts(root, "rejects/fetch")}
 
 
 def digest(root: Path) -> str:
-    return hashlib.sha256((root / "blobs/part-00000.tar").read_bytes()).hexdigest()
+    return hashlib.sha256((root / "fetch/blobs/part-00000.tar").read_bytes()).hexdigest()
 
 
 def test_rows_and_tar_say_the_same(tmp_path: Path) -> None:
@@ -74,7 +79,7 @@ def test_rows_and_tar_say_the_same(tmp_path: Path) -> None:
     scripts: dict[str, Script | list[Script]] = {f"http://h{n % 5}.example/{n}": answer(picture(n)) for n in range(40)}
     pairs = [(url, f"caption {number}") for number, url in enumerate(scripts)]
     with serving(scripts) as server:
-        written = from_web(replace(SETTINGS, connect_to=server.address), pairs, tmp_path)
+        written = fetched(replace(SETTINGS, connect_to=server.address), pairs, tmp_path)
     rows = written["kept"].to_pylist()
     assert [row["key"] for row in rows] == sorted(sample_key(*pair) for pair in pairs)
     with tarfile.open(tmp_path / rows[0]["blob"]) as archive:
@@ -85,7 +90,7 @@ def test_rows_and_tar_say_the_same(tmp_path: Path) -> None:
     for row in rows:
         body = picture(int(row["final_url"].rsplit("/", 1)[1]))
         stored = read_range(str(tmp_path / row["blob"]), row["offset"], row["length"])
-        assert stored == prepare(body, Limits(max_side_px=64)).body
+        assert stored == prepare(body, Limits(side_px=64)).body
         assert row["sha256"] == hashlib.sha256(stored).hexdigest()
         assert (row["original_length"], row["original_sha256"]) == (len(body), hashlib.sha256(body).hexdigest())
         assert max(row["width"], row["height"]) == 64
@@ -107,7 +112,7 @@ def test_the_bytes_do_not_depend_on_when_answers_come(tmp_path: Path) -> None:
     pairs = [(url, str(number)) for number, url in enumerate(scripts)]
     with serving(scripts) as server:
         settings = replace(SETTINGS, connect_to=server.address, decoders=4)
-        runs = [(from_web(settings, pairs, tmp_path / str(run)), digest(tmp_path / str(run))) for run in range(5)]
+        runs = [(fetched(settings, pairs, tmp_path / str(run)), digest(tmp_path / str(run))) for run in range(5)]
     assert all(run == runs[0] for run in runs)
     assert runs[0][0]["kept"].num_rows + runs[0][0]["rejects"].num_rows == 30
     assert set(runs[0][0]["rejects"]["reason"].to_pylist()) == {"not_image", "http_status"}
@@ -121,7 +126,7 @@ def test_a_url_is_fetched_once_for_all_its_pairs(tmp_path: Path) -> None:
             ("http://a.example/gone", "x"),
             ("http://a.example/gone", "y"),
         ]
-        written = from_web(replace(SETTINGS, connect_to=server.address), pairs, tmp_path)
+        written = fetched(replace(SETTINGS, connect_to=server.address), pairs, tmp_path)
         assert server.asked == Counter({url: 1, "http://a.example/gone": 1})
     assert written["kept"].num_rows == 5
     assert len(set(zip(written["kept"]["offset"].to_pylist(), written["kept"]["sha256"].to_pylist(), strict=True))) == 1
@@ -130,15 +135,16 @@ def test_a_url_is_fetched_once_for_all_its_pairs(tmp_path: Path) -> None:
 
 def test_no_pairs_give_an_empty_tar(tmp_path: Path) -> None:
     """A part without rows writes empty tables and a tar without members."""
-    written = from_web(SETTINGS, [], tmp_path)
+    written = fetched(SETTINGS, [], tmp_path)
     assert [table.num_rows for table in written.values()] == [0, 0]
-    with tarfile.open(tmp_path / "blobs/part-00000.tar") as archive:
+    with tarfile.open(tmp_path / "fetch/blobs/part-00000.tar") as archive:
         assert archive.getmembers() == []
 
 
 def test_every_reason_is_documented() -> None:
     """The reasons that the parts can give are those of the section, no more and no fewer."""
     from pipelines.fetching import outcome
+    from pipelines.fetching.optout import OPT_OUTS
     from wit import image
 
     given = {
@@ -147,7 +153,7 @@ def test_every_reason_is_documented() -> None:
         for name, value in vars(module).items()
         if name.isupper() and isinstance(value, str)
     }
-    assert given - {image._BOMB} == set(Fetch.reasons)
+    assert (given | set(OPT_OUTS.values())) - {image._BOMB} == set(Fetch.reasons)
 
 
 @pytest.mark.parametrize(
@@ -165,11 +171,7 @@ def test_settings_that_cannot_work_are_refused(wrong: Mapping[str, str], says: s
 
 
 def from_archives(archives: tuple[str, ...], pairs: list[tuple[str, str]], root: Path) -> dict[str, pa.Table]:
-    plan, index, locate, fetch = Fetch(backend="archive", archives=archives).steps(RunSettings(1))
-    listed = list(plan.stage("."))  # type: ignore[operator, call-arg, arg-type]
-    bodies = pa.concat_tables([run_map(index.stage, table)["kept"] for table in listed])  # type: ignore[arg-type]
-    located = run_sql(locate.stage, pairs=matched(pairs), bodies=bodies)  # type: ignore[arg-type]
-    return run_map(fetch.stage, located, MemoryPart(root))  # type: ignore[arg-type]
+    return fetched(replace(SETTINGS, backend="archive", archives=archives), pairs, root, num_buckets=3)
 
 
 def alt_texts(path: Path) -> list[tuple[str, str]]:
@@ -218,22 +220,22 @@ def test_revisits_give_the_body_of_the_original(tmp_path: Path) -> None:
     ]
     found = from_archives(tuple(paths), [(url, "x") for url in urls], tmp_path)["rejects"].to_pylist()
     assert {row["reason"] for row in found} == {"not_image"}  # the body is a page: it was found, and judged
-    alone = from_archives((paths[1],), [(urls[1], "x")], tmp_path)["rejects"].to_pylist()
+    alone = from_archives((paths[1],), [(urls[1], "x")], tmp_path / "alone")["rejects"].to_pylist()
     assert [row["reason"] for row in alone] == ["not_in_archive"]
 
 
 def test_a_damaged_archive_gives_what_it_holds(tmp_path: Path) -> None:
-    """A WARC that breaks off gives what it holds, rubbish none; one gzipped whole is told, and a missing one."""
+    """A WARC that breaks off gives what it holds; one that is none, is gzipped whole or missing is told."""
     (tmp_path / "rubbish.warc").write_text("not an archive")
     pair = ("http://a.example/", "x")
-    nothing = from_archives((str(tmp_path / "rubbish.warc"),), [pair], tmp_path)
-    assert nothing["rejects"]["reason"].to_pylist() == ["not_in_archive"]
+    with pytest.raises(InputError, match="archives only"):
+        from_archives((str(tmp_path / "rubbish.warc"),), [pair], tmp_path / "a")
     path = real_data("webarchive", "aut", "example.warc.gz")
     (tmp_path / "whole.warc.gz").write_bytes(gzip.compress(gzip.decompress(path.read_bytes()), 1))
     with pytest.raises(InputError, match="record by record"):
-        from_archives((str(tmp_path / "whole.warc.gz"),), [pair], tmp_path)
+        from_archives((str(tmp_path / "whole.warc.gz"),), [pair], tmp_path / "b")
     with pytest.raises(InputError, match="missing"):
-        from_archives((str(tmp_path / "missing.warc"),), [pair], tmp_path)
+        from_archives((str(tmp_path / "missing.warc"),), [pair], tmp_path / "c")
     (tmp_path / "half.warc.gz").write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    written = from_archives((str(tmp_path / "half.warc.gz"),), alt_texts(path), tmp_path)
+    written = from_archives((str(tmp_path / "half.warc.gz"),), alt_texts(path), tmp_path / "d")
     assert 0 < written["kept"].num_rows < 69

@@ -1,0 +1,3 @@
+-- Pairs by the part of the fetch that asks for their images.
+select asked.key, asked.bucket, asked.rank, asked.url, asked.place
+from asked
