@@ -14,24 +14,22 @@ from dataclasses import replace
 from pathlib import Path
 
 import psutil
-import pyarrow as pa
 import pytest
 from PIL import ExifTags, Image
 
 from pipelines.fetching import leash
 from pipelines.fetching.img2dataset import Img2dataset, refusal
 from pipelines.fetching.outcome import Body, Refused
-from pipelines.stages.fetch import Fetch, FetchWithImg2dataset
+from pipelines.stages.fetch import Fetch
 from tests.pipelines.fetching.faults import Script, answer, drip, raw, serving
-from tests.pipelines.test_fetch import digest, matched, picture
-from tests.support import MemoryPart, run_map
+from tests.pipelines.test_fetch import digest, fetched, picture
 from wit.errors import RecipeError, StageError, UserError
 from wit.image import Limits, prepare
 from wit.keys import sample_key
 from wit.storage import list_names, read_range
 
 # Without its backend, which is refused where the package is missing; the stage itself does not look at it.
-SETTINGS = Fetch(obey_robots=False, allow_private=True, deadline_s=2.0, retries=0, concurrency=16, max_side=64)
+SETTINGS = Fetch(obey_robots=False, allow_private=True, deadline_s=2.0, retries=0, concurrency=16, side=64)
 
 needs_img2dataset = pytest.mark.skipif(
     importlib.util.find_spec("img2dataset") is None,
@@ -102,8 +100,12 @@ def test_a_long_message_is_cut() -> None:
         ("obey_robots", True),
         ("connect_to", "127.0.0.1:80"),
         ("per_host", 1),
+        ("host_rate", 1.0),
+        ("max_crawl_delay_s", 1.0),
         ("give_up_after", 3),
         ("retry_wait_s", 0.0),
+        ("max_wait_s", 1.0),
+        ("max_host_s", 60.0),
         ("max_redirects", 0),
     ],
 )
@@ -190,10 +192,6 @@ def oriented() -> bytes:
     return buffer.getvalue()
 
 
-def fetched(settings: Fetch, urls: list[str], root: Path) -> dict[str, pa.Table]:
-    return run_map(FetchWithImg2dataset(settings), matched([(url, "a caption") for url in urls]), MemoryPart(root))
-
-
 @needs_img2dataset
 @pytest.mark.slow
 def test_it_brings_what_our_own_fetcher_would(tmp_path: Path) -> None:
@@ -220,8 +218,9 @@ def test_it_brings_what_our_own_fetcher_would(tmp_path: Path) -> None:
         base = f"http://{server.address}"
         answers |= {base + path: script for path, script in scripts.items()}
         urls = [*answers, f"{base}/gone", f"{base}/a b", "http://127.0.0.1:9/refused", "http://no.invalid/x"]
-        settings = replace(SETTINGS, max_bytes=50_000)
-        runs = [(fetched(settings, urls, tmp_path / name), digest(tmp_path / name)) for name in ("one", "two")]
+        settings = replace(SETTINGS, backend="img2dataset", max_bytes=50_000)
+        pairs = [(url, "a caption") for url in urls]
+        runs = [(fetched(settings, pairs, tmp_path / name), digest(tmp_path / name)) for name in ("one", "two")]
         agents = server.agents
     assert runs[0] == runs[1]
     kept, rejects = (runs[0][0][name].to_pylist() for name in ("kept", "rejects"))
@@ -251,7 +250,7 @@ def test_it_brings_what_our_own_fetcher_would(tmp_path: Path) -> None:
         assert stored == prepare(body, Limits(side_px=64)).body
         assert row["original_sha256"] == hashlib.sha256(body).hexdigest()
     assert all("(compatible; wit; " in agent for agent in agents)
-    assert os.listdir(tmp_path / "one/blobs") == ["part-00000.tar"]
+    assert os.listdir(tmp_path / "one/fetch/blobs") == ["part-00000.tar"]
 
 
 @needs_img2dataset
