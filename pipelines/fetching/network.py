@@ -153,11 +153,12 @@ class Network:
 
     async def _probe(self) -> None:
         """Ask some hosts at once, until anything is heard or all have failed; the client bounds the time."""
-        known = [self._known.popleft() for _ in range(min(_PROBES, len(self._known)))]
-        others = [self._examples.popleft() for _ in range(min(_PROBES - len(known), len(self._examples)))]
-        self._failed |= {host_of(url): True for url in known}
-        self._failed = {host_of(url): False for url in others} | self._failed
-        probes = asyncio.gather(*map(self._is_answered, known + others))
+        source = self._known or self._examples
+        urls = [source.popleft() for _ in range(min(_PROBES, len(source)))]
+        for url in urls:
+            host = host_of(url)
+            self._failed[host] = source is self._known or self._failed.get(host, False)
+        probes = asyncio.gather(*map(self._is_answered, urls))
         hearing = asyncio.ensure_future(self._sound.wait())
         both: set[asyncio.Future[Any]] = {probes, hearing}
         try:
@@ -167,8 +168,7 @@ class Network:
             probes.cancel()
             hearing.cancel()
             await asyncio.gather(*both, return_exceptions=True)
-        (self._examples if are_dead else self._known).extend(known)
-        self._examples.extend(others)
+        (self._examples if are_dead else source).extend(urls)
 
     async def _is_answered(self, url: str) -> bool:
         try:

@@ -61,7 +61,7 @@ class Schedule:
         self._counts = np.bincount(host_of[self._numbers], minlength=len(names.dictionary))
         self._starts = np.cumsum(self._counts) - self._counts
         self._num_open = int(np.count_nonzero(self._counts))
-        self._dormant = iter(np.argsort(-self._counts, kind="stable")[: self._num_open].tolist())
+        self._dormant = iter(np.argsort(-self._counts, kind="stable")[: self._num_open])
         self.num_hosts = len(names.dictionary)
         """Hosts of all URLs, also of those that are done."""
         self.lost_s = 0.0
