@@ -25,7 +25,7 @@ import numpy.typing as npt
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from wit import image_planes, jpeg
-from wit.image_colour import NoPicture, changes_colours, profile_of, to_plain, to_srgb
+from wit.image_colour import NoPicture, changes_colours, to_plain, to_srgb
 from wit.image_metadata import count_jpeg_scans, exif_orientation, orientation, strip_metadata, strip_segments
 from wit.image_planes import entropy_bits
 from wit.resizing import Fit, fit
@@ -46,6 +46,7 @@ _PILLOW_NAMES = {
     "avif": ["AVIF"],
 }
 _KEEPABLE = {"jpeg", "png", "webp"}
+U8 = npt.NDArray[np.uint8]
 _MAX_JPEG_SIDE_PX = 65_500  # libjpeg's
 _TRANSPOSES = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -227,7 +228,7 @@ def _encode(image: Image.Image, quality: int) -> bytes:
     return buffer.getvalue()
 
 
-def _luma(image: Image.Image) -> npt.NDArray[np.uint8]:
+def _luma(image: Image.Image) -> U8:
     return np.asarray(image.convert("L"))
 
 
@@ -242,8 +243,8 @@ def _store(body: bytes, header: Header, image: Image.Image, limits: Limits) -> _
         )
         image.draft(None, (width, height))  # decode at 1/2, 1/4 or 1/8, never below the target
     image.load()
-    profile = profile_of(_profile_data(image))
-    if _is_storable(body, header, image) and not is_resized and profile is None:
+    profile = _profile_data(image)
+    if _is_storable(body, header, image) and not is_resized and not changes_colours(profile):
         stripped = body if limits.keep_metadata else strip_metadata(body, header.format)
         if stripped == body or _shows(stripped, header.format, image):
             return _Stored(stripped, header.format, image.size, entropy_bits(_luma(image)))
@@ -252,7 +253,7 @@ def _store(body: bytes, header: Header, image: Image.Image, limits: Limits) -> _
         plain = _resize(plain, where, header)
     elif header.orientation > 1:
         plain = plain.transpose(_TRANSPOSES[header.orientation])
-    if profile is not None:
+    if changes_colours(profile):
         plain = to_srgb(plain, profile)
     if plain.mode == "CMYK":
         plain = plain.convert("RGB")
@@ -283,6 +284,9 @@ def _is_resized(header: Header, where: Fit) -> bool:
 def _store_plain_jpeg(body: bytes, plain: jpeg.PlainJpeg, header: Header, limits: Limits) -> _Stored | None:
     """Store a plain JPEG, its luma and chroma apart all the way; None: it is not plain."""
     where = _fit(header, limits)
+    if changes_colours(plain.profile):
+        planes = image_planes.planes_of_jpeg(body, plain, where, header.orientation, is_halved=False)
+        return None if planes is None else _store_in_srgb(planes, plain.profile, limits)
     if header.orientation == 1 and not _is_resized(header, where):
         decoded = jpeg.decode(body, plain, (8, 0, 0)[: len(plain.components)])
         if decoded is None:
@@ -295,9 +299,16 @@ def _store_plain_jpeg(body: bytes, plain: jpeg.PlainJpeg, header: Header, limits
     return _Stored(jpeg.encode(planes, limits.quality), "jpeg", where.size, entropy_bits(planes[0]))
 
 
+def _store_in_srgb(planes: tuple[U8, ...], profile: bytes, limits: Limits) -> _Stored:
+    """Store luma, or luma and chroma of its size, that are not in sRGB."""
+    bands = [Image.fromarray(plane) for plane in planes]
+    image = to_srgb(Image.merge("YCbCr", bands).convert("RGB") if len(bands) == 3 else bands[0], profile)
+    return _Stored(_encode(image, limits.quality), "jpeg", image.size, entropy_bits(_luma(image)))
+
+
 def _prepare_plain_jpeg(body: bytes, limits: Limits) -> Prepared | None:
     plain = jpeg.read_header(body)
-    if plain is None or changes_colours(plain.profile):
+    if plain is None:
         return None
     turned = exif_orientation(body, plain.segments)
     width, height = plain.size if turned < 5 else plain.size[::-1]

@@ -35,7 +35,7 @@ def _srgb() -> ImageCms.ImageCmsProfile:
     return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
 
 
-def profile_of(data: bytes) -> ImageCms.ImageCmsProfile | None:
+def _profile(data: bytes) -> ImageCms.ImageCmsProfile | None:
     """Return an embedded profile, or None when there is none, it is sRGB already, or it is broken."""
     if not data:
         return None
@@ -46,20 +46,45 @@ def profile_of(data: bytes) -> ImageCms.ImageCmsProfile | None:
         return None
 
 
-@lru_cache(maxsize=64)  # of a few kilobytes each; most files that have a profile have one of a few
-def changes_colours(data: bytes) -> bool:
-    """Return whether an embedded profile is another than sRGB."""
-    return profile_of(data) is not None
+def _changes_colours(data: bytes) -> bool:
+    return _profile(data) is not None
 
 
-def to_srgb(image: Image.Image, profile: ImageCms.ImageCmsProfile) -> Image.Image:
-    """Return an RGB, grey or CMYK image in sRGB; as it is when its profile is for another kind of image."""
+def _transform(data: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
+    """Return what takes an image of a mode from an embedded profile to sRGB; None: the profile is of another kind."""
+    profile = _profile(data)
     try:
-        converted = ImageCms.profileToProfile(image, profile, _srgb(), outputMode="RGB")
+        return None if profile is None else ImageCms.buildTransform(profile, _srgb(), mode, "RGB")
     except ImageCms.PyCMSError:
+        return None
+
+
+# Most files that have a profile have one of a few; a transform takes long to make, and threads may share it.
+_MAX_CACHED_BYTES = 1 << 16
+_cached_changes_colours = lru_cache(maxsize=64)(_changes_colours)
+_cached_transform = lru_cache(maxsize=64)(_transform)
+
+
+def changes_colours(data: bytes) -> bool:
+    """Return whether an embedded profile is there, not broken, and another than sRGB."""
+    return (_cached_changes_colours if len(data) <= _MAX_CACHED_BYTES else _changes_colours)(data)
+
+
+def to_srgb(image: Image.Image, data: bytes) -> Image.Image:
+    """Return an RGB, grey or CMYK image in sRGB; as it is when its embedded profile is for another kind of image."""
+    transform = (_cached_transform if len(data) <= _MAX_CACHED_BYTES else _transform)(data, image.mode)
+    if transform is None:
         return image
+    converted = ImageCms.applyTransform(image, transform)
     assert converted is not None  # only an in-place conversion returns None
     return converted.convert("L") if image.mode == "L" else converted
+
+
+def _lab_to_srgb(image: Image.Image) -> Image.Image:
+    lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
+    converted = ImageCms.profileToProfile(image, lab, _srgb(), outputMode="RGB")
+    assert converted is not None
+    return converted
 
 
 def to_plain(image: Image.Image) -> Image.Image:
@@ -69,7 +94,7 @@ def to_plain(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):
         return _to_8_bit(image)
     if image.mode == "LAB":
-        return to_srgb(image, ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")))
+        return _lab_to_srgb(image)
     if "transparency" in image.info or image.mode in ("LA", "La", "PA", "RGBA", "RGBa"):
         plain = _on_white(image)
         return plain.convert("L") if image.mode in _GREY_MODES else plain

@@ -59,42 +59,41 @@ def resized(plane: U8, size: tuple[float, float], where: Fit, full: tuple[float,
     return upright(resample(plane, size, Fit(across, down)), orientation)
 
 
-_OVERSAMPLING = 1.0
-"""Samples decoded for a pixel, at least, each way."""
+_OVERSAMPLING = (1.25, 1.0)
+"""Samples of luma, and of chroma, that are decoded for a pixel each way, at least."""
 
 
-def _side(where: Fit, full: tuple[float, float], samples: tuple[float, float]) -> int:
-    """Return the pixels a block to decode at, so that none of `where` gets less than _OVERSAMPLING of the samples."""
+def _side(where: Fit, full: tuple[float, float], samples: tuple[float, float], oversampling: float) -> int:
+    """Return the pixels a block to decode at, so that no pixel of `where` gets less than `oversampling` samples."""
     needed = (
-        span.num * _OVERSAMPLING * pixels / (span.extent * num)
+        span.num * oversampling * pixels / (span.extent * num)
         for span, pixels, num in zip((where.across, where.down), full, samples, strict=True)
     )
     return min(8, math.ceil(8 * max(needed) - 1e-9))
 
 
-def planes_of_jpeg(body: bytes, header: PlainJpeg, where: Fit, orientation: int) -> tuple[U8, ...] | None:
-    """Return luma, and chroma of half its sides (rounded up), of a plain JPEG as stored; None: it is not plain.
+def planes_of_jpeg(
+    body: bytes, header: PlainJpeg, where: Fit, orientation: int, *, is_halved: bool = True
+) -> tuple[U8, ...] | None:
+    """Return luma, and chroma of half its sides (rounded up) or as large, of a plain JPEG; None: it is not plain.
 
     `where` is in pixels of the upright image.
     """
-    wheres, scaled, sides = [], [], []
-    size = header.size if orientation < 5 else header.size[::-1]
+    upright_size = header.size if orientation < 5 else header.size[::-1]
+    asked: list[tuple[Fit, Fit, tuple[float, float], tuple[float, float]]] = []
+    sides = []
     for i, component in enumerate(header.components):
-        half = 2 if i else 1
-        one = in_file(where.halved() if i else where, (size[0] / half, size[1] / half), orientation)
+        half = 2 if i and is_halved else 1
+        ground = where.halved() if half == 2 else where
+        lying = in_file(ground, (upright_size[0] / half, upright_size[1] / half), orientation)
         full = header.width / half, header.height / half
-        samples = (
-            header.width * component.across / header.samples[0], header.height * component.down / header.samples[1]
-        )  # fmt: skip
-        side = _side(one, full, samples)
-        wheres.append((one, full))
-        scaled.append((samples[0] * side / 8, samples[1] * side / 8))
-        sides.append(side)
+        samples = header.samples_of(component)
+        sides.append(_side(lying, full, samples, _OVERSAMPLING[min(i, 1)]))
+        asked.append((ground, lying, full, (samples[0] * sides[i] / 8, samples[1] * sides[i] / 8)))
     decoded = jpeg.decode(body, header, tuple(sides))
     if decoded is None:
         return None
-    planes = []
-    for i, (plane, samples, (one, full)) in enumerate(zip(decoded.planes, scaled, wheres, strict=True)):
-        pixels = resized(plane, samples, one, full, orientation)
-        planes.append(laid_on(NO_COLOUR if i else WHITE, pixels, where.halved() if i else where))
-    return tuple(planes)
+    return tuple(
+        laid_on(NO_COLOUR if i else WHITE, resized(plane, samples, lying, full, orientation), ground)
+        for i, (plane, (ground, lying, full, samples)) in enumerate(zip(decoded.planes, asked, strict=True))
+    )

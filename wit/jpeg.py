@@ -23,7 +23,8 @@ from wit import jpeg_kernels as kernels
 U8 = npt.NDArray[np.uint8]
 _EOI, _SOS, _DQT, _DHT, _DRI = 0xD9, 0xDA, 0xDB, 0xC4, 0xDD
 _BASELINE = (0xC0, 0xC1)
-_APP0, _APP2, _APP14 = 0xE0, 0xE2, 0xEE
+_APP0, _APP2, _APP14, _APP15 = 0xE0, 0xE2, 0xEE, 0xEF
+_OTHERS = {_SOS, _DQT, _DHT, _DRI, 0xFE}  # 0xFE: a comment
 _ICC_MARK = b"ICC_PROFILE\0"
 _MAX_SEGMENTS = 1000  # a large profile takes 50, extended XMP of a depth map some hundreds
 _SAMPLINGS = ([(1, 1)] * 3, [(2, 1), (1, 1), (1, 1)], [(1, 2), (1, 1), (1, 1)], [(2, 2), (1, 1), (1, 1)])
@@ -66,6 +67,11 @@ class PlainJpeg:
         """Blocks of luma in an MCU, across and down."""
         return max(c.across for c in self.components), max(c.down for c in self.components)
 
+    def samples_of(self, component: Component) -> tuple[float, float]:
+        """Return the samples of a component that the image is wide and high; not whole where the last one is cut."""
+        across, down = self.samples
+        return self.width * component.across / across, self.height * component.down / down
+
 
 @dataclass(frozen=True)
 class Decoded:
@@ -102,7 +108,7 @@ def read_header(body: bytes) -> PlainJpeg | None:
     frames = contents.pop(0xC0, []) + contents.pop(0xC1, [])  # baseline, and extended sequential, which is the same
     profiles = [content for content in contents.get(_APP2, ()) if content.startswith(_ICC_MARK)]
     restarts = contents.get(_DRI, [b"\0\0"])
-    is_odd = any(marker < _APP0 and marker not in (_SOS, _DQT, _DHT, _DRI) for marker in contents)
+    is_odd = any(not (_APP0 <= marker <= _APP15 or marker in _OTHERS) for marker in contents)
     if is_odd or len(frames) != 1 or len(profiles) > 1 or len(restarts) > 1 or len(restarts[0]) != 2:
         return None
     if profiles and profiles[0][12:14] != b"\1\1":  # the first of one
