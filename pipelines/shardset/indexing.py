@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -23,6 +24,7 @@ from wit import manifest
 from wit.errors import ContractError, InputError, OutputError
 from wit.hosts import text_hashes
 from wit.integrity import shards_of
+from wit.locking import locked
 from wit.processes import Pool
 from wit.progress import progress
 from wit.schema import conform
@@ -87,10 +89,12 @@ def index_tars(pattern: str, out: str | None, processes: int) -> IndexedSet:
     shards = shards_of(pattern)[0]
     if out is not None:
         shards = [_link(shard, out) for shard in shards]
-    for folder in folders_of(shards):
+    folders = folders_of(shards)
+    for folder in folders:
         _require_no_other_manifest(folder)
-    pool = Pool(min(processes, len(shards)))
-    try:
+    with ExitStack() as held, closing(Pool(min(processes, len(shards)))) as pool:
+        for folder in folders:
+            held.enter_context(locked(folder, "wit shards command"))
         found = []
         with progress("index", len(shards), "tars") as advance:
             for each in pool.map_in_order(index_tar, shards):
@@ -99,11 +103,9 @@ def index_tars(pattern: str, out: str | None, processes: int) -> IndexedSet:
         sound = [each.shard for each in found if not each.problem]
         has_tar_names = _repeat(sound)
         list(pool.map_in_order(partial(_rename_keys, has_tar_names), sound))
-        for folder in folders_of(shards):
+        for folder in folders:
             indexed = [shard for shard in list_shards(folder) if exists(foreign_index_name(shard))]
             publish_manifest(folder, pool.map_in_order(describe, indexed))
-    finally:
-        pool.close()
     return IndexedSet(tuple(found), has_tar_names)
 
 

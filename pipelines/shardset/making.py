@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,11 +16,12 @@ from pipelines.shardset.cutting import Picked
 from wit import manifest
 from wit.errors import InputError, OutputError
 from wit.integrity import shards_of
+from wit.locking import LOCK, locked
 from wit.processes import map_in_order
 from wit.progress import progress
 from wit.schema import conform
 from wit.schema.samples import REMOVALS
-from wit.shards import REMOVALS_NAME, UNDER_WAY, Described, find_index, num_samples, publish_manifest
+from wit.shards import MANIFEST, REMOVALS_NAME, UNDER_WAY, Described, find_index, num_samples, publish_manifest
 from wit.storage import (
     base_name,
     exists,
@@ -75,41 +77,53 @@ def make_sets(request: Request, new: Iterable[NewShard], processes: int, total: 
     `new` is taken as it is needed, `total` its samples. Raises OutputError for a folder that holds something else,
     MismatchError for one that another request began.
     """
-    _begin(request)
-    described: dict[str, list[Described]] = {folder: [] for folder in request.folders}
-    with progress(str(request.what["command"]), total, "samples") as advance:
-        for folder, each in map_in_order(_make, new, processes):
-            described[folder].append(each)
-            advance(each.of_shard["num_samples"])
-    removals = removals_of(folders_of(request.shards))
-    made = {}
-    for folder, each_described in described.items():
-        if len(removals):
-            write_parquet(join(folder, REMOVALS_NAME), removals)
-        made[folder] = publish_manifest(folder, each_described)
-        remove(join(folder, MAKING))
-    return made
+    with ExitStack() as held:
+        for folder in request.folders:
+            held.enter_context(locked(folder, "wit shards command"))
+        _begin(request)
+        described: dict[str, list[Described]] = {folder: [] for folder in request.folders}
+        with progress(str(request.what["command"]), total, "samples") as advance:
+            for folder, each in map_in_order(_make, new, processes):
+                described[folder].append(each)
+                advance(each.of_shard["num_samples"])
+        return _publish(request, described)
 
 
 def _make(new: NewShard) -> tuple[str, Described]:
     return new.folder, make_shard(new)
 
 
+def _publish(request: Request, described: Mapping[str, list[Described]]) -> dict[str, dict[str, Any]]:
+    """Publish the manifests of finished folders, with the record of what was removed from the sources."""
+    removals = removals_of(folders_of(request.shards))
+    made = {}
+    for folder, each in described.items():
+        if len(removals):
+            write_parquet(join(folder, REMOVALS_NAME), removals)
+        made[folder] = publish_manifest(folder, each)
+    for folder in made:
+        remove(join(folder, MAKING))
+    return made
+
+
 def _begin(request: Request) -> None:
     """Claim the folders of a request, or find that it began them."""
-    made_from = {**request.what, "shards": _fingerprint(request.shards)}
-    for folder in request.folders:
-        making, names = join(folder, MAKING), list_names(folder)
-        if names and MAKING not in names:
+    made_from = {**request.what, "shards": fingerprint_shards(request.shards)}
+    begun = [folder for folder in request.folders if exists(join(folder, MAKING))]
+    for folder in begun:
+        found = manifest.read(join(folder, MAKING))
+        manifest.require_same(folder, found, made_from, "choose another --out, or remove the folder")
+        remove_temporaries(folder)
+    others = [folder for folder in request.folders if folder not in begun]
+    for folder in others:
+        names = [name for name in list_names(folder) if name != LOCK]
+        if names and not (begun and MANIFEST in names):  # else killed when all was done but the last of its marks
             raise OutputError(f"{folder}: expected a new or empty folder, found {names[0]}; choose another --out")
-        if MAKING in names:
-            manifest.require_same(folder, manifest.read(making), made_from, "choose another --out, or remove it")
-            remove_temporaries(folder)
-        else:
-            manifest.write(making, made_from)
+    for folder in others:
+        manifest.write(join(folder, MAKING), made_from)
 
 
-def _fingerprint(shards: Sequence[str]) -> str:
+def fingerprint_shards(shards: Sequence[str]) -> str:
     """Return a hash over names and sizes of shards and their indexes."""
     facts = [f"{base_name(shard)}\0{size(shard)}\0{size(find_index(shard))}\n" for shard in shards]
     return hashlib.sha256("".join(facts).encode()).hexdigest()

@@ -8,6 +8,7 @@ of each shard the next index, then the tar, then the index under its name; `remo
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 
@@ -21,6 +22,7 @@ from pipelines.shardset.rules import Rules
 from wit import tar
 from wit.errors import InputError
 from wit.integrity import shards_of
+from wit.locking import locked
 from wit.processes import map_in_order
 from wit.progress import progress
 from wit.schema import conform
@@ -79,16 +81,16 @@ def remove_samples(folder: str, rules: Rules, reason: str, processes: int, *, dr
     if not is_whole:
         raise InputError(f"{folder}: expected a folder of shards, found a pattern; its manifest is renewed as a whole")
     if exists(join(folder, MANIFEST)):
-        read_manifest(folder)  # a manifest that cannot be renewed is told before anything is done
-    finished = REMOVALS.empty_table() if dry_run else finish(folder, processes)
-    with progress("search", len(shards), "shards") as advance:
-        rows = find(shards, rules, reason, processes, advance)
-    unmatched = rules.unmatched(pa.concat_tables([removals_of([folder]), rows]))
-    touched = len(rows["shard"].unique())
-    if len(rows) and not dry_run:
-        write_parquet(join(folder, UNDER_WAY), rows)
-        finish(folder, processes)
-    return Removed(finished, rows, touched, unmatched)
+        read_manifest(folder)  # one that cannot be renewed is told before anything is done
+    with nullcontext() if dry_run else locked(folder, "wit shards command"):
+        finished = REMOVALS.empty_table() if dry_run else finish(folder, processes)
+        with progress("search", len(shards), "shards") as advance:
+            rows = find(shards, rules, reason, processes, advance)
+        if len(rows) and not dry_run:
+            write_parquet(join(folder, UNDER_WAY), rows)
+            finish(folder, processes)
+        unmatched = rules.unmatched(pa.concat_tables([removals_of([folder]), rows]))
+    return Removed(finished, rows, len(rows["shard"].unique()), unmatched)
 
 
 def find(

@@ -23,6 +23,7 @@ from tests.pipelines.shardset.sets import contents_of, keys_of, rows_of, sample_
 from tests.pipelines.shardset.test_indexing import img2dataset_like
 from tests.wit.test_shards import make_samples
 from wit.errors import InputError, WitError
+from wit.locking import LOCK
 from wit.storage import read_parquet
 
 
@@ -32,7 +33,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != LOCK}
 
 
 def test_what_goes_and_what_stays(folder: Path) -> None:

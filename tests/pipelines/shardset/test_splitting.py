@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from pathlib import Path
 
+import fsspec
 import pyarrow as pa
 import pytest
 from hypothesis import given
@@ -12,12 +13,17 @@ from hypothesis import strategies as st
 
 from pipelines.shardset import copying
 from pipelines.shardset.cutting import Cutter, Limit, Picked
+from pipelines.shardset.making import MAKING, fingerprint_shards
+from pipelines.shardset.removing import remove_samples
+from pipelines.shardset.rules import make_rules
 from pipelines.shardset.splitting import draw, parse_shares, part_numbers, ranks, resplit, split_into
-from pipelines.shardset.verification import verify
+from pipelines.shardset.verification import Report, verify
 from tests.pipelines.shardset.sets import contents_of, keys_of, sample_set, write_set
 from tests.wit.test_shards import make_samples
+from wit import manifest
 from wit.errors import MismatchError, OutputError, UserError, WitError
 from wit.keys import uniform_rank
+from wit.shards import write_manifest, write_shard
 
 
 @pytest.fixture
@@ -35,7 +41,7 @@ def test_resplit_is_what_write_shard_would_have_made(folder: Path, tmp_path: Pat
     resplit(str(folder), str(tmp_path / "out"), Limit(size), 1)
     expected = sample_set(tmp_path / "expected", 25, shard_size=size)
     names = sorted(path.name for path in expected.iterdir())
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [".lock", *names]
     for name in names:
         assert (tmp_path / "out" / name).read_bytes() == (expected / name).read_bytes(), name
 
@@ -160,13 +166,45 @@ def test_what_was_killed_goes_on(folder: Path, tmp_path: Path, monkeypatch: pyte
         resplit(str(folder), str(out), Limit(5), 1)
 
 
+def test_killed_at_the_very_end(folder: Path, tmp_path: Path) -> None:
+    """When some parts have lost the mark of what is under way and others have not, the same command finishes."""
+    shares = parse_shares(("a=0.5", "b=0.5"))
+    split_into(str(folder), str(tmp_path / "whole"), shares, Limit(5), 0, 1)
+    split_into(str(folder), str(tmp_path / "out"), shares, Limit(5), 0, 1)
+    with pytest.raises(OutputError, match="new or empty"):
+        split_into(str(folder), str(tmp_path / "out"), shares, Limit(5), 0, 1)
+    mark = {"command": "split", "into": shares, "seed": 0, "samples": 5, "bytes": 0}
+    shards = tuple(str(path) for path in sorted(folder.glob("*.tar")))
+    manifest.write(str(tmp_path / "out" / "b" / MAKING), mark | {"shards": fingerprint_shards(shards)})
+    split_into(str(folder), str(tmp_path / "out"), shares, Limit(5), 0, 1)
+    for name in "ab":
+        assert keys_of(tmp_path / "out" / name) == keys_of(tmp_path / "whole" / name)
+        assert not (tmp_path / "out" / name / MAKING).exists()
+
+
+def test_remote_sets() -> None:
+    """From one URL to another, and a removal there: as on a disk."""
+    fs = fsspec.filesystem("memory")
+    write_shard("memory://from", 0, make_samples(6))
+    write_manifest("memory://from")
+    resplit("memory://from", "memory://to", Limit(4), 1)
+    remove_samples("memory://to", make_rules([("key", make_samples(6)[5][0]["key"])]), "asked", 1)
+    assert verify("memory://to", 1) == Report(2, 5, ())
+    names = [f"0000{number}.{suffix}" for number in range(2) for suffix in ("parquet", "tar")]
+    assert sorted(fs.ls("/to", detail=False)) == [
+        f"/to/{name}" for name in (*names, "manifest.json", "removals.parquet")
+    ]
+    for name in ("/from", "/to"):
+        fs.rm(name, recursive=True)
+
+
 def test_an_index_of_another_tar_is_refused(folder: Path, tmp_path: Path) -> None:
     """A tar that is shorter than its index says ends the command with a word on it, and no shard is left of it."""
     with (folder / "00002.tar").open("r+b") as file:
         file.truncate(3000)
     with pytest.raises(UserError, match=r"00002\.tar: expected 21,504 bytes, found 3,000"):
         resplit(str(folder), str(tmp_path / "out"), Limit(100), 1)
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["making.json"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [".lock", "making.json"]
 
 
 def test_an_empty_set(tmp_path: Path) -> None:
