@@ -20,6 +20,7 @@ from pipelines.fetching.outcome import TOO_LARGE, Refused
 
 _MAX_HEAD_BYTES = 1 << 20  # and of what comes with it: one read may bring the head and 256 KiB of the body
 _CHUNKING_BYTES = 1 << 20
+_HEAD_END = b"\r\n\r\n"
 
 
 @dataclass
@@ -75,9 +76,10 @@ class MeteredProtocol(ResponseHandler):
         self._meter.hear()
         self._num_bytes += len(data)
         body = self._payload
-        limit = _MAX_HEAD_BYTES if body is None or body.is_eof() else self._max_bytes
+        is_head = body is None or body.is_eof()
+        limit = _MAX_HEAD_BYTES if is_head else self._max_bytes
         if self._num_bytes <= limit:
-            super().data_received(data)
+            self._feed(data, is_head)
             return
         refusal = Refused(TOO_LARGE, f"more than {limit} bytes sent")
         if body is not None and not body.is_eof():
@@ -86,3 +88,15 @@ class MeteredProtocol(ResponseHandler):
         self.set_exception(refusal)
         if self.transport is not None:
             self.transport.abort()
+
+    def _feed(self, data: bytes, is_head: bool) -> None:
+        """Have it parsed, the head by itself: what is wrong after it is wrong with the body, in one read or in two."""
+        head, end, rest = data.partition(_HEAD_END) if is_head else (b"", b"", data)
+        if head:
+            super().data_received(head + end)
+        if rest and self.exception() is None:
+            super().data_received(rest)
+        body = self._payload
+        if self.exception() is not None and body is not None and not body.is_eof():
+            body.set_exception(aiohttp.ClientPayloadError("malformed"))  # or one would wait for it until the deadline
+            self._payload = None
