@@ -263,6 +263,21 @@ def _layout(
 
 def encode(planes: tuple[U8, ...], quality: int) -> bytes:
     """Return luma, or luma and both chroma planes of half its sides (rounded up), as a baseline JPEG (JFIF)."""
-    luma, blue, red = planes if len(planes) == 3 else (planes[0], None, None)
+    luma, blue, red = (_evened(planes[0]), *planes[1:]) if len(planes) == 3 else (planes[0], None, None)
     encoded: bytes = simplejpeg.encode_jpeg_yuv_planes(luma, blue, red, quality=quality)
     return encoded
+
+
+def _evened(plane: U8) -> U8:
+    """Return a view of a plane whose last column and row stand once more behind it where their number is odd.
+
+    libjpeg-turbo reads luma to even sides (tj3YUVPlaneWidth): without them, whatever lies behind it in memory.
+    """
+    height, width = plane.shape
+    if not (height % 2 or width % 2):
+        return plane
+    even = np.empty((height + height % 2, width + width % 2), np.uint8)
+    even[:height, :width] = plane
+    even[:height, width:] = plane[:, -1:]
+    even[height:] = even[height - 1]
+    return even[:height, :width]

@@ -165,3 +165,18 @@ def test_real_photographs_are_plain() -> None:
             assert_luma_is_pillows(body, decoded)
             num_plain += 1
     assert num_plain > 0.9 * len(files[::4])
+
+
+@pytest.mark.parametrize("shape", [(15, 15), (16, 15), (15, 16), (1, 1), (16, 16)])
+def test_what_lies_behind_a_plane_is_not_encoded(shape: tuple[int, int]) -> None:
+    """Planes of odd sides give the same bytes whatever follows them in memory, and their edge stays as it is."""
+    height, width = shape
+    halves = tuple(np.full((-(-height // 2), -(-width // 2)), level, np.uint8) for level in (100, 150))
+    found = set()
+    for behind in (0, 77, 255):
+        luma = np.full((height + 2, width + 2), behind, np.uint8)
+        luma[:height, :width] = 90
+        found.add(encode((luma[:height, :width], *halves), 95))
+    assert len(found) == 1
+    grey = np.asarray(Image.open(io.BytesIO(found.pop())).convert("YCbCr"))[..., 0]
+    assert np.abs(grey.astype(int) - 90).max() <= 2
