@@ -4,7 +4,7 @@ A host's URLs are asked for in their order; those that failed and may pass, once
 the same order. Its breaker counts failures in that order too, not as they come in: no URL is asked for while those
 before it, were they all to fail, would give the host up. So which URLs a host was asked for, and what became of them,
 depends on what it answers alone, not on when. Refusals that may yet give their host up are told when that is known, and
-what is given up is told from the end: so a part that was killed, and goes on with the URLs not told, ends the same.
+after those that are given up unasked: so a part that was killed, and goes on with the URLs not told, ends the same.
 """
 
 from __future__ import annotations
@@ -226,7 +226,7 @@ class Host:
 
 
 def _told(rest: Numbers, reason: str, detail: str, refusals: dict[int, tuple[str, str | None]]) -> Iterator[Told]:
-    for number in reversed(rest):
+    for number in rest:
         yield int(number), Refused(reason, detail)
-    for number in sorted(refusals, reverse=True):
+    for number in sorted(refusals):
         yield number, Refused(*refusals[number])
