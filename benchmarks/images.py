@@ -1,12 +1,12 @@
-"""prepare() against img2dataset's Resizer on real photographs, at two sizes: processor time an image, and where ours goes.
+"""prepare() against img2dataset's Resizer on real photographs, at two sizes: processor time, and where ours goes.
 
     python -m benchmarks.images DATA --peers PEERS_PYTHON [--rounds 3]
 
-DATA is the folder of real data (image_text, neardup, peers). The sets: JPEGs as they come, by their longer side, and two
-that the largest of them are brought to as the web has them (4:2:0, quality 85): 500 and 2,400 px. PEERS_PYTHON has
-img2dataset; its settings are keep_ratio_largest, only if bigger, Lanczos up and area down, quality 95, as it has them by
-default but for the mode. Both get bodies in memory and give bytes; ours also hashes both and counts levels. A round
-runs each once in a process of its own, imports and compiled code not counted; the least of the rounds is shown.
+DATA is the folder of real data (image_text, neardup, peers). The sets: JPEGs as they come, by their longer side, and
+two that the largest of them are brought to as the web has them (4:2:0, quality 85): 500 and 2,400 px. PEERS_PYTHON has
+img2dataset, with keep_ratio_largest, only if bigger, and all else as it is by default (area down, quality 95). Both get
+bodies in memory and give bytes; ours also hashes both and counts levels. A round runs each once in a process of its
+own, imports and compiled code not counted; the least of the rounds is shown.
 """
 
 from __future__ import annotations

@@ -6,7 +6,9 @@ change of the options here the caches (`__pycache__/*.nbi`) have to be deleted.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from numba import njit
@@ -25,3 +27,17 @@ def kernel(function: Function) -> Function:
 def inlined(function: Function) -> Function:
     """Compile such a function into each kernel that calls it."""
     return cast(Function, njit(cache=True, nogil=True, _nrt=False, forceinline=True)(function))
+
+
+def kernel_upon(path: str) -> Callable[[Function], Function]:
+    """Return `kernel` for functions that call those of another file: they are compiled anew when that changes too."""
+
+    def stamped(function: Function) -> Function:
+        compiled = kernel(function)
+        cache = getattr(compiled, "_cache", None)
+        if cache is not None:  # a plain function, where NUMBA_DISABLE_JIT is set, has none
+            index = cache._cache_file
+            index._source_stamp = (index._source_stamp, zlib.crc32(Path(path).read_bytes()))
+        return compiled
+
+    return stamped

@@ -1,9 +1,9 @@
 """Plain JPEGs to planes of luma and chroma, decoded at the size that is needed, and back.
 
-Plain is what nearly every baseline file of the web is: 8-bit grey or YCbCr, Huffman-coded in one scan, every segment
-and every bit as ITU-T T.81 has it, to the end. Such a file every decoder reads alike, so it is decoded here, at a side
-of 1 to 8 pixels a block, chroma apart from luma; None stands for all others, whole or broken: those are Pillow's to
-judge (wit.image).
+Plain is what nearly every file of the web is: 8-bit grey or YCbCr, Huffman-coded, every segment and every bit as ITU-T
+T.81 has it, to the end; a progressive file brings all its scans. Such a file every decoder reads alike, so it is
+decoded here, at a side of 1 to 8 pixels a block, chroma apart from luma; None stands for all others, whole or broken:
+those are Pillow's to judge (wit.image).
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ import numpy.typing as npt
 import simplejpeg
 
 from wit import jpeg_kernels as kernels
+from wit import jpeg_progressive_kernels as passes
+from wit.jpeg_progressive import Grid, read_coefficients
 
 U8 = npt.NDArray[np.uint8]
 _EOI, _SOS, _DQT, _DHT, _DRI = 0xD9, 0xDA, 0xDB, 0xC4, 0xDD
@@ -55,7 +57,8 @@ class PlainJpeg:
     scan_at: int
     profile: bytes
     segments: tuple[tuple[int, int, int], ...]
-    """(marker, start, end) of every segment before the scan's data."""
+    """(marker, start, end) of every segment before the first scan's data."""
+    is_progressive: bool
 
     @property
     def size(self) -> tuple[int, int]:
@@ -105,7 +108,8 @@ def read_header(body: bytes) -> PlainJpeg | None:
     contents: dict[int, list[bytes]] = {}
     for marker, start, end in segments:
         contents.setdefault(marker, []).append(body[start + 4 : end])
-    frames = contents.pop(0xC0, []) + contents.pop(0xC1, [])  # baseline, and extended sequential, which is the same
+    progressive = contents.pop(0xC2, [])
+    frames = contents.pop(0xC0, []) + contents.pop(0xC1, []) + progressive  # 0xC1: extended, the same as baseline
     profiles = [content for content in contents.get(_APP2, ()) if content.startswith(_ICC_MARK)]
     restarts = contents.get(_DRI, [b"\0\0"])
     is_odd = any(not (_APP0 <= marker <= _APP15 or marker in _OTHERS) for marker in contents)
@@ -114,22 +118,24 @@ def read_header(body: bytes) -> PlainJpeg | None:
     if profiles and profiles[0][12:14] != b"\1\1":  # the first of one
         return None
     quantisers, huffman = _tables(contents.get(_DQT, []), 64), _tables(contents.get(_DHT, []), None)
-    components = _components(frames[0], contents[_SOS][0], contents)
+    components = _components(frames[0], None if progressive else contents[_SOS][0], contents)
     if quantisers is None or huffman is None or components is None:
         return None
-    for one in components:
-        if one.quantiser not in quantisers or one.dc not in huffman or 0x10 | one.ac not in huffman:
-            return None
+    if any(one.quantiser not in quantisers for one in components):
+        return None
+    if not progressive and any(one.dc not in huffman or 0x10 | one.ac not in huffman for one in components):
+        return None
     return PlainJpeg(
         int.from_bytes(frames[0][3:5], "big"), int.from_bytes(frames[0][1:3], "big"), components, quantisers, huffman,
         int.from_bytes(restarts[0], "big"), segments[-1][2], profiles[0][14:] if profiles else b"", segments,
+        bool(progressive),
     )  # fmt: skip
 
 
 def _is_ycbcr(ids: list[int], contents: dict[int, list[bytes]]) -> bool:
     """Return whether every sign says that three components are YCbCr: the markers of applications, and the names."""
     adobe = contents.get(_APP14, [])
-    if any(len(found) != 12 or found[:5] != b"Adobe" or found[11] != 1 for found in adobe):
+    if any(len(found) < 12 or found[:5] != b"Adobe" or found[11] != 1 for found in adobe):
         return False
     is_jfif = any(found[:5] == b"JFIF\0" and len(found) >= 14 for found in contents.get(_APP0, ()))
     return is_jfif or bool(adobe) or ids == [1, 2, 3]
@@ -148,20 +154,23 @@ def _tables(contents: list[bytes], length: int | None) -> dict[int, bytes] | Non
     return tables
 
 
-def _components(frame: bytes, scan: bytes, contents: dict[int, list[bytes]]) -> tuple[Component, ...] | None:
-    """Return the components of a frame with the tables that the scan names; None where they are not plain."""
+def _components(frame: bytes, scan: bytes | None, contents: dict[int, list[bytes]]) -> tuple[Component, ...] | None:
+    """Return the components of a frame with the tables that the scan, if it is the one, names; None: not plain."""
     num = frame[5] if len(frame) > 5 else 0
     if num not in (1, 3) or len(frame) != 6 + 3 * num or frame[0] != 8 or b"\0\0" in (frame[1:3], frame[3:5]):
         return None
-    if len(scan) != 4 + 2 * num or scan[0] != num or scan[-3:] != b"\0\x3f\0":
+    if scan is not None and (len(scan) != 4 + 2 * num or scan[0] != num or scan[-3:] != b"\0\x3f\0"):
         return None
     found = []
     for i in range(num):
         name, sampling, quantiser = frame[6 + 3 * i : 9 + 3 * i]
-        if scan[1 + 2 * i] != name:
+        if scan is not None and scan[1 + 2 * i] != name:
             return None
-        tables = scan[2 + 2 * i]
-        across, down = (sampling >> 4, sampling & 15) if num > 1 else (1, 1)  # alone, it is in single blocks
+        tables = scan[2 + 2 * i] if scan is not None else 0
+        across, down = sampling >> 4, sampling & 15
+        if not 1 <= across <= 4 or not 1 <= down <= 4:
+            return None
+        across, down = (across, down) if num > 1 else (1, 1)  # alone, it is in single blocks
         found.append(Component(name, across, down, quantiser, tables >> 4, tables & 15))
     if num == 3 and [(one.across, one.down) for one in found] not in _SAMPLINGS:
         return None
@@ -216,14 +225,32 @@ def decode(body: bytes, header: PlainJpeg, sides: tuple[int, ...]) -> Decoded | 
 
     None where the body is not plain to its end: a code that there is not, bits left over, a marker elsewhere.
     """
+    across, down = header.samples
+    mcus = -(-header.width // (8 * across)), -(-header.height // (8 * down))
+    shapes = _shapes(header, sides, *mcus)
+    pixels = np.empty(sum(rows * stride for rows, stride in shapes), np.uint8)
+    scan_end = (_progressive if header.is_progressive else _baseline)(body, header, sides, mcus, shapes, pixels)
+    if scan_end is None:
+        return None
+    parts = np.split(pixels, list(accumulate(rows * stride for rows, stride in shapes))[:-1])
+    return Decoded(tuple(part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)), scan_end)
+
+
+def _baseline(
+    body: bytes,
+    header: PlainJpeg,
+    sides: tuple[int, ...],
+    mcus: tuple[int, int],
+    shapes: list[tuple[int, int]],
+    pixels: U8,
+) -> int | None:
+    """Decode a file of one scan into `pixels`; return where the scan ends."""
     numbers = sorted({number for c in header.components for number in (c.dc, 0x10 | c.ac)})
     tables = _lookups(tuple((number < 0x10, header.huffman[number]) for number in numbers))
     if tables is None:
         return None
-    across, down = header.samples
-    mcus_wide, mcus_high = -(-header.width // (8 * across)), -(-header.height // (8 * down))
-    interval = header.restart_interval or mcus_wide * mcus_high
-    starts = np.empty(-(-mcus_wide * mcus_high // interval) + 1, np.int64)
+    interval = header.restart_interval or mcus[0] * mcus[1]
+    starts = np.empty(-(-mcus[0] * mcus[1] // interval) + 1, np.int64)
     data = np.empty(len(body) - header.scan_at + kernels.SLACK, np.uint8)
     scan_end = kernels.unstuff(np.frombuffer(body, np.uint8), header.scan_at, data, starts)
     if scan_end < 0 or body[scan_end + 1] != _EOI:
@@ -231,34 +258,68 @@ def decode(body: bytes, header: PlainJpeg, sides: tuple[int, ...]) -> Decoded | 
     factors = np.zeros((len(header.components), kernels.NUM_PLACES), np.float32)
     for i, component in enumerate(header.components):
         factors[i, :64] = np.frombuffer(header.quantisers[component.quantiser], np.uint8)
-    blocks, shapes = _layout(header, sides, numbers, mcus_wide, mcus_high)
-    pixels = np.empty(sum(rows * stride for rows, stride in shapes), np.uint8)
     is_whole = kernels.decode_scan(
-        data, starts, mcus_wide * mcus_high, mcus_wide, interval, blocks, *tables, factors, _NATURAL, _MATRICES,
-        np.empty(65, np.float32), np.empty(len(sides), np.int64), pixels,
+        data, starts, mcus[0] * mcus[1], mcus[0], interval, _blocks(header, sides, numbers, shapes), *tables, factors,
+        _NATURAL, _MATRICES, np.empty(65, np.float32), np.empty(len(sides), np.int64), pixels,
     )  # fmt: skip
-    if not is_whole:
+    return scan_end if is_whole else None
+
+
+def _progressive(
+    body: bytes,
+    header: PlainJpeg,
+    sides: tuple[int, ...],
+    mcus: tuple[int, int],
+    shapes: list[tuple[int, int]],
+    pixels: U8,
+) -> int | None:
+    """Decode a progressive file into `pixels`; return where its last scan ends."""
+    grids: list[Grid] = []
+    for one in header.components:
+        width, height = (-(-math.ceil(samples) // 8) for samples in header.samples_of(one))
+        first = grids[-1].end if grids else 0
+        grids.append(Grid(mcus[0] * one.across, mcus[1] * one.down, (width, height), (one.across, one.down), first))
+    _, start, end = header.segments[-1]
+    ids = [one.id for one in header.components]
+    found = read_coefficients(
+        body, body[start + 4 : end], end, ids, grids, mcus, header.restart_interval, header.huffman, _NATURAL
+    )
+    if found is None:
         return None
-    parts = np.split(pixels, list(accumulate(rows * stride for rows, stride in shapes))[:-1])
-    return Decoded(tuple(part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)), scan_end)
+    begin = 0
+    for one, grid, side, (rows, stride) in zip(header.components, grids, sides, shapes, strict=True):
+        factors = np.zeros(64, np.float32)
+        factors[_NATURAL[:64]] = np.frombuffer(header.quantisers[one.quantiser], np.uint8)
+        room = np.empty(65, np.float32)
+        if side:
+            passes.write_plane(
+                found[0], grid.first, grid.wide, grid.high, factors, side, _MATRICES, room, pixels, begin, stride
+            )
+        begin += rows * stride
+    return found[1]
 
 
-def _layout(
-    header: PlainJpeg, sides: tuple[int, ...], tables: list[int], mcus_wide: int, mcus_high: int
-) -> tuple[npt.NDArray[np.int64], list[tuple[int, int]]]:
-    """Return what the kernel asks of each block of an MCU, and the planes' (rows, stride), one behind the other."""
-    blocks, shapes, begin = [], [], 0
-    for i, (one, side) in enumerate(zip(header.components, sides, strict=True)):
-        stride = mcus_wide * one.across * side + 8  # a block's lines are written 8 bytes long
-        rows = mcus_high * one.down * side + 1 if side else 0
+def _shapes(header: PlainJpeg, sides: tuple[int, ...], mcus_wide: int, mcus_high: int) -> list[tuple[int, int]]:
+    """Return the planes' (rows, stride), one behind the other; a block's lines are written 8 bytes long."""
+    return [
+        (mcus_high * one.down * side + 1 if side else 0, mcus_wide * one.across * side + 8)
+        for one, side in zip(header.components, sides, strict=True)
+    ]
+
+
+def _blocks(
+    header: PlainJpeg, sides: tuple[int, ...], tables: list[int], shapes: list[tuple[int, int]]
+) -> npt.NDArray[np.int64]:
+    """Return what the kernel asks of each block of an MCU."""
+    blocks, begin = [], 0
+    for i, (one, side, (rows, stride)) in enumerate(zip(header.components, sides, shapes, strict=True)):
         for y in range(one.down):
             for x in range(one.across):
                 place = begin + (y * stride + x) * side
                 steps = (one.across * side, one.down * side * stride)
                 blocks.append((i, tables.index(one.dc), tables.index(0x10 | one.ac), side, stride, place, *steps))
-        shapes.append((rows, stride))
         begin += rows * stride
-    return np.array(blocks, np.int64), shapes
+    return np.array(blocks, np.int64)
 
 
 def encode(planes: tuple[U8, ...], quality: int) -> bytes:

@@ -182,7 +182,7 @@ def unstuff(body: U8, at: int, data: U8, starts: I64) -> int:
 
 
 @inlined
-def _refill(data: U8, buffer: Any, held: Any, at: Any) -> Any:
+def refill(data: U8, buffer: Any, held: Any, at: Any) -> Any:
     """Top up the bit buffer, its next bit its highest, to 56 bits or more, without a branch."""
     buffer |= _load(data, at) >> held
     at += (_U63 - held) >> _U3
@@ -190,7 +190,7 @@ def _refill(data: U8, buffer: Any, held: Any, at: Any) -> Any:
 
 
 @inlined
-def _long_code(buffer: Any, codes: I32) -> tuple[int, int]:
+def long_code(buffer: Any, codes: I32) -> tuple[int, int]:
     """Return (symbol, length) of a code of more than LOOKUP_BITS bits at the buffer's head; length 0: there is none."""
     head = np.int64(buffer >> np.uint64(48))
     for length in range(LOOKUP_BITS + 1, 17):
@@ -200,7 +200,7 @@ def _long_code(buffer: Any, codes: I32) -> tuple[int, int]:
 
 
 @inlined
-def _value(buffer: Any, size: int) -> Any:
+def extended(buffer: Any, size: int) -> Any:
     """Return the signed value in the next `size` bits, 1 to 11 (T.81 F.2.2.1, EXTEND)."""
     bits = np.int64(buffer >> np.uint64(64 - size))
     return bits if bits >> (size - 1) else bits - (1 << size) + 1
@@ -254,7 +254,7 @@ _line_of_4, _line_of_8 = _line_of(4), _line_of(8)
 
 
 @inlined
-def _write_block(coefficients: F32, is_flat: bool, matrix: F32, side: int, pixels: U8, at: Any, stride: Any) -> None:
+def write_block(coefficients: F32, is_flat: bool, matrix: F32, side: int, pixels: U8, at: Any, stride: Any) -> None:
     """Write a block's side x side pixels; and what is beyond them in 8 columns, for the next block to write over."""
     level = np.uint8(min(max(coefficients[0] * _EIGHTH + _MIDDLE, _BLACK), _WHITE))
     for row in range(np.uint64(side)):
@@ -275,8 +275,8 @@ def _read_dc(buffer: Any, held: Any, lookup: I64, codes: I32) -> Any:
     if used == _U0:
         length, size = (entry >> 4) & 15, (entry >> 17) & 15
         if entry == 0:
-            size, length = _long_code(buffer, codes)
-        difference = _value(buffer << np.uint64(length), size) if size else 0
+            size, length = long_code(buffer, codes)
+        difference = extended(buffer << np.uint64(length), size) if size else 0
         if length == 0:
             difference = 1 << 16
         used = np.uint64(length + size)
@@ -288,7 +288,7 @@ def _read_long(buffer: Any, entry: int, codes: I32) -> tuple[int, int, int]:
     """Return (zeros, bits of the code, bits of its value) of what a table does not hold; 255 zeros: not baseline."""
     zeros, length, size = 0, (entry >> 4) & 15, (entry >> 17) & 15
     if entry == 0:
-        symbol, length = _long_code(buffer, codes)
+        symbol, length = long_code(buffer, codes)
         zeros, size = symbol >> 4, symbol & 15
         if size == 0:
             zeros = _END_OF_BLOCK if zeros == 0 else 16
@@ -328,16 +328,16 @@ def _read_ac(
                 return buffer, held, at, np.uint64(65)
             place += np.uint64(zeros)
             if size:
-                value = _value(buffer << np.uint64(length), size)
+                value = extended(buffer << np.uint64(length), size)
                 out[np.uint64(natural[place])] = np.float32(value) * factors[place]
                 place += _U1
             used = np.uint64(length + size)
-        buffer, held, at = _refill(data, buffer << used, held - used, at)
+        buffer, held, at = refill(data, buffer << used, held - used, at)
     return buffer, held, at, place
 
 
 @inlined
-def _is_used_up(at: Any, held: Any, end: Any) -> Any:
+def is_used_up(at: Any, held: Any, end: Any) -> Any:
     """Return whether fewer than eight bits are left of an interval that ends at data[end], and none was made up."""
     left = np.int64(end) * 8 - (np.int64(at) * 8 - np.int64(held))
     return left >= 0 and left < 8
@@ -358,7 +358,7 @@ def decode_scan(
     interval, until_restart = 0, 0
     for mcu in range(num_mcus):
         if until_restart == 0:
-            if (interval and not _is_used_up(at, held, end)) or interval + 1 >= len(starts):
+            if (interval and not is_used_up(at, held, end)) or interval + 1 >= len(starts):
                 return False
             dcs[:] = 0
             buffer, held, at, end = _U0, _U0, np.uint64(starts[interval]), np.uint64(starts[interval + 1])
@@ -369,7 +369,7 @@ def decode_scan(
         for i in range(len(blocks)):
             component, side = blocks[i, 0], blocks[i, 3]
             coefficients[:] = 0
-            buffer, held, at = _refill(data, buffer, held, at)
+            buffer, held, at = refill(data, buffer, held, at)
             buffer, held, difference = _read_dc(buffer, held, lookups[blocks[i, 1]], codes[blocks[i, 1]])
             dcs[component] += difference
             if dcs[component] < -2048 or dcs[component] > 2047:
@@ -383,7 +383,7 @@ def decode_scan(
                 return False
             if side:
                 start = blocks[i, 5] + mcu % mcus_wide * blocks[i, 6] + mcu // mcus_wide * blocks[i, 7]
-                _write_block(
+                write_block(
                     coefficients, place == 129, matrices[side], side, pixels, np.uint64(start), np.uint64(blocks[i, 4])
                 )
-    return interval + 1 == len(starts) and _is_used_up(at, held, end)
+    return interval + 1 == len(starts) and is_used_up(at, held, end)

@@ -57,15 +57,19 @@ def assert_luma_is_pillows(body: bytes, decoded: Decoded | None) -> None:
     "options",
     [{}, {"restart_marker_blocks": 3}, {"restart_marker_rows": 1}, {"optimize": True, "quality": 30}, {"quality": 100}],
 )
-def test_luma_is_pillows_within_a_level(size: tuple[int, int], subsampling: str, options: dict[str, Any]) -> None:
-    """Every sampling, odd sizes, restart markers, optimised tables: luma is libjpeg's, but for rounding."""
-    body = jpeg(photograph(*size), subsampling=SUBSAMPLINGS[subsampling], **options)
+@pytest.mark.parametrize("progressive", [False, True])
+def test_luma_is_pillows_within_a_level(
+    size: tuple[int, int], subsampling: str, options: dict[str, Any], progressive: bool
+) -> None:
+    """Every sampling, odd sizes, restart markers, optimised tables, in scans: luma is libjpeg's, but for rounding."""
+    body = jpeg(photograph(*size), subsampling=SUBSAMPLINGS[subsampling], progressive=progressive, **options)
     assert_luma_is_pillows(body, planes(body))
 
 
-def test_chroma_is_pillows_within_a_level() -> None:
+@pytest.mark.parametrize("progressive", [False, True])
+def test_chroma_is_pillows_within_a_level(progressive: bool) -> None:
     """Where chroma is not subsampled, all three planes are libjpeg's, but for rounding."""
-    body = jpeg(photograph(75, 50), subsampling=0)
+    body = jpeg(photograph(75, 50), subsampling=0, progressive=progressive)
     decoded = planes(body)
     assert decoded is not None
     expected = by_pillow(body, "YCbCr")
@@ -73,9 +77,10 @@ def test_chroma_is_pillows_within_a_level() -> None:
         assert np.abs(plane[:50, :75] - expected[..., i]).max() <= 1
 
 
-def test_a_grey_jpeg_has_one_plane() -> None:
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_grey_jpeg_has_one_plane(progressive: bool) -> None:
     """A grey JPEG is decoded and encoded by its luma alone."""
-    body = jpeg(photograph(50, 40, "L"))
+    body = jpeg(photograph(50, 40, "L"), progressive=progressive)
     assert_luma_is_pillows(body, planes(body))
     with Image.open(io.BytesIO(encode((np.full((40, 50), 99, np.uint8),), 95))) as image:
         assert (image.mode, image.size, image.getpixel((20, 20))) == ("L", (50, 40), 99)
@@ -107,11 +112,14 @@ def test_what_is_not_wanted_is_empty() -> None:
 
 def not_plain() -> dict[str, bytes]:
     image = photograph(48, 32)
-    body = jpeg(image)
+    body, grey = jpeg(image), jpeg(image.convert("L"))
     frame = body.index(b"\xff\xc0")
     adobe = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x00"
+    scans = jpeg(image, progressive=True)
+    last_scan = scans.rindex(b"\xff\xda")
     return {
-        "progressive": jpeg(image, progressive=True),
+        "a scan is missing": scans[: scans.rindex(b"\xff\xc4", 0, last_scan)] + b"\xff\xd9",
+        "a scan comes twice": scans[:-2] + scans[last_scan:],
         "CMYK": jpeg(image.convert("CMYK")),
         "RGB, says Adobe": body[:2] + adobe + body[2:],
         "RGB, not YCbCr": jpeg(image, keep_rgb=True),
@@ -120,6 +128,7 @@ def not_plain() -> dict[str, bytes]:
         "odd sampling": body[: frame + 11] + b"\x31" + body[frame + 12 :],
         "a byte between segments": body[:frame] + b"\0" + body[frame:],
         "a marker of none": body[:2] + b"\xff\xf1\x00\x04ab" + body[2:],
+        "no sampling": grey.replace(b"\x01\x01\x11\x00", b"\x01\x01\x05\x00", 1),
         "bytes after the scan": body[:-2] + b"\0" * 9 + body[-2:],
         "two scans": body[:-2] + body[body.index(b"\xff\xda") :],
         "no end": body[:-2],
@@ -133,7 +142,7 @@ def test_what_is_not_plain_is_left_to_pillow(name: str) -> None:
     assert planes(not_plain()[name]) is None
 
 
-@pytest.mark.parametrize("options", [{}, {"restart_marker_blocks": 2}, {"optimize": True}])
+@pytest.mark.parametrize("options", [{}, {"restart_marker_blocks": 2}, {"optimize": True}, {"progressive": True}])
 def test_a_truncated_jpeg_is_never_plain(options: dict[str, Any]) -> None:
     """Cut at any byte, a JPEG gives no planes, whatever decoders make of it."""
     body = jpeg(photograph(40, 30), **options)
@@ -142,7 +151,10 @@ def test_a_truncated_jpeg_is_never_plain(options: dict[str, Any]) -> None:
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.sampled_from([{}, {"restart_marker_blocks": 3}, {"subsampling": 0, "optimize": True}]), st.data())
+@given(
+    st.sampled_from([{}, {"restart_marker_blocks": 3}, {"subsampling": 0, "optimize": True}, {"progressive": True}]),
+    st.data(),
+)
 def test_a_damaged_jpeg_is_as_pillow_has_it_or_is_left_to_pillow(options: dict[str, Any], data: st.DataObject) -> None:
     """Where a JPEG with bytes overwritten, lost or put in counts as plain, Pillow decodes it too, to the same luma."""
     body = bytearray(jpeg(photograph(45, 37), **options))
@@ -152,6 +164,14 @@ def test_a_damaged_jpeg_is_as_pillow_has_it_or_is_left_to_pillow(options: dict[s
     decoded = planes(bytes(body))
     if decoded is not None:
         assert_luma_is_pillows(bytes(body), decoded)
+
+
+def test_photoshops_marker_is_plain() -> None:
+    """Adobe's marker that says YCbCr, of its own length or with more behind, as Photoshop writes it, is plain."""
+    body = jpeg(photograph(30, 20))
+    for more in (b"", b"\x03\x00\x10"):
+        marker = b"\xff\xee" + (14 + len(more)).to_bytes(2, "big") + b"Adobe\x00\x64\x00\x00\x00\x00\x01" + more
+        assert_luma_is_pillows(body[:2] + marker + body[2:], planes(body[:2] + marker + body[2:]))
 
 
 def test_real_photographs_are_plain() -> None:
