@@ -1,10 +1,10 @@
 """A network that goes away is not the web's fault: failures that it may be to blame for wait until that is known.
 
 A failure is *in doubt* when it may pass and is no answer: no connection, no DNS, a timeout, a connection that broke.
-It waits, with the worker that met it, for whatever comes first:
+It waits, with the worker that met it, for what comes first after `_SETTLE_S`, when what had come before is read:
 
-1. Something is heard, from any host: the network is there. All that wait are *believed*. With a few dozen requests
-   under way to hosts that live this takes milliseconds; a dead host is tried and given up as if nobody had doubted.
+1. Something is heard, from any host: the network is there, the failure is *believed*. While hosts that live are asked,
+   this is at once; a dead host is tried and given up as if nobody had doubted.
 2. Silence: nothing heard for `_SILENCE_S`, and either `_MANY_HOSTS` hosts wait in vain, or no request is under way any
    more. Then known hosts are asked, `_PROBES` at a time: those that answered in this part, the latest first to be
    tried and each in its turn; then some of the part's other hosts, evenly spread.
@@ -38,6 +38,7 @@ from pipelines.fetching.outcome import HTTP_STATUS, RATE_LIMITED, Body, Refused
 from wit.errors import NetworkGone
 from wit.hosts import host_of
 
+_SETTLE_S = 0.2
 _SILENCE_S = 1.0
 _LOOK_S = 0.25  # between looks at a silence
 _PROMPT_S = 2.0
@@ -111,8 +112,12 @@ class Network:
         """
         if not self._check or not refusal.is_passing or _is_answer(refusal):
             return True
+        failed_s = self._clock()
+        await asyncio.sleep(_SETTLE_S)
         if begun_s < self._back_s:
             return False
+        if self._heard_s > failed_s + _SETTLE_S / 2:
+            return True
         if not self._has_heard and self._num_hosts < _MANY_HOSTS:
             return True
         if self._watch is None:

@@ -71,7 +71,7 @@ def unreached() -> Refused:
 class Web:
     """Answers each request as `answer(url, n-th time, from 0)` says, after `latency_s(url)`; a client of the schedule.
 
-    In an outage nobody answers: requests fail at once, or (`is_slow`) as soon as their packets have been lost for long.
+    In an outage nobody answers: requests fail at once, or (`is_slow`) when they have waited for too long.
     """
 
     answer: Callable[[str, int], Answer] = lambda url, _: Body(b"", url)
@@ -112,6 +112,7 @@ class Web:
         for start_s, end_s in self.outages:
             if start_s <= begun_s + wait_s and begun_s < end_s:  # the answer has to wait for the network
                 if not self.is_slow:
+                    await asyncio.sleep(start_s - begun_s)
                     raise Refused(CONNECTION_ERROR, "network is unreachable", is_passing=True, is_unreached=True)
                 wait_s = max(wait_s, end_s - begun_s + 0.5)
         if wait_s > CONNECT_S:
