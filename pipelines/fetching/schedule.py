@@ -21,8 +21,6 @@ from pipelines.fetching.network import Network
 from pipelines.fetching.outcome import HOST_EXHAUSTED, Body, Refused
 from wit.hosts import hosts
 
-__all__ = ["Client", "Deliver", "Rules", "Schedule", "fetch_all"]
-
 _MAX_OUTAGES = 10  # after which a URL's failure is believed: a network that comes and goes keeps no URL for ever
 _NUM_EXAMPLES = 16
 _BREATH = 128  # deliveries after which a worker lets others work, if nothing else has made it

@@ -12,9 +12,10 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import pyarrow as pa
 
+from pipelines.fetching.host import Rules
 from pipelines.fetching.network import Network
 from pipelines.fetching.outcome import CONNECTION_ERROR, TIMEOUT, Body, Refused
-from pipelines.fetching.schedule import Rules, Schedule, fetch_all
+from pipelines.fetching.schedule import Schedule, fetch_all
 from wit.hosts import host_of
 
 T = TypeVar("T")

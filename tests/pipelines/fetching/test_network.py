@@ -72,8 +72,8 @@ def test_a_network_that_does_not_come_back_ends_the_part() -> None:
         run(urls, web, told=told, outage_s=300)
     assert isinstance(caught.value, UserError)
     match = re.fullmatch(
-        r"fetch: the network is gone: none of (\d+) hosts answers, (\d+) of which answered before; run the same command "
-        r"again when it is back, or, if these hosts are gone for good, with --set fetch\.check_network=false",
+        r"fetch: the network is gone: none of (\d+) hosts answers, (\d+) of which answered before; run the same "
+        r"command again when it is back, or, if these hosts are gone for good, with --set fetch\.check_network=false",
         str(caught.value),
     )
     assert match
