@@ -21,21 +21,29 @@ from wit.processes import map_in_order
 from wit.progress import progress
 from wit.schema import conform
 from wit.schema.samples import REMOVALS
-from wit.shards import MANIFEST, REMOVALS_NAME, UNDER_WAY, Described, find_index, num_samples, publish_manifest
+from wit.shards import (
+    MANIFEST,
+    REMOVALS_NAME,
+    UNDER_WAY,
+    Described,
+    common_metadata,
+    find_index,
+    num_samples,
+    publish_manifest,
+)
 from wit.storage import (
     base_name,
     exists,
     join,
     list_names,
     read_parquet,
-    remove,
     remove_temporaries,
     size,
     write_parquet,
 )
 
-MAKING = "making.json"
-"""Says what a set that is not finished is made from."""
+MADE_FROM = "made_from.json"
+"""Says what a set is made from; it stays beside the manifest, which a set has when it is finished."""
 
 
 @dataclass(frozen=True)
@@ -74,13 +82,15 @@ def pick(shard: str, rows: np.ndarray[Any, np.dtype[Any]] | None = None, index: 
 def make_sets(request: Request, new: Iterable[NewShard], processes: int, total: int) -> dict[str, dict[str, Any]]:
     """Make shards in the folders of a request, and their manifests; return these by folder.
 
-    `new` is taken as it is needed, `total` its samples. Raises OutputError for a folder that holds something else,
-    MismatchError for one that another request began.
+    `new` is taken as it is needed, `total` its samples; of sets that are finished nothing is taken or made. Raises
+    OutputError for a folder that holds something else, MismatchError for one that another request began.
     """
     with ExitStack() as held:
         for folder in request.folders:
             held.enter_context(locked(folder, "wit shards command"))
         _begin(request)
+        if all(exists(join(folder, MANIFEST)) for folder in request.folders):
+            return {folder: manifest.read(join(folder, MANIFEST)) for folder in request.folders}
         described: dict[str, list[Described]] = {folder: [] for folder in request.folders}
         with progress(str(request.what["command"]), total, "samples") as advance:
             for folder, each in map_in_order(_make, new, processes):
@@ -95,32 +105,32 @@ def _make(new: NewShard) -> tuple[str, Described]:
 
 def _publish(request: Request, described: Mapping[str, list[Described]]) -> dict[str, dict[str, Any]]:
     """Publish the manifests of finished folders, with the record of what was removed from the sources."""
-    removals = removals_of(folders_of(request.shards))
+    sources = folders_of(request.shards)
+    removals, more = removals_of(sources), {"metadata": common_metadata(sources)}
     made = {}
     for folder, each in described.items():
         if len(removals):
             write_parquet(join(folder, REMOVALS_NAME), removals)
-        made[folder] = publish_manifest(folder, each)
-    for folder in made:
-        remove(join(folder, MAKING))
+        made[folder] = publish_manifest(folder, each, more)
     return made
 
 
 def _begin(request: Request) -> None:
     """Claim the folders of a request, or find that it began them."""
     made_from = {**request.what, "shards": fingerprint_shards(request.shards)}
-    begun = [folder for folder in request.folders if exists(join(folder, MAKING))]
-    for folder in begun:
-        found = manifest.read(join(folder, MAKING))
-        manifest.require_same(folder, found, made_from, "choose another --out, or remove the folder")
-        remove_temporaries(folder)
-    others = [folder for folder in request.folders if folder not in begun]
-    for folder in others:
+    others = []
+    for folder in request.folders:
         names = [name for name in list_names(folder) if name != LOCK]
-        if names and not (begun and MANIFEST in names):  # else killed when all was done but the last of its marks
+        if MADE_FROM in names:
+            found = manifest.read(join(folder, MADE_FROM))
+            manifest.require_same(folder, found, made_from, "choose another --out, or remove the folder")
+            remove_temporaries(folder)
+        elif names:
             raise OutputError(f"{folder}: expected a new or empty folder, found {names[0]}; choose another --out")
+        else:
+            others.append(folder)
     for folder in others:
-        manifest.write(join(folder, MAKING), made_from)
+        manifest.write(join(folder, MADE_FROM), made_from)
 
 
 def fingerprint_shards(shards: Sequence[str]) -> str:

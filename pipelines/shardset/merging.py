@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -53,6 +54,8 @@ def merge(patterns: Sequence[str], out: str, limit: Limit, processes: int) -> tu
         "bytes": limit.num_bytes,
     }
     made = make_sets(Request(what, shards, (out,)), new(), processes, count_samples(shards))
+    if not counts.kept:
+        deque(new(), 0)  # finished before: it is counted again, not made
     return counts, made[out]
 
 

@@ -1,8 +1,9 @@
 """Samples taken out of shards for good: only the shards concerned are written anew, and what went is on record.
 
 In this order, so that whoever is killed can be followed at any point: what is to go is written to `removing.parquet`;
-of each shard the next index, then the tar, then the index under its name; `removals.parquet`; the manifest; and
-`removing.parquet` goes. The next command, or the same again, finishes what one has begun.
+of each shard the next tar, then the next index, both beside the old ones, which they then replace in that order;
+`removals.parquet`; the manifest; and `removing.parquet` goes. The next command, or the same again, finishes what one
+has begun.
 """
 
 from __future__ import annotations
@@ -16,10 +17,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.shardset.copying import Plan, extents, read_checked_index, write_tar
+from pipelines.shardset.copying import Plan, read_checked_index, write_tar
 from pipelines.shardset.making import removals_of
 from pipelines.shardset.rules import Rules
-from wit import tar
 from wit.errors import InputError
 from wit.integrity import shards_of
 from wit.locking import locked
@@ -42,18 +42,16 @@ from wit.storage import (
     base_name,
     exists,
     join,
+    move,
     publish,
-    publish_bytes,
-    read_bytes,
     read_parquet,
     remove,
     remove_temporaries,
-    size,
     write_parquet,
 )
 
 NEXT = ".next"
-"""Ends the name of the index that a shard will have."""
+"""Ends the names of the tar and of the index that a shard will have."""
 MAX_TOLD = 10
 """Values without a sample that a command names."""
 
@@ -146,30 +144,22 @@ def _tasks(folder: str, rows: pa.Table) -> Iterator[Rewrite]:
 
 
 def rewrite(task: Rewrite) -> Described:
-    """Write a shard and its index without some samples, wherever an earlier attempt stopped; return both described.
-
-    The tar that was is longer than the one that the next index belongs to, since at least a sample is gone.
-    """
+    """Write a shard and its index without some samples, wherever an earlier attempt stopped; return both described."""
     index_url = find_index(task.shard)
-    following = index_url + NEXT
-    if not (exists(following) and size(task.shard) == _tar_bytes(read_parquet(following))):
+    if not exists(index_url + NEXT):
         index = read_checked_index(task.shard)
         stays = pc.invert(pc.is_in(index["key"], value_set=task.keys)).to_numpy()
         if stays.all():  # all done, but the record
             return describe(task.shard)
         rows = np.flatnonzero(stays).astype(np.int32)
-        with publish(task.shard) as file:
+        with publish(task.shard + NEXT) as file:
             plan = Plan((task.shard,), np.zeros(len(rows), np.int32), rows)
             written = write_tar(file, base_name(task.shard), plan, rename=False)
-            write_parquet(following, written)
-    publish_bytes(index_url, read_bytes(following))
-    remove(following)
+        write_parquet(index_url + NEXT, written)
+    if exists(task.shard + NEXT):
+        move(task.shard + NEXT, task.shard)
+    move(index_url + NEXT, index_url)
     return describe(task.shard)
-
-
-def _tar_bytes(index: pa.Table) -> int:
-    """Return the size of the tar that an index of our own writing belongs to."""
-    return int(extents(index).stop.max(initial=0)) + len(tar.END)
 
 
 def _record(folder: str, rows: pa.Table) -> None:

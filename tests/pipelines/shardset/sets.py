@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.wit.test_shards import make_samples
-from wit.shards import list_shards, read_index, write_manifest, write_shard
+from wit.shards import METADATA, list_shards, read_index, write_manifest, write_shard
 
 Sample = tuple[dict[str, Any], bytes]
 
@@ -19,7 +19,7 @@ def write_set(folder: Path, samples: list[Sample], sizes: list[int]) -> Path:
         write_shard(str(folder), number, samples[first : first + size])
         first += size
     assert first == len(samples)
-    write_manifest(str(folder))
+    write_manifest(str(folder), {"metadata": list(METADATA)})
     return folder
 
 

@@ -23,6 +23,7 @@ def test_sets_become_one(tmp_path: Path) -> None:
     counts, described = merge([str(left), str(right)], str(tmp_path / "out"), Limit(8), 2)
     assert (counts.kept, counts.duplicates, counts.conflicts, counts.removed) == (30, 10, 0, 0)
     assert described["num_samples"] == 30
+    assert merge([str(left), str(right)], str(tmp_path / "out"), Limit(8), 1) == (counts, described)
     expected = sample_set(tmp_path / "expected", 30, shard_size=8)
     for path in expected.iterdir():
         assert (tmp_path / "out" / path.name).read_bytes() == path.read_bytes(), path.name

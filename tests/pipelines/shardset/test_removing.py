@@ -145,7 +145,7 @@ def test_a_pattern_is_refused(folder: Path) -> None:
         remove_samples(str(folder / "*.tar"), make_rules([("key", "a")]), "asked", 1)
 
 
-STEPS = ("write_parquet", "publish_bytes", "remove", "publish_manifest", "write_tar")
+STEPS = ("write_parquet", "move", "remove", "publish_manifest", "write_tar")
 
 
 @pytest.mark.parametrize("is_foreign", [False, True])

@@ -13,14 +13,12 @@ from hypothesis import strategies as st
 
 from pipelines.shardset import copying
 from pipelines.shardset.cutting import Cutter, Limit, Picked
-from pipelines.shardset.making import MAKING, fingerprint_shards
 from pipelines.shardset.removing import remove_samples
 from pipelines.shardset.rules import make_rules
 from pipelines.shardset.splitting import draw, parse_shares, part_numbers, ranks, resplit, split_into
 from pipelines.shardset.verification import Report, verify
 from tests.pipelines.shardset.sets import contents_of, keys_of, sample_set, write_set
 from tests.wit.test_shards import make_samples
-from wit import manifest
 from wit.errors import MismatchError, OutputError, UserError, WitError
 from wit.keys import uniform_rank
 from wit.shards import write_manifest, write_shard
@@ -41,7 +39,7 @@ def test_resplit_is_what_write_shard_would_have_made(folder: Path, tmp_path: Pat
     resplit(str(folder), str(tmp_path / "out"), Limit(size), 1)
     expected = sample_set(tmp_path / "expected", 25, shard_size=size)
     names = sorted(path.name for path in expected.iterdir())
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [".lock", *names]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted([".lock", "made_from.json", *names])
     for name in names:
         assert (tmp_path / "out" / name).read_bytes() == (expected / name).read_bytes(), name
 
@@ -163,23 +161,19 @@ def test_what_was_killed_goes_on(folder: Path, tmp_path: Path, monkeypatch: pyte
     assert_sound(out)
     assert keys_of(out) == keys_of(folder)
     with pytest.raises(OutputError, match="new or empty folder"):
-        resplit(str(folder), str(out), Limit(5), 1)
+        resplit(str(out), str(folder), Limit(5), 1)
 
 
-def test_killed_at_the_very_end(folder: Path, tmp_path: Path) -> None:
-    """When some parts have lost the mark of what is under way and others have not, the same command finishes."""
+def test_a_finished_set_is_left_as_it_is(folder: Path, tmp_path: Path) -> None:
+    """The same command again says the same and changes nothing; where a part's manifest was not reached, it is made."""
     shares = parse_shares(("a=0.5", "b=0.5"))
-    split_into(str(folder), str(tmp_path / "whole"), shares, Limit(5), 0, 1)
-    split_into(str(folder), str(tmp_path / "out"), shares, Limit(5), 0, 1)
-    with pytest.raises(OutputError, match="new or empty"):
-        split_into(str(folder), str(tmp_path / "out"), shares, Limit(5), 0, 1)
-    mark = {"command": "split", "into": shares, "seed": 0, "samples": 5, "bytes": 0}
-    shards = tuple(str(path) for path in sorted(folder.glob("*.tar")))
-    manifest.write(str(tmp_path / "out" / "b" / MAKING), mark | {"shards": fingerprint_shards(shards)})
-    split_into(str(folder), str(tmp_path / "out"), shares, Limit(5), 0, 1)
-    for name in "ab":
-        assert keys_of(tmp_path / "out" / name) == keys_of(tmp_path / "whole" / name)
-        assert not (tmp_path / "out" / name / MAKING).exists()
+    made = split_into(str(folder), str(tmp_path / "out"), shares, Limit(5), 0, 1)
+    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in (tmp_path / "out").rglob("*.*")}
+    assert split_into(str(folder), str(tmp_path / "out"), shares, Limit(5), 0, 1) == made
+    assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in before} == before
+    (tmp_path / "out" / "b" / "manifest.json").unlink()
+    assert split_into(str(folder), str(tmp_path / "out"), shares, Limit(5), 0, 1) == made
+    assert {path: path.read_bytes() for path in before} == {path: data for path, (data, _) in before.items()}
 
 
 def test_remote_sets() -> None:
@@ -191,9 +185,8 @@ def test_remote_sets() -> None:
     remove_samples("memory://to", make_rules([("key", make_samples(6)[5][0]["key"])]), "asked", 1)
     assert verify("memory://to", 1) == Report(2, 5, ())
     names = [f"0000{number}.{suffix}" for number in range(2) for suffix in ("parquet", "tar")]
-    assert sorted(fs.ls("/to", detail=False)) == [
-        f"/to/{name}" for name in (*names, "manifest.json", "removals.parquet")
-    ]
+    expected = [f"/to/{name}" for name in (*names, "made_from.json", "manifest.json", "removals.parquet")]
+    assert sorted(fs.ls("/to", detail=False)) == expected
     for name in ("/from", "/to"):
         fs.rm(name, recursive=True)
 
@@ -204,7 +197,7 @@ def test_an_index_of_another_tar_is_refused(folder: Path, tmp_path: Path) -> Non
         file.truncate(3000)
     with pytest.raises(UserError, match=r"00002\.tar: expected 21,504 bytes, found 3,000"):
         resplit(str(folder), str(tmp_path / "out"), Limit(100), 1)
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [".lock", "making.json"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [".lock", "made_from.json"]
 
 
 def test_an_empty_set(tmp_path: Path) -> None:
