@@ -75,13 +75,13 @@ def remove_samples(folder: str, rules: Rules, reason: str, processes: int, *, dr
 
     Raises InputError when `folder` is no folder of shards.
     """
-    shards, is_whole = shards_of(folder)
-    if not is_whole:
+    if not exists(join(folder, UNDER_WAY)) and not shards_of(folder)[1]:
         raise InputError(f"{folder}: expected a folder of shards, found a pattern; its manifest is renewed as a whole")
     if exists(join(folder, MANIFEST)):
         read_manifest(folder)  # one that cannot be renewed is told before anything is done
     with nullcontext() if dry_run else locked(folder, "wit shards command"):
         finished = REMOVALS.empty_table() if dry_run else finish(folder, processes)
+        shards = list_shards(folder)
         with progress("search", len(shards), "shards") as advance:
             rows = find(shards, rules, reason, processes, advance)
         if len(rows) and not dry_run:
