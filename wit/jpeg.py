@@ -293,10 +293,21 @@ def _progressive(
         room = np.empty(65, np.float32)
         if side:
             passes.write_plane(
-                found[0], grid.first, grid.wide, grid.high, factors, side, _MATRICES, room, pixels, begin, stride
+                found[0],
+                found[1],
+                grid.first,
+                grid.wide,
+                grid.high,
+                factors,
+                side,
+                _MATRICES,
+                room,
+                pixels,
+                begin,
+                stride,
             )
         begin += rows * stride
-    return found[1]
+    return found[2]
 
 
 def _shapes(header: PlainJpeg, sides: tuple[int, ...], mcus_wide: int, mcus_high: int) -> list[tuple[int, int]]:

@@ -16,6 +16,7 @@ from wit import jpeg_kernels as kernels
 from wit import jpeg_progressive_kernels as passes
 
 U8 = npt.NDArray[np.uint8]
+U64 = npt.NDArray[np.uint64]
 I16 = npt.NDArray[np.int16]
 MAX_SCANS = 100  # an encoder writes about 10
 _MAX_LOW = 5  # bits to the left: 10 bits of a coefficient moved by more would not go into 16
@@ -118,6 +119,7 @@ class _Reader:
     restart_interval: int
     huffman: dict[int, bytes]
     coefficients: I16
+    seen: U64
     natural: U8
 
     def read_scan(self, scan: _Scan, at: int, data: U8) -> int:
@@ -138,7 +140,7 @@ class _Reader:
         )
         is_whole = passes.decode_pass(
             scan.kind, data, starts, across, down, interval, scan.begin, scan.end, scan.low, blocks, lookups, codes,
-            self.natural, self.coefficients, np.empty((len(scan.components), 1), np.int64),
+            self.natural, self.coefficients, self.seen, np.empty((len(scan.components), 1), np.int64),
         )  # fmt: skip
         return end if is_whole else -1
 
@@ -172,13 +174,14 @@ class _Reader:
 def read_coefficients(
     body: bytes, first_scan: bytes, at: int, ids: list[int], grids: list[Grid], mcus: tuple[int, int],
     restart_interval: int, huffman: dict[int, bytes], natural: U8,
-) -> tuple[I16, int] | None:  # fmt: skip
-    """Return the coefficients (blocks, 64) of all components, in natural order, and where the last scan ends.
+) -> tuple[I16, U64, int] | None:  # fmt: skip
+    """Return the coefficients (blocks, 64) in natural order, which are not 0 (blocks, 1), and where the last scan ends.
 
     `first_scan` is the content of the first SOS segment, whose data begin at body[at]. None: not plain.
     """
     coefficients = np.zeros((grids[-1].end, 64), np.int16)
-    reader = _Reader(body, ids, grids, mcus, restart_interval, dict(huffman), coefficients, natural)
+    seen = np.zeros((len(coefficients), 1), np.uint64)
+    reader = _Reader(body, ids, grids, mcus, restart_interval, dict(huffman), coefficients, seen, natural)
     data = np.empty(len(body) - at + kernels.SLACK, np.uint8)
     lows = np.full((len(ids), 64), -1, np.int64)
     content = first_scan
@@ -190,7 +193,7 @@ def read_coefficients(
         while at >= 0 and body[at : at + 2] in (_DHT, _DRI):
             at = reader.read_settings(at)
         if at >= 0 and body[at : at + 2] == _EOI:
-            return (coefficients, at) if (lows == 0).all() else None
+            return (coefficients, seen, at) if (lows == 0).all() else None
         if at < 0 or body[at : at + 2] != _SOS:
             return None
         end = at + 2 + int.from_bytes(body[at + 2 : at + 4], "big")

@@ -10,12 +10,16 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic
 
 from wit import jpeg_kernels
 from wit.compiled import inlined, kernel_upon
 from wit.jpeg_kernels import LOOKUP_BITS, extended, is_used_up, long_code, refill, write_block
 
 U8 = npt.NDArray[np.uint8]
+U64 = npt.NDArray[np.uint64]
 I16 = npt.NDArray[np.int16]
 I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
@@ -54,6 +58,18 @@ def fill_symbols(counts: U8, symbols: U8, lookup: I64, codes: I32) -> bool:
     return place == len(symbols)
 
 
+def _code_of_trailing_zeros(_: Any, word: Any) -> Any:
+    """Return the zeros below the lowest 1 of 64 bits; 64 where there is none."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
+
+    return types.uint64(types.uint64), generate
+
+
+_trailing_zeros = intrinsic(_code_of_trailing_zeros)
+
+
 @inlined
 def _symbol(buffer: Any, lookup: I64, codes: I32) -> Any:
     """Return (symbol, bits of its code; 0: there is no such code)."""
@@ -65,7 +81,7 @@ def _symbol(buffer: Any, lookup: I64, codes: I32) -> Any:
 
 
 @inlined
-def _first(data: U8, state: Any, band: Any, lookup: I64, codes: I32, natural: U8, block: I16) -> Any:
+def _first(data: U8, state: Any, band: Any, lookup: I64, codes: I32, natural: U8, block: I16, seen: U64) -> Any:
     """Read a block's band for the first time; return (buffer, held, at, blocks that have none of it)."""
     buffer, held, at, run = state
     begin, end, low = band
@@ -90,13 +106,14 @@ def _first(data: U8, state: Any, band: Any, lookup: I64, codes: I32, natural: U8
             return buffer, held, at, _BROKEN
         if size:
             block[np.uint64(natural[place])] = np.int16(extended(buffer, size) << low)
+            seen[0] |= _U1 << np.uint64(place)
         place += 1
         buffer, held, at = refill(data, buffer << np.uint64(size), held - np.uint64(used), at)
     return buffer, held, at, 0
 
 
 @inlined
-def _refined(data: U8, state: Any, band: Any, lookup: I64, codes: I32, natural: U8, block: I16) -> Any:
+def _refined(data: U8, state: Any, band: Any, lookup: I64, codes: I32, natural: U8, block: I16, seen: U64) -> Any:
     """Read one bit more of a block's band; return (buffer, held, at, blocks that have nothing new in it)."""
     buffer, held, at, run = state
     begin, end, low = band
@@ -123,24 +140,27 @@ def _refined(data: U8, state: Any, band: Any, lookup: I64, codes: I32, natural: 
                 zeros = 64
         buffer, held, at = refill(data, buffer, held, at)
         while place <= end:
-            at_place = np.uint64(natural[place])
-            old = block[at_place]
-            if old:
+            gap = min(np.int64(_trailing_zeros(seen[0] >> np.uint64(place))), end + 1 - place)
+            if zeros < gap:
+                place += zeros
+                break
+            zeros -= gap
+            place += gap
+            if place <= end:
+                at_place = np.uint64(natural[place])
+                old = block[at_place]
                 if buffer >> _U63 and not old & bit:
                     block[at_place] = np.int16(old + bit if old > 0 else old - bit)
                 buffer <<= _U1
                 held -= _U1
                 if held < _U8:
                     buffer, held, at = refill(data, buffer, held, at)
-            elif zeros == 0:
-                break
-            else:
-                zeros -= 1
-            place += 1
+                place += 1
         if run == 0 and place > end:
             return buffer, held, at, _BROKEN
         if new:
             block[np.uint64(natural[place])] = np.int16(new)
+            seen[0] |= _U1 << np.uint64(place)
         place += 1
         buffer, held, at = refill(data, buffer, held, at)
     return buffer, held, at, max(run - 1, 0)
@@ -167,13 +187,14 @@ def _dc(buffer: Any, held: Any, kind: int, low: int, lookup: I64, codes: I32, dc
 @kernel
 def decode_pass(
     kind: int, data: U8, starts: I64, across: int, down: int, restart_interval: int, begin: int, end: int, low: int,
-    blocks: I64, lookups: I64, codes: I32, natural: U8, coefficients: I16, dcs: I64,
+    blocks: I64, lookups: I64, codes: I32, natural: U8, coefficients: I16, seen: U64, dcs: I64,
 ) -> bool:  # fmt: skip
     """Add a scan to the coefficients (blocks, 64), in natural order; return whether every bit is as it should be.
 
     The scan is of across x down MCUs, or single blocks; of places begin to end in zigzag order, `low` bits to the left.
     blocks (n, 5): of each block of an MCU its component in the scan, table, number in the first MCU, step to the next
-    MCU, step to the next row. dcs (components, 1) is room.
+    MCU, step to the next row. seen (blocks, 1): a bit for each place in zigzag order whose coefficient is not 0. dcs
+    (components, 1) is room.
     """
     buffer, held, at, stop = _U0, _U0, _U0, _U0
     interval, until_restart, run = 0, 0, 0
@@ -188,7 +209,8 @@ def decode_pass(
         if at > stop + _U8:
             return False
         for i in range(len(blocks)):
-            block = coefficients[blocks[i, 2] + unit % across * blocks[i, 3] + unit // across * blocks[i, 4]]
+            number = blocks[i, 2] + unit % across * blocks[i, 3] + unit // across * blocks[i, 4]
+            block = coefficients[number]
             lookup, code = lookups[blocks[i, 1]], codes[blocks[i, 1]]
             buffer, held, at = refill(data, buffer, held, at)
             if kind in (DC_FIRST, DC_REFINED):
@@ -197,10 +219,10 @@ def decode_pass(
                     return False
             elif kind == AC_FIRST:
                 state, band = (buffer, held, at, run), (begin, end, low)
-                buffer, held, at, run = _first(data, state, band, lookup, code, natural, block)
+                buffer, held, at, run = _first(data, state, band, lookup, code, natural, block, seen[number])
             else:
                 state, band = (buffer, held, at, run), (begin, end, low)
-                buffer, held, at, run = _refined(data, state, band, lookup, code, natural, block)
+                buffer, held, at, run = _refined(data, state, band, lookup, code, natural, block, seen[number])
             if run >= _BROKEN:
                 return False
     return run == 0 and interval + 1 == len(starts) and is_used_up(at, held, stop)
@@ -208,16 +230,14 @@ def decode_pass(
 
 @kernel
 def write_plane(
-    coefficients: I16, first: int, across: int, down: int, factors: F32, side: int, matrices: F32, room: F32,
+    coefficients: I16, seen: U64, first: int, across: int, down: int, factors: F32, side: int, matrices: F32, room: F32,
     pixels: U8, begin: int, stride: int,
 ) -> None:  # fmt: skip
     """Write across x down blocks, from the first on row by row, at `side` pixels a block; factors in natural order."""
     for number in range(across * down):
         block = coefficients[first + number]
-        others = 0
-        for k in range(1, 64):
-            others |= block[k]
-        for k in range(64):
+        is_flat = seen[first + number, 0] == _U0
+        for k in range(np.uint64(1 if is_flat else 64)):
             room[k] = np.float32(block[k]) * factors[k]
         place = begin + (number // across * stride + number % across) * side
-        write_block(room, others == 0, matrices[side], side, pixels, np.uint64(place), np.uint64(stride))
+        write_block(room, is_flat, matrices[side], side, pixels, np.uint64(place), np.uint64(stride))
