@@ -134,7 +134,7 @@ def _write_one(folder: str, table: tuple[int, list[tuple[str, str, str]]]) -> in
             facts = {"key": key, "url": url, "final_url": url, "caption": caption}
             yield blank | facts | {"sha256": digest, "original_sha256": digest}, pictures[each]
 
-    return write_shard(folder, number, samples())
+    return int(write_shard(folder, number, samples()).of_shard["num_samples"])
 
 
 def _picture(seed: int) -> bytes:

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 
 from pipelines.stages.tables import count_rows, parts
 from wit.errors import ContractError, InputError
-from wit.storage import join, list_names, local_path, open_input, size
+from wit.shards import list_indexes, shards_of_run
+from wit.storage import filesystem, is_remote, join, list_names, local_path, open_input, size
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,8 @@ def open_tables(root: str) -> Any:
 
     connection = duckdb.connect()
     views = dict(_tables(root))
+    if is_remote(shards_of_run(root)):
+        connection.register_filesystem(filesystem(shards_of_run(root)))
     for name in sorted(views):
         files = ", ".join("'" + local_path(url).replace("'", "''") + "'" for url in views[name])
         try:
@@ -139,9 +142,10 @@ def open_tables(root: str) -> Any:
 def _tables(root: str) -> Iterator[tuple[str, list[str]]]:
     """Yield (name for SQL, URLs of the parts) of every table."""
     all_rejects = []
+    indexes = list_indexes(shards_of_run(root))
+    if indexes:
+        yield "shards", indexes
     for stage in list_names(root):
-        if stage == "shards" and parts(root, stage):
-            yield stage, parts(root, stage)
         for table in list_names(join(root, stage)):
             folder = f"{stage}/{table}"
             found = parts(root, folder)

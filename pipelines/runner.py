@@ -12,13 +12,14 @@ from pipelines.executors import Executor
 from pipelines.executors.parts import SCRATCH, part_name, parts_of, write_rows
 from pipelines.ledger import Entry, describe_tables, from_manifest, measure
 from pipelines.recipes import STAGES, Recipe
+from pipelines.stages.pack import SHARDS
 from pipelines.stages.verb import Verb
+from pipelines.target import claim, is_finished, refuse_removals, release, require_ours
 from wit import manifest
 from wit.errors import InputError, OutputError, UserError
 from wit.locking import LOCK, locked
 from wit.progress import progress
 from wit.recipe import dumps, identity
-from wit.shards import write_manifest
 from wit.stage import PlanStage, SqlStage, Step
 from wit.storage import (
     exists,
@@ -121,23 +122,49 @@ def _claim(request: Request) -> dict[str, Any]:
     """
     root, now = request.root, _identity(request.recipe)
     path = join(root, IDENTITY)
-    if exists(path):
-        before = manifest.read(path, "recipe", "inputs", "code")
+    found = manifest.read(path, "recipe", "inputs", "code") if exists(path) else None
+    has_tables = bool(set(list_names(root)) - _CLAIM)  # else an input was at fault before there was any table
+    if found is not None:
+        before = found
         now["code"] = _code_of_both(before["code"], now["code"], request.accept_code)
         if request.accept_code:
             before["code"] = now["code"]
         if request.redo:
             before = _without_stages(before, now, _from(request.first))
         remedy = "choose another --out, redo what depends on it with --from STAGE, or accept other code (--accept-code)"
-        if set(list_names(root)) - _CLAIM:  # else an input was at fault before there was any table
+        if has_tables:
             manifest.require_same(root, before, now, remedy)
     elif any(name != LOCK for name in list_names(root)):
         raise OutputError(f"{root}: expected a new folder or a wit run, found other files; choose another --out")
-    if request.redo:
-        _drop(root, _from(request.first))
+    _make_room(request, found if request.redo or not has_tables else None, now)
     manifest.write(path, now)
+    if _packs_elsewhere(request):
+        claim(request.recipe.pack.out, now)
     publish_text(join(root, RECIPE), dumps(request.recipe))
     return now
+
+
+def _packs_elsewhere(request: Request) -> bool:
+    """Return whether shards are still to be written outside the run's folder."""
+    return bool(request.recipe.pack.out) and not exists(stage_manifest_path(request.root, STAGES[-1]))
+
+
+def _make_room(request: Request, before: dict[str, Any] | None, now: dict[str, Any]) -> None:
+    """Drop what is to be made anew, when nothing forbids it. `before`: the identity that `now` replaces, if any."""
+    out, owners = request.recipe.pack.out, [each for each in (now, before) if each]
+    if out and (request.redo or _packs_elsewhere(request)):
+        require_ours(out, owners)
+    if request.redo:
+        for folder in filter(None, (join(request.root, SHARDS), out)):
+            refuse_removals(folder)
+        _drop(request.root, _from(request.first))
+    if before is None:
+        return
+    earlier = str(before["recipe"].get("pack", {}).get("out", ""))
+    if out:
+        release(out, owners)
+    if earlier and earlier != out and not is_finished(earlier):  # a finished set stays; half of one is of no use
+        release(earlier, owners)
 
 
 def _code_of_both(before: dict[str, Any], now: dict[str, Any], accepted: bool) -> dict[str, Any]:
@@ -167,7 +194,7 @@ def _drop(root: str, stages: tuple[str, ...]) -> None:
         remove(stage_manifest_path(root, stage))  # first, so that a kill on the way leaves the stage unfinished
         remove(join(root, stage))
         remove(join(root, "rejects", stage))
-    remove(join(root, "shards"))
+    remove(join(root, SHARDS))
 
 
 def _run_stages(
@@ -201,7 +228,7 @@ def _run_stage(
     for step in verb.steps(request.recipe.run):
         _run_step(request, verb.name, step, executor)
     if verb.name == STAGES[-1]:
-        write_manifest(join(request.root, "shards"))
+        request.recipe.pack.publish_manifest(request.root)
     entry = measure(request.root, verb.name, previous)
     seconds = time.monotonic() - started
     say(f"{verb.name}: {entry.num_in:,} in, {entry.num_out:,} out, {seconds:.1f} s")

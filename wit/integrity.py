@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import IO, Any, NamedTuple
 
 import orjson
@@ -54,9 +54,10 @@ def shards_of(pattern: str) -> tuple[list[str], bool]:
     return shards, is_folder
 
 
-def check_shard(shard: str) -> Checked:
+def check_shard(shard: str, metadata: Collection[str] = METADATA) -> Checked:
     """Check one tar against its index: names, order, offsets, headers, hashes, captions, metadata, image headers.
 
+    `metadata` are the fields that the JSON member of every sample must have, of those that it may have (METADATA).
     Of a tar that somebody else made, what its index says of it: where members lie, hashes, captions, image headers.
     """
     index_url = find_index(shard)
@@ -67,7 +68,7 @@ def check_shard(shard: str) -> Checked:
         return Checked(shard, 0, [f"its index: {error}"], files)
     problems: list[str] = []
     try:
-        for problem in check_foreign(shard, index) if is_foreign(index) else _check_rows(shard, index):
+        for problem in check_foreign(shard, index) if is_foreign(index) else _check_rows(shard, index, metadata):
             problems.append(problem)
             if len(problems) == MAX_PROBLEMS:
                 problems.append("and perhaps more: only the first are told")
@@ -77,7 +78,7 @@ def check_shard(shard: str) -> Checked:
     return Checked(shard, index.num_rows, problems, files)
 
 
-def _check_rows(shard: str, index: pa.Table) -> Iterator[str]:
+def _check_rows(shard: str, index: pa.Table, metadata: Collection[str]) -> Iterator[str]:
     keys = index["key"]
     if not pc.all(pc.less(keys[:-1], keys[1:]), min_count=0).as_py():
         yield "the keys of its index are not in ascending order"
@@ -93,7 +94,7 @@ def _check_rows(shard: str, index: pa.Table) -> Iterator[str]:
                     yield _misplaced(file, shard, position, row)
                     return  # all that follows is shifted
                 position = max(_end(row, part) for part in PARTS)
-                yield from (f"{row['key']}: {problem}" for problem in _check_contents(shard, row, contents))
+                yield from (f"{row['key']}: {problem}" for problem in _check_contents(shard, row, contents, metadata))
         extra = next(tar.members(file, shard, position), None)
         if extra is not None:
             yield f"member {extra.name!r} is not in the index"
@@ -155,7 +156,9 @@ def _misplaced(file: IO[bytes], shard: str, position: int, row: Mapping[str, Any
     return f"{row['key']}: what fills its members up to whole blocks is not zeros"
 
 
-def _check_contents(shard: str, row: Mapping[str, Any], contents: Mapping[str, bytes]) -> Iterator[str]:
+def _check_contents(
+    shard: str, row: Mapping[str, Any], contents: Mapping[str, bytes], metadata: Collection[str]
+) -> Iterator[str]:
     image = contents["image"]
     if row["shard"] != base_name(shard):
         yield f"its index row names another shard, {row['shard']!r}"
@@ -166,18 +169,23 @@ def _check_contents(shard: str, row: Mapping[str, Any], contents: Mapping[str, b
         yield f"the image is {found or 'of no known format'}, its member is named {row['image_member']!r}"
     if contents["text"] != row["caption"].encode():
         yield "the caption is not that of the index"
-    yield from _check_metadata(row, contents["json"])
+    yield from _check_metadata(row, contents["json"], metadata)
 
 
-def _check_metadata(row: Mapping[str, Any], data: bytes) -> Iterator[str]:
+def _check_metadata(row: Mapping[str, Any], data: bytes, fields: Collection[str]) -> Iterator[str]:
     try:
-        metadata = orjson.loads(data)
+        found = orjson.loads(data)
     except orjson.JSONDecodeError as error:
         yield f"the metadata is not JSON: {error}"
         return
-    if not isinstance(metadata, dict) or sorted(metadata) != sorted(METADATA):
-        yield f"the metadata does not have the fields {', '.join(METADATA)}"
+    if not isinstance(found, dict):
+        yield "the metadata does not have the fields of a JSON object"
         return
-    differing = [name for name in METADATA if name in row and metadata[name] != row[name]]
+    missing, unknown = [name for name in fields if name not in found], sorted(set(found) - set(METADATA))
+    if missing:
+        yield f"the metadata does not have the fields {', '.join(missing)}"
+    if unknown:
+        yield f"the metadata has fields that no sample has: {', '.join(unknown)[:200]}"
+    differing = [name for name in METADATA if name in found and name in row and found[name] != row[name]]
     if differing:
         yield f"the metadata differs from the index in {', '.join(differing)}"

@@ -9,7 +9,7 @@ resumable without walking the tar.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from types import MappingProxyType
@@ -21,7 +21,7 @@ import pyarrow as pa
 from wit import manifest, tar
 from wit.errors import ContractError, InputError
 from wit.schema import FOREIGN_INDEX, SHARD_INDEX, conform
-from wit.storage import base_name, exists, join, list_names, open_input, publish, read_parquet, size, write_parquet
+from wit.storage import base_name, exists, join, list_names, open_input, publish, read_parquet, write_table
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
@@ -39,7 +39,7 @@ METADATA = (
     "key", "url", "final_url", "page_url", "archive", "record_offset", "attribute", "caption", "query_ids",
     "width", "height", "original_width", "original_height", "sha256", "original_sha256", "original_length",
 )  # fmt: skip
-"""Columns of `wit.schema.SAMPLES` that a sample's JSON member holds."""
+"""Columns of `wit.schema.SAMPLES` that a sample's JSON member may hold; all of them unless a recipe says which."""
 
 _INDEX_BATCH_ROWS = 1_000
 _HASH_BYTES = 1 << 20
@@ -58,34 +58,49 @@ def index_name(shard: str) -> str:
     return shard.removesuffix(".tar") + ".parquet"
 
 
-def write_shard(folder: str, number: int, samples: Iterable[tuple[Row, bytes]]) -> int:
-    """Write one shard and its index into `folder`; return the number of samples.
+class Described(NamedTuple):
+    """What the manifest says of a shard, and of its index."""
 
-    `samples` are (row of SAMPLES, bytes of the image) in key order. Both files are published when they are whole, the
-    index last. One image is in memory at a time, and the index (about 1 kB a sample).
+    of_shard: dict[str, Any]
+    of_index: dict[str, Any]
+
+
+def write_shard(
+    folder: str,
+    number: int,
+    samples: Iterable[tuple[Row, bytes]],
+    metadata: Collection[str] = METADATA,
+    scratch: str | None = None,
+) -> Described:
+    """Write one shard and its index into `folder`; return what a manifest says of them.
+
+    `samples` are (row of SAMPLES, bytes of the image) in key order; their JSON members hold the fields `metadata`. Both
+    files are published when they are whole, the index last; what goes to a URL lies in `scratch` until then. One image
+    is in memory at a time, and the index (about 1 kB a sample).
     """
     name = shard_name(number)
-    with publish(join(folder, name)) as file:
-        index = pa.Table.from_batches(_write_samples(file, name, iter(samples)), SHARD_INDEX)
+    fields = [field for field in METADATA if field in metadata]
+    with publish(join(folder, name), scratch) as file:
+        index = pa.Table.from_batches(_write_samples(file, name, iter(samples), fields), SHARD_INDEX)
         file.write(tar.END)
-    write_parquet(join(folder, index_name(name)), index)
-    return int(index.num_rows)
+        of_shard = {"name": name, "num_samples": index.num_rows, **_fingerprint(file)}
+    with publish(join(folder, index_name(name)), scratch) as file:
+        write_table(file, index)
+        return Described(of_shard, {"name": index_name(name), **_fingerprint(file)})
 
 
-def _write_samples(file: IO[bytes], shard: str, samples: Iterator[tuple[Row, bytes]]) -> Iterator[pa.RecordBatch]:
-    while rows := [_write_sample(file, shard, row, image) for row, image in islice(samples, _INDEX_BATCH_ROWS)]:
+def _write_samples(
+    file: IO[bytes], shard: str, samples: Iterator[tuple[Row, bytes]], fields: list[str]
+) -> Iterator[pa.RecordBatch]:
+    while rows := [_write_sample(file, shard, row, image, fields) for row, image in islice(samples, _INDEX_BATCH_ROWS)]:
         yield pa.RecordBatch.from_pylist(rows, schema=SHARD_INDEX)
 
 
-def _write_sample(file: IO[bytes], shard: str, row: Row, image: bytes) -> dict[str, Any]:
+def _write_sample(file: IO[bytes], shard: str, row: Row, image: bytes, fields: list[str]) -> dict[str, Any]:
     """Append the members of a sample; return its row of the index."""
     key = row["key"]
     image_member = f"{key}.{SUFFIXES[row['format']]}"
-    contents = {
-        image_member: image,
-        f"{key}.json": orjson.dumps({name: row[name] for name in METADATA}, option=orjson.OPT_SORT_KEYS),
-        f"{key}.txt": row["caption"].encode(),
-    }
+    contents = {image_member: image, f"{key}.json": metadata_json(row, fields), f"{key}.txt": row["caption"].encode()}
     offsets: dict[str, int] = {}
     for name in sorted(contents):
         data = contents[name]
@@ -97,6 +112,17 @@ def _write_sample(file: IO[bytes], shard: str, row: Row, image: bytes) -> dict[s
     for part, name in (("image", image_member), ("text", f"{key}.txt"), ("json", f"{key}.json")):
         placed |= {f"{part}_offset": offsets[name], f"{part}_length": len(contents[name])}
     return {name: placed[name] if name in placed else row[name] for name in SHARD_INDEX.names}
+
+
+def metadata_json(row: Row, fields: Iterable[str]) -> bytes:
+    """Return the JSON member of a sample: some of METADATA, by name."""
+    return orjson.dumps({name: row[name] for name in fields}, option=orjson.OPT_SORT_KEYS)
+
+
+def sample_bytes(row: Row, fields: Iterable[str]) -> int:
+    """Return how many bytes of a tar a sample takes, headers and padding included."""
+    lengths = (row["length"], len(row["caption"].encode()), len(metadata_json(row, fields)))
+    return sum(tar.BLOCK + length + -length % tar.BLOCK for length in lengths)
 
 
 def foreign_index_name(shard: str) -> str:
@@ -137,6 +163,22 @@ def list_shards(folder: str) -> list[str]:
     return [join(folder, name) for name in list_names(folder) if name.endswith(".tar")]
 
 
+def list_indexes(folder: str) -> list[str]:
+    """Return the URLs of our indexes in a folder, in the order of their shards."""
+    names = set(list_names(folder))
+    indexes = (index_name(name) for name in sorted(names) if name.endswith(".tar"))
+    return [join(folder, name) for name in indexes if name in names]
+
+
+def shards_of_run(root: str) -> str:
+    """Return the folder of a run's shards: that which its recipe names (pack.out), else RUN/shards."""
+    url = join(root, "run.json")
+    recipe = manifest.read(url).get("recipe") if exists(url) else None
+    pack = recipe.get("pack") if isinstance(recipe, dict) else None
+    out = pack.get("out") if isinstance(pack, dict) else None
+    return out if isinstance(out, str) and out else join(root, "shards")
+
+
 def read_samples(shard: str) -> Iterator[dict[str, tuple[str, bytes]]]:
     """Yield the samples of any WebDataset tar: {suffix: (name of the member, bytes)}, adjacent members by stem.
 
@@ -159,21 +201,21 @@ def read_samples(shard: str) -> Iterator[dict[str, tuple[str, bytes]]]:
 
 def fingerprint(url: str) -> dict[str, Any]:
     """Return the size in bytes and the SHA-256 (hex) of a whole file."""
-    digest = hashlib.sha256()
     with open_input(url) as file:
-        while block := file.read(_HASH_BYTES):
-            digest.update(block)
-    return {"bytes": size(url), "sha256": digest.hexdigest()}
+        return _fingerprint(file)
+
+
+def _fingerprint(file: IO[bytes]) -> dict[str, Any]:
+    """Return size and hash of an open file that can be read; it is read from its start to its end."""
+    file.seek(0)
+    digest, num_bytes = hashlib.sha256(), 0
+    while block := file.read(_HASH_BYTES):
+        digest.update(block)
+        num_bytes += len(block)
+    return {"bytes": num_bytes, "sha256": digest.hexdigest()}
 
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
-
-
-class Described(NamedTuple):
-    """What the manifest says of a shard, and of its index."""
-
-    of_shard: dict[str, Any]
-    of_index: dict[str, Any]
 
 
 def find_index(shard: str) -> str:
@@ -198,24 +240,27 @@ def describe(shard: str) -> Described:
     )
 
 
-def write_manifest(folder: str) -> dict[str, Any]:
+def write_manifest(folder: str, more: Mapping[str, Any] = NOTHING) -> dict[str, Any]:
     """Hash every shard and index of a folder, and publish `manifest.json`; return what it says.
 
-    A function of the files alone: no clock, no host. Raises InputError when a shard has no index.
+    A function of the files and of `more` (see `publish_manifest`) alone: no clock, no host. Raises InputError when a
+    shard has no index.
     """
     with ThreadPoolExecutor() as pool:  # hashing lets go of the interpreter's lock
-        return publish_manifest(folder, pool.map(describe, list_shards(folder)))
+        return publish_manifest(folder, pool.map(describe, list_shards(folder)), more)
 
 
 def publish_manifest(folder: str, described: Iterable[Described], more: Mapping[str, Any] = NOTHING) -> dict[str, Any]:
     """Publish the `manifest.json` of a folder whose shards are described, in order; return what it says.
 
-    `more` is what else it says of all shards together.
+    `more` is what else it says of all shards together, as `metadata`: the fields that every sample's JSON member has
+    (all of METADATA unless it says so).
     """
     each = list(described)
-    value = dict(more) | {
+    value = {"metadata": list(METADATA), **more} | {
         "schema_version": SCHEMA_VERSION,
         "num_samples": sum(one.of_shard["num_samples"] for one in each),
+        "num_bytes": sum(one.of_shard["bytes"] for one in each),
         "shards": [one.of_shard for one in each],
         "indexes": [one.of_index for one in each],
     }
@@ -240,8 +285,27 @@ def read_manifest(folder: str) -> tuple[dict[str, Described], dict[str, Any]]:
         raise InputError(f"{url}: expected a manifest of shards, found something else") from error
     if value["schema_version"] != SCHEMA_VERSION:
         raise InputError(f"{url}: expected schema version {SCHEMA_VERSION}, found {value['schema_version']}")
-    computed = ("schema_version", "num_samples", "removals")
+    computed = ("schema_version", "num_samples", "num_bytes", "removals")
     return described, {name: each for name, each in value.items() if name not in computed}
+
+
+def stated_metadata(folder: str) -> tuple[str, ...]:
+    """Return the fields that, by the manifest of a folder, the JSON member of every sample has.
+
+    Without a manifest there are none; one that does not say is older than the choice, and means all of METADATA.
+    """
+    url = join(folder, MANIFEST)
+    try:
+        stated = manifest.read(url).get("metadata", METADATA) if exists(url) else ()
+    except InputError:  # told by whoever reads the manifest for what it says of files
+        stated = ()
+    return tuple(field for field in METADATA if isinstance(stated, list | tuple) and field in stated)
+
+
+def common_metadata(folders: Iterable[str]) -> list[str]:
+    """Return the fields that the JSON members of all samples in some folders have, as their manifests say."""
+    stated = [stated_metadata(folder) for folder in folders]
+    return [field for field in METADATA if all(field in each for each in stated)]
 
 
 def _num_rows(url: str) -> int:

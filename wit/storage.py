@@ -1,7 +1,8 @@
 """Where bytes come from and go to: local paths and any URL that fsspec knows.
 
 Publishing is atomic: bytes are written under a temporary name in the same folder, synced, then renamed, so a
-final name never holds half a file, whenever the process dies. Temporary names begin with `.tmp-`.
+final name never holds half a file, whenever the process dies. Temporary names begin with `.tmp-`. What goes to a URL
+is written to a local file first, then uploaded (`wit.uploads`).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from wit.errors import InputError, OutputError, UserError
+from wit.uploads import remove_left, upload
 
 TEMPORARY_PREFIX = ".tmp-"
 ROW_GROUP_ROWS = 65_536  # rows of a Parquet row group: about 20 MB of captions and URLs
@@ -231,45 +233,23 @@ def read_bytes(url: str) -> bytes:
 
 
 def read_range(url: str, offset: int, length: int) -> bytes:
-    """Return `length` bytes of a file from `offset`; raises InputError when the file is shorter."""
-    with open_input(url) as file:
-        file.seek(offset)
-        data = file.read(length)
+    """Return `length` bytes of a file from `offset`; raises InputError when the file is shorter.
+
+    Of a remote file no other byte is asked for.
+    """
+    if is_remote(url):
+        fs, path = _filesystem(url)
+        try:
+            data = fs.cat_file(path, start=offset, end=offset + length) if length else b""
+        except OSError as error:
+            raise input_error(url, error) from error
+    else:
+        with open_input(url) as file:
+            file.seek(offset)
+            data = file.read(length)
     if len(data) != length:
         raise InputError(f"{url}: expected {length} bytes at {offset}, found {len(data)}")
-    return data
-
-
-class BlobReader:
-    """Reads ranges of files under a root. The last file stays open: rows sorted by blob open each blob once."""
-
-    def __init__(self, root: str) -> None:
-        self._root = root
-        self._name = ""
-        self._file: IO[bytes] | None = None
-
-    def read(self, name: str, offset: int, length: int) -> bytes:
-        """Return `length` bytes of a file (relative to the root) from `offset`; InputError when it is shorter."""
-        if self._file is None or name != self._name:
-            self.close()
-            self._file, self._name = open_input(join(self._root, name)), name
-        self._file.seek(offset)
-        data = self._file.read(length)
-        if len(data) != length:
-            raise InputError(f"{join(self._root, name)}: expected {length} bytes at {offset}, found {len(data)}")
-        return data
-
-    def close(self) -> None:
-        """Close the file that is open, if any."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-
-    def __enter__(self) -> BlobReader:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    return bytes(data)
 
 
 def output_error(url: str, error: OSError) -> UserError:
@@ -302,19 +282,21 @@ def make_folder(url: str) -> None:
 class Draft:
     """A file on its way to its final name: write to `file`, then `publish()`; or `discard()`.
 
-    A local draft lies beside its target; a remote one in the system's temporary folder until it is uploaded.
+    A local draft lies beside its target; a remote one in a local folder, `scratch` (None: the system's temporary
+    folder), until it is uploaded.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, scratch: str | None = None) -> None:
         self.url = url
+        folder, name = os.path.split(local_path(url))
+        self._name = f"{TEMPORARY_PREFIX}{name}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         if is_remote(url):
             import tempfile
 
-            self._path = os.path.join(tempfile.gettempdir(), f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}")
+            folder = scratch or tempfile.gettempdir()
         else:
-            folder, name = os.path.split(local_path(url))
             make_folder(folder or ".")
-            self._path = os.path.join(folder, f"{TEMPORARY_PREFIX}{name}-{os.getpid()}-{uuid.uuid4().hex[:8]}")
+        self._path = os.path.join(folder, self._name)
         try:
             self.file: IO[bytes] = open(self._path, "w+b")  # noqa: SIM115
         except OSError as error:
@@ -328,7 +310,7 @@ class Draft:
             self.file.close()
             if is_remote(self.url):
                 fs, path = _filesystem(self.url)
-                fs.put_file(self._path, path)
+                upload(fs, self._path, path, self._name)
                 os.unlink(self._path)
                 return
             os.replace(self._path, local_path(self.url))
@@ -336,6 +318,9 @@ class Draft:
         except OSError as error:
             self.discard()
             raise output_error(self.url, error) from error
+        except BaseException:  # of a store with errors of its own
+            self.discard()
+            raise
 
     def discard(self) -> None:
         """Remove what was written; harmless after publish."""
@@ -353,9 +338,9 @@ def _sync_folder(path: str) -> None:
 
 
 @contextmanager
-def publish(url: str) -> Iterator[IO[bytes]]:
+def publish(url: str, scratch: str | None = None) -> Iterator[IO[bytes]]:
     """Open a file that gets its final name when the block ends, and vanishes when the block raises."""
-    draft = Draft(url)
+    draft = Draft(url, scratch)
     try:
         yield draft.file
     except OSError as error:
@@ -392,9 +377,29 @@ def remove(url: str) -> None:
         Path(path).unlink(missing_ok=True)
 
 
+def move(source: str, target: str) -> None:
+    """Give a file another name on the same file system, in the place of what is there; raises OutputError.
+
+    On a disk there is always a file under the new name. Elsewhere there may be none for a moment, but then the source
+    is still there: the same call again does it.
+    """
+    try:
+        if not is_remote(source):
+            os.replace(local_path(source), local_path(target))
+            _sync_folder(os.path.dirname(local_path(target)) or ".")
+            return
+        fs, path = _filesystem(target)
+        if fs.exists(path):
+            fs.rm_file(path)
+        fs.mv(_filesystem(source)[1], path)
+    except OSError as error:
+        raise output_error(target, error) from error
+
+
 def remove_temporaries(folder: str) -> None:
-    """Remove the files and folders that dead writers left anywhere under a local folder."""
+    """Remove the files and folders that dead writers left anywhere under a folder."""
     if is_remote(folder):
+        remove_left(*_filesystem(folder), TEMPORARY_PREFIX)
         return
     for parent, folders, names in os.walk(local_path(folder)):
         for name in [name for name in (*folders, *names) if name.startswith(TEMPORARY_PREFIX)]:
@@ -403,11 +408,16 @@ def remove_temporaries(folder: str) -> None:
 
 
 def write_parquet(url: str, table: Any) -> None:
-    """Publish an Arrow table as Parquet: zstd, 64 Ki rows a group, the same bytes for the same rows."""
+    """Publish an Arrow table as Parquet, as `write_table` writes it."""
+    with publish(url) as file:
+        write_table(file, table)
+
+
+def write_table(file: IO[bytes], table: Any) -> None:
+    """Write an Arrow table as Parquet: zstd, 64 Ki rows a group, the same bytes for the same rows."""
     import pyarrow.parquet as pq
 
-    with publish(url) as file:
-        pq.write_table(table, file, compression="zstd", row_group_size=ROW_GROUP_ROWS)
+    pq.write_table(table, file, compression="zstd", row_group_size=ROW_GROUP_ROWS)
 
 
 def read_parquet(url: str) -> Any:

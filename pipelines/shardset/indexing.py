@@ -105,7 +105,7 @@ def index_tars(pattern: str, out: str | None, processes: int) -> IndexedSet:
         list(pool.map_in_order(partial(_rename_keys, has_tar_names), sound))
         for folder in folders:
             indexed = [shard for shard in list_shards(folder) if exists(foreign_index_name(shard))]
-            publish_manifest(folder, pool.map_in_order(describe, indexed))
+            publish_manifest(folder, pool.map_in_order(describe, indexed), {"metadata": []})
     return IndexedSet(tuple(found), has_tar_names)
 
 

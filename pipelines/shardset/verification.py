@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from wit.integrity import check_shard, shards_of
+from wit.integrity import Checked, check_shard, shards_of
 from wit.processes import map_in_order
 from wit.set_integrity import check_manifest, check_together
+from wit.shards import stated_metadata
 from wit.storage import base_name
 
 
@@ -30,7 +31,7 @@ def verify(pattern: str, processes: int, advance: Callable[[int], None] = lambda
     problems: list[str] = []
     num_samples = 0
     files: dict[str, dict[str, dict[str, Any]]] = {}  # by folder, then name
-    for checked in map_in_order(check_shard, shards, min(processes, len(shards))):
+    for checked in map_in_order(_check, _tasks(shards), min(processes, len(shards))):
         problems += [f"{base_name(checked.shard)}: {problem}" for problem in checked.problems]
         num_samples += checked.num_samples
         files.setdefault(_folder(checked.shard), {}).update(checked.files)
@@ -39,6 +40,16 @@ def verify(pattern: str, processes: int, advance: Callable[[int], None] = lambda
     for folder in sorted(files):
         problems += check_manifest(folder, files[folder], is_whole)
     return Report(len(shards), num_samples, tuple(problems))
+
+
+def _tasks(shards: list[str]) -> list[tuple[str, tuple[str, ...]]]:
+    """Return each shard with the fields that its samples' metadata has."""
+    stated = {folder: stated_metadata(folder) for folder in dict.fromkeys(map(_folder, shards))}
+    return [(shard, stated[_folder(shard)]) for shard in shards]
+
+
+def _check(task: tuple[str, tuple[str, ...]]) -> Checked:
+    return check_shard(*task)
 
 
 def _folder(shard: str) -> str:

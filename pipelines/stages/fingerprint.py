@@ -10,10 +10,10 @@ import pyarrow as pa
 
 from pipelines import sql
 from pipelines.stages.verb import RunSettings
+from wit.blobs import BlobReader
 from wit.fingerprint import phash_stored, to_signed
 from wit.schema import FINGERPRINTS, IMAGES
 from wit.stage import KEPT, Output, Part, SqlStage, Step, View
-from wit.storage import BlobReader
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,9 @@ class Fingerprint:
                         "bucket": row["bucket"],
                         "rank": row["rank"],
                         "num_pixels": row["original_width"] * row["original_height"],
-                        "phash": to_signed(phash_stored(blobs.read(row["blob"], row["offset"], row["length"]))),
+                        "phash": to_signed(phash_stored(image)),
                     }
-                    for row in batch.to_pylist()
+                    for row, image in blobs.read_rows(batch.to_pylist())
                 ]
                 yield KEPT, pa.RecordBatch.from_pylist(rows, schema=FINGERPRINTS)
 

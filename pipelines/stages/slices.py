@@ -1,4 +1,4 @@
-"""The plan that hands rows of a table, in order, to tasks of a chosen size."""
+"""The plans that hand rows of a table, in order, to tasks of a chosen size."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.stages.tables import num_rows, part_names
 from wit.schema import SLICES
-from wit.storage import join, open_input
+from wit.storage import join, open_input, read_parquet
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,45 @@ class SliceTable:
                     yield pa.Table.from_pylist(task, schema=SLICES)
                     task, free = [], self.num_rows
         if task or self.num_rows is None:
+            yield pa.Table.from_pylist(task, schema=SLICES)
+
+
+@dataclass(frozen=True)
+class SliceBySize:
+    """Cuts a table into tasks of at most `num_rows` rows and `num_bytes` bytes, across the borders of its parts.
+
+    A row that is larger than that by itself is a task of its own. Memory: 16 bytes a row of one part.
+    """
+
+    name: ClassVar[str] = "slice_by_size"
+    writes: ClassVar[pa.Schema] = SLICES
+
+    table: str
+    """Folder of the table, relative to the run."""
+    sizes: str
+    """Folder of the table of SAMPLE_SIZES, whose rows are those of `table`, part by part."""
+    num_rows: int
+    num_bytes: int
+
+    def __call__(self, root: str) -> Iterator[pa.Table]:
+        """Yield the slices of each task; none for a table without rows."""
+        task: list[dict[str, object]] = []
+        rows_free, bytes_free = self.num_rows, self.num_bytes
+        for part, sizes in zip(part_names(root, self.table), part_names(root, self.sizes), strict=True):
+            ends = np.cumsum(read_parquet(join(root, sizes))["num_bytes"].to_numpy())
+            start, before = 0, 0
+            while start < len(ends):
+                fitting = int(np.searchsorted(ends, before + bytes_free, side="right"))
+                stop = max(min(fitting, start + rows_free), start if task else start + 1)
+                if stop > start:
+                    task.append({"part": part, "start": start, "stop": stop})
+                    rows_free -= stop - start
+                    bytes_free -= int(ends[stop - 1]) - before
+                    start, before = stop, int(ends[stop - 1])
+                if start < len(ends) or not rows_free:
+                    yield pa.Table.from_pylist(task, schema=SLICES)
+                    task, rows_free, bytes_free = [], self.num_rows, self.num_bytes
+        if task:
             yield pa.Table.from_pylist(task, schema=SLICES)
 
 

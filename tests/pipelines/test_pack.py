@@ -3,27 +3,38 @@
 from __future__ import annotations
 
 import io
+import json
 from collections import Counter
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
+from pipelines.recipes import Recipe
+from pipelines.shardset.copying import extents
+from pipelines.shardset.verification import verify
 from pipelines.stages.balance import Balance
 from pipelines.stages.pack import Pack
+from pipelines.stages.slices import SliceBySize, read_slices
 from pipelines.stages.verb import RunSettings
-from pipelines.shardset.verification import verify
 from tests.support import read_parts, run_steps, write_part
 from wit.balancing import CAP, PROBABILITY
+from wit.errors import OutputError, RecipeError
 from wit.fingerprint import phash_stored, to_signed
 from wit.image import Limits, prepare
 from wit.keys import key_bucket, sample_key, uniform_rank
-from wit.schema import FINGERPRINTS, IMAGES, MATCHED, QUERY_COUNTS
-from wit.shards import read_index, read_samples, write_manifest
+from wit.recipe import load
+from wit.schema import FINGERPRINTS, IMAGES, MATCHED, QUERY_COUNTS, SAMPLE_SIZES
+from wit.shards import common_metadata, read_index, read_samples, write_manifest
+from wit.storage import join, list_names, read_bytes, remove
 
 Tables = dict[str, pa.Table]
 SCHEMAS = {
@@ -94,7 +105,7 @@ def picture(seed: int) -> bytes:
 def pack(root: Path, stage: Pack, num_buckets: int) -> Tables:
     """Run every step of the stage; return its tables."""
     run_steps(stage.after(Balance()).steps(RunSettings(num_buckets=num_buckets)), root, num_buckets)
-    write_manifest(str(root / "shards"))
+    stage.publish_manifest(str(root))
     tables = {"kept": "pack/kept", "rejects": "rejects/pack", "counts": "pack/counts"}
     return {name: read_parts(root, table) for name, table in tables.items()}
 
@@ -175,9 +186,121 @@ def test_bytes_do_not_depend_on_the_buckets(tmp_path: Path) -> None:
     assert len(one) > 3
 
 
-def test_nothing_left_makes_no_shard(tmp_path: Path) -> None:
+@pytest.mark.parametrize("shard_bytes", [0, 30_000])
+def test_nothing_left_makes_no_shard(tmp_path: Path, shard_bytes: int) -> None:
     """When no pair is left there is no shard, and a manifest that says so."""
     make_run(tmp_path, 1, count=3, num_lost=3)
-    (tmp_path / "shards").mkdir()
-    run_steps(Pack(cap=1, mode=CAP).steps(RunSettings(num_buckets=1)), tmp_path, 1)
-    assert write_manifest(str(tmp_path / "shards"))["shards"] == []
+    stage = Pack(cap=1, mode=CAP, shard_bytes=shard_bytes)
+    run_steps(stage.steps(RunSettings(num_buckets=1)), tmp_path, 1)
+    stage.publish_manifest(str(tmp_path))
+    made = json.loads((tmp_path / "shards" / "manifest.json").read_bytes())
+    assert (made["shards"], made["num_samples"], made["num_bytes"]) == ([], 0, 0)
+
+
+def test_the_manifest_is_that_of_the_files(tmp_path: Path) -> None:
+    """What the stage notes as it writes is what hashing the finished files gives."""
+    make_run(tmp_path, 2)
+    pack(tmp_path, Pack(cap=100, shard_size=7), 2)
+    noted = (tmp_path / "shards" / "manifest.json").read_bytes()
+    made = write_manifest(str(tmp_path / "shards"))
+    assert (tmp_path / "shards" / "manifest.json").read_bytes() == noted
+    assert made["num_bytes"] == sum(path.stat().st_size for path in (tmp_path / "shards").glob("*.tar"))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    parts=st.lists(st.lists(st.integers(1, 12), max_size=9), min_size=1, max_size=4),
+    num_rows=st.integers(1, 6),
+    num_bytes=st.integers(-3, 30),
+)
+def test_tasks_by_size_are_those_of_the_definition(
+    tmp_path_factory: pytest.TempPathFactory, parts: list[list[int]], num_rows: int, num_bytes: int
+) -> None:
+    """A task ends before the row that would pass a limit; it has at least one row; all rows are in one, in order."""
+    root = tmp_path_factory.mktemp("run")
+    for index, sizes in enumerate(parts):
+        write_part(root, "t", index, pa.table({"n": pa.array(sizes, pa.int64())}))
+        write_part(root, "sizes", index, pa.table([pa.array(sizes, pa.int64())], schema=SAMPLE_SIZES))
+    expected: list[list[int]] = []
+    for size in (size for sizes in parts for size in sizes):
+        if not expected or len(expected[-1]) == num_rows or sum(expected[-1]) + size > num_bytes:
+            expected.append([])
+        expected[-1].append(size)
+    plan = SliceBySize("t", "sizes", num_rows, num_bytes)
+    tasks = [pa.Table.from_batches(read_slices(str(root), iter(task.to_batches()), ["n"])) for task in plan(str(root))]
+    assert [task["n"].to_pylist() for task in tasks] == expected
+
+
+@pytest.mark.parametrize("shard_bytes", [1, 8_000, 20_000])
+def test_no_tar_is_larger_than_asked(tmp_path: Path, shard_bytes: int) -> None:
+    """Each tar is within the limit, and would not be with its successor's first sample; one sample may be over it."""
+    tables = make_run(tmp_path, 3)
+    stage = Pack(cap=100, shard_bytes=shard_bytes, metadata=("url", "caption"))
+    pack(tmp_path, stage, 3)
+    assert verify(str(tmp_path / "shards"), 1).problems == ()
+    shards = [str(path) for path in sorted((tmp_path / "shards").glob("*.tar"))]
+    indexes = [read_index(shard) for shard in shards]
+    assert sum(map(len, indexes)) == len(tables["overlap/kept"])
+    for shard, index, following in zip(shards, indexes, [*indexes[1:], None], strict=True):
+        num_bytes = Path(shard).stat().st_size
+        assert num_bytes <= shard_bytes or len(index) == 1
+        if following is not None:
+            begin, stop = extents(following)
+            assert num_bytes + stop[0] - begin[0] > shard_bytes
+
+
+def test_metadata_is_what_the_recipe_names(tmp_path: Path) -> None:
+    """JSON members hold those fields alone, the manifest says which, the index stays whole, and verify agrees."""
+    make_run(tmp_path, 2)
+    pack(tmp_path, Pack(cap=100, metadata=("url", "width")), 2)
+    (shard,) = (tmp_path / "shards").glob("*.tar")
+    rows = read_index(str(shard)).to_pylist()
+    found = [json.loads(sample["json"][1]) for sample in read_samples(str(shard))]
+    assert found == [{"url": row["url"], "width": row["width"]} for row in rows]
+    assert json.loads((tmp_path / "shards" / "manifest.json").read_bytes())["metadata"] == ["url", "width"]
+    assert verify(str(tmp_path / "shards"), 1).problems == ()
+    path = tmp_path / "shards" / "manifest.json"
+    path.write_text(path.read_text().replace('"width"', '"height"'))
+    assert any("does not have the fields height" in problem for problem in verify(str(tmp_path / "shards"), 1).problems)
+
+
+def test_sets_of_different_metadata_become_one(tmp_path: Path) -> None:
+    """The manifest of merged sets states what all samples have, so that they pass."""
+    for number, fields in enumerate((("url", "width"), ("caption", "url"))):
+        make_run(tmp_path / str(number), 1, num_lost=number * 12)
+        pack(tmp_path / str(number), Pack(cap=100, metadata=fields), 1)
+    folders = [str(tmp_path / name / "shards") for name in "01"]
+    assert common_metadata(folders) == ["url"]
+
+
+def test_an_unknown_field_is_refused() -> None:
+    """A field that no sample has is a mistake of the recipe, told with those that there are."""
+    with pytest.raises(RecipeError, match=r"pack.metadata: expected one of key, url, .*, found 'colour'"):
+        load(None, Recipe, ["pack.metadata=['url', 'colour']"])
+
+
+def test_shards_elsewhere_are_the_same(tmp_path: Path) -> None:
+    """Under another folder or a URL: the same files; no temporary is left, here or there."""
+    make_run(tmp_path, 2)
+    stage = Pack(cap=100, shard_size=7)
+    pack(tmp_path, stage, 2)
+    expected = {path.name: path.read_bytes() for path in (tmp_path / "shards").iterdir()}
+    fs = fsspec.filesystem("memory")
+    for out in (str(tmp_path / "elsewhere"), "memory://test-pack/shards"):
+        remove(str(tmp_path / "pack"))
+        pack(tmp_path, replace(stage, out=out), 2)
+        assert {name: read_bytes(join(out, name)) for name in list_names(out)} == expected
+        assert verify(out, 1).problems == ()
+    assert not [path for path in (*tmp_path.rglob("*"), *fs.find("/test-pack")) if ".tmp-" in str(path)]
+    fs.rm("/test-pack", recursive=True)
+
+
+def test_no_manifest_names_a_shard_that_is_gone(tmp_path: Path) -> None:
+    """A shard that went after it was written ends the stage with what to do, before there is a manifest."""
+    make_run(tmp_path, 1)
+    stage = Pack(cap=100, mode=CAP)
+    run_steps(stage.steps(RunSettings(num_buckets=1)), tmp_path, 1)
+    (tmp_path / "shards" / "00000.tar").unlink()
+    with pytest.raises(OutputError, match=r"shards: expected 00000.tar, found no such file; .*--from pack"):
+        stage.publish_manifest(str(tmp_path))
+    assert not (tmp_path / "shards" / "manifest.json").exists()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
-from typing import IO
 
 import pytest
 
@@ -130,22 +129,3 @@ def test_join_and_base_name() -> None:
     assert storage.join("/", "a") == "/a"
     assert storage.base_name("https://h/x/y.tar?sig=1/2") == "y.tar"
     assert storage.base_name("/x/y?.tar") == "y?.tar"
-
-
-def test_blob_reader_opens_each_blob_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ranges come from the named blob; rows in order of blob open each once; a short blob is an InputError."""
-    for name in ("a", "b"):
-        (tmp_path / name).write_bytes(name.encode() * 10)
-    opened: list[str] = []
-    open_input = storage.open_input
-
-    def counting(url: str) -> IO[bytes]:
-        opened.append(url)
-        return open_input(url)
-
-    monkeypatch.setattr(storage, "open_input", counting)
-    with storage.BlobReader(str(tmp_path)) as blobs:
-        assert [blobs.read(name, 2, 3) for name in ("a", "a", "b", "b")] == [b"aaa", b"aaa", b"bbb", b"bbb"]
-        with pytest.raises(InputError, match="expected 9 bytes at 5, found 5"):
-            blobs.read("b", 5, 9)
-    assert [Path(url).name for url in opened] == ["a", "b"]

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from wit import manifest
 from wit.errors import InputError
 from wit.sample.build import SETTINGS
+from wit.shards import shards_of_run
 from wit.storage import join, list_names, read_parquet
 
 Fate = tuple[str, str | None]
@@ -99,7 +100,7 @@ def _names(truth: pa.Table, keys: list[str]) -> dict[str, str]:
 
 def _fates(run: str) -> Iterator[tuple[str, Fate]]:
     """Yield (key, fate) of every row of the run's rejects and of its shards' indexes."""
-    rejects, shards = join(run, "rejects"), join(run, "shards")
+    rejects, shards = join(run, "rejects"), shards_of_run(run)
     if not list_names(rejects) or not list_names(shards):
         raise InputError(
             f"{run}: expected a finished run, with folders rejects and shards, found none; run wit run first"

@@ -66,7 +66,9 @@ from wit.schema.samples import (
     PACKED,
     REJECTS,
     REMOVALS,
+    SAMPLE_SIZES,
     SAMPLES,
+    SHARD_FILES,
     SHARD_INDEX,
 )
 
@@ -112,6 +114,8 @@ __all__ = [
     "REVISITED",
     "REVISITS",
     "SAMPLES",
+    "SAMPLE_SIZES",
+    "SHARD_FILES",
     "SHARD_INDEX",
     "SIGHTINGS",
     "SLICES",
@@ -167,7 +171,9 @@ TABLES: dict[str, pa.Schema] = {
     "unreadable": UNREADABLE,
     "overlaps": OVERLAPS,
     "samples": SAMPLES,
+    "sample_sizes": SAMPLE_SIZES,
     "packed": PACKED,
+    "shard_files": SHARD_FILES,
     "rejects": REJECTS,
     "queries": QUERIES,
     "unmatchable": UNMATCHABLE,

@@ -36,6 +36,22 @@ SAMPLES = pa.schema(
 
 PACKED = pa.schema([KEY, column("shard", pa.string(), "file name of the tar that holds the sample")])
 
+SAMPLE_SIZES = pa.schema([column("num_bytes", pa.int64(), "what it takes in a tar, headers included", unit="bytes")])
+"""Row by row as the samples, part by part."""
+
+SHARD_FILES = pa.schema(
+    [
+        column("shard", pa.string(), "file name of the tar"),
+        column("num_samples", pa.int64(), "samples in it"),
+        column("shard_bytes", pa.int64(), "its size", unit="bytes"),
+        column("shard_sha256", pa.string(), "its SHA-256, hex"),
+        column("index", pa.string(), "file name of its index"),
+        column("index_bytes", pa.int64(), "size of the index", unit="bytes"),
+        column("index_sha256", pa.string(), "SHA-256 of the index, hex"),
+    ]
+)
+"""The files that were written, of which the manifest is made."""
+
 SHARD_INDEX = pa.schema(
     [
         KEY,
