@@ -66,15 +66,17 @@ class Host:
     """A host whose turn has come. Times are those of one clock, in seconds."""
 
     numbers: Numbers
-    """The URLs of this pass, in order."""
+    """In which the URLs of this pass lie, in order; the array of all hosts in the first."""
     follows_done: npt.NDArray[np.bool_]
     """Whether before each of the first pass lies one that an earlier attempt at the part has told."""
+    at: int
+    """The next URL."""
+    stop: int
+    """The end of this pass."""
     end_s: float
     """When it has had its time."""
     num_retries: int = 0
     """Passes before this one."""
-    num_asked: int = 0
-    """URLs of this pass."""
     again: list[int] = field(default_factory=list)
     """URLs of the next pass."""
     refusals: dict[int, tuple[str, str | None]] = field(default_factory=dict)
@@ -108,7 +110,7 @@ class Host:
         """Return whether there is a URL to ask for, and a connection for it; whether it is time is another matter."""
         limit = rules.per_host if self.has_answered and not self.failed else 1
         return (
-            self.num_asked < len(self.numbers)
+            self.at < self.stop
             and self.num_running < limit
             and self.num_taken - self.num_answered < rules.give_up_after
         )
@@ -119,15 +121,14 @@ class Host:
 
     def take(self, rules: Rules, now_s: float) -> Ask:
         """Return the next request, which begins now."""
-        at = self.num_asked
-        if not self.num_retries and self.follows_done[at]:
+        if not self.num_retries and self.follows_done[self.at]:
             self.num_answered, self.failed = self.num_taken, []
-        number = int(self.numbers[at])
+        number = int(self.numbers[self.at])
         self.refusals.pop(number, None)
         earlier_s = self.next_s
         self.next_s = now_s + max(rules.gap_s, self.crawl_delay_s)
         ask = Ask(number, self, self.num_taken, now_s, earlier_s, self.next_s)
-        self.num_asked += 1
+        self.at += 1
         self.num_taken += 1
         self.num_running += 1
         return ask
@@ -196,14 +197,14 @@ class Host:
 
     def is_through(self, rules: Rules) -> bool:
         """Return whether all has been asked for; the next pass begins if there is one, when this one has ended."""
-        if self.num_asked < len(self.numbers) or self.num_running:
+        if self.at < self.stop or self.num_running:
             return False
         if not self.again:
             return True
         self.numbers = np.array(sorted(self.again), np.int32)
         self.again = []
         self.num_retries += 1
-        self.num_asked = 0
+        self.at, self.stop = 0, len(self.numbers)
         self.next_s = max(self.next_s, self.failed_s + rules.retry_wait_s)
         return False
 
@@ -218,9 +219,9 @@ class Host:
 
     def give_up(self, reason: str, detail: str) -> Iterator[Told]:
         """Return what becomes of the URLs not told: this, or what those that were asked for were refused with."""
-        rest = self.numbers[self.num_asked :] if not self.num_retries else self.numbers[:0]
+        rest = self.numbers[self.at : 0 if self.num_retries else self.stop]  # those of later passes have been refused
         refusals = self.refusals
-        self.num_asked, self.again, self.settled, self.refusals = len(self.numbers), [], [], {}
+        self.stop, self.again, self.settled, self.refusals = self.at, [], [], {}
         self.is_given_up = True
         return _told(rest, reason, detail, refusals)
 

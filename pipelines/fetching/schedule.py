@@ -56,10 +56,10 @@ class Schedule:
         is_left = ~done[by_host]
         self._numbers: Numbers = by_host[is_left].astype(np.int32)
         self._follows_done = np.diff(np.cumsum(~is_left)[is_left], prepend=0) > 0
-        self._counts = np.bincount(host_of[self._numbers], minlength=len(names.dictionary))
-        self._starts = np.cumsum(self._counts) - self._counts
-        self._num_open = int(np.count_nonzero(self._counts))
-        self._dormant = iter(np.argsort(-self._counts, kind="stable")[: self._num_open])
+        counts = np.bincount(host_of[self._numbers], minlength=len(names.dictionary))
+        self._bounds = np.concatenate(([0], np.cumsum(counts)))
+        self._num_open = int(np.count_nonzero(counts))
+        self._dormant = iter(np.argsort(-counts, kind="stable")[: self._num_open])
         self.num_hosts = len(names.dictionary)
         """Hosts of all URLs, also of those that are done."""
         self.lost_s = 0.0
@@ -90,6 +90,7 @@ class Schedule:
             if host is not None:
                 ask = host.take(self._rules, now_s)
                 self._offer(host, now_s)
+                self._set_timer()
                 return ask
             idle = loop.create_future()
             self._idle.append(idle)
@@ -145,9 +146,9 @@ class Schedule:
                 return host
             self._offer(host, now_s)
         for place in self._dormant:
-            mine = slice(self._starts[place], self._starts[place] + self._counts[place])
+            at, stop = int(self._bounds[place]), int(self._bounds[place + 1])
             end_s = now_s - self.lost_s + self._rules.max_host_s
-            return Host(self._numbers[mine], self._follows_done[mine], end_s)
+            return Host(self._numbers, self._follows_done, at, stop, end_s)
         return None
 
     def _offer(self, host: Host, now_s: float) -> None:
@@ -162,8 +163,7 @@ class Schedule:
         elif host.due_s is None or due_s < host.due_s:
             host.due_s = due_s
             heappush(self._waiting, (due_s, next(self._ties), host))
-            if self._idle:
-                self._set_timer()
+            self._set_timer()
 
     def _wake(self) -> None:
         """Have one of the idle workers look again."""
@@ -175,7 +175,7 @@ class Schedule:
 
     def _set_timer(self) -> None:
         """Have an idle worker look again when the next host is due."""
-        if not self._waiting or (self._timer and self._timer.when() <= self._waiting[0][0]):
+        if not self._idle or not self._waiting or (self._timer and self._timer.when() <= self._waiting[0][0]):
             return
         if self._timer:
             self._timer.cancel()

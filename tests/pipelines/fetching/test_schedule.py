@@ -158,6 +158,16 @@ def test_a_busy_host_is_left_alone_for_twice_as_long_each_time() -> None:
     assert gaps(web.times("/")) == [5.1, 10.1, 20.1, 40.1, 60.1, 0.1, 0.0, 5.1]
 
 
+def test_idle_workers_are_woken_for_each_host_when_it_is_due() -> None:
+    """Two hosts end their pauses one after the other: the second is not waited for until the first has answered."""
+    web = Web(
+        answer=lambda url, nth: Body(b"", url) if nth else busy(11 if "//b" in url else 10),
+        latency_s=lambda _: 9.0,
+    )
+    run(urls_of("a", 1) + urls_of("b", 1), web, replace(RULES, retries=1))
+    assert {host: gaps(web.times(f"//{host}")) for host in "ab"} == {"a": [19.0], "b": [20.0]}
+
+
 def test_requests_under_way_do_not_make_a_pause_longer() -> None:
     """Four answers of 429 to requests that were under way together are one reason to wait."""
     web = Web(answer=lambda url, nth: busy(7) if not nth and url[-1] in "123" else Body(b"", url))
