@@ -2,7 +2,7 @@
 
 Bodies are hostile. What a body is, its own first bytes say, never a header or a file name; only the seven formats below
 are ever given to a decoder, and none before its stated pixel count is under the limit, so memory is bounded by
-`max_pixels` (4 bytes a pixel, twice while it is converted).
+`max_pixels` (4 bytes a pixel, twice while it is converted; a progressive JPEG's coefficients are 6 bytes a pixel).
 
 Colour: CMYK, palette, 16-bit and LAB images become 8-bit RGB (grey ones 8-bit grey), an embedded ICC profile is carried
 to sRGB, transparency is laid on white, an animation is its first frame.

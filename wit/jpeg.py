@@ -274,11 +274,7 @@ def _progressive(
     pixels: U8,
 ) -> int | None:
     """Decode a progressive file into `pixels`; return where its last scan ends."""
-    grids: list[Grid] = []
-    for one in header.components:
-        width, height = (-(-math.ceil(samples) // 8) for samples in header.samples_of(one))
-        first = grids[-1].end if grids else 0
-        grids.append(Grid(mcus[0] * one.across, mcus[1] * one.down, (width, height), (one.across, one.down), first))
+    grids = _grids(header, mcus)
     _, start, end = header.segments[-1]
     ids = [one.id for one in header.components]
     found = read_coefficients(
@@ -308,6 +304,16 @@ def _progressive(
             )
         begin += rows * stride
     return found[2]
+
+
+def _grids(header: PlainJpeg, mcus: tuple[int, int]) -> list[Grid]:
+    """Return the blocks of each component, one component behind the other."""
+    grids: list[Grid] = []
+    for one in header.components:
+        width, height = (-(-math.ceil(samples) // 8) for samples in header.samples_of(one))
+        first = grids[-1].end if grids else 0
+        grids.append(Grid(mcus[0] * one.across, mcus[1] * one.down, (width, height), (one.across, one.down), first))
+    return grids
 
 
 def _shapes(header: PlainJpeg, sides: tuple[int, ...], mcus_wide: int, mcus_high: int) -> list[tuple[int, int]]:

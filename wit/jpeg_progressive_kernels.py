@@ -113,6 +113,44 @@ def _first(data: U8, state: Any, band: Any, lookup: I64, codes: I32, natural: U8
 
 
 @inlined
+def _corrected(
+    data: U8,
+    buffer: Any,
+    held: Any,
+    at: Any,
+    place: Any,
+    end: int,
+    bit: int,
+    zeros: int,
+    natural: U8,
+    block: I16,
+    seen: U64,
+) -> Any:
+    """Read a bit for each coefficient that is there, until `zeros` others are passed, or the band is.
+
+    Return (buffer, held, at, place of the next coefficient that is not there, or end + 1).
+    """
+    while place <= end:
+        gap = min(np.int64(_trailing_zeros(seen[0] >> np.uint64(place))), end + 1 - place)
+        if zeros < gap:
+            place += zeros
+            break
+        zeros -= gap
+        place += gap
+        if place <= end:
+            at_place = np.uint64(natural[place])
+            old = block[at_place]
+            if buffer >> _U63 and not old & bit:
+                block[at_place] = np.int16(old + bit if old > 0 else old - bit)
+            buffer <<= _U1
+            held -= _U1
+            if held < _U8:
+                buffer, held, at = refill(data, buffer, held, at)
+            place += 1
+    return buffer, held, at, place
+
+
+@inlined
 def _refined(data: U8, state: Any, band: Any, lookup: I64, codes: I32, natural: U8, block: I16, seen: U64) -> Any:
     """Read one bit more of a block's band; return (buffer, held, at, blocks that have nothing new in it)."""
     buffer, held, at, run = state
@@ -139,23 +177,7 @@ def _refined(data: U8, state: Any, band: Any, lookup: I64, codes: I32, natural: 
                 held -= np.uint64(zeros)
                 zeros = 64
         buffer, held, at = refill(data, buffer, held, at)
-        while place <= end:
-            gap = min(np.int64(_trailing_zeros(seen[0] >> np.uint64(place))), end + 1 - place)
-            if zeros < gap:
-                place += zeros
-                break
-            zeros -= gap
-            place += gap
-            if place <= end:
-                at_place = np.uint64(natural[place])
-                old = block[at_place]
-                if buffer >> _U63 and not old & bit:
-                    block[at_place] = np.int16(old + bit if old > 0 else old - bit)
-                buffer <<= _U1
-                held -= _U1
-                if held < _U8:
-                    buffer, held, at = refill(data, buffer, held, at)
-                place += 1
+        buffer, held, at, place = _corrected(data, buffer, held, at, place, end, bit, zeros, natural, block, seen)
         if run == 0 and place > end:
             return buffer, held, at, _BROKEN
         if new:
