@@ -153,7 +153,7 @@ def _make_room(request: Request, before: dict[str, Any] | None, now: dict[str, A
     """Drop what is to be made anew, when nothing forbids it. `before`: the identity that `now` replaces, if any."""
     out, owners = request.recipe.pack.out, [each for each in (now, before) if each]
     if out and (request.redo or _packs_elsewhere(request)):
-        require_ours(out, owners)
+        require_ours(out, request.root, owners)
     if request.redo:
         for folder in filter(None, (join(request.root, SHARDS), out)):
             refuse_removals(folder)

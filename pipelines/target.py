@@ -7,6 +7,7 @@ anyone else are never touched; the run's own are removed where the same command 
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,7 +17,7 @@ from wit import manifest
 from wit.errors import OutputError
 from wit.locking import LOCK
 from wit.shards import MANIFEST, REMOVALS_NAME, UNDER_WAY
-from wit.storage import exists, join, list_names, remove, remove_temporaries
+from wit.storage import exists, is_remote, join, list_names, local_path, remove, remove_temporaries
 
 _OURS = re.compile(r"\d{5,}\.(tar|parquet)")
 _WHOSE = "run"
@@ -26,8 +27,16 @@ Identities = Sequence[Mapping[str, Any]]
 """What runs are made from, as their run.json says it."""
 
 
-def require_ours(folder: str, owners: Identities) -> None:
-    """Raise OutputError unless a folder is new, empty, or that of a run with one of these identities."""
+def require_ours(folder: str, root: str, owners: Identities) -> None:
+    """Raise OutputError unless a folder is new, empty, or that of a run with one of these identities.
+
+    It cannot lie in the run, whose folder is `root`: there its files would be taken for a stage's.
+    """
+    if join(_place(folder), "").startswith(join(_place(root), "")):
+        raise OutputError(
+            f"{folder}: expected a place outside the run for the shards; leave pack.out empty to have them in "
+            f"{join(root, 'shards')}"
+        )
     names = [name for name in list_names(folder) if name != LOCK]
     if names and _owner(folder) not in map(_name, owners):
         whose = "the shards of another run" if MADE_FROM in names else names[0]
@@ -73,6 +82,10 @@ def refuse_removals(folder: str) -> None:
                 f"{folder}: samples were removed from these shards ({name}), and would be back in new ones; move that "
                 "file elsewhere, and when the run has ended remove them again: wit shards remove --list FILE"
             )
+
+
+def _place(folder: str) -> str:
+    return folder.rstrip("/") if is_remote(folder) else os.path.realpath(local_path(folder))
 
 
 def _owner(folder: str) -> Any:

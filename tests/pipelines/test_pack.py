@@ -20,6 +20,8 @@ from PIL import Image
 
 from pipelines.recipes import Recipe
 from pipelines.shardset.copying import extents
+from pipelines.shardset.cutting import Limit
+from pipelines.shardset.merging import merge
 from pipelines.shardset.verification import verify
 from pipelines.stages.balance import Balance
 from pipelines.stages.pack import Pack
@@ -33,7 +35,7 @@ from wit.image import Limits, prepare
 from wit.keys import key_bucket, sample_key, uniform_rank
 from wit.recipe import load
 from wit.schema import FINGERPRINTS, IMAGES, MATCHED, QUERY_COUNTS, SAMPLE_SIZES
-from wit.shards import common_metadata, read_index, read_samples, write_manifest
+from wit.shards import read_index, read_samples, write_manifest
 from wit.storage import join, list_names, read_bytes, remove
 
 Tables = dict[str, pa.Table]
@@ -265,12 +267,14 @@ def test_metadata_is_what_the_recipe_names(tmp_path: Path) -> None:
 
 
 def test_sets_of_different_metadata_become_one(tmp_path: Path) -> None:
-    """The manifest of merged sets states what all samples have, so that they pass."""
+    """The manifest of merged sets states what every sample has, and the merged set passes."""
     for number, fields in enumerate((("url", "width"), ("caption", "url"))):
         make_run(tmp_path / str(number), 1, num_lost=number * 12)
         pack(tmp_path / str(number), Pack(cap=100, metadata=fields), 1)
     folders = [str(tmp_path / name / "shards") for name in "01"]
-    assert common_metadata(folders) == ["url"]
+    _, made = merge(folders, str(tmp_path / "both"), Limit(100), 1)
+    assert made["metadata"] == ["url"]
+    assert verify(str(tmp_path / "both"), 1).problems == ()
 
 
 def test_an_unknown_field_is_refused() -> None:
