@@ -18,7 +18,7 @@ QUERIES := data/queries
 RUN := runs/tiny
 MODEL := runs/model
 
-.PHONY: help install install-train install-dev sample queries shards train test lint format docs soak bench-queries bench-candidates clean
+.PHONY: help install install-train install-dev sample queries shards train test lint format docs soak soak-fetch bench-fetch bench-shards bench-queries bench-candidates clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -80,6 +80,15 @@ docs: $(VENV)/.dev ## Write the reference pages from the code
 
 soak: $(VENV)/.dev ## Kill a run at 30 random moments, restart it, and compare the bytes
 	$(VENV)/bin/python -m benchmarks.kill_soak
+
+soak-fetch: $(VENV)/.dev ## Kill a crawl 50 times, fill its disk, take its folder and its network away (as root)
+	$(VENV)/bin/python -m benchmarks.fetch_soak --kills 50 --outage-s 60 --pairs 1000
+
+bench-fetch: $(VENV)/.dev ## Measure fetching beside img2dataset, from nginx (PHOTOS=folder PEERS=python-with-img2dataset)
+	$(VENV)/bin/python -m benchmarks.fetching --photos $(PHOTOS) --peers $(PEERS)
+
+bench-shards: $(VENV)/.dev ## Measure the commands on shards at 10,000, 100,000 and a million samples
+	$(VENV)/bin/python -m benchmarks.shard_tools
 
 bench-queries: $(VENV)/.dev ## Measure query building beside decompression (DUMP=enwiki-….xml.bz2 SCALE=10)
 	$(VENV)/bin/python -m benchmarks.synthetic_dump data/bench/$(SCALE)x.xml.bz2 --from $(DUMP) --scale $(SCALE)
