@@ -6,8 +6,8 @@ It waits, with the worker that met it, for what comes first after `_SETTLE_S`, w
 1. Something is heard, from any host: the network is there, the failure is *believed*. While hosts that live are asked,
    this is at once; a dead host is tried and given up as if nobody had doubted.
 2. Silence: nothing heard for `_SILENCE_S`, and either `_MANY_HOSTS` hosts wait in vain, or no request is under way any
-   more. Then known hosts are asked, `_PROBES` at a time: those that answered in this part, the latest first to be
-   tried and each in its turn; then some of the part's other hosts, evenly spread.
+   more. Then `_PROBES` hosts at a time are asked, in turns: of those that answered in this part, or, when none of them
+   does any more, of some of the part's hosts, evenly spread.
    a. One answers promptly (`_PROMPT_S`): the network was there, and the hosts that failed are dead (the end of a part,
       where only dead hosts are left). Believed.
    b. One answers later, or anything else is heard: the network was away and is back. All that wait are asked again, as

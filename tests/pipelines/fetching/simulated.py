@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import selectors
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
@@ -21,8 +22,8 @@ from wit.hosts import host_of
 T = TypeVar("T")
 
 RULES = Rules(per_host=2, host_rate=0, give_up_after=3, retries=0, retry_wait_s=5, max_wait_s=60, max_host_s=1e6)
-DEADLINE_S = 20.0
 CONNECT_S = 10.0
+BUFFERED_S = 0.05
 
 Answer = Body | Refused
 
@@ -72,7 +73,8 @@ def unreached() -> Refused:
 class Web:
     """Answers each request as `answer(url, n-th time, from 0)` says, after `latency_s(url)`; a client of the schedule.
 
-    In an outage nobody answers: requests fail at once, or (`is_slow`) when they have waited for too long.
+    In an outage nobody answers: requests fail at once, or (`is_slow`) when they have waited for too long; their packets
+    are sent again after 1, 3, 7, ... s. What was asked before may be heard for `BUFFERED_S`: it had arrived already.
     """
 
     answer: Callable[[str, int], Answer] = lambda url, _: Body(b"", url)
@@ -111,11 +113,13 @@ class Web:
             raise found
         wait_s = CONNECT_S if _is_dead(found) else self.latency_s(url)
         for start_s, end_s in self.outages:
-            if start_s <= begun_s + wait_s and begun_s < end_s:  # the answer has to wait for the network
+            is_buffered = begun_s < start_s and begun_s + wait_s <= start_s + BUFFERED_S
+            if start_s <= begun_s + wait_s and begun_s < end_s and not is_buffered:
                 if not self.is_slow:
                     await asyncio.sleep(start_s - begun_s)
                     raise Refused(CONNECTION_ERROR, "network is unreachable", is_passing=True, is_unreached=True)
-                wait_s = max(wait_s, end_s - begun_s + 0.5)
+                sent_s = 2.0 ** math.ceil(math.log2(end_s - begun_s + 1)) - 1  # after 0, 1, 3, 7, ... s
+                wait_s += sent_s
         if wait_s > CONNECT_S:
             await asyncio.sleep(CONNECT_S)
             raise unreached()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 from dataclasses import replace
 
@@ -30,7 +31,8 @@ def some_dead(url: str, _: int) -> Answer:
 def test_a_minute_without_a_network_costs_no_url(is_slow: bool) -> None:
     """Nothing is refused, though no URL is asked again on its own account; and each worker asks little in vain."""
     urls = urls_of(50, 5000)
-    web = Web(outages=[(4, 64)], is_slow=is_slow)
+    chance = random.Random(1)
+    web = Web(outages=[(4, 64)], is_slow=is_slow, latency_s=lambda _: chance.uniform(0.05, 0.15))
     told = run(urls, web)
     assert set(told.reasons().values()) == {None}
     assert 64 < told.end_s < 64 + 5000 * 0.1 / 8 + 31
@@ -143,12 +145,52 @@ def test_a_dead_host_among_others_raises_no_doubt() -> None:
     assert web.asked.total() == 5003
 
 
+def test_a_slow_host_raises_no_doubt() -> None:
+    """One failure in a silence is believed as soon as another answers; nobody is probed while answers may come."""
+    web = Web(answer=some_dead, latency_s=lambda _: 6.0)
+    run(urls_of(1, 20) + urls_of(2, 6, "dead"), web, replace(RULES, per_host=1), concurrency=2)
+    assert len(web.times("//h")) == 20
+
+
+def test_what_was_asked_in_an_outage_and_fails_after_it_is_asked_again() -> None:
+    """A request that begins in an outage may time out when the network is long back."""
+    web = Web(
+        answer=lambda url, nth: (
+            Body(b"", url)
+            if nth or "late" not in url
+            else Refused("rate_limited", "HTTP 429", is_passing=True, wait_s=20)
+        ),
+        outages=[(4, 28.2)],
+    )
+    told = run(
+        urls_of(20, 5000) + urls_of(1, 1, "late"), web, replace(RULES, retries=1, retry_wait_s=0), concurrency=64
+    )
+    assert set(told.reasons().values()) == {None}
+
+
+def test_known_hosts_that_have_died_are_not_the_only_ones_asked() -> None:
+    """All hosts that answered so far die; others of the part live."""
+
+    def answer(url: str, nth: int) -> Answer:
+        is_late = nth or int(url.rsplit("/", 1)[1]) > 9
+        return unreached() if "//h" in url and is_late else Body(b"", url)
+
+    web = Web(answer=answer)
+    told = run(urls_of(3, 99) + urls_of(20, 40, "other"), web, concurrency=3)
+    assert (
+        list(told.reasons().values()) == [None] * 10 + [UNREACHED] * 9 + [(UNREACHED[0], GIVEN_UP)] * 80 + [None] * 40
+    )
+
+
 def test_an_outage_takes_no_time_from_a_host() -> None:
     """What `max_host_s` allows a host does not run while the network is away; later hosts get no more than it."""
-    urls = urls_of(1, 100) + urls_of(9, 20, "other")
-    web = Web(outages=[(5, 300)])
-    told = run(urls, web, replace(RULES, host_rate=1, max_host_s=130))
+    told = run(urls_of(1, 100), Web(outages=[(5, 300)]), replace(RULES, host_rate=1, max_host_s=130))
     assert set(told.reasons().values()) == {None}
+    web = Web(outages=[(5, 300)], latency_s=lambda url: 1.0 if "late" in url else 0.1)
+    rules = replace(RULES, max_host_s=130.5)
+    told = run(urls_of(1, 200) + urls_of(1, 190, "late"), web, rules, concurrency=1)
+    exhausted = ("host_exhausted", "more than 130.5 s")
+    assert list(told.reasons().values()) == [None] * 200 + [None] * 131 + [exhausted] * 59
 
 
 def test_bodies_that_break_off_do_not_look_like_an_outage() -> None:
@@ -165,7 +207,7 @@ def test_a_network_that_comes_and_goes_keeps_no_part_for_ever() -> None:
     told = run(urls_of(4, 8, "dead") + urls_of(4, 40), web, outage_s=1e6)
     assert list(told.reasons())[:8] == list(range(8))
     assert None not in list(told.reasons().values())[:8]
-    assert 5 < max(web.asked[url] for url in urls_of(4, 8, "dead")) <= 10
+    assert 5 < max(web.asked[url] for url in urls_of(4, 8, "dead")) < 50  # some are probes
 
 
 def test_a_defect_that_a_probe_meets_ends_the_part() -> None:

@@ -101,6 +101,14 @@ def test_a_dead_host_is_tried_with_the_same_urls_whatever_the_timing() -> None:
         assert [reasons[2 * number] for number in range(50)] == [UNREACHED] * 3 + [(UNREACHED[0], GIVEN_UP)] * 47
 
 
+def test_a_host_that_dies_is_asked_for_one_url_at_a_time() -> None:
+    """Requests that were under way aside, the others wait for each other until it is given up."""
+    web = Web(answer=lambda url, _: Body(b"", url) if int(url.rsplit("/", 1)[1]) < 9 else unreached())
+    reasons = run(urls_of("a", 50), web, replace(RULES, per_host=4, give_up_after=10), check=False).reasons()
+    assert list(reasons.values()) == [None] * 9 + [UNREACHED] * 10 + [(UNREACHED[0], GIVEN_UP)] * 31
+    assert [gap >= CONNECT_S for gap in gaps(web.times("/"))][8 + 4 :] == [True] * 6
+
+
 def test_failures_that_come_from_the_host_do_not_give_it_up() -> None:
     """Errors that a host answers with, and failures with an answer between them, leave it in the queue."""
 
