@@ -364,14 +364,21 @@ def publish_text(url: str, text: str) -> None:
 
 
 def remove(url: str) -> None:
-    """Remove a file or a folder with all it holds; nothing there is fine."""
+    """Remove a file or a folder with all it holds; nothing there is fine.
+
+    A local folder goes from its place at once: a kill on the way leaves a temporary, never some of its files.
+    """
     if is_remote(url):
         fs, path = _filesystem(url)
         if fs.exists(path):
             fs.rm(path, recursive=True)
         return
-    path = local_path(url)
+    path = local_path(url).rstrip("/")
     if os.path.isdir(path) and not os.path.islink(path):
+        parent, name = os.path.split(path)
+        if not name.startswith(TEMPORARY_PREFIX):
+            path = os.path.join(parent, f"{TEMPORARY_PREFIX}{name}-{os.getpid()}-{uuid.uuid4().hex[:8]}")
+            os.replace(os.path.join(parent, name), path)
         shutil.rmtree(path)
     else:
         Path(path).unlink(missing_ok=True)

@@ -113,6 +113,19 @@ def test_remote_urls_go_through_fsspec() -> None:
     assert not storage.exists(url)
 
 
+def test_a_folder_goes_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kill while a folder is removed leaves no part of it under its name, only what the next run clears away."""
+    (tmp_path / "pack" / "kept").mkdir(parents=True)
+    (tmp_path / "pack" / "kept" / "part").write_text("")
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.rmtree", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            storage.remove(f"{tmp_path}/pack/")
+    assert storage.list_names(str(tmp_path)) == []
+    storage.remove_temporaries(str(tmp_path))
+    assert os.listdir(tmp_path) == []
+
+
 def test_leftovers_of_dead_writers_go(tmp_path: Path) -> None:
     """Temporary files and folders vanish at any depth; nothing else does."""
     (tmp_path / "a" / ".tmp-spill-1").mkdir(parents=True)
