@@ -74,7 +74,7 @@ class Fetch:
     per_host: int = _setting(4, "connections to one host", min=1, max=256)
     host_rate: float = _setting(10.0, "requests to one host, a second; 0: as fast as it answers", min=0.0)
     give_up_after: int = _setting(
-        10, "failures in a row, with nothing heard or with HTTP 429 or 503, after which a host is given up", min=1
+        5, "failures in a row, with nothing heard or with HTTP 429 or 503, after which a host is given up", min=1
     )
     max_host_s: float = _setting(
         86_400.0, "time that one host may hold up a part, in seconds, before its other URLs are given up", min=1.0
