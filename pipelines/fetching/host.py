@@ -57,8 +57,9 @@ class Ask:
     """Among the host's requests."""
     begun_s: float
     earlier_s: float
-    """When the host's rate would have allowed the next request without this one; and with it: """
+    """When the host's rate would have allowed the next request, had this one not been made."""
     next_s: float
+    """When it allows it now."""
 
 
 @dataclass(slots=True)
