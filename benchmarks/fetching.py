@@ -5,9 +5,10 @@
 
 Two sets of JPEGs are made of the photographs in FOLDER: small ones (longer side 400 to 600 px) and large ones (1,500
 to 3,000 px). nginx (one worker) serves them on 16 addresses of loopback under as many URLs as are asked for. Each set
-is fetched at 256 and at 512 px by wit's fetch stage (all its steps) and by img2dataset (the interpreter PEERS has it), in
-turns, with two processes of 64 connections each: longer side fitted, never enlarged, JPEG quality 95, SHA-256. The time
-is that of the whole command, with its start; CPU is user and system time of all its processes, without nginx.
+is fetched at 256 and at 512 px by wit's fetch stage (all its steps) and by img2dataset (the interpreter PEERS has it),
+in turns, with two processes of 64 connections each: longer side fitted, never enlarged, JPEG quality 95, SHA-256. The
+time is that of the whole command, with its start; CPU is user and system time of all its processes, without nginx. The
+best of the turns is shown.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -46,27 +46,20 @@ def main() -> None:
     parser.add_argument("--peers", required=True)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
+    # By its path for the peers, which have none of our packages.
+    commands = {"img2dataset": [options.peers, __file__], "wit": [sys.executable, "-m", "benchmarks.images"]}
     with tempfile.TemporaryDirectory() as folder:
         write_sets(options.data, Path(folder))
         rounds = [
-            {tool: _run([python, __file__, "time", tool, folder]) for tool, python in _tools(options.peers)}
+            {tool: _run([*command, "time", tool, folder]) for tool, command in commands.items()}
             for _ in range(options.rounds)
         ]
-        parts = _run([sys.executable, "-m", "benchmarks.images", "parts", folder])
-    best = {
-        tool: {name: min(one[tool][name] for one in rounds) for name in rounds[0][tool]} for tool in rounds[0]
-    }  # fmt: skip
+        parts = _run([*commands["wit"], "parts", folder])
+    best = {tool: {name: min(one[tool][name] for one in rounds) for name in rounds[0][tool]} for tool in rounds[0]}
     _print_tables(best, parts)
 
 
-def _tools(peers: str) -> Iterator[tuple[str, str]]:
-    yield "img2dataset", peers
-    yield "wit", sys.executable
-
-
 def _run(command: list[str]) -> dict[str, Any]:
-    module = command[1] == __file__ and command[0] == sys.executable
-    command = [command[0], "-m", "benchmarks.images", *command[2:]] if module else command
     output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     result: dict[str, Any] = json.loads(output.splitlines()[-1])
     return result
@@ -112,8 +105,9 @@ def write_sets(data: Path, folder: Path) -> None:
 
 
 def read_sets(folder: Path) -> dict[str, list[bytes]]:
-    """Return the bodies of each set."""
-    return {one.name: [path.read_bytes() for path in sorted(one.iterdir())] for one in sorted(folder.iterdir())}
+    """Return the bodies of each set that has some."""
+    sets = {one.name: [path.read_bytes() for path in sorted(one.iterdir())] for one in sorted(folder.iterdir())}
+    return {name: bodies for name, bodies in sets.items() if bodies}
 
 
 def _img2dataset(side: int) -> Callable[[bytes], object]:

@@ -12,9 +12,7 @@ from wit.keys import sample_key, uniform_rank
 from wit.sample.model import Block, Candidate, Page, Pair
 from wit.sample.truth import SALT, SOURCES, Census, Judge, matched, matching_terms
 
-OPT_OUTS = {
-    f"opted_out_{said}" for said in ("noai", "noimageai", "noindex", "noimageindex", "none", "noml", "tdm")
-}
+OPT_OUTS = {f"opted_out_{said}" for said in ("noai", "noimageai", "noindex", "noimageindex", "none", "noml", "tdm")}
 REASONS = {
     "extract": {"empty_caption", "bad_url", "malformed_record", "unreadable_archive"},
     "filter_text": {
@@ -38,7 +36,10 @@ REASONS = {
 
 @pytest.mark.parametrize("source", ["warc", "wat"])
 def test_every_reason_happens_a_few_times(miniature_web: Path, source: str) -> None:
-    """Every stage rejects a thousand pairs for every reason it has, twice at least (once: a file that breaks off, a way to opt out)."""
+    """Of a thousand pairs, every stage rejects some for every reason it has.
+
+    Two at least; one for a file that breaks off, and for each way to opt out.
+    """
     rows = pq.read_table(miniature_web / "truth.parquet").to_pylist()
     counts = Counter((row["stage"], row["reason"]) for row in rows if row["source"] == source)
     assert set(counts) == {(stage, reason) for stage, reasons in REASONS.items() for reason in reasons}
