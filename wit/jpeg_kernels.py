@@ -40,6 +40,7 @@ SPARE_PLACE = 64
 #   43-50 zeros before the second | 51 whether it has a value | 52-63 value
 # A code whose value does not fit: 0-3 zero | 4-7 its bits | 8-15 zeros before it | 17-20 bits of its value.
 # A longer code: 0.
+_NO_CODE = 15 << 17  # a code of no bits, with a value of more than there are
 _END_OF_BLOCK = 128  # as a number of zeros: beyond any place that 15 zeros lead to
 _SHIFT = np.uint64(64 - LOOKUP_BITS)
 _U0, _U1, _U3, _U8, _U56, _U63 = (np.uint64(number) for number in (0, 1, 3, 8, 56, 63))
@@ -79,12 +80,13 @@ def fill_table(counts: U8, symbols: U8, is_dc: bool, lookup: I64, codes: I32) ->
 def _fill_entries(code: int, length: int, symbol: Any, is_dc: bool, lookup: I64) -> None:
     """Fill the entries that begin with a code: every value that its following bits may hold."""
     run, size = symbol >> 4, symbol & 15
-    if size == 0 and not is_dc:
-        if run and run != 15:
-            return  # a code that only progressive files have: what is long and not known is an error
-        run = 16 if run else _END_OF_BLOCK
     spare = LOOKUP_BITS - length - size
     first = code << (LOOKUP_BITS - length)
+    if size == 0 and not is_dc:
+        if run and run != 15:  # a code that only progressive files have; not 0, or it would be sought among longer ones
+            lookup[first : first + (1 << spare)] = _NO_CODE
+            return
+        run = 16 if run else _END_OF_BLOCK
     if spare < 0:
         lookup[first : first + (1 << (LOOKUP_BITS - length))] = (length << 4) | (run << 8) | (size << 17)
         return

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.support import real_data
+from wit import jpeg_kernels as kernels
 from wit.jpeg import Decoded, decode, encode, read_header
 
 SUBSAMPLINGS = {"4:4:4": 0, "4:2:2": 1, "4:2:0": 2}
@@ -208,3 +209,32 @@ def test_what_lies_behind_a_plane_is_not_encoded(shape: tuple[int, int]) -> None
     assert len(found) == 1
     grey = np.asarray(Image.open(io.BytesIO(found.pop())).convert("YCbCr"))[..., 0]
     assert np.abs(grey.astype(int) - 90).max() <= 2
+
+
+@pytest.mark.parametrize("symbol", [0x10, 0x40, 0xD0, 0xE0])
+def test_codes_of_progressive_files_are_not_sought_among_longer_ones(symbol: int) -> None:
+    """A short code that a baseline scan cannot use is known as such: as a long one it would lie before the table."""
+    counts = np.array([0, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1], np.uint8)
+    lookup, codes = np.empty(1 << kernels.LOOKUP_BITS, np.int64), np.empty(kernels.CODES_LENGTH, np.int32)
+    assert kernels.fill_table(counts, np.array([0x01, symbol, 0x02, 0x03, 0x04], np.uint8), False, lookup, codes)
+    short = lookup[: 5 << (kernels.LOOKUP_BITS - 3)]  # 00, 01, 100
+    assert (short != 0).all()
+    assert (lookup[len(short) :] == 0).all()
+
+
+@pytest.mark.parametrize("symbol", [0x10, 0x40, 0xD0, 0xE0])
+def test_a_baseline_scan_with_codes_of_progressive_files_is_not_plain(symbol: int) -> None:
+    """Each symbol of the AC table in turn is one: the file is left to Pillow, or never uses it."""
+    body = jpeg(photograph(40, 40, "L"), quality=90)
+    header = read_header(body)
+    assert header is not None
+    table = header.huffman[0x10]
+    at = body.index(table)
+    expected = planes(body)
+    assert expected is not None
+    left = 0
+    for place in range(16, len(table)):
+        found = planes(body[: at + place] + bytes([symbol]) + body[at + place + 1 :])
+        left += found is None
+        assert found is None or (found.planes[0][:40, :40] == expected.planes[0][:40, :40]).all()
+    assert left > 20
