@@ -84,7 +84,11 @@ class Fetch:
         1, "times a URL is asked again, later, where that may help (no answer, cut off, HTTP 429, 502, 503, 504)",
         min=0, max=10,
     )  # fmt: skip
-    retry_wait_s: float = _setting(5.0, "least time before a URL is asked again, in seconds", min=0.0)
+    retry_wait_s: float = _setting(
+        5.0,
+        "least time before a URL is asked again, in seconds; first pause of a busy host, doubled each time",
+        min=0.0,
+    )
     max_wait_s: float = _setting(
         120.0, "longest wait that a host may ask for (HTTP 429, 503, Retry-After), in seconds", min=0.0
     )
@@ -93,7 +97,7 @@ class Fetch:
         identity=False,
     )  # fmt: skip
     outage_s: float = _setting(
-        600.0, "time that a network that is gone is waited for, in seconds, before the run stops",
+        600.0, "time without any answer, in seconds, before the run stops; nothing is lost, the same command goes on",
         min=0.0, identity=False,
     )  # fmt: skip
     max_redirects: int = _setting(5, "redirects followed for one URL; in archives 8 at most", min=0, max=50)
