@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from benchmarks.kill_soak import hash_files, soak_over
+
 from tests.pipelines.conftest import Chain
 
 pytestmark = pytest.mark.slow
@@ -143,6 +144,27 @@ def test_from_makes_a_stage_and_the_later_ones_anew(chain: Chain, finished: Path
     assert len(list((copy / "shards").glob("*.tar"))) > len(list((finished / "shards").glob("*.tar")))
     unchanged = ("extract/", "match/", "fetch/", "fingerprint/", "dedup/", "overlap/", "rejects/")
     assert all(after[name] == digest for name, digest in before.items() if name.startswith(unchanged))
+
+
+def test_shards_elsewhere_are_the_same(chain: Chain, finished: Path, tmp_path: Path) -> None:
+    """Packed into another folder: the same files, found by every command; a killed run goes on; others are refused."""
+    copy, out = tmp_path / "copy", tmp_path / "out"
+    shutil.copytree(finished, copy)
+    elsewhere = ("--set", f"pack.out={out}")
+    assert chain.run(copy, "--from", "pack", *elsewhere).returncode == 0
+    expected = hash_files(finished / "shards")
+    assert {name: digest for name, digest in hash_files(out).items() if name != MADE_FROM} == expected
+    assert not (copy / "shards").exists()
+    assert chain.wit("shards", "verify", str(out)).returncode == 0
+    assert chain.wit("sample", "check", str(chain.sample), str(copy)).returncode == 0
+    for lost in (copy / "pack/manifest.json", copy / "pack/kept/part-00000.parquet", out / "00000.tar"):
+        lost.unlink()
+    result = chain.run(copy, *elsewhere)
+    assert result.returncode == 0, result.stderr
+    assert hash_files(out).items() >= expected.items()
+    other = chain.run(tmp_path / "other", "--set", "pack.shard_size=7", *elsewhere)
+    assert other.returncode == 2
+    assert "found the shards of another run" in other.stderr
 
 
 def test_two_runs_in_one_folder_are_refused(chain: Chain, finished: Path) -> None:
