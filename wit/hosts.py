@@ -71,6 +71,12 @@ def text_hashes(texts: Any) -> npt.NDArray[np.uint64]:
     return hashes
 
 
+def text_buckets(texts: Any, num_buckets: int) -> npt.NDArray[np.int32]:
+    """Return the bucket of each of an Arrow array of texts, without nulls: its hash modulo `num_buckets`."""
+    mixed = text_hashes(texts) >> np.uint64(32)  # the high half of FNV is the better mixed
+    return (mixed % np.uint64(num_buckets)).astype(np.int32)
+
+
 class Domains:
     """A list of domains; a host lies in one when it is that domain, or a subdomain of it."""
 

@@ -28,7 +28,7 @@ from pipelines.fetching.network import Network
 from pipelines.fetching.outcome import Body, Refused
 from pipelines.fetching.robots import product_token
 from pipelines.fetching.schedule import Schedule, fetch_all
-from wit.hosts import hosts, text_hashes
+from wit.hosts import hosts, text_buckets
 from wit.image import ImageRejected, Limits, prepare
 from wit.recipe import identity
 from wit.schema import ASKED, IMAGES, LOCATED, MATCHED, REJECTS
@@ -55,9 +55,8 @@ class PlaceHosts:
     def __call__(self, batches: Iterator[pa.RecordBatch], part: Part) -> Iterator[Output]:
         """Yield ASKED in the order read."""
         for batch in batches:
-            mixed = text_hashes(hosts(batch["url"])) >> np.uint64(32)  # the high half of FNV is the better mixed
-            places = (mixed % np.uint64(self.num_buckets)).astype(np.int32)
-            yield KEPT, pa.RecordBatch.from_arrays([*batch.columns, pa.array(places)], schema=ASKED)
+            places = pa.array(text_buckets(hosts(batch["url"]), self.num_buckets))
+            yield KEPT, pa.RecordBatch.from_arrays([*batch.columns, places], schema=ASKED)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ import pyarrow as pa
 from pipelines import sql
 from pipelines.fetching.archive_index import MAX_REDIRECTS, PACKED_TARS, Held, archive_files, index
 from pipelines.sources.copies import brought_here
-from wit.hosts import text_hashes
+from wit.hosts import text_buckets
 from wit.schema import BODIES, INPUTS, LOCATED, ORIGINALS, REVISITED, REVISITS, SOUGHT, TRAILS
 from wit.stage import KEPT, Output, Part, SqlStage, Step, View
 
@@ -81,7 +81,7 @@ class IndexArchives:
             "record_offset": pa.array([held.offset for held in rows], pa.int64()),
         }
         for text in ("url", "digest", "target"):
-            columns[f"{text}_bucket"] = _buckets(columns[text], self.num_buckets)
+            columns[f"{text}_bucket"] = pa.array(text_buckets(columns[text], self.num_buckets))
         columns["place"] = self._places(columns["record_offset"], archive, number)
         batch = pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
         return _sorted(batch, "url_bucket" if name == KEPT else "digest_bucket")
@@ -108,7 +108,7 @@ class SeekUrls:
         """Yield SOUGHT, sorted in chunks by the URL's bucket."""
         for rows in _pair_chunks(batches):
             columns = [rows[name] for name in self.reads.names]
-            buckets = _buckets(rows["url"], self.num_buckets)
+            buckets = pa.array(text_buckets(rows["url"], self.num_buckets))
             yield KEPT, _sorted(pa.RecordBatch.from_arrays([*columns, buckets], schema=SOUGHT), "url_bucket")
 
 
@@ -136,13 +136,6 @@ def _pair_chunks(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
             chunk, num_rows, num_bytes = [], 0, 0
     if chunk:
         yield pa.concat_batches(chunk)
-
-
-def _buckets(texts: pa.Array, num_buckets: int) -> pa.Array:
-    """Return a hash of each text modulo the number of buckets; 0 for an empty one."""
-    mixed = text_hashes(texts) >> np.uint64(32)  # the high half of FNV is the better mixed
-    buckets = (mixed % np.uint64(num_buckets)).astype(np.int32)
-    return pa.array(buckets)
 
 
 def _sorted(batch: pa.RecordBatch, column: str) -> pa.RecordBatch:

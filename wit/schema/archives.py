@@ -25,7 +25,7 @@ BODIES = pa.schema(
         PLACE,
         RECORD_OFFSET,
         column("target", pa.string(), "where the record redirects to: absolute; empty: it holds a body"),
-        column("target_bucket", pa.int32(), "hash of the target, modulo the number of buckets; 0 without one"),
+        column("target_bucket", pa.int32(), "hash of the target, modulo the number of buckets; any without one"),
     ]
 )
 """What archives hold: one row a record with a body, or with a redirect."""
