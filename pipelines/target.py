@@ -12,11 +12,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipelines.shardset.making import MADE_FROM
 from wit import manifest
 from wit.errors import OutputError
 from wit.locking import LOCK
-from wit.shards import MANIFEST, REMOVALS_NAME, UNDER_WAY
+from wit.shards import MADE_FROM, MANIFEST, REMOVALS_NAME, UNDER_WAY
 from wit.storage import exists, is_remote, join, list_names, local_path, remove, remove_temporaries
 
 _OURS = re.compile(r"\d{5,}\.(tar|parquet)")

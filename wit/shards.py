@@ -27,6 +27,8 @@ SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
 FOREIGN_SUFFIX = ".index.parquet"
 MAKE_INDEX = "wit shards index makes indexes of tars that were made elsewhere"
+MADE_FROM = "made_from.json"
+"""Says what a set is made from; it stays beside the manifest, which a set has when it is finished."""
 REMOVALS_NAME = "removals.parquet"
 """Table of the samples that were taken out of a folder's shards, as wit.schema.REMOVALS."""
 UNDER_WAY = "removing.parquet"

@@ -22,6 +22,7 @@ from wit.progress import progress
 from wit.schema import conform
 from wit.schema.samples import REMOVALS
 from wit.shards import (
+    MADE_FROM,
     MANIFEST,
     REMOVALS_NAME,
     UNDER_WAY,
@@ -41,9 +42,6 @@ from wit.storage import (
     size,
     write_parquet,
 )
-
-MADE_FROM = "made_from.json"
-"""Says what a set is made from; it stays beside the manifest, which a set has when it is finished."""
 
 
 @dataclass(frozen=True)

@@ -18,12 +18,12 @@ from pipelines import target
 from pipelines.executors import Advance
 from pipelines.recipes import Recipe
 from pipelines.runner import Request, run
-from pipelines.shardset.making import MADE_FROM
 from pipelines.stages.extract import Extract
 from pipelines.stages.match import Match
 from pipelines.stages.pack import Pack
 from wit.errors import InputError, OutputError
 from wit.schema import QUERIES
+from wit.shards import MADE_FROM
 from wit.stage import Step
 from wit.storage import exists, join, list_names, publish_text, read_bytes, remove
 
