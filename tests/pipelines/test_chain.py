@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from benchmarks.kill_soak import hash_files, soak_over
-
 from tests.pipelines.conftest import Chain
+from wit.shards import MADE_FROM
 
 pytestmark = pytest.mark.slow
 
