@@ -9,6 +9,7 @@ import numpy as np
 
 from pipelines.shardset.copying import I32, I64, NewShard, Plan
 from wit import tar
+from wit.fitting import bytes_between, last_fitting
 
 DEFAULT_SAMPLES = 10_000
 MAX_SAMPLES = 1_000_000
@@ -68,13 +69,10 @@ class Cutter:
         first = 0
         ends = np.cumsum(picked.sizes)
         while first < len(picked):
-            before = int(ends[first - 1]) if first else 0
-            last = min(len(picked), first + self.limit.samples - self._num_held)
-            if self.limit.num_bytes:
-                free = self.limit.num_bytes - len(tar.END) - self._held_bytes
-                fitting = int(np.searchsorted(ends, before + free, side="right"))
-                last = min(last, max(fitting, first + (not self._num_held)))
-            self._hold(picked.part(first, last), int(ends[last - 1]) - before if last > first else 0)
+            free_samples = self.limit.samples - self._num_held
+            free_bytes = self.limit.num_bytes - len(tar.END) - self._held_bytes if self.limit.num_bytes else None
+            last = last_fitting(ends, first, free_samples, free_bytes, is_begun=bool(self._num_held))
+            self._hold(picked.part(first, last), bytes_between(ends, first, last))
             if last < len(picked) or self._num_held == self.limit.samples:
                 yield self._cut()
             first = last

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from wit.errors import ContractError, InputError
+from wit.fitting import bytes_between, last_fitting
 from wit.foreign import IMAGE_SUFFIXES
 from wit.shards import index_name, read_index
 from wit.storage import reading, size
@@ -161,25 +162,16 @@ class _Cutter:
         ends = np.cumsum(sizes)
         start = 0
         while start < len(sizes):
-            stop = self._stop(ends, start)
+            free_samples = self._cut.max_samples - self._num_samples if self._cut.max_samples else None
+            free_bytes = self._cut.max_bytes - self._num_bytes if self._cut.max_bytes else None
+            stop = last_fitting(ends, start, free_samples, free_bytes, is_begun=bool(self._open))
             if stop == start:
                 yield from self.end()
                 continue
             self._open.append(Stretch(shard, start, stop))
             self._num_samples += stop - start
-            self._num_bytes += int(ends[stop - 1] - (ends[start - 1] if start else 0))
+            self._num_bytes += bytes_between(ends, start, stop)
             start = stop
-
-    def _stop(self, ends: npt.NDArray[np.int64], start: int) -> int:
-        """Return the end of what still fits in the open file; of an empty one, a sample further at least."""
-        stop = len(ends)
-        if self._cut.max_samples:
-            stop = min(stop, start + self._cut.max_samples - self._num_samples)
-        if self._cut.max_bytes:
-            before = int(ends[start - 1]) if start else 0
-            room = before + self._cut.max_bytes - self._num_bytes
-            stop = min(stop, int(np.searchsorted(ends, room, "right")))
-        return max(stop, start if self._open else start + 1)
 
     def end(self) -> Iterator[tuple[Stretch, ...]]:
         """Yield the file that is open, if any."""

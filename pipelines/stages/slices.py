@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.stages.tables import num_rows, part_names
+from wit.fitting import bytes_between, last_fitting
 from wit.schema import SLICES
 from wit.storage import join, open_input, read_parquet
 
@@ -68,15 +69,14 @@ class SliceBySize:
         rows_free, bytes_free = self.num_rows, self.num_bytes
         for part, sizes in zip(part_names(root, self.table), part_names(root, self.sizes), strict=True):
             ends = np.cumsum(read_parquet(join(root, sizes))["num_bytes"].to_numpy())
-            start, before = 0, 0
+            start = 0
             while start < len(ends):
-                fitting = int(np.searchsorted(ends, before + bytes_free, side="right"))
-                stop = max(min(fitting, start + rows_free), start if task else start + 1)
+                stop = last_fitting(ends, start, rows_free, bytes_free, is_begun=bool(task))
                 if stop > start:
                     task.append({"part": part, "start": start, "stop": stop})
                     rows_free -= stop - start
-                    bytes_free -= int(ends[stop - 1]) - before
-                    start, before = stop, int(ends[stop - 1])
+                    bytes_free -= bytes_between(ends, start, stop)
+                    start = stop
                 if start < len(ends) or not rows_free:
                     yield pa.Table.from_pylist(task, schema=SLICES)
                     task, rows_free, bytes_free = [], self.num_rows, self.num_bytes
