@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import accumulate
 
 import numpy as np
@@ -21,10 +20,10 @@ import simplejpeg
 from wit import jpeg_kernels as kernels
 from wit import jpeg_progressive_kernels as passes
 from wit.jpeg_progressive import Grid, read_coefficients
+from wit.jpeg_tables import NATURAL, lookups, tables_in
 
 U8 = npt.NDArray[np.uint8]
 _EOI, _SOS, _DQT, _DHT, _DRI = 0xD9, 0xDA, 0xDB, 0xC4, 0xDD
-_BASELINE = (0xC0, 0xC1)
 _APP0, _APP2, _APP14, _APP15 = 0xE0, 0xE2, 0xEE, 0xEF
 _OTHERS = {_SOS, _DQT, _DHT, _DRI, 0xFE}  # 0xFE: a comment
 _ICC_MARK = b"ICC_PROFILE\0"
@@ -52,10 +51,15 @@ class PlainJpeg:
     height: int
     components: tuple[Component, ...]
     quantisers: dict[int, bytes]
+    """By number: 64 bytes in zigzag order."""
     huffman: dict[int, bytes]
+    """By class << 4 | number: counts and symbols as DHT has them, those before the first scan."""
     restart_interval: int
+    """In MCUs; 0: none."""
     scan_at: int
+    """Where the first scan's data begin."""
     profile: bytes
+    """ICC; empty: none."""
     segments: tuple[tuple[int, int, int], ...]
     """(marker, start, end) of every segment before the first scan's data."""
     is_progressive: bool
@@ -126,9 +130,10 @@ def read_header(body: bytes) -> PlainJpeg | None:
     if not progressive and any(one.dc not in huffman or 0x10 | one.ac not in huffman for one in components):
         return None
     return PlainJpeg(
-        int.from_bytes(frames[0][3:5], "big"), int.from_bytes(frames[0][1:3], "big"), components, quantisers, huffman,
-        int.from_bytes(restarts[0], "big"), segments[-1][2], profiles[0][14:] if profiles else b"", segments,
-        bool(progressive),
+        width=int.from_bytes(frames[0][3:5], "big"), height=int.from_bytes(frames[0][1:3], "big"),
+        components=components, quantisers=quantisers, huffman=huffman,
+        restart_interval=int.from_bytes(restarts[0], "big"), scan_at=segments[-1][2],
+        profile=profiles[0][14:] if profiles else b"", segments=segments, is_progressive=bool(progressive),
     )  # fmt: skip
 
 
@@ -142,16 +147,12 @@ def _is_ycbcr(ids: list[int], contents: dict[int, list[bytes]]) -> bool:
 
 
 def _tables(contents: list[bytes], length: int | None) -> dict[int, bytes] | None:
-    """Return tables by their number: of `length` bytes, or Huffman tables (class << 4 | number); None: not plain."""
-    tables = {}
-    for content in contents:
-        while content:
-            size = length or sum(content[1:17]) + 16
-            number, table, content = content[0], content[1 : 1 + size], content[1 + size :]
-            if len(table) != size or number in tables or number & 0xEC or (length and number > 3):
-                return None
-            tables[number] = table
-    return tables
+    """Return the tables of DQT (`length` bytes each) or DHT segments by number; None: not plain, or one comes again."""
+    found = [tables_in(content, length) for content in contents]
+    if None in found:
+        return None
+    pairs = [pair for tables in found if tables for pair in tables]
+    return dict(pairs) if len(dict(pairs)) == len(pairs) else None
 
 
 def _components(frame: bytes, scan: bytes | None, contents: dict[int, list[bytes]]) -> tuple[Component, ...] | None:
@@ -180,29 +181,6 @@ def _components(frame: bytes, scan: bytes | None, contents: dict[int, list[bytes
     return tuple(found)
 
 
-@lru_cache(maxsize=64)  # 67 kB each; most of the web's files have one of a few sets of tables
-def _lookups(tables: tuple[tuple[bool, bytes], ...]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]] | None:
-    """Return what the kernel looks codes up in, a row for each (whether of DC, DHT's bytes); None: no prefix code."""
-    lookups = np.empty((len(tables), 1 << kernels.LOOKUP_BITS), np.int64)
-    codes = np.empty((len(tables), kernels.CODES_LENGTH), np.int32)
-    for (is_dc, table), lookup, code in zip(tables, lookups, codes, strict=True):
-        values = np.frombuffer(table, np.uint8)
-        if not kernels.fill_table(values[:16], values[16:], is_dc, lookup, code):
-            return None
-    return lookups, codes
-
-
-def _zigzag() -> U8:
-    """Return the place in a block, row by row, of each place in zigzag order (T.81 figure A.6)."""
-    order = sorted(
-        ((row, column) for row in range(8) for column in range(8)),
-        key=lambda at: (at[0] + at[1], at[0] if (at[0] + at[1]) % 2 else at[1]),
-    )
-    places = np.full(kernels.NUM_PLACES, kernels.SPARE_PLACE, np.uint8)
-    places[:64] = [8 * row + column for row, column in order]
-    return places
-
-
 def _matrices() -> npt.NDArray[np.float32]:
     """Return for each side n, 1 to 8, the inverse DCT of n frequencies to n samples, [frequency, sample] by rows of 8.
 
@@ -217,7 +195,21 @@ def _matrices() -> npt.NDArray[np.float32]:
     return matrices.reshape(9, 64)
 
 
-_NATURAL, _MATRICES = _zigzag(), _matrices()
+_MATRICES = _matrices()
+
+
+@dataclass(frozen=True)
+class _Planes:
+    """The planes that are to be filled."""
+
+    sides: tuple[int, ...]
+    """Pixels a block, by component."""
+    mcus: tuple[int, int]
+    """MCUs of the image, across and down."""
+    shapes: list[tuple[int, int]]
+    """(rows, stride) of each plane."""
+    pixels: U8
+    """Of all planes, one behind the other."""
 
 
 def decode(body: bytes, header: PlainJpeg, sides: tuple[int, ...]) -> Decoded | None:
@@ -228,29 +220,25 @@ def decode(body: bytes, header: PlainJpeg, sides: tuple[int, ...]) -> Decoded | 
     across, down = header.samples
     mcus = -(-header.width // (8 * across)), -(-header.height // (8 * down))
     shapes = _shapes(header, sides, *mcus)
-    pixels = np.empty(sum(rows * stride for rows, stride in shapes), np.uint8)
-    scan_end = (_progressive if header.is_progressive else _baseline)(body, header, sides, mcus, shapes, pixels)
+    sizes = [rows * stride for rows, stride in shapes]
+    pixels = np.empty(sum(sizes), np.uint8)
+    fill = _fill_progressive if header.is_progressive else _fill_baseline
+    scan_end = fill(body, header, _Planes(sides, mcus, shapes, pixels))
     if scan_end is None:
         return None
-    parts = np.split(pixels, list(accumulate(rows * stride for rows, stride in shapes))[:-1])
+    parts = np.split(pixels, list(accumulate(sizes))[:-1])
     return Decoded(tuple(part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)), scan_end)
 
 
-def _baseline(
-    body: bytes,
-    header: PlainJpeg,
-    sides: tuple[int, ...],
-    mcus: tuple[int, int],
-    shapes: list[tuple[int, int]],
-    pixels: U8,
-) -> int | None:
-    """Decode a file of one scan into `pixels`; return where the scan ends."""
+def _fill_baseline(body: bytes, header: PlainJpeg, planes: _Planes) -> int | None:
+    """Decode a file of one scan into `planes`; return where the scan ends, None: not plain."""
     numbers = sorted({number for c in header.components for number in (c.dc, 0x10 | c.ac)})
-    tables = _lookups(tuple((number < 0x10, header.huffman[number]) for number in numbers))
+    tables = lookups(tuple((number < 0x10, header.huffman[number]) for number in numbers))
     if tables is None:
         return None
-    interval = header.restart_interval or mcus[0] * mcus[1]
-    starts = np.empty(-(-mcus[0] * mcus[1] // interval) + 1, np.int64)
+    across, down = planes.mcus
+    interval = header.restart_interval or across * down
+    starts = np.empty(-(-across * down // interval) + 1, np.int64)
     data = np.empty(len(body) - header.scan_at + kernels.SLACK, np.uint8)
     scan_end = kernels.unstuff(np.frombuffer(body, np.uint8), header.scan_at, data, starts)
     if scan_end < 0 or body[scan_end + 1] != _EOI:
@@ -258,52 +246,36 @@ def _baseline(
     factors = np.zeros((len(header.components), kernels.NUM_PLACES), np.float32)
     for i, component in enumerate(header.components):
         factors[i, :64] = np.frombuffer(header.quantisers[component.quantiser], np.uint8)
+    blocks = _blocks(header, planes.sides, numbers, planes.shapes)
     is_whole = kernels.decode_scan(
-        data, starts, mcus[0] * mcus[1], mcus[0], interval, _blocks(header, sides, numbers, shapes), *tables, factors,
-        _NATURAL, _MATRICES, np.empty(65, np.float32), np.empty(len(sides), np.int64), pixels,
+        data, starts, across * down, across, interval, blocks, *tables, factors, NATURAL, _MATRICES,
+        np.empty(65, np.float32), np.empty(len(planes.sides), np.int64), planes.pixels,
     )  # fmt: skip
     return scan_end if is_whole else None
 
 
-def _progressive(
-    body: bytes,
-    header: PlainJpeg,
-    sides: tuple[int, ...],
-    mcus: tuple[int, int],
-    shapes: list[tuple[int, int]],
-    pixels: U8,
-) -> int | None:
-    """Decode a progressive file into `pixels`; return where its last scan ends."""
-    grids = _grids(header, mcus)
+def _fill_progressive(body: bytes, header: PlainJpeg, planes: _Planes) -> int | None:
+    """Decode a progressive file into `planes`; return where its last scan ends, None: not plain."""
+    grids = _grids(header, planes.mcus)
     _, start, end = header.segments[-1]
     ids = [one.id for one in header.components]
     found = read_coefficients(
-        body, body[start + 4 : end], end, ids, grids, mcus, header.restart_interval, header.huffman, _NATURAL
+        body, body[start + 4 : end], end, ids, grids, planes.mcus, header.restart_interval, header.huffman
     )
     if found is None:
         return None
+    coefficients, seen, scan_end = found
     begin = 0
-    for one, grid, side, (rows, stride) in zip(header.components, grids, sides, shapes, strict=True):
+    for one, grid, side, (rows, stride) in zip(header.components, grids, planes.sides, planes.shapes, strict=True):
         factors = np.zeros(64, np.float32)
-        factors[_NATURAL[:64]] = np.frombuffer(header.quantisers[one.quantiser], np.uint8)
-        room = np.empty(65, np.float32)
+        factors[NATURAL[:64]] = np.frombuffer(header.quantisers[one.quantiser], np.uint8)
         if side:
             passes.write_plane(
-                found[0],
-                found[1],
-                grid.first,
-                grid.wide,
-                grid.high,
-                factors,
-                side,
-                _MATRICES,
-                room,
-                pixels,
-                begin,
-                stride,
-            )
+                coefficients, seen, grid.first, grid.wide, grid.high, factors, side, _MATRICES,
+                np.empty(65, np.float32), planes.pixels, begin, stride,
+            )  # fmt: skip
         begin += rows * stride
-    return found[2]
+    return scan_end
 
 
 def _grids(header: PlainJpeg, mcus: tuple[int, int]) -> list[Grid]:

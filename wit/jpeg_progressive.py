@@ -7,13 +7,13 @@ should be. Where a scan is missing decoders guess at what is smooth: such files 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
 from wit import jpeg_kernels as kernels
 from wit import jpeg_progressive_kernels as passes
+from wit.jpeg_tables import NATURAL, symbols, tables_in
 
 U8 = npt.NDArray[np.uint8]
 U64 = npt.NDArray[np.uint64]
@@ -88,26 +88,6 @@ def _is_next(scan: _Scan, lows: npt.NDArray[np.int64]) -> bool:
     return True
 
 
-@lru_cache(maxsize=64)
-def _symbols(table: bytes) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]] | None:
-    lookup = np.empty(1 << kernels.LOOKUP_BITS, np.int64)
-    codes = np.empty(kernels.CODES_LENGTH, np.int32)
-    values = np.frombuffer(table, np.uint8)
-    return (lookup, codes) if passes.fill_symbols(values[:16], values[16:], lookup, codes) else None
-
-
-def _tables(content: bytes) -> dict[int, bytes] | None:
-    """Return the Huffman tables of a DHT segment by class << 4 | number."""
-    tables = {}
-    while content:
-        size = sum(content[1:17]) + 16
-        number, table, content = content[0], content[1 : 1 + size], content[1 + size :]
-        if len(table) != size or number & 0xEC:
-            return None
-        tables[number] = table
-    return tables
-
-
 @dataclass
 class _Reader:
     """What is known while the scans of a file are read."""
@@ -120,13 +100,12 @@ class _Reader:
     huffman: dict[int, bytes]
     coefficients: I16
     seen: U64
-    natural: U8
 
     def read_scan(self, scan: _Scan, at: int, data: U8) -> int:
         """Add a scan whose data begin at body[at]; return where they end, or -1: not plain."""
         is_refined_dc = scan.kind == passes.DC_REFINED  # needs no table
         chosen = [b"\0" * 16 if is_refined_dc else self.huffman.get(number, b"\xff" * 16) for number in scan.tables]
-        tables = [_symbols(table) for table in chosen]
+        tables = [symbols(table) for table in chosen]
         blocks = self._blocks(scan)
         across, down = self.mcus if len(scan.components) > 1 else self.grids[scan.components[0]].used
         interval = self.restart_interval or across * down
@@ -134,13 +113,11 @@ class _Reader:
         end = kernels.unstuff(np.frombuffer(self.body, np.uint8), at, data, starts)
         if end < 0 or None in tables:
             return -1
-        lookups, codes = (
-            np.stack([table[0] for table in tables if table]),
-            np.stack([table[1] for table in tables if table]),
-        )
+        lookups = np.stack([table[0] for table in tables if table])
+        codes = np.stack([table[1] for table in tables if table])
         is_whole = passes.decode_pass(
             scan.kind, data, starts, across, down, interval, scan.begin, scan.end, scan.low, blocks, lookups, codes,
-            self.natural, self.coefficients, self.seen, np.empty((len(scan.components), 1), np.int64),
+            NATURAL, self.coefficients, self.seen, np.empty((len(scan.components), 1), np.int64),
         )  # fmt: skip
         return end if is_whole else -1
 
@@ -153,8 +130,8 @@ class _Reader:
         if self.body[at : at + 2] == _DRI:
             self.restart_interval = int.from_bytes(content, "big")
             return end if len(content) == 2 else -1
-        tables = _tables(content)
-        self.huffman.update(tables or {})
+        tables = tables_in(content)
+        self.huffman.update(tables or ())
         return end if tables else -1
 
     def _blocks(self, scan: _Scan) -> npt.NDArray[np.int64]:
@@ -173,7 +150,7 @@ class _Reader:
 
 def read_coefficients(
     body: bytes, first_scan: bytes, at: int, ids: list[int], grids: list[Grid], mcus: tuple[int, int],
-    restart_interval: int, huffman: dict[int, bytes], natural: U8,
+    restart_interval: int, huffman: dict[int, bytes],
 ) -> tuple[I16, U64, int] | None:  # fmt: skip
     """Return the coefficients (blocks, 64) in natural order, which are not 0 (blocks, 1), and where the last scan ends.
 
@@ -181,7 +158,7 @@ def read_coefficients(
     """
     coefficients = np.zeros((grids[-1].end, 64), np.int16)
     seen = np.zeros((len(coefficients), 1), np.uint64)
-    reader = _Reader(body, ids, grids, mcus, restart_interval, dict(huffman), coefficients, seen, natural)
+    reader = _Reader(body, ids, grids, mcus, restart_interval, dict(huffman), coefficients, seen)
     data = np.empty(len(body) - at + kernels.SLACK, np.uint8)
     lows = np.full((len(ids), 64), -1, np.int64)
     content = first_scan
