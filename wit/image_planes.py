@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,9 @@ from wit.resizing_kernels import count_levels
 U8 = npt.NDArray[np.uint8]
 WHITE, NO_COLOUR = 255, 128
 """The levels of white in luma or R, G and B, and in chroma."""
+
+_OVERSAMPLING = (1.25, 1.0)
+"""Samples of luma, and of chroma, that are decoded for a pixel each way, at least."""
 
 # What EXIF's orientations ask for, after rows and columns have changed places in those from 5 on.
 _MIRRORED_ACROSS, _MIRRORED_DOWN = (2, 3, 6, 7), (3, 4, 7, 8)
@@ -59,10 +63,6 @@ def resized(plane: U8, size: tuple[float, float], where: Fit, full: tuple[float,
     return upright(resample(plane, size, Fit(across, down)), orientation)
 
 
-_OVERSAMPLING = (1.25, 1.0)
-"""Samples of luma, and of chroma, that are decoded for a pixel each way, at least."""
-
-
 def _side(where: Fit, full: tuple[float, float], samples: tuple[float, float], oversampling: float) -> int:
     """Return the pixels a block to decode at, so that no pixel of `where` gets less than `oversampling` samples."""
     needed = (
@@ -72,6 +72,31 @@ def _side(where: Fit, full: tuple[float, float], samples: tuple[float, float], o
     return min(8, math.ceil(8 * max(needed) - 1e-9))
 
 
+class _Wanted(NamedTuple):
+    """What is wanted of a component: where its pixels go in the upright plane, and what they are resampled from."""
+
+    where: Fit
+    in_file: Fit
+    """The same as the file lies."""
+    full: tuple[float, float]
+    """Width and height of the component's plane at full size, in pixels of `where`."""
+    samples: tuple[float, float]
+    """Width and height as it is decoded."""
+    side: int
+    """Pixels a block that it is decoded at."""
+
+
+def _wanted(header: PlainJpeg, i: int, where: Fit, orientation: int, *, is_halved: bool) -> _Wanted:
+    """Return what is wanted of component `i`, for a plane of the size of `where`, or half its sides."""
+    scale = 2 if is_halved else 1
+    where = where.halved() if is_halved else where
+    full = header.width / scale, header.height / scale
+    lying = in_file(where, full if orientation < 5 else full[::-1], orientation)
+    samples = header.samples_of(header.components[i])
+    side = _side(lying, full, samples, _OVERSAMPLING[min(i, 1)])
+    return _Wanted(where, lying, full, (samples[0] * side / 8, samples[1] * side / 8), side)
+
+
 def planes_of_jpeg(
     body: bytes, header: PlainJpeg, where: Fit, orientation: int, *, is_halved: bool = True
 ) -> tuple[U8, ...] | None:
@@ -79,21 +104,14 @@ def planes_of_jpeg(
 
     `where` is in pixels of the upright image.
     """
-    upright_size = header.size if orientation < 5 else header.size[::-1]
-    asked: list[tuple[Fit, Fit, tuple[float, float], tuple[float, float]]] = []
-    sides = []
-    for i, component in enumerate(header.components):
-        half = 2 if i and is_halved else 1
-        ground = where.halved() if half == 2 else where
-        lying = in_file(ground, (upright_size[0] / half, upright_size[1] / half), orientation)
-        full = header.width / half, header.height / half
-        samples = header.samples_of(component)
-        sides.append(_side(lying, full, samples, _OVERSAMPLING[min(i, 1)]))
-        asked.append((ground, lying, full, (samples[0] * sides[i] / 8, samples[1] * sides[i] / 8)))
-    decoded = jpeg.decode(body, header, tuple(sides))
+    wanted = [
+        _wanted(header, i, where, orientation, is_halved=is_halved and i > 0) for i in range(len(header.components))
+    ]
+    decoded = jpeg.decode(body, header, tuple(each.side for each in wanted))
     if decoded is None:
         return None
-    return tuple(
-        laid_on(NO_COLOUR if i else WHITE, resized(plane, samples, lying, full, orientation), ground)
-        for i, (plane, (ground, lying, full, samples)) in enumerate(zip(decoded.planes, asked, strict=True))
+    upright_planes = (
+        resized(plane, each.samples, each.in_file, each.full, orientation)
+        for plane, each in zip(decoded.planes, wanted, strict=True)
     )
+    return tuple(laid_on(NO_COLOUR if i else WHITE, plane, wanted[i].where) for i, plane in enumerate(upright_planes))
