@@ -15,11 +15,35 @@ from wit.errors import InputError
 from wit.storage import is_remote, join, open_input, read_range
 
 MAX_OPEN = 64
+"""Files of one reader that are open at a time; more are opened again and again."""
 REQUESTS = 8
 """Reads under a URL that are under way at a time: with 50 ms an answer, 160 images a second."""
 
 Row = Mapping[str, Any]
 """Has `blob` (relative to the root), `offset` and `length`, in bytes."""
+
+
+class OpenFiles:
+    """Files that are read in turns: the MAX_OPEN used last stay open."""
+
+    def __init__(self) -> None:
+        self._open: dict[str, IO[bytes]] = {}
+
+    def get(self, url: str) -> IO[bytes]:
+        """Return a file, open for reading, at whatever place it was left."""
+        file = self._open.pop(url, None)
+        if file is None:
+            file = open_input(url)
+        self._open[url] = file  # now the last in the order of use
+        if len(self._open) > MAX_OPEN:
+            self._open.pop(next(iter(self._open))).close()
+        return file
+
+    def close(self) -> None:
+        """Close the files that are open."""
+        for file in self._open.values():
+            file.close()
+        self._open.clear()
 
 
 class BlobReader:
@@ -28,13 +52,13 @@ class BlobReader:
     def __init__(self, root: str) -> None:
         self._root = root
         self._is_remote = is_remote(root)
-        self._open: dict[str, IO[bytes]] = {}
+        self._files = OpenFiles()
 
     def read(self, name: str, offset: int, length: int) -> bytes:
         """Return `length` bytes of a file (relative to the root) from `offset`; InputError when it is shorter."""
         if self._is_remote:
             return read_range(join(self._root, name), offset, length)
-        file = self._file(name)
+        file = self._files.get(join(self._root, name))
         file.seek(offset)
         data = file.read(length)
         if len(data) != length:
@@ -56,18 +80,9 @@ class BlobReader:
             for last, data in waiting:
                 yield last, data.result()
 
-    def _file(self, name: str) -> IO[bytes]:
-        file = self._open.pop(name, None) or open_input(join(self._root, name))
-        self._open[name] = file  # now the last in the order of use
-        if len(self._open) > MAX_OPEN:
-            self._open.pop(next(iter(self._open))).close()
-        return file
-
     def close(self) -> None:
         """Close the files that are open."""
-        for file in self._open.values():
-            file.close()
-        self._open.clear()
+        self._files.close()
 
     def __enter__(self) -> BlobReader:
         return self

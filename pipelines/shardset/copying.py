@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from wit import tar
+from wit.blobs import OpenFiles
 from wit.errors import InputError
 from wit.foreign import read_tar, split_name
 from wit.schema import SHARD_INDEX
@@ -30,15 +31,13 @@ from wit.shards import (
     read_any_index,
     shard_name,
 )
-from wit.storage import base_name, exists, join, open_input, publish, write_parquet
+from wit.storage import base_name, exists, join, publish, write_parquet
 
 I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
 COPY_BYTES = 4 << 20
-MAX_OPEN = 64
-"""Tars that one new shard draws on at a time; more are opened again and again."""
 PARTS = ("image", "text", "json")
 
 
@@ -148,26 +147,6 @@ def _renamed(index: pa.Table) -> Bools:
     return changed
 
 
-class _Files:
-    """Files that stay open, the MAX_OPEN used last."""
-
-    def __init__(self) -> None:
-        self._open: dict[str, IO[bytes]] = {}
-
-    def get(self, url: str) -> IO[bytes]:
-        """Return a file, open for reading."""
-        file = self._open.pop(url, None)
-        self._open[url] = open_input(url) if file is None else file
-        if len(self._open) > MAX_OPEN:
-            self._open.pop(next(iter(self._open))).close()
-        return self._open[url]
-
-    def close(self) -> None:
-        """Close all."""
-        for file in self._open.values():
-            file.close()
-
-
 class _Copier:
     """Copies the samples of a plan into a tar, and says where their members are now."""
 
@@ -181,7 +160,7 @@ class _Copier:
 
     def copy(self) -> dict[str, pa.Array]:
         """Copy all; return the columns of FOREIGN_INDEX that differ from those of the sources."""
-        with closing(_Files()) as files:
+        with closing(OpenFiles()) as files:
             for first, last in self._runs():
                 source = self._plan.sources[self._plan.numbers[first]]
                 if self._renamed[first]:
