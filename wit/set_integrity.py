@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from wit import manifest
 from wit.errors import ContractError, InputError
+from wit.key_ranges import touching
 from wit.shards import FOREIGN_SUFFIX, MANIFEST, REMOVALS_NAME, SCHEMA_VERSION, UNDER_WAY, fingerprint, read_index
 from wit.storage import base_name, exists, join, list_names
 
@@ -17,24 +18,11 @@ from wit.storage import base_name, exists, join, list_names
 def check_together(shards: list[str]) -> Iterator[str]:
     """Yield keys that stand in more than one shard; shards whose key ranges do not touch are not read twice.
 
-    Memory: the keys of the shards whose ranges overlap, 16 bytes each; none in a run's own shards, which are in order.
+    Memory: the keys of the shards whose ranges overlap, some 100 bytes each; of one shard in a run's own, which are in
+    order.
     """
-    ranges = sorted(filter(None, map(_key_range, shards)))
-    group: list[str] = []
-    last = ""
-    for low, high, shard in ranges:
-        if group and low > last:
-            yield from _duplicates(group)
-            group = []
-        group.append(shard)
-        last = max(last, high)
-    yield from _duplicates(group)
-
-
-def _key_range(shard: str) -> tuple[str, str, str] | None:
-    keys = _keys(shard)
-    bounds = pc.min_max(keys).as_py()
-    return (bounds["min"], bounds["max"], shard) if len(keys) else None
+    for group in touching(shards, _keys):
+        yield from _duplicates(group)
 
 
 def _keys(shard: str) -> pa.ChunkedArray:

@@ -15,6 +15,7 @@ from pipelines.shardset.copying import NewShard, extents, read_checked_index
 from pipelines.shardset.cutting import Cutter, Limit, Picked
 from pipelines.shardset.making import Request, count_samples, folders_of, make_sets, open_set, removals_of
 from pipelines.shardset.rules import Rules, rules_of
+from wit.key_ranges import touching
 
 
 @dataclass
@@ -47,12 +48,7 @@ def merge(patterns: Sequence[str], out: str, limit: Limit, processes: int) -> tu
             yield from cutter.add(_picked(rows, shards))
         yield from cutter.flush()
 
-    what = {
-        "command": "merge",
-        "sets": [len(each) for each in sets],
-        "samples": limit.samples,
-        "bytes": limit.num_bytes,
-    }
+    what = {"command": "merge", "sets": [len(each) for each in sets], **limit.as_json()}
     made = make_sets(Request(what, shards, (out,)), new(), processes, count_samples(shards))
     if not counts.kept:
         deque(new(), 0)  # finished before: it is counted again, not made
@@ -62,23 +58,8 @@ def merge(patterns: Sequence[str], out: str, limit: Limit, processes: int) -> tu
 def _groups(number: int, mine: Sequence[str], shards: Sequence[str]) -> Iterator[pa.Table]:
     """Yield the rows of a set, in groups whose key ranges do not touch, the lower before the higher."""
     places = {shard: place for place, shard in enumerate(shards)}
-    ranges = sorted(bounds for bounds in map(_key_range, mine) if bounds)
-    group: list[str] = []
-    last = ""
-    for low, high, shard in ranges:
-        if group and low > last:
-            yield pa.concat_tables([_rows(number, each, places[each]) for each in group])
-            group = []
-        group.append(shard)
-        last = max(last, high)
-    if group:
-        yield pa.concat_tables([_rows(number, each, places[each]) for each in group])
-
-
-def _key_range(shard: str) -> tuple[str, str, str] | None:
-    keys = read_checked_index(shard)["key"]
-    bounds = pc.min_max(keys).as_py()
-    return (bounds["min"], bounds["max"], shard) if len(keys) else None
+    for group in touching(mine, lambda shard: read_checked_index(shard)["key"]):
+        yield pa.concat_tables([_rows(number, shard, places[shard]) for shard in group])
 
 
 def _rows(number: int, shard: str, place: int) -> pa.Table:
