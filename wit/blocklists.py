@@ -17,7 +17,8 @@ from wit.storage import expand_files, read_bytes
 T = TypeVar("T")
 
 WILDCARD = "*"
-_NO_DOMAIN = re.compile(r"[\s/:?#@\\*\x00-\x1f\x7f]")
+NOT_IN_DOMAINS = re.compile(r"[\s/:?#@\\*\x00-\x1f\x7f]")
+"""A sign that stands in no domain, but in addresses and patterns."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MAX_PATTERN_CHARACTERS = 1000  # looking up matches takes memory for one of average length a row
 
@@ -161,7 +162,7 @@ def _parsed(url: str, data: bytes, parse: Callable[[str], str], expected: str) -
 
 def _domain(entry: str) -> str:
     name = entry.partition("#")[0].strip().removeprefix("*").removeprefix(".")
-    return "" if _NO_DOMAIN.search(name) or len(name) > MAX_HOST_CHARACTERS else host_of(f"http://{name}")
+    return "" if NOT_IN_DOMAINS.search(name) or len(name) > MAX_HOST_CHARACTERS else host_of(f"http://{name}")
 
 
 def _pattern(entry: str) -> str:

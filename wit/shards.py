@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from wit import manifest, tar
 from wit.errors import ContractError, InputError
+from wit.foreign import split_name
 from wit.schema import FOREIGN_INDEX, SHARD_INDEX, conform
 from wit.storage import base_name, exists, join, list_names, open_input, publish, read_parquet, write_table
 
@@ -34,6 +35,9 @@ REMOVALS_NAME = "removals.parquet"
 UNDER_WAY = "removing.parquet"
 """What a removal that is not finished takes out of the shards beside it; as wit.schema.REMOVALS."""
 
+PARTS = ("image", "text", "json")
+"""Members of a sample, as the columns of its index name them: image_offset, image_length, ..."""
+
 SUFFIXES = {"jpeg": "jpg", "png": "png", "webp": "webp", "gif": "gif"}
 """Suffix of the image member, by format of the stored image."""
 
@@ -42,6 +46,8 @@ METADATA = (
     "width", "height", "original_width", "original_height", "sha256", "original_sha256", "original_length",
 )  # fmt: skip
 """Columns of `wit.schema.SAMPLES` that a sample's JSON member may hold; all of them unless a recipe says which."""
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 _INDEX_BATCH_ROWS = 1_000
 _HASH_BYTES = 1 << 20
@@ -55,9 +61,22 @@ def shard_name(number: int) -> str:
     return f"{number:05d}.tar"
 
 
+def folder_of(shard: str) -> str:
+    """Return the folder (or URL) in which a shard lies."""
+    return shard.rpartition("/")[0] or "."
+
+
 def index_name(shard: str) -> str:
     """Return the file name (or URL) of the index of a shard."""
     return shard.removesuffix(".tar") + ".parquet"
+
+
+def foreign_index_name(shard: str) -> str:
+    """Return the file name (or URL) of the index that wit makes of a tar that somebody else made.
+
+    Not `index_name`: there img2dataset keeps a table of its own.
+    """
+    return shard.removesuffix(".tar") + FOREIGN_SUFFIX
 
 
 class Described(NamedTuple):
@@ -127,14 +146,6 @@ def sample_bytes(row: Row, fields: Iterable[str]) -> int:
     return sum(tar.BLOCK + length + -length % tar.BLOCK for length in lengths)
 
 
-def foreign_index_name(shard: str) -> str:
-    """Return the file name (or URL) of the index that wit makes of a tar that somebody else made.
-
-    Not `index_name`: there img2dataset keeps a table of its own.
-    """
-    return shard.removesuffix(".tar") + FOREIGN_SUFFIX
-
-
 def read_any_index(shard: str) -> pa.Table:
     """Return the index of a shard (URL of the tar): SHARD_INDEX, or FOREIGN_INDEX where we did not make the tar.
 
@@ -190,12 +201,11 @@ def read_samples(shard: str) -> Iterator[dict[str, tuple[str, bytes]]]:
         stem: str | None = None
         sample: dict[str, tuple[str, bytes]] = {}
         for member in tar.members(file, shard):
-            folder, slash, base = member.name.rpartition("/")
-            first, _, suffix = base.partition(".")
-            if f"{folder}{slash}{first}" != stem:
+            found, suffix = split_name(member.name)
+            if found != stem:
                 if sample:
                     yield sample
-                stem, sample = f"{folder}{slash}{first}", {}
+                stem, sample = found, {}
             sample[suffix.lower()] = (member.name, tar.read_member(file, member, shard))
         if sample:
             yield sample
@@ -215,9 +225,6 @@ def _fingerprint(file: IO[bytes]) -> dict[str, Any]:
         digest.update(block)
         num_bytes += len(block)
     return {"bytes": num_bytes, "sha256": digest.hexdigest()}
-
-
-NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 def find_index(shard: str) -> str:

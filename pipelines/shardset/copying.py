@@ -23,6 +23,7 @@ from wit.foreign import read_tar, split_name
 from wit.schema import SHARD_INDEX
 from wit.schema.samples import FOREIGN_INDEX
 from wit.shards import (
+    PARTS,
     Described,
     describe,
     foreign_index_name,
@@ -38,7 +39,6 @@ I64 = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
 COPY_BYTES = 4 << 20
-PARTS = ("image", "text", "json")
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from pipelines.shardset.copying import NewShard, extents, make_shard, read_checked_index
@@ -29,6 +30,7 @@ from wit.shards import (
     Described,
     common_metadata,
     find_index,
+    folder_of,
     num_samples,
     publish_manifest,
 )
@@ -66,10 +68,10 @@ def open_set(pattern: str) -> tuple[str, ...]:
 
 def folders_of(shards: Iterable[str]) -> list[str]:
     """Return the folders in which shards lie, each once, in order."""
-    return list(dict.fromkeys(shard.rpartition("/")[0] or "." for shard in shards))
+    return list(dict.fromkeys(map(folder_of, shards)))
 
 
-def pick(shard: str, rows: np.ndarray[Any, np.dtype[Any]] | None = None, index: pa.Table | None = None) -> Picked:
+def pick(shard: str, rows: npt.NDArray[np.integer[Any]] | None = None, index: pa.Table | None = None) -> Picked:
     """Return samples of a shard, in order of its index; all of them when `rows` is None."""
     start, stop = extents(read_checked_index(shard) if index is None else index)
     chosen = np.arange(len(start)) if rows is None else rows

@@ -20,10 +20,9 @@ import pyarrow.compute as pc
 from wit.errors import ContractError, InputError
 from wit.fitting import bytes_between, last_fitting
 from wit.foreign import IMAGE_SUFFIXES
-from wit.shards import index_name, read_index
+from wit.shards import PARTS, index_name, read_index
 from wit.storage import reading, size
 
-LENGTHS = ("image_length", "text_length", "json_length")
 PLACES = ("image_offset", "image_length", "json_offset", "json_length")
 VERIFY = "wit shards verify"
 
@@ -133,7 +132,7 @@ def index_of(shard: str) -> pa.Table:
 def require_places(shard: str, rows: pa.Table) -> None:
     """Raise InputError when the index names bytes that its shard does not have."""
     num_bytes = size(shard)
-    for part in ("image", "text", "json"):
+    for part in PARTS:
         offset, length = (rows[f"{part}_{name}"].to_numpy() for name in ("offset", "length"))
         if not ((offset >= 0) & (length >= 0) & (length <= num_bytes) & (offset <= num_bytes - length)).all():
             raise InputError(
@@ -144,8 +143,8 @@ def require_places(shard: str, rows: pa.Table) -> None:
 def lengths(rows: pa.Table) -> npt.NDArray[np.int64]:
     """Return the bytes of each sample of an index: image, caption and metadata."""
     total = np.zeros(len(rows), np.int64)
-    for name in LENGTHS:
-        total += rows[name].to_numpy()
+    for part in PARTS:
+        total += rows[f"{part}_length"].to_numpy()
     return total
 
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from wit.blocklists import NOT_IN_DOMAINS
 from wit.errors import InputError
 from wit.hosts import MAX_HOST_CHARACTERS, Domains, host_of, hosts
 from wit.storage import read_bytes, read_parquet
@@ -18,7 +19,6 @@ KINDS = ("key", "url", "sha256", "domain")
 """Of rules, in the order in which they are tried."""
 
 _HASH = re.compile(r"[0-9a-fA-F]{64}")
-_NO_DOMAIN = re.compile(r"[\s/:?#@\\*\x00-\x1f\x7f]")
 
 
 class Matched(NamedTuple):
@@ -76,7 +76,7 @@ def make_rules(pairs: Iterable[tuple[str, str]]) -> Rules:
 
 def _normal(kind: str, value: str) -> str:
     if kind == "domain":
-        host = host_of(f"http://{value}") if not _NO_DOMAIN.search(value) else ""
+        host = host_of(f"http://{value}") if not NOT_IN_DOMAINS.search(value) else ""
         if not host or len(host) > MAX_HOST_CHARACTERS:
             raise InputError(f"{value!r}: expected a domain, as example.org")
         return host

@@ -9,7 +9,7 @@ from typing import Any
 from wit.integrity import Checked, check_shard, shards_of
 from wit.processes import map_in_order
 from wit.set_integrity import check_manifest, check_together
-from wit.shards import stated_metadata
+from wit.shards import folder_of, stated_metadata
 from wit.storage import base_name
 
 
@@ -34,7 +34,7 @@ def verify(pattern: str, processes: int, advance: Callable[[int], None] = lambda
     for checked in map_in_order(_check, _tasks(shards), min(processes, len(shards))):
         problems += [f"{base_name(checked.shard)}: {problem}" for problem in checked.problems]
         num_samples += checked.num_samples
-        files.setdefault(_folder(checked.shard), {}).update(checked.files)
+        files.setdefault(folder_of(checked.shard), {}).update(checked.files)
         advance(1)
     problems += check_together(shards)
     for folder in sorted(files):
@@ -44,13 +44,9 @@ def verify(pattern: str, processes: int, advance: Callable[[int], None] = lambda
 
 def _tasks(shards: list[str]) -> list[tuple[str, tuple[str, ...]]]:
     """Return each shard with the fields that its samples' metadata has."""
-    stated = {folder: stated_metadata(folder) for folder in dict.fromkeys(map(_folder, shards))}
-    return [(shard, stated[_folder(shard)]) for shard in shards]
+    stated = {folder: stated_metadata(folder) for folder in dict.fromkeys(map(folder_of, shards))}
+    return [(shard, stated[folder_of(shard)]) for shard in shards]
 
 
 def _check(task: tuple[str, tuple[str, ...]]) -> Checked:
     return check_shard(*task)
-
-
-def _folder(shard: str) -> str:
-    return shard.rpartition("/")[0] or "."
