@@ -24,9 +24,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -40,6 +42,11 @@ HOSTS = [f"127.0.0.{number}" for number in range(1, 17)]  # a host's URLs are on
 HEADER = (
     "| pictures | to, px | who | stored | wall, s | images/s | CPU, ms an image | images/s a core of CPU |\n"
     + "|---" * 8
+    + "|"
+)
+PARTS = (
+    "| pictures | to, px | asking, scheduling | decoding, resizing, encoding, hashes | noting | writing out | in all |\n"
+    + "|---" * 7
     + "|"
 )
 _NGINX = """
@@ -86,10 +93,15 @@ def main() -> None:
             make_pictures(options.photos, folder / "web" / name, name, count)
         with serving(options.nginx, folder) as port:
             print(HEADER, flush=True)
+            addresses: dict[str, list[str]] = {}
             for name, count in counts.items():
-                urls = [f"http://{HOSTS[n % len(HOSTS)]}:{port}/{name}/{n}.jpg" for n in range(count)]
+                urls = addresses[name] = [f"http://{HOSTS[n % len(HOSTS)]}:{port}/{name}/{n}.jpg" for n in range(count)]
                 for side in SIZES_PX:
                     _compare(folder, name, urls, side, options)
+            print(f"\nWhere wit's time goes, CPU, ms an image (one process):\n\n{PARTS}", flush=True)
+            for name, urls in addresses.items():
+                for side in SIZES_PX:
+                    print(_parts(folder, name, urls, side), flush=True)
 
 
 def make_pictures(photos: Path, folder: Path, kind: str, count: int) -> None:
@@ -189,9 +201,7 @@ def run_stage(place: Path, side: int) -> None:
     from wit.schema import MATCHED
     from wit.stage import SqlStage
 
-    settings = Fetch(
-        side=side, allow_private=True, obey_robots=False, host_rate=0.0, per_host=CONNECTIONS, concurrency=CONNECTIONS
-    )
+    settings = _settings(Fetch, side)
     blank = dict.fromkeys(MATCHED.names, "") | {"caption": "x", "offset": 0, "num_occurrences": 1, "query_ids": [0]}
     rows = []
     for url in pq.read_table(place / "urls.parquet")["url"].to_pylist():
@@ -219,6 +229,57 @@ def _img2dataset(place: Path, urls: list[str], side: int, peers: str) -> list[st
         "retries": 1, "number_sample_per_shard": max(1, len(urls) // (4 * PROCESSES)), "enable_wandb": False,
     }  # fmt: skip
     return [peers, "-m", "img2dataset.main", *(f"--{name}={value}" for name, value in options.items())]
+
+
+def _parts(folder: Path, name: str, urls: list[str], side: int) -> str:
+    """Run one part of the fetch in this process, its pieces timed by the CPU time of their threads; return a row."""
+    from pipelines.fetching import journal
+    from pipelines.stages import bodies
+    from pipelines.stages.fetch import Fetch
+    from tests.support import MemoryPart
+    from wit.image import prepare
+    from wit.schema import ASKED
+
+    spent = dict.fromkeys(("prepare", "add", "outputs"), 0.0)
+
+    def timed(key: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*values: Any) -> Any:
+            began = time.thread_time()
+            try:
+                return function(*values)
+            finally:
+                spent[key] += time.thread_time() - began
+
+        return call
+
+    class Journal(journal.Journal):
+        def add(self, *values: Any) -> None:
+            timed("add", super().add)(*values)
+
+        def outputs(self, *values: Any) -> Any:
+            began = time.thread_time()
+            yield from super().outputs(*values)
+            spent["outputs"] += time.thread_time() - began
+
+    rows = [{"key": f"{n:032x}", "bucket": 0, "rank": 0, "url": url, "place": 0} for n, url in enumerate(urls)]
+    batches = pa.Table.from_pylist(rows, schema=ASKED).to_batches()
+    place = folder / "out"
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir()
+    with mock.patch.multiple(bodies, prepare=timed("prepare", prepare), Journal=Journal):
+        began, looped = time.process_time(), time.thread_time()
+        for _ in bodies.FetchFromWeb(_settings(Fetch, side))(iter(batches), MemoryPart(place)):
+            pass
+        in_all, loop = time.process_time() - began, time.thread_time() - looped - spent["outputs"]
+    values = (loop, spent["prepare"], spent["add"], spent["outputs"], in_all)
+    return f"| {name} | {side} | {' | '.join(f'{1000 * value / len(urls):.3f}' for value in values)} |"
+
+
+def _settings(section: Any, side: int) -> Any:
+    """Return the section of a recipe that asks as fast as it can."""
+    return section(
+        side=side, allow_private=True, obey_robots=False, host_rate=0.0, per_host=CONNECTIONS, concurrency=CONNECTIONS
+    )
 
 
 def _num_stored(place: Path) -> int:
