@@ -16,10 +16,31 @@ def shards() -> None:
     """Check, index, change and convert shards."""
 
 
+_processes = click.option(
+    "--processes",
+    type=click.IntRange(1, 1024),
+    callback=lambda context, option, given: given or os.cpu_count() or 1,
+    help="Worker processes.  [default: one a core]",
+)
+
+
+def _sized(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that say how large new shards are."""
+    samples = click.IntRange(1, 1_000_000)
+    command = click.option("--bytes", "num_bytes", type=click.IntRange(1), help="Most bytes of a shard.")(command)
+    return click.option("--size", type=samples, help="Samples of a shard.  [default: 10000, or what --bytes allows]")(
+        command
+    )
+
+
+def _described(folder: str, described: dict[str, Any]) -> str:
+    return f"{folder}: {described['num_samples']:,} samples in {len(described['shards']):,} shards"
+
+
 @shards.command(epilog="Example: wit shards verify runs/tiny/shards")
 @click.argument("shards")
-@click.option("--processes", type=click.IntRange(1, 1024), help="Worker processes.  [default: one a core]")
-def verify(shards: str, processes: int | None) -> int:
+@_processes
+def verify(shards: str, processes: int) -> int:
     """Check SHARDS (a folder, or a pattern of tars) against their index and manifest.
 
     A line a problem; exit code 1 when there is one.
@@ -29,7 +50,7 @@ def verify(shards: str, processes: int | None) -> int:
     from wit.progress import progress
 
     with progress("verify", len(shards_of(shards)[0]), "shards") as advance:
-        report = verify_shards(shards, processes or os.cpu_count() or 1, advance)
+        report = verify_shards(shards, processes, advance)
     for problem in report.problems:
         click.echo(problem)
     click.echo(f"{report.num_shards:,} shards, {report.num_samples:,} samples, {len(report.problems):,} problems")
@@ -39,8 +60,8 @@ def verify(shards: str, processes: int | None) -> int:
 @shards.command(epilog="Example: wit shards index downloaded --out indexed")
 @click.argument("tars")
 @click.option("--out", metavar="DIR", help="Put the indexes here, with links to the tars.  [default: beside the tars]")
-@click.option("--processes", type=click.IntRange(1, 1024), help="Worker processes.  [default: one a core]")
-def index(tars: str, out: str | None, processes: int | None) -> int:
+@_processes
+def index(tars: str, out: str | None, processes: int) -> int:
     """Make indexes of TARS (a folder, or a pattern) that somebody else made, as img2dataset does.
 
     Any member names; images, captions (.txt, .caption or a field of .json) and URLs are found. The index of X.tar is
@@ -49,7 +70,7 @@ def index(tars: str, out: str | None, processes: int | None) -> int:
     """
     from pipelines.shardset.indexing import index_tars
 
-    found = index_tars(tars, out, processes or os.cpu_count() or 1)
+    found = index_tars(tars, out, processes)
     broken = [each for each in found.tars if each.problem]
     for each in broken:
         click.echo(f"not indexed: {each.problem}")
@@ -64,22 +85,13 @@ def index(tars: str, out: str | None, processes: int | None) -> int:
     return 1 if broken else 0
 
 
-def _sized(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that say how large new shards are."""
-    samples = click.IntRange(1, 1_000_000)
-    command = click.option("--bytes", "num_bytes", type=click.IntRange(1), help="Most bytes of a shard.")(command)
-    return click.option("--size", type=samples, help="Samples of a shard.  [default: 10000, or what --bytes allows]")(
-        command
-    )
-
-
 @shards.command(epilog="Example: wit shards split runs/tiny/shards --into train=0.9 --into val=0.1 --out parts")
 @click.argument("shards")
 @click.option("--out", required=True, metavar="DIR", help="A new folder, or one that this command began.")
 @_sized
 @click.option("--into", multiple=True, metavar="NAME=SHARE", help="A part of the samples, in DIR/NAME.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Another seed gives other parts.")
-@click.option("--processes", type=click.IntRange(1, 1024), help="Worker processes.  [default: one a core]")
+@_processes
 def split(
     shards: str,
     out: str,
@@ -87,7 +99,7 @@ def split(
     num_bytes: int | None,
     into: tuple[str, ...],
     seed: int,
-    processes: int | None,
+    processes: int,
 ) -> None:
     """Write the samples of SHARDS as shards of another size, or as parts by the hash of their keys.
 
@@ -98,11 +110,11 @@ def split(
 
     if not (size or num_bytes or into):
         raise UserError("expected --size, --bytes or --into, found none; see wit shards split --help")
-    limit, workers = limit_of(size, num_bytes), processes or os.cpu_count() or 1
+    limit = limit_of(size, num_bytes)
     if into:
-        made = split_into(shards, out, parse_shares(into), limit, seed, workers)
+        made = split_into(shards, out, parse_shares(into), limit, seed, processes)
     else:
-        made = resplit(shards, out, limit, workers)
+        made = resplit(shards, out, limit, processes)
     for folder, described in made.items():
         click.echo(_described(folder, described))
 
@@ -113,10 +125,8 @@ def split(
 @click.option("--num", type=click.IntRange(1), required=True, help="Samples to draw.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Another seed draws other samples.")
 @_sized
-@click.option("--processes", type=click.IntRange(1, 1024), help="Worker processes.  [default: one a core]")
-def sample(
-    shards: str, out: str, num: int, seed: int, size: int | None, num_bytes: int | None, processes: int | None
-) -> None:
+@_processes
+def sample(shards: str, out: str, num: int, seed: int, size: int | None, num_bytes: int | None, processes: int) -> None:
     """Write some samples of SHARDS, drawn by the hash of seed and key, as shards of their own.
 
     With the same seed a smaller sample is a part of a larger one. A killed command is finished by the same.
@@ -124,7 +134,7 @@ def sample(
     from pipelines.shardset.cutting import limit_of
     from pipelines.shardset.splitting import draw
 
-    made = draw(shards, out, num, seed, limit_of(size, num_bytes), processes or os.cpu_count() or 1)
+    made = draw(shards, out, num, seed, limit_of(size, num_bytes), processes)
     click.echo(_described(out, made[out]))
 
 
@@ -132,8 +142,8 @@ def sample(
 @click.argument("sets", nargs=-1, required=True)
 @click.option("--out", required=True, metavar="DIR", help="A new folder, or one that this command began.")
 @_sized
-@click.option("--processes", type=click.IntRange(1, 1024), help="Worker processes.  [default: one a core]")
-def merge(sets: tuple[str, ...], out: str, size: int | None, num_bytes: int | None, processes: int | None) -> None:
+@_processes
+def merge(sets: tuple[str, ...], out: str, size: int | None, num_bytes: int | None, processes: int) -> None:
     """Write the samples of several SETS of shards as one, in the order of their keys.
 
     Of samples with one key the first set's stays. What was removed from one of the sets is left out of all. A killed
@@ -142,7 +152,7 @@ def merge(sets: tuple[str, ...], out: str, size: int | None, num_bytes: int | No
     from pipelines.shardset.cutting import limit_of
     from pipelines.shardset.merging import merge as merge_sets
 
-    counts, described = merge_sets(sets, out, limit_of(size, num_bytes), processes or os.cpu_count() or 1)
+    counts, described = merge_sets(sets, out, limit_of(size, num_bytes), processes)
     click.echo(_described(out, described))
     click.echo(
         f"left out: {counts.duplicates:,} that an earlier set has, {counts.conflicts:,} whose key an earlier set has "
@@ -159,7 +169,7 @@ def merge(sets: tuple[str, ...], out: str, size: int | None, num_bytes: int | No
 @click.option("--list", "lists", multiple=True, metavar="FILE", help="Keys, URLs, hashes: one a line, or Parquet.")
 @click.option("--reason", required=True, metavar="TEXT", help="Why; it goes on record.")
 @click.option("--dry-run", is_flag=True, help="Only say what would go.")
-@click.option("--processes", type=click.IntRange(1, 1024), help="Worker processes.  [default: one a core]")
+@_processes
 def remove(
     shards: str,
     keys: tuple[str, ...],
@@ -169,7 +179,7 @@ def remove(
     lists: tuple[str, ...],
     reason: str,
     dry_run: bool,
-    processes: int | None,
+    processes: int,
 ) -> None:
     """Take samples out of the folder SHARDS for good, and put on record what went and why (removals.parquet).
 
@@ -184,8 +194,7 @@ def remove(
     pairs += [pair for url in lists for pair in read_list(url)]
     if not pairs:
         raise UserError("expected --key, --url, --domain, --sha256 or a --list with a line, found none")
-    workers = processes or os.cpu_count() or 1
-    removed = remove_samples(shards, make_rules(pairs), reason, workers, dry_run=dry_run)
+    removed = remove_samples(shards, make_rules(pairs), reason, processes, dry_run=dry_run)
     if len(removed.finished):
         click.echo(f"finished an earlier removal of {len(removed.finished):,} samples")
     for value in removed.unmatched[:MAX_TOLD]:
@@ -194,10 +203,6 @@ def remove(
         click.echo(f"not in the shards: {len(removed.unmatched) - MAX_TOLD:,} more")
     would = "would remove" if dry_run else "removed"
     click.echo(f"{would} {len(removed.rows):,} samples from {removed.num_shards:,} shards")
-
-
-def _described(folder: str, described: dict[str, Any]) -> str:
-    return f"{folder}: {described['num_samples']:,} samples in {len(described['shards']):,} shards"
 
 
 @shards.command(epilog="Example: wit shards export runs/tiny/shards --to huggingface --out exported")
@@ -210,10 +215,8 @@ def _described(folder: str, described: dict[str, Any]) -> str:
 @click.option(
     "--bytes", "max_bytes", type=click.IntRange(0), help="Bytes of a file, 0: any.  [default: 500000000 a Parquet file]"
 )
-@click.option("--processes", type=click.IntRange(1, 1024), help="Worker processes.  [default: one a core]")
-def export(
-    shards: str, layout: str, out: str, max_samples: int | None, max_bytes: int | None, processes: int | None
-) -> None:
+@_processes
+def export(shards: str, layout: str, out: str, max_samples: int | None, max_bytes: int | None, processes: int) -> None:
     """Write SHARDS (a folder, or a pattern of tars) in the layout of img2dataset, as Parquet, or for Hugging Face.
 
     Stop it or kill it at any time: the same command does the rest. Images and captions stay byte for byte.
@@ -224,7 +227,7 @@ def export(
     asked = Export(shards, layout, out, max_samples, max_bytes)
     planned = prepare_export(asked)
     with progress("export", planned.num_samples, "samples") as advance:
-        run_export(asked, planned, processes or os.cpu_count() or 1, advance)
+        run_export(asked, planned, processes, advance)
     click.echo(f"{out}: {planned.num_samples:,} samples in {len(planned.pieces):,} files")
 
 
