@@ -45,7 +45,7 @@ HEADER = (
     + "|"
 )
 PARTS = (
-    "| pictures | to, px | asking, scheduling | decoding, resizing, encoding, hashes | noting | writing out | in all |\n"
+    "| pictures | to, px | asking, scheduling | decoding, resizing, encoding | noting | writing out | in all |\n"
     + "|---" * 7
     + "|"
 )
