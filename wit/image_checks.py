@@ -25,8 +25,7 @@ class PlainSize(NamedTuple):
 def plain_size(body: bytes) -> PlainSize | None:
     """Return format and size of a JPEG or PNG without EXIF; None for any other body, which `wit.image.inspect` judges.
 
-    PNG: W3C PNG 3rd edition, 11.2.1; JPEG: ITU-T T.81, B.2.2. Takes a
-    hundredth of the time that Pillow takes to open the image.
+    PNG: W3C PNG 3rd edition, 11.2.1; JPEG: ITU-T T.81, B.2.2. So a check of a million samples has Pillow open few.
     """
     if body.startswith(_PNG) and b"eXIf" not in body:
         return _sized("png", body[16:20], body[20:24])

@@ -212,8 +212,8 @@ def _line_of(num_terms: int) -> Any:
     """Return the intrinsic that computes one line of a block from its first `num_terms` frequencies each way.
 
     line(coefficients, matrix, row, pixels, at): the sum over k of matrix[k, row] coefficients[k, :], that times the
-    matrix, + 128, rounded, within 0 and 255, to pixels[at : at + 8]. In vectors: numba would not find them by itself,
-    and took 8 times as long. Sums are in one order, and without fused multiply-add: the same bytes on any machine.
+    matrix, + 128, rounded, within 0 and 255, to pixels[at : at + 8]. In vectors, which numba does not find by
+    itself. Sums are in one order, and without fused multiply-add: the same bytes on any machine.
     """
     floats, octets = ir.VectorType(ir.FloatType(), 8), ir.VectorType(ir.IntType(8), 8)
     integers = ir.VectorType(ir.IntType(32), 8)

@@ -147,7 +147,7 @@ def _lanczos() -> npt.NDArray[np.float64]:
 
 
 _LANCZOS = _lanczos()
-_MAX_CACHED = 4096  # samples of an axis; weights of 256 axes take at most 30 MB
+_MAX_CACHED = 4096  # samples of an axis; weights of 256 axes take at most 35 MB, unless images are enlarged
 
 
 def _computed_weights(size: int, begin: float, extent: float, num: int) -> tuple[I64, I32]:

@@ -20,7 +20,7 @@ from pipelines.fetching.outcome import DNS_ERROR, PRIVATE_ADDRESS, Refused
 
 _KEEP_S = 300.0
 _KEEP_FAILURE_S = 60.0
-_OURS = frozenset({socket.EAI_AGAIN, socket.EAI_MEMORY, socket.EAI_SYSTEM})  # says nothing of the name
+_LOCAL_TROUBLE = frozenset({socket.EAI_AGAIN, socket.EAI_MEMORY, socket.EAI_SYSTEM})  # says nothing of the name
 _MAX_KNOWN = 10_000  # names, about 500 bytes each
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -145,7 +145,7 @@ class CheckedResolver(AbstractResolver):
         try:
             known = self._judged(host, await self._lookup(host))
         except (OSError, UnicodeError) as error:  # UnicodeError: a name that cannot be written in IDNA
-            kept_s = 0.0 if isinstance(error, OSError) and error.errno in _OURS else _KEEP_FAILURE_S
+            kept_s = 0.0 if isinstance(error, OSError) and error.errno in _LOCAL_TROUBLE else _KEEP_FAILURE_S
             known = _Known(self._now() + kept_s, refusal=(DNS_ERROR, f"{host} does not resolve"))
         finally:
             del self._asking[host]

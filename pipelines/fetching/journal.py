@@ -6,8 +6,9 @@ meantime; the tar and the rows are copied from it in key order at the end. Memor
 The file: `MAGIC`, 32 bytes of identity, then records. A record is a CRC-32 of what follows it, the URL's number, the
 lengths of facts and image, the kind, the facts as a JSON list, and the stored image. Each is handed to the operating
 system before `add` or `reject` returns, so a killed process loses nothing that it had noted. It is synced to the disk
-every 30 s or 256 MiB: a machine that crashes loses what came since. Where a record is not whole (torn, or a hole after
-a crash) the file is cut when it is opened again, and what stood there is asked for again. Opening reads all of it.
+with the next image after 30 s or 256 MiB: a machine that crashes loses what came since. Where a record is not whole
+(torn, or a hole after a crash) the file is cut when it is opened again, and what stood there is asked for again.
+Opening reads all of it.
 """
 
 from __future__ import annotations
