@@ -28,18 +28,21 @@ from pipelines.sources.links import MAX_DETAIL_CHARACTERS, unescape_attribute, v
 from pipelines.sources.parquet import open_parquet, parquet_columns, parquet_rows
 from pipelines.sources.rows import NO_TEXTS, Choose, Columns, one_line
 from pipelines.sources.source import MALFORMED_RECORD, UNREADABLE_ARCHIVE, Fault, Links, LinksBuilder, Slice
-from pipelines.sources.tables import CAPTION_COLUMNS, URL_COLUMNS
 from wit import tar
 from wit.errors import InputError
+from wit.foreign import (
+    CAPTION_FIELDS,
+    IMAGE_SUFFIXES,
+    MAX_TEXT_BYTES,
+    TEXT_SUFFIXES,
+    URL_FIELDS,
+    first_text,
+    last_suffix,
+    split_name,
+)
 from wit.storage import base_name, exists, open_input
 
-IMAGES = frozenset({"jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif"})
-"""Suffixes of members that are images."""
-TEXTS = ("txt", "caption")
-"""Suffixes of members that are captions, the first that is there before the others."""
-ATTRIBUTES = (*TEXTS, *(f"json@{name}" for name in CAPTION_COLUMNS))
-MAX_TEXT_BYTES = 16 << 20
-"""Of a caption or a JSON member; a longer one makes its sample a Fault."""
+ATTRIBUTES = (*TEXT_SUFFIXES, *(f"json@{name}" for name in CAPTION_FIELDS))
 MAX_TABLE_ROWS = 1_000_000
 """Of the table beside a tar, which is held in memory; img2dataset writes 10,000."""
 
@@ -121,7 +124,7 @@ class _Sample:
     offset: int
     image: str = ""
     texts: dict[str, bytes | None] = field(default_factory=dict)
-    """Content by suffix: of TEXTS, json; None: too long to be read."""
+    """Content by suffix: of TEXT_SUFFIXES, json; None: too long to be read."""
     suffixes: set[str] = field(default_factory=set)
 
     def fault(self, detail: str) -> Fault:
@@ -143,10 +146,8 @@ def _samples(file: IO[bytes], url: str) -> Iterator[_Sample]:
     if not file.read(1):
         return
     for member in tar.members(file, url):
-        folder, slash, base = member.name.rpartition("/")
-        first, _, suffix = base.partition(".")
-        stem, suffix = f"{folder}{slash}{first}", suffix.lower().rpartition(".")[2]
-        if not first:  # "._a.jpg": attributes of a file that some systems keep beside it
+        stem, suffix = split_name(member.name)[0], last_suffix(member.name)
+        if not stem or stem.endswith("/"):  # "._a.jpg": attributes of a file that some systems keep beside it
             continue
         if sample is None or sample.stem != stem or suffix in sample.suffixes:
             if sample is not None:
@@ -159,11 +160,11 @@ def _samples(file: IO[bytes], url: str) -> Iterator[_Sample]:
 
 def _look(sample: _Sample, suffix: str, member: tar.Member, file: IO[bytes], url: str) -> None:
     """Note what a member says about its sample."""
-    if suffix in IMAGES:
+    if suffix in IMAGE_SUFFIXES:
         sample.suffixes.add(suffix)
         if not sample.image:
             sample.image, sample.offset = member.name, member.offset - tar.BLOCK
-    elif suffix in TEXTS or suffix == "json":
+    elif suffix in TEXT_SUFFIXES or suffix == "json":
         sample.suffixes.add(suffix)
         sample.texts[suffix] = tar.read_member(file, member, url) if member.length <= MAX_TEXT_BYTES else None
 
@@ -191,7 +192,7 @@ class _Finder:
         if not isinstance(found, _Facts):
             return found
         attribute, caption = _caption(sample, found.fields)
-        page = _field(found.fields, ("page_url",))[1]
+        page = first_text(found.fields, ("page_url",))[1]
         builder.page(page, page)
         builder.add(found.url, caption, sample.offset, attribute)
         return None
@@ -206,7 +207,7 @@ class _Finder:
             return sample.fault(f"{sample.stem}.json: {error}")
         if fields.get("status", _SUCCESS) != _SUCCESS:
             return None
-        url = _field(fields, URL_COLUMNS)[1] or self._lookup(sample)
+        url = first_text(fields, URL_FIELDS)[1] or self._lookup(sample)
         if not url and not sample.image:
             return sample.fault(f"{sample.stem}: neither an image nor a URL")
         return _Facts(url or f"https://{self._host}.invalid/{quote(sample.image)}", fields)
@@ -220,23 +221,15 @@ class _Finder:
 
 def _caption(sample: _Sample, facts: Mapping[str, Any]) -> tuple[str, str]:
     """Return the attribute and the caption of a sample, its references decoded; a blank one where it has none."""
-    for suffix in TEXTS:
+    for suffix in TEXT_SUFFIXES:
         if suffix in sample.texts:
             attribute, text = suffix, (sample.texts[suffix] or b"").decode("utf-8", "replace")
             break
     else:
-        name, text = _field(facts, CAPTION_COLUMNS)
-        attribute = f"json@{name}" if name else TEXTS[0]
+        name, text = first_text(facts, CAPTION_FIELDS)
+        attribute = f"json@{name}" if name else TEXT_SUFFIXES[0]
     is_decoded = "record_offset" in facts  # a shard that this project wrote
     return attribute, text if is_decoded else unescape_attribute(text)
-
-
-def _field(facts: Mapping[str, Any], names: tuple[str, ...]) -> tuple[str, str]:
-    """Return the first of the fields that holds text, and the text; blanks when none does."""
-    for name in names:
-        if isinstance(facts.get(name), str):
-            return name, facts[name]
-    return "", ""
 
 
 def table_beside(url: str) -> str:

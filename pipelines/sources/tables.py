@@ -28,7 +28,6 @@ MAX_SLICE_ROWS = 4_000_000
 MAX_ROWS = 10_000_000_000
 """Of a Parquet file; the largest published ones have some 20 million."""
 
-URL_COLUMNS, CAPTION_COLUMNS = URL_FIELDS, CAPTION_FIELDS
 PAGE_COLUMNS = ("page_url", "PAGE_URL", "pageUrl")
 
 
@@ -46,7 +45,7 @@ class Preset:
 
 
 PRESETS: dict[str, Preset] = {
-    "auto": Preset(URL_COLUMNS, CAPTION_COLUMNS, PAGE_COLUMNS),
+    "auto": Preset(URL_FIELDS, CAPTION_FIELDS, PAGE_COLUMNS),
     "laion": Preset(("URL", "url"), ("TEXT", "caption")),
     "datacomp": Preset(("url",), ("text",)),
     "coyo": Preset(("url",), ("text",)),
@@ -139,7 +138,7 @@ class Tables:
     def _names(self, url: str, kind: str, first: list[str]) -> list[str]:
         """Return the names of the columns of delimited text by its first line."""
         header = _TEXT_HEADER if kind == "txt" else PRESETS[self.preset].header
-        if not header or {*URL_COLUMNS, *CAPTION_COLUMNS, *PAGE_COLUMNS}.issuperset(first):
+        if not header or {*URL_FIELDS, *CAPTION_FIELDS, *PAGE_COLUMNS}.issuperset(first):
             return first
         if kind == "txt" and len(first) == 1:
             raise InputError(
