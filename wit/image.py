@@ -30,6 +30,8 @@ from wit.image_metadata import count_jpeg_scans, exif_orientation, orientation, 
 from wit.image_planes import entropy_bits
 from wit.resizing import Fit, fit
 
+U8 = npt.NDArray[np.uint8]
+
 NOT_IMAGE = "not_image"
 CORRUPT_IMAGE = "corrupt_image"
 TOO_MANY_PIXELS = "too_many_pixels"
@@ -46,7 +48,6 @@ _PILLOW_NAMES = {
     "avif": ["AVIF"],
 }
 _KEEPABLE = {"jpeg", "png", "webp"}
-U8 = npt.NDArray[np.uint8]
 _MAX_JPEG_SIDE_PX = 65_500  # libjpeg's
 _TRANSPOSES = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,

@@ -145,9 +145,9 @@ _OPT_OUTS = {
     "opted_out_none": (("X-Robots-Tag", "none"),),
     "opted_out_noml": (("X-Robots-Tag", "noml"),),
 }
-
-
+"""Headers by the reason that they are rejected for."""
 OPT_OUTS_A_BLOCK = 6
+"""Pairs of a block that opt out; over some blocks each way comes about as often."""
 
 
 def opted_out(draftsman: Draftsman, index: int, page: list[Pair]) -> Pair:
