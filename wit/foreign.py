@@ -25,6 +25,8 @@ CAPTION_FIELDS = (
 """Names under which published sets of pairs have captions, the first that holds a text before the others."""
 MAX_TEXT_BYTES = 16 << 20
 """Of a caption or a JSON member that is read."""
+MAX_IMAGE_BYTES = 256 << 20
+"""Of an image that is read; a sample with a larger one is left out of its index."""
 MAX_MEMBERS = 1_000
 """Of a sample; more begin a new one."""
 
@@ -49,6 +51,11 @@ class ForeignSample:
     def image(self) -> tar.Member | None:
         """Return the first member that is named as an image."""
         return next((each for each in self.members if last_suffix(each.name) in IMAGE_SUFFIXES), None)
+
+    def indexed_image(self) -> tar.Member | None:
+        """Return the image by which the sample is in an index; None where it has none, an empty or too large a one."""
+        image = self.image()
+        return image if image and 0 < image.length <= MAX_IMAGE_BYTES else None
 
     def find(self, suffix: str) -> tar.Member | None:
         """Return the first member with a suffix (in small letters, without what may stand between two dots)."""

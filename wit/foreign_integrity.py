@@ -20,7 +20,7 @@ def check_foreign(shard: str, index: pa.Table) -> Iterator[str]:
     with open_input(shard) as file:
         for sample in read_tar(file, shard):
             if expected is None or expected["sample_offset"] != sample.start:
-                if sample.image():
+                if sample.indexed_image():
                     yield f"sample {sample.stem!r} at byte {sample.start} is not in the index"
                     return  # most likely all that follows is shifted
                 continue

@@ -5,9 +5,10 @@ No path is ever taken from a member: a name is a label, never a place on a disk.
 
 from __future__ import annotations
 
+import os
 import tarfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import IO
 
 from wit.errors import InputError
@@ -28,7 +29,10 @@ _MODE, _MTIME, _TAIL = (
     b"0" + bytes(100) + b"ustar\00000" + bytes(247),
 )
 _REST_SUM = sum(_MODE) + sum(_MTIME) + sum(_TAIL) + 8 * ord(" ")  # its own field counts as blanks
-_LONG_NAME, _PAX, _PAX_GLOBAL = b"L", b"x", b"g"
+_LONG_NAME, _PAX, _PAX_GLOBAL, _SPARSE = b"L", b"x", b"g", b"S"
+_EXTENDED = (_LONG_NAME, _PAX)
+_SPARSE_PAX = b"GNU.sparse."
+_LARGE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -82,25 +86,27 @@ def padding(length: int) -> bytes:
 def members(file: IO[bytes], url: str, start: int = 0) -> Iterator[Member]:
     """Yield the regular files of an uncompressed tar in order; links, folders and devices are passed over.
 
-    Begins at byte `start`, where a member's headers are. Long names of GNU and pax archives are read. The file may be
+    So are sparse files. Begins at byte `start`, where a member's headers are. Long names of GNU and pax archives are read. The file may be
     read elsewhere between members. Raises InputError when the archive breaks off or a header is not one; `url` names
     it in the message.
     """
-    position, long_name = start, ""
+    position, extended = start, _PLAIN
     while True:
         block = _read(file, position, BLOCK, url)
         if not any(block):
             return
         length = _length(block, position, url)
         kind, data = block[156:157], position + BLOCK
-        if kind in (_LONG_NAME, _PAX):
-            long_name = _long_name(kind, _read(file, data, min(length, MAX_NAME_BYTES + 1), url), url) or long_name
-        elif kind in _FILES:
-            yield Member(long_name or _name(block), data, length, block, start)
-        if kind not in (_LONG_NAME, _PAX, _PAX_GLOBAL):
-            long_name = ""
+        if kind in _EXTENDED:
+            extended = _extend(extended, kind, _read(file, data, min(length, MAX_NAME_BYTES + 1), url), url)
+        elif kind != _PAX_GLOBAL:
+            length = length if extended.length is None else extended.length
+            data = _sparse_data(file, block, data, url) if kind == _SPARSE else data
+            if kind in _FILES and not extended.is_sparse:
+                yield Member(extended.name or _name(block), data, length, block, start)
+            extended = _PLAIN
         position = data + length + len(padding(length))
-        start = start if kind in (_LONG_NAME, _PAX) else position
+        start = start if kind in _EXTENDED else position
 
 
 def member_at(file: IO[bytes], offset: int, url: str) -> Member:
@@ -120,11 +126,23 @@ def read_member(file: IO[bytes], member: Member, url: str) -> bytes:
 
 
 def _read(file: IO[bytes], position: int, length: int, url: str) -> bytes:
-    file.seek(position)
+    """Return bytes of an archive, whose own word for where they lie and how many they are is not trusted."""
+    if length > _LARGE:  # memory is taken for all that is asked for, before a byte is read
+        end = file.seek(0, os.SEEK_END)
+        if end < position + length:
+            raise _broken_off(url, end)
+    try:
+        file.seek(position)
+    except OSError as error:  # further than the file system counts
+        raise _broken_off(url, file.seek(0, os.SEEK_END)) from error
     data = file.read(length)
     if len(data) < length:
-        raise InputError(f"{url}: the tar breaks off at byte {position + len(data)}; fetch or make it again")
+        raise _broken_off(url, position + len(data))
     return data
+
+
+def _broken_off(url: str, position: int) -> InputError:
+    return InputError(f"{url}: the tar breaks off at byte {position}; fetch or make it again")
 
 
 def _length(block: bytes, position: int, url: str) -> int:
@@ -154,19 +172,58 @@ def _name(block: bytes) -> str:
     return f"{prefix}/{_text(block[:100])}" if prefix else _text(block[:100])
 
 
-def _long_name(kind: bytes, data: bytes, url: str) -> str:
-    """Return the name that an extended header gives to the next member; empty when it gives none."""
+@dataclass(frozen=True)
+class _Extended:
+    """What extended headers say of the next member."""
+
+    name: str = ""
+    length: int | None = None
+    is_sparse: bool = False
+    """Its bytes are not those of the file, but a map of them and what is not zero."""
+
+
+_PLAIN = _Extended()
+
+
+def _extend(before: _Extended, kind: bytes, data: bytes, url: str) -> _Extended:
+    """Return what an extended header says of the next member, in addition to what one before it said."""
     if len(data) > MAX_NAME_BYTES:
         raise InputError(f"{url}: an extended tar header is larger than {MAX_NAME_BYTES} bytes")
     if kind == _LONG_NAME:
-        return _text(data)
-    name = ""
-    while data:  # records of "LENGTH key=value\n"
-        number, _, _ = data.partition(b" ")
-        if not number.isdigit() or not 0 < int(number) <= len(data):
-            raise InputError(f"{url}: a pax header is malformed")
-        record, data = data[: int(number)], data[int(number) :]
-        key, _, value = record[len(number) + 1 : -1].partition(b"=")
-        if key == b"path":
-            name = _text(value)
-    return name
+        return replace(before, name=_text(data))
+    records = dict(_pax_records(data, url))
+    stated = records.get(b"size")
+    if stated is not None and not (stated.isdigit() and len(stated) < 20 and int(stated) <= MAX_LENGTH):
+        raise _malformed(url)
+    return _Extended(
+        _text(records.get(b"path", b"")) or before.name,
+        before.length if stated is None else int(stated),
+        before.is_sparse or any(key.startswith(_SPARSE_PAX) for key in records),
+    )
+
+
+def _pax_records(data: bytes, url: str) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the keys and values of a pax header, records of "LENGTH key=value" and a line feed."""
+    position = 0
+    while position < len(data):
+        blank = data.find(b" ", position, position + 20)
+        number = data[position : max(blank, position)]
+        if not number.isdigit() or not blank < position + int(number) <= len(data):
+            raise _malformed(url)
+        end = position + int(number)
+        key, _, value = data[blank + 1 : end - 1].partition(b"=")
+        yield key, value
+        position = end
+
+
+def _malformed(url: str) -> InputError:
+    return InputError(f"{url}: a pax header is malformed")
+
+
+def _sparse_data(file: IO[bytes], block: bytes, position: int, url: str) -> int:
+    """Return where the data of a sparse file of GNU's older kind begin: behind the rest of its map, block by block."""
+    goes_on = block[482]
+    while goes_on:
+        goes_on = _read(file, position, BLOCK, url)[504]
+        position += BLOCK
+    return position

@@ -23,8 +23,6 @@ from wit.image_checks import plain_size
 from wit.storage import base_name
 
 MAX_KEY_BYTES = 255
-MAX_IMAGE_BYTES = 256 << 20
-"""Of an image that is read; a sample with a larger one is left out."""
 
 _INT32, _INT64 = 1 << 31, 1 << 63
 _BLANK = {
@@ -45,15 +43,15 @@ class ForeignRows:
         self._urls = urls_beside(tar_url)
         self._keys = _Keys()
         self.left_out = 0
-        """Samples without an image, or with one of more than MAX_IMAGE_BYTES."""
+        """Samples without an image, or with an empty one, or one of more than MAX_IMAGE_BYTES."""
         self.unreadable = 0
         """Samples whose image has no header that can be read: width and height are 0."""
 
     def __iter__(self) -> Iterator[Row]:
         """Yield the row of each sample; raises InputError where the tar is broken."""
         for sample in read_tar(self._file, self._url):
-            image = sample.image()
-            if image is None or not 0 < image.length <= MAX_IMAGE_BYTES:
+            image = sample.indexed_image()
+            if image is None:
                 self.left_out += 1
             else:
                 yield self._row(sample, image)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import shutil
+import subprocess
 import tarfile
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from hypothesis import given
@@ -100,6 +103,78 @@ def test_broken_archives_are_input_errors(damage: object, message: str) -> None:
     assert callable(damage)
     with pytest.raises(InputError, match=f"x.tar.*{message}"):
         read_all(damage(data))
+
+
+def pax_header(records: bytes) -> bytes:
+    member = tarfile.TarInfo("x")
+    member.type, member.size = tarfile.XHDTYPE, len(records)
+    return member.tobuf(tarfile.USTAR_FORMAT) + records + tar.padding(len(records))
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        b"1" * 6_000 + b" path=x\n",
+        b"3 a",
+        b"0 a",
+        b" a=b\n",
+        b"30 path=x\n",
+        b"1 ",
+        b"12 size=1e9\n",
+        b"39 size=%030d\n" % 1,
+    ],
+)
+def test_a_malformed_extended_header_is_told(records: bytes) -> None:
+    """A record of a length that no number is, or shorter than itself, or a size that none is."""
+    with pytest.raises(InputError, match=r"x\.tar: a pax header is malformed"):
+        read_all(pax_header(records) + tar.header("a", 0) + tar.END)
+
+
+@pytest.mark.parametrize("tar_format", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_what_follows_a_member_of_nine_gib_is_found(tmp_path: Path, tar_format: Literal[1, 2]) -> None:
+    """Above 8 GiB the size stands elsewhere: in base 256, or, behind a size of nothing, in an extended header."""
+    member = tarfile.TarInfo("large")
+    member.size = 9 << 30
+    path = tmp_path / "x.tar"
+    with path.open("wb") as file:  # with a hole
+        file.write(member.tobuf(tar_format))
+        file.seek(member.size, io.SEEK_CUR)
+        file.write(tar.header("next", 0) + tar.END)
+    with path.open("rb") as file:
+        found = [(each.name, each.length) for each in tar.members(file, str(path))]
+    assert found == [("large", member.size), ("next", 0)]
+
+
+@pytest.mark.parametrize("length", [1 << 30, tar.MAX_LENGTH])
+def test_a_member_longer_than_its_archive_takes_no_memory(tmp_path: Path, length: int) -> None:
+    """What a header states is not allocated before it is there, nor sought where no file system reaches."""
+    member = tarfile.TarInfo("a.jpg")
+    member.size = length
+    path = tmp_path / "x.tar"
+    path.write_bytes(member.tobuf(tarfile.GNU_FORMAT) + bytes(512))
+    with path.open("rb") as file:
+        first = next(tar.members(file, "x.tar"))
+        with pytest.raises(InputError, match=r"x\.tar: the tar breaks off at byte 1024"):
+            tar.read_member(file, first, "x.tar")
+        with pytest.raises(InputError, match=r"x\.tar: the tar breaks off at byte"):
+            list(tar.members(file, "x.tar"))
+
+
+@pytest.mark.parametrize("dialect", ["gnu", "pax 0.0", "pax 0.1", "pax 1.0"])
+def test_sparse_files_are_passed_over(tmp_path: Path, dialect: str) -> None:
+    """The bytes that a tar has of them are not theirs; what follows is found, however long the map of holes is."""
+    if shutil.which("tar") is None:
+        pytest.skip("needs GNU tar")
+    for name in ("a.txt", "z.txt"):
+        (tmp_path / name).write_text(name)
+    with (tmp_path / "m.jpg").open("wb") as file:
+        for hole in range(40):
+            file.seek(hole * 100_000)
+            file.write(b"data" * 1_000)
+    kind, _, version = dialect.partition(" ")
+    options = ["--sparse", f"--format={kind}", *([f"--sparse-version={version}"] if version else [])]
+    subprocess.run(["tar", *options, "-cf", "x.tar", "a.txt", "m.jpg", "z.txt"], cwd=tmp_path, check=True)
+    assert read_all((tmp_path / "x.tar").read_bytes()) == {"a.txt": b"a.txt", "z.txt": b"z.txt"}
 
 
 def test_a_huge_extended_header_is_refused() -> None:

@@ -197,6 +197,14 @@ def test_damage_to_foreign_tars_is_told(mixed: Path) -> None:
     assert problems(sound) == ""
 
 
+def test_what_is_left_out_is_no_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sample whose image is empty, or too large, is left out of the index, and verification does not miss it."""
+    monkeypatch.setattr("wit.foreign.MAX_IMAGE_BYTES", 10_000)
+    write_tar(tmp_path / "x.tar", [("a.jpg", b""), ("b.jpg", bytes(10_001)), ("c.jpg", picture(1)), ("d.txt", b"d")])
+    assert [(each.num_samples, each.left_out) for each in index_tars(str(tmp_path), None, 1).tars] == [(1, 3)]
+    assert verify(str(tmp_path), 1).problems == ()
+
+
 def test_a_broken_tar_costs_no_other(tmp_path: Path) -> None:
     """It is told, has no index, and is not in the manifest; the others are indexed."""
     img2dataset_like(tmp_path, 0)
