@@ -146,10 +146,10 @@ class Fetch:
             raise RecipeError(
                 "fetch.archives: expected the archives that hold the bodies, found none; the archive backend needs them"
             )
-        port = self.connect_to.rpartition(":")[2]
-        if self.connect_to and not (port.isdecimal() and 0 < int(port) < 65_536):
+        host, _, port = self.connect_to.rpartition(":")
+        if self.connect_to and not (host and port.isdecimal() and 0 < int(port) < 65_536):
             raise RecipeError(f"fetch.connect_to: expected HOST:PORT, found {self.connect_to!r}")
-        if not product_token(self.user_agent):
+        if not product_token(self.user_agent) or not self.user_agent.isprintable():
             raise RecipeError(
                 f"fetch.user_agent: expected a name such as wit/0.1 (+https://...), found {self.user_agent!r}"
             )

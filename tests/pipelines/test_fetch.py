@@ -161,7 +161,9 @@ def test_every_reason_is_documented() -> None:
     [
         ({"backend": "archive"}, "archives"),
         ({"connect_to": "nowhere"}, "HOST:PORT"),
+        ({"connect_to": ":80"}, "HOST:PORT"),
         ({"user_agent": "(anonymous)"}, "wit/0.1"),
+        ({"user_agent": "wit/0.1\r\nCookie: a"}, "wit/0.1"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(wrong: Mapping[str, str], says: str) -> None:
