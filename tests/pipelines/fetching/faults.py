@@ -46,25 +46,12 @@ async def hang(writer: asyncio.StreamWriter) -> None:
     await asyncio.sleep(60)
 
 
-async def drip(writer: asyncio.StreamWriter) -> None:
-    """A body of which a byte comes every 20 ms, for ever."""
-    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
-    while not writer.is_closing():
-        writer.write(b"x")
-        await writer.drain()
-        await asyncio.sleep(0.02)
+def drip(begin: bytes = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n") -> Script:
+    """A byte every 20 ms, for ever, after others to begin with: a body that drips."""
+    return flood(b"x", begin, pause_s=0.02)
 
 
-async def slow_headers(writer: asyncio.StreamWriter) -> None:
-    """A header line of which a byte comes every 20 ms, for ever."""
-    writer.write(b"HTTP/1.1 200 OK\r\nX: ")
-    while not writer.is_closing():
-        writer.write(b"x")
-        await writer.drain()
-        await asyncio.sleep(0.02)
-
-
-def flood(piece: bytes, begin: bytes = b"") -> Script:
+def flood(piece: bytes, begin: bytes = b"", pause_s: float = 0.0) -> Script:
     """The same bytes again and again, for ever, after others to begin with."""
 
     async def send(writer: asyncio.StreamWriter) -> None:
@@ -72,7 +59,7 @@ def flood(piece: bytes, begin: bytes = b"") -> Script:
         while not writer.is_closing():
             writer.write(piece)
             await writer.drain()
-            await asyncio.sleep(0)  # a client that reads fast must not keep the server from its others
+            await asyncio.sleep(pause_s)  # 0, too: a client that reads fast must not keep the server from its others
 
     return send
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from pipelines.fetching.outcome import Body, Refused
 from tests.pipelines.fetching.client import BODY, POLICY, fetch, reason
-from tests.pipelines.fetching.faults import Script, answer, connections, drip, flood, hang, raw, serving, slow_headers
+from tests.pipelines.fetching.faults import Script, answer, connections, drip, flood, hang, raw, serving
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -42,21 +42,12 @@ def moved(to: str, status: int = 302) -> Script:
     return answer(b"", status, Location=to)
 
 
-async def drip_after_404(writer: asyncio.StreamWriter) -> None:
-    """An error page of which a byte comes every 20 ms, for ever."""
-    writer.write(b"HTTP/1.1 404 X\r\n\r\n")
-    while not writer.is_closing():
-        writer.write(b"x")
-        await writer.drain()
-        await asyncio.sleep(0.02)
-
-
 FAULTS: dict[str, tuple[Script, tuple[str, str]]] = {
     # Time and length.
     "hang": (hang, LATE),
-    "slow-headers": (slow_headers, LATE),
-    "drip": (drip, LATE),
-    "drip-404": (drip_after_404, NOT_FOUND),
+    "slow-headers": (drip(b"HTTP/1.1 200 OK\r\nX: "), LATE),
+    "drip": (drip(), LATE),
+    "drip-404": (drip(b"HTTP/1.1 404 X\r\n\r\n"), NOT_FOUND),
     "endless": (flood(bytes(65_536), OK + b"\r\n"), TOO_LONG),
     "endless-404": (flood(bytes(65_536), b"HTTP/1.1 404 X\r\n\r\n"), NOT_FOUND),
     "endless-redirect": (flood(bytes(65_536), b"HTTP/1.1 302 X\r\nLocation: /away\r\n\r\n"), NOT_FOUND),

@@ -260,7 +260,7 @@ def test_a_body_that_drips_costs_itself_alone(tmp_path: Path, monkeypatch: pytes
     answers: dict[str, Script | list[Script]] = {}
     with serving(answers) as server:
         base = f"http://{server.address}"
-        answers |= {f"{base}/{number}": answer(picture(number)) for number in range(8)} | {f"{base}/drip": drip}
+        answers |= {f"{base}/{number}": answer(picture(number)) for number in range(8)} | {f"{base}/drip": drip()}
         monkeypatch.setattr("pipelines.fetching.img2dataset.SHARD_ROWS", (5, 1))
         client = Img2dataset(replace(SETTINGS, deadline_s=0.5).policy(), retries=0, start_s=10.0)
         found = dict(client.fetch([*answers], str(tmp_path)))
