@@ -158,7 +158,11 @@ def read_any_index(shard: str) -> pa.Table:
             return conform(read_parquet(foreign_index_name(shard)), FOREIGN_INDEX)
         if exists(index_name(shard)):
             raise
-    raise InputError(f"{index_name(shard)}: expected a file here, found nothing; {MAKE_INDEX}")
+    raise _no_index(index_name(shard))
+
+
+def _no_index(url: str) -> InputError:
+    return InputError(f"{url}: expected a file here, found nothing; {MAKE_INDEX}")
 
 
 def is_foreign(index: pa.Table) -> bool:
@@ -235,7 +239,10 @@ def find_index(shard: str) -> str:
 
 def num_samples(shard: str) -> int:
     """Return how many samples the index of a shard has; raises InputError when there is none."""
-    return _num_rows(find_index(shard))
+    url = find_index(shard)
+    if not exists(url):
+        raise _no_index(url)
+    return _num_rows(url)
 
 
 def describe(shard: str) -> Described:

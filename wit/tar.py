@@ -86,9 +86,9 @@ def padding(length: int) -> bytes:
 def members(file: IO[bytes], url: str, start: int = 0) -> Iterator[Member]:
     """Yield the regular files of an uncompressed tar in order; links, folders and devices are passed over.
 
-    So are sparse files. Begins at byte `start`, where a member's headers are. Long names of GNU and pax archives are read. The file may be
-    read elsewhere between members. Raises InputError when the archive breaks off or a header is not one; `url` names
-    it in the message.
+    So are sparse files. Begins at byte `start`, where a member's headers are. Long names of GNU and pax archives are
+    read. The file may be read elsewhere between members. Raises InputError when the archive breaks off or a header is
+    not one; `url` names it in the message.
     """
     position, extended = start, _PLAIN
     while True:

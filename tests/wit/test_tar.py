@@ -115,7 +115,6 @@ def pax_header(records: bytes) -> bytes:
     "records",
     [
         b"1" * 6_000 + b" path=x\n",
-        b"3 a",
         b"0 a",
         b" a=b\n",
         b"30 path=x\n",

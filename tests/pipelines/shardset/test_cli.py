@@ -102,6 +102,7 @@ MISTAKES = {
     "bad hash": (["remove", "{set}", "--sha256", "ab", "--reason", "x"], "64 hex digits"),
     "manifest": (["remove", "{tmp}/odd", "--key", "x", "--reason", "x"], "expected a manifest"),
     "nothing to index": (["index", "{tmp}"], "expected shards (.tar), found none"),
+    "no index": (["split", "{tmp}/bare", "--size", "5", "--out", "{tmp}/out"], "wit shards index makes indexes"),
     "under way": (["merge", "{tmp}/busy", "--out", "{tmp}/out"], "a removal is under way"),
 }
 
@@ -113,6 +114,8 @@ def test_mistakes(folder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str
         shutil.copytree(folder, tmp_path / name)
     (tmp_path / "odd" / "manifest.json").write_text(json.dumps({"shards": [1], "indexes": 7}))
     (tmp_path / "busy" / "removing.parquet").write_bytes(b"")
+    (tmp_path / "bare").mkdir()
+    (tmp_path / "bare" / "a.tar").write_bytes(bytes(1024))
     before = files_of(Path(folder))
     arguments, message = MISTAKES[mistake]
     code, said, told = run(capsys, *(each.format(tmp=tmp_path, set=folder) for each in arguments))
