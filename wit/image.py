@@ -48,7 +48,6 @@ _PILLOW_NAMES = {
     "avif": ["AVIF"],
 }
 _KEEPABLE = {"jpeg", "png", "webp"}
-_MAX_JPEG_SIDE_PX = 65_500  # libjpeg's
 _TRANSPOSES = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -220,9 +219,14 @@ def _resize(image: Image.Image, where: Fit, header: Header) -> Image.Image:
     return Image.merge(image.mode, bands)
 
 
+def _require_jpeg_size(size: tuple[int, int]) -> None:
+    """Raise ImageRejected for a size that cannot be stored as a JPEG."""
+    if max(size) > jpeg.MAX_SIDE_PX:
+        raise ImageRejected(TOO_MANY_PIXELS, f"{size[0]} x {size[1]}, a JPEG has {jpeg.MAX_SIDE_PX} a side")
+
+
 def _encode(image: Image.Image, quality: int) -> bytes:
-    if max(image.size) > _MAX_JPEG_SIDE_PX:
-        raise ImageRejected(TOO_MANY_PIXELS, f"{image.width} x {image.height}, a JPEG has {_MAX_JPEG_SIDE_PX} a side")
+    _require_jpeg_size(image.size)
     image.info = {}  # Pillow would write a comment it finds here
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=quality)
@@ -297,6 +301,7 @@ def _store_plain_jpeg(body: bytes, plain: jpeg.PlainJpeg, header: Header, limits
     planes = image_planes.planes_of_jpeg(body, plain, where, header.orientation)
     if planes is None:
         return None
+    _require_jpeg_size(where.size)
     return _Stored(jpeg.encode(planes, limits.quality), "jpeg", where.size, entropy_bits(planes[0]))
 
 

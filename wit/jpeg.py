@@ -23,6 +23,8 @@ from wit.jpeg_progressive import Grid, read_coefficients
 from wit.jpeg_tables import NATURAL, lookups, tables_in
 
 U8 = npt.NDArray[np.uint8]
+MAX_SIDE_PX = 65_500
+"""The most that libjpeg reads and writes, though there is room for 65,535 in a frame."""
 _EOI, _SOS, _DQT, _DHT, _DRI = 0xD9, 0xDA, 0xDB, 0xC4, 0xDD
 _APP0, _APP2, _APP14, _APP15 = 0xE0, 0xE2, 0xEE, 0xEF
 _OTHERS = {_SOS, _DQT, _DHT, _DRI, 0xFE}  # 0xFE: a comment
@@ -158,7 +160,10 @@ def _tables(contents: list[bytes], length: int | None) -> dict[int, bytes] | Non
 def _components(frame: bytes, scan: bytes | None, contents: dict[int, list[bytes]]) -> tuple[Component, ...] | None:
     """Return the components of a frame with the tables that the scan, if it is the one, names; None: not plain."""
     num = frame[5] if len(frame) > 5 else 0
-    if num not in (1, 3) or len(frame) != 6 + 3 * num or frame[0] != 8 or b"\0\0" in (frame[1:3], frame[3:5]):
+    sides = [int.from_bytes(frame[at : at + 2], "big") for at in (1, 3)]
+    if num not in (1, 3) or len(frame) != 6 + 3 * num or frame[0] != 8:
+        return None
+    if not 1 <= min(sides) <= max(sides) <= MAX_SIDE_PX:
         return None
     if scan is not None and (len(scan) != 4 + 2 * num or scan[0] != num or scan[-3:] != b"\0\x3f\0"):
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import resource
 import struct
 import subprocess
@@ -283,6 +284,25 @@ def test_enlarging_has_a_limit() -> None:
     assert rejection(strip, Limits(resize="shorter", side_px=512, enlarge=True)).reason == TOO_MANY_PIXELS
     longer = encode(Image.new("P", (66_000, 1)), "PNG")
     assert rejection(longer, Limits(resize="keep")).reason == TOO_MANY_PIXELS
+    strip_jpeg = encode(Image.new("L", (300, 20)), "JPEG")
+    assert rejection(strip_jpeg, Limits(resize="shorter", side_px=5000, max_pixels=10**9, enlarge=True)).reason == (
+        TOO_MANY_PIXELS
+    )
+
+
+@pytest.mark.parametrize("width", [65_500, 65_501, 65_535])
+def test_a_jpeg_that_states_more_than_libjpeg_reads_is_refused(width: int) -> None:
+    """It is whole, and there are numbers for its width, but a reader of the shards could not open it."""
+    head = bytearray(encode(Image.new("L", (8, 8), 128), "JPEG")[:-3])  # its one block is a byte, then comes EOI
+    at = head.index(b"\xff\xc0")
+    head[at + 7 : at + 9] = struct.pack(">H", width)
+    blocks = "001010" * math.ceil(width / 8)  # no difference, end of block: annex K's tables
+    bits = blocks + "1" * (-len(blocks) % 8)
+    body = bytes(head) + int(bits, 2).to_bytes(len(bits) // 8, "big") + b"\xff\xd9"
+    if width > 65_500:
+        assert rejection(body, Limits(resize="keep")).reason == CORRUPT_IMAGE
+    else:
+        assert prepare(body, Limits(resize="keep")).body == body
 
 
 def test_img2datasets_resize_tests_are_reproduced() -> None:
