@@ -102,7 +102,10 @@ def expand(pattern: str) -> list[str]:
             found += map(_utf8, names)
         elif any(sign in one for sign in "*["):  # '?' begins a query in a URL
             fs, path = _filesystem(one)
-            names = sorted(fs.glob(path))
+            try:
+                names = sorted(fs.glob(path))
+            except OSError as error:
+                raise input_error(one, error) from error
             if not names:
                 raise InputError(f"{one}: expected files to match, found none")
             found += [fs.unstrip_protocol(name) for name in names]
@@ -318,6 +321,9 @@ class Draft:
         except OSError as error:
             self.discard()
             raise output_error(self.url, error) from error
+        except NotImplementedError as error:
+            self.discard()
+            raise OutputError(f"{self.url}: expected a store that can be written to; choose another") from error
         except BaseException:  # of a store with errors of its own
             self.discard()
             raise

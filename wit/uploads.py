@@ -37,7 +37,7 @@ def upload(fs: Any, local: str, path: str, temporary_name: str) -> None:
             fs.rm_file(path)
         fs.mv(temporary, path)
     except BaseException:
-        with suppress(OSError):
+        with suppress(OSError, NotImplementedError):  # nothing is ever removed by HTTP
             fs.rm_file(temporary)
         raise
 

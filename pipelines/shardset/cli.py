@@ -194,6 +194,8 @@ def remove(
     pairs += [pair for url in lists for pair in read_list(url)]
     if not pairs:
         raise UserError("expected --key, --url, --domain, --sha256 or a --list with a line, found none")
+    if not reason.strip():
+        raise UserError("--reason: expected why the samples go, found nothing")
     removed = remove_samples(shards, make_rules(pairs), reason, processes, dry_run=dry_run)
     if len(removed.finished):
         click.echo(f"finished an earlier removal of {len(removed.finished):,} samples")

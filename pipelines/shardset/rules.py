@@ -67,7 +67,7 @@ def _domains(urls: pa.ChunkedArray, wanted: pa.StringArray) -> pa.Array:
 
 
 def make_rules(pairs: Iterable[tuple[str, str]]) -> Rules:
-    """Return the rules of (kind, value) pairs; raises InputError for a domain or a hash that is none."""
+    """Return the rules of (kind, value) pairs; raises InputError for an empty value, and for no domain or hash."""
     values: dict[str, dict[str, None]] = {kind: {} for kind in KINDS}
     for kind, value in pairs:
         values[kind][_normal(kind, value)] = None
@@ -75,8 +75,10 @@ def make_rules(pairs: Iterable[tuple[str, str]]) -> Rules:
 
 
 def _normal(kind: str, value: str) -> str:
+    if not value:  # a variable that is not set; and samples of foreign tars may have no URL
+        raise InputError(f"expected a {kind}, found {value!r}")
     if kind == "domain":
-        host = host_of(f"http://{value}") if not NOT_IN_DOMAINS.search(value) else ""
+        host = host_of(f"http://{value.removeprefix('.')}") if not NOT_IN_DOMAINS.search(value) else ""
         if not host or len(host) > MAX_HOST_CHARACTERS:
             raise InputError(f"{value!r}: expected a domain, as example.org")
         return host
@@ -115,9 +117,15 @@ def _from_table(url: str) -> list[tuple[str, str]]:
     if {"rule", "value"} <= set(table.column_names):
         return _recorded(table)
     kind = next((kind for kind in KINDS[:3] if kind in table.column_names), None)
-    if kind is None or (not pa.types.is_string(table[kind].type) and not pa.types.is_large_string(table[kind].type)):
+    if kind is None or not _is_text(table[kind].type):
         raise InputError(f"{url}: expected a column of text named key, url or sha256, found {table.column_names}")
-    return [(kind, value) for value in table[kind].unique().to_pylist() if value]
+    return [(kind, value) for value in table[kind].cast(pa.large_string()).unique().to_pylist() if value]
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    """Return whether a column holds text, in any of the forms that other programs write it in."""
+    plain = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return any(is_one(plain) for is_one in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view))
 
 
 def rules_of(removals: pa.Table) -> Rules:

@@ -99,6 +99,21 @@ def test_a_store_that_fails_in_the_middle_leaves_what_was_there(
     assert storage.read_bytes(url) == DATA
 
 
+def test_a_store_that_cannot_be_written_to_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """HTTP among others: neither renaming nor removing is there, whether or not the first step goes through."""
+
+    def nothing(*_: object) -> None:
+        raise NotImplementedError
+
+    for method in ("mv", "rm_file"):
+        monkeypatch.setattr(Growing, method, nothing)
+    with pytest.raises(OutputError, match="expected a store that can be written to"):
+        storage.publish_bytes("growing://set/a", DATA)
+    monkeypatch.setattr(Growing, "dies", OSError("connection lost"))
+    with pytest.raises(OutputError, match="cannot be written: connection lost"):
+        storage.publish_bytes("growing://set/a", DATA)
+
+
 def test_a_store_with_errors_of_its_own_leaves_no_draft(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is no OSError passes as it is, with everything cleared away."""
 

@@ -97,6 +97,8 @@ MISTAKES = {
     "full folder": (["sample", "{set}", "--num", "2", "--out", "{set}"], "expected a new or empty folder"),
     "no rule": (["remove", "{set}", "--reason", "x"], "expected --key, --url"),
     "no reason": (["remove", "{set}", "--key", "x"], "Missing option '--reason'"),
+    "blank reason": (["remove", "{set}", "--key", "x", "--reason", " "], "expected why the samples go"),
+    "blank URL": (["remove", "{set}", "--url", "", "--reason", "x"], "expected a url, found ''"),
     "no list": (["remove", "{set}", "--list", "{tmp}/none.txt", "--reason", "x"], "none.txt: expected a file here"),
     "bad domain": (["remove", "{set}", "--domain", "a/b", "--reason", "x"], "expected a domain"),
     "bad hash": (["remove", "{set}", "--sha256", "ab", "--reason", "x"], "64 hex digits"),

@@ -74,7 +74,8 @@ def test_a_shard_is_what_write_shard_would_have_made(folder: Path, tmp_path: Pat
     assert all(found[name] == data for name, data in expected.items() if name != "manifest.json")
 
 
-def test_domains_cover_their_subdomains(tmp_path: Path) -> None:
+@pytest.mark.parametrize("domain", ["Bad.Example", ".bad.example", "bad.example."])
+def test_domains_cover_their_subdomains(tmp_path: Path, domain: str) -> None:
     """A domain takes its own images and those of what lies below it, not those of names that only end like it."""
     hosts = ["bad.example", "cdn.bad.example:8080", "notbad.example", "BAD.example", "bad.example.org"]
     samples = [
@@ -82,7 +83,7 @@ def test_domains_cover_their_subdomains(tmp_path: Path) -> None:
         for host, (row, image) in zip(hosts, make_samples(5), strict=True)
     ]
     folder = write_set(tmp_path / "set", samples, [5])
-    removed = remove_samples(str(folder), make_rules([("domain", "Bad.Example")]), "asked", 1)
+    removed = remove_samples(str(folder), make_rules([("domain", domain)]), "asked", 1)
     assert {row["url"] for row in removed.rows.to_pylist()} == {f"http://{hosts[n]}/x.jpg" for n in (0, 1, 3)}
 
 
@@ -125,6 +126,9 @@ def test_lists(tmp_path: Path) -> None:
     assert read_list(str(tmp_path / "list.txt")) == [("url", "http://x.org/a b"), ("sha256", "Ab" * 32), ("key", "k1")]
     pq.write_table(pa.table({"key": ["a", "b", "a"], "item": ["x", "y", "z"]}), tmp_path / "matches.parquet")
     assert read_list(str(tmp_path / "matches.parquet")) == [("key", "a"), ("key", "b")]
+    for kind in (pa.large_string(), pa.string_view(), pa.dictionary(pa.int8(), pa.string())):
+        pq.write_table(pa.table({"url": pa.array(["u", None, ""]).cast(kind)}), tmp_path / "urls.parquet")
+        assert read_list(str(tmp_path / "urls.parquet")) == [("url", "u")]
     pq.write_table(pa.table({"key": [1]}), tmp_path / "numbers.parquet")
     (tmp_path / "bytes.txt").write_bytes(b"\xff\xfe")
     for name in ("numbers.parquet", "bytes.txt", "missing.txt"):
@@ -132,9 +136,12 @@ def test_lists(tmp_path: Path) -> None:
             read_list(str(tmp_path / name))
 
 
-@pytest.mark.parametrize("pair", [("domain", "a b"), ("domain", ""), ("domain", "http://x.org"), ("sha256", "abc")])
+@pytest.mark.parametrize(
+    "pair",
+    [("domain", "a b"), ("domain", ""), ("domain", "."), ("domain", "http://x.org"), ("sha256", "abc"), ("url", "")],
+)
 def test_rules_that_are_none(pair: tuple[str, str]) -> None:
-    """A domain with a path or a blank, a hash of another length: refused before anything is done."""
+    """A domain with a path or a blank, a hash of another length, an empty URL: refused before anything is done."""
     with pytest.raises(InputError, match="expected"):
         make_rules([pair])
 
