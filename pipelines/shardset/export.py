@@ -65,8 +65,12 @@ def run_export(export: Export, planned: Plan, processes: int, advance: Callable[
         left = [piece for piece in planned.pieces if not exists(join(export.out, layout.done(piece)))]
         advance(planned.num_samples - sum(piece.num_samples for piece in left))
         write = partial(_write, export.layout, export.out)
-        for num_samples in map_in_order(write, left, min(processes, max(len(left), 1))):
-            advance(num_samples)
+        try:
+            for num_samples in map_in_order(write, left, min(processes, max(len(left), 1))):
+                advance(num_samples)
+        finally:
+            remove_temporaries(export.out)  # of workers that were killed
+        _claim(export)  # the shards are still those that were planned with: no removal has begun
         layout.finish(planned, export.out, _origin(export, planned))
 
 

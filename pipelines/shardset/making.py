@@ -56,14 +56,22 @@ class Request:
     folders: tuple[str, ...]
     """Of the new sets."""
 
+    def made_from(self) -> dict[str, Any]:
+        """Return what says whether two requests are the same, with the shards as they are now."""
+        return {**self.what, "shards": fingerprint_shards(self.shards)}
+
 
 def open_set(pattern: str) -> tuple[str, ...]:
     """Return the shards that a folder or pattern names; raises InputError when a removal from them is not finished."""
     shards = tuple(shards_of(pattern)[0])
     for folder in folders_of(shards):
-        if exists(join(folder, UNDER_WAY)):
-            raise InputError(f"{folder}: a removal is under way; finish it with the same wit shards remove command")
+        _require_no_removal(folder)
     return shards
+
+
+def _require_no_removal(folder: str) -> None:
+    if exists(join(folder, UNDER_WAY)):
+        raise InputError(f"{folder}: a removal is under way; finish it with the same wit shards remove command")
 
 
 def folders_of(shards: Iterable[str]) -> list[str]:
@@ -92,11 +100,16 @@ def make_sets(request: Request, new: Iterable[NewShard], processes: int, total: 
         if all(exists(join(folder, MANIFEST)) for folder in request.folders):
             return {folder: manifest.read(join(folder, MANIFEST)) for folder in request.folders}
         described: dict[str, list[Described]] = {folder: [] for folder in request.folders}
-        with progress(str(request.what["command"]), total, "samples") as advance:
-            for folder, each in map_in_order(_make, new, processes):
-                described[folder].append(each)
-                advance(each.of_shard["num_samples"])
-        return _publish(request, described)
+        try:
+            with progress(str(request.what["command"]), total, "samples") as advance:
+                for folder, each in map_in_order(_make, new, processes):
+                    described[folder].append(each)
+                    advance(each.of_shard["num_samples"])
+            _require_unchanged(request)
+            return _publish(request, described)
+        finally:
+            for folder in request.folders:
+                remove_temporaries(folder)  # of workers that were killed
 
 
 def _make(new: NewShard) -> tuple[str, Described]:
@@ -117,7 +130,7 @@ def _publish(request: Request, described: Mapping[str, list[Described]]) -> dict
 
 def _begin(request: Request) -> None:
     """Claim the folders of a request, or find that it began them."""
-    made_from = {**request.what, "shards": fingerprint_shards(request.shards)}
+    made_from = request.made_from()
     others = []
     for folder in request.folders:
         names = [name for name in list_names(folder) if name != LOCK]
@@ -131,6 +144,17 @@ def _begin(request: Request) -> None:
             others.append(folder)
     for folder in others:
         manifest.write(join(folder, MADE_FROM), made_from)
+
+
+def _require_unchanged(request: Request) -> None:
+    """Raise InputError when shards were changed while samples were copied from them: a removal may have begun."""
+    for folder in folders_of(request.shards):
+        _require_no_removal(folder)
+    if manifest.read(join(request.folders[0], MADE_FROM)) != request.made_from():
+        raise InputError(
+            f"{', '.join(folders_of(request.shards))}: the shards were changed while they were read; remove "
+            f"{', '.join(request.folders)} and run the same command again"
+        )
 
 
 def fingerprint_shards(shards: Sequence[str]) -> str:

@@ -120,10 +120,13 @@ def finish(folder: str, processes: int) -> pa.Table:
     remove_temporaries(folder)
     tasks = list(_tasks(folder, rows))
     described = []
-    with progress("remove", len(tasks), "shards") as advance:
-        for each in map_in_order(rewrite, tasks, min(processes, len(tasks))):
-            described.append(each)
-            advance(1)
+    try:
+        with progress("remove", len(tasks), "shards") as advance:
+            for each in map_in_order(rewrite, tasks, min(processes, len(tasks))):
+                described.append(each)
+                advance(1)
+    finally:
+        remove_temporaries(folder)  # of workers that were killed
     _record(folder, rows)
     _renew_manifest(folder, described)
     remove(pending)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any, NoReturn
 
 import fsspec
 import pyarrow as pa
@@ -11,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.shardset import copying
+from pipelines.shardset import copying, export, making
 from pipelines.shardset.cutting import Cutter, Limit, Picked
 from pipelines.shardset.removing import remove_samples
 from pipelines.shardset.rules import make_rules
@@ -19,9 +21,11 @@ from pipelines.shardset.splitting import draw, parse_shares, part_numbers, ranks
 from pipelines.shardset.verification import Report, verify
 from tests.pipelines.shardset.sets import contents_of, keys_of, sample_set, write_set
 from tests.wit.test_shards import make_samples
-from wit.errors import MismatchError, OutputError, UserError, WitError
+from wit.errors import InputError, MismatchError, OutputError, UserError, WitError
 from wit.keys import uniform_rank
-from wit.shards import write_manifest, write_shard
+from wit.processes import map_in_order
+from wit.shards import MANIFEST, write_manifest, write_shard
+from wit.storage import TEMPORARY_PREFIX
 
 
 @pytest.fixture
@@ -162,6 +166,39 @@ def test_what_was_killed_goes_on(folder: Path, tmp_path: Path, monkeypatch: pyte
     assert keys_of(out) == keys_of(folder)
     with pytest.raises(OutputError, match="new or empty folder"):
         resplit(str(out), str(folder), Limit(5), 1)
+
+
+def test_shards_that_change_while_they_are_read(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A removal that begins while another command reads: that command fails, and leaves no set nor export."""
+    rules = [make_rules([("key", key)]) for key in keys_of(folder)[:2]]
+
+    def changing(*arguments: Any) -> Iterator[Any]:
+        yield from map_in_order(*arguments)
+        remove_samples(str(folder), rules.pop(), "asked", 1)
+
+    for module in (making, export):
+        monkeypatch.setattr(module, "map_in_order", changing)
+    with pytest.raises(InputError, match="the shards were changed while they were read"):
+        resplit(str(folder), str(tmp_path / "split"), Limit(3), 1)
+    asked = export.Export(str(folder), "huggingface", str(tmp_path / "exported"))
+    with pytest.raises(MismatchError, match="was made from something else"):
+        export.run_export(asked, export.prepare_export(asked), 1)
+    assert not (tmp_path / "split" / MANIFEST).exists()
+    assert not (tmp_path / "exported" / "README.md").exists()
+
+
+def test_what_fails_leaves_no_temporary_file(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error of one worker ends the others at their work; on a full disk what they leave would keep it full."""
+    left = tmp_path / "out" / f"{TEMPORARY_PREFIX}left"
+
+    def failing(*_: object) -> NoReturn:
+        left.write_bytes(b"of a worker that was killed")
+        raise OutputError("no space left")
+
+    monkeypatch.setattr(making, "map_in_order", failing)
+    with pytest.raises(OutputError, match="no space left"):
+        resplit(str(folder), str(tmp_path / "out"), Limit(3), 1)
+    assert not left.exists()
 
 
 def test_a_finished_set_is_left_as_it_is(folder: Path, tmp_path: Path) -> None:
