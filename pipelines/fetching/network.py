@@ -7,7 +7,7 @@ It waits, with the worker that met it, for what comes first after `_SETTLE_S`, w
    this is at once; a dead host is tried and given up as if nobody had doubted.
 2. Silence: nothing heard for `_SILENCE_S`, and either `_MANY_HOSTS` hosts wait in vain, or no request is under way any
    more. Then `_PROBES` hosts at a time are asked, in turns: of those that answered in this part, or, when none of them
-   does any more, of some of the part's hosts, evenly spread.
+   does any more, of a few hosts of other parts and of this one, evenly spread.
    a. One answers promptly (`_PROMPT_S`): the network was there, and the hosts that failed are dead (the end of a part,
       where only dead hosts are left). Believed.
    b. One answers later, or anything else is heard: the network was away and is back. All that wait are asked again, as
@@ -18,9 +18,9 @@ It waits, with the worker that met it, for what comes first after `_SETTLE_S`, w
 
 As each worker waits with its own failure, an outage costs at most one request a worker, and a few to probe.
 
-A part in which nothing has ever been heard is treated the same (its other hosts are the probes), but for a part of
-fewer than `_MANY_HOSTS` hosts: these are believed to be dead, since there is nobody to ask. When all hosts of a larger
-part are really dead, NetworkGone says how to go on: without `check`, every failure is believed.
+A part in which no host has given a body yet is treated the same, but where the whole run has fewer than `_MANY_HOSTS`
+hosts: these are believed to be dead, since there is nobody to ask. When all that are asked are really dead, NetworkGone
+says how to go on: without `check`, every failure is believed.
 
 What is not told apart: an outage that is over before its first failure is looked into counts as a failure of the hosts
 that were asked in it; URLs are asked again later (`retries`). Outages in which failures come at once (no route) are
@@ -31,7 +31,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from pipelines.fetching.outcome import HTTP_STATUS, RATE_LIMITED, Body, Refused
@@ -53,15 +53,19 @@ Fetch = Callable[[str], Awaitable[Body]]
 class Network:
     """Whether the network is there, judged by what is heard; made in the event loop that it is used in.
 
-    `outage_s`: how long to wait for a network that is gone, in seconds. `check`: False believes every failure.
+    `outage_s`: how long to wait for a network that is gone, in seconds. `check`: False believes every failure. `others`
+    returns URLs of a few other hosts than the part's; it is called when there is doubt.
     """
 
-    def __init__(self, outage_s: float, *, check: bool = True) -> None:
+    def __init__(
+        self, outage_s: float, *, check: bool = True, others: Callable[[], Sequence[str]] = lambda: ()
+    ) -> None:
         self._outage_s = outage_s
         self._check = check
+        self._others: Callable[[], Sequence[str]] | None = others
         self._clock = asyncio.get_running_loop().time
         self._heard_s = self._clock()
-        self._has_heard = False
+        self._has_answered = False
         self._back_s = float("-inf")
         self._sound = asyncio.Event()
         self._watch: asyncio.Task[bool] | None = None
@@ -88,13 +92,13 @@ class Network:
     def hear(self) -> None:
         """Note that bytes of some host have come."""
         self._heard_s = self._clock()
-        self._has_heard = True
         if self._watch is not None:
             self._sound.set()
 
     def remember(self, url: str) -> None:
         """Note a URL of a host that has answered, to be asked again when in doubt."""
         self._known.append(url)
+        self._has_answered = True
 
     def begin(self) -> float:
         """Note that a request begins; return when."""
@@ -118,7 +122,8 @@ class Network:
             return False
         if self._heard_s > failed_s + _SETTLE_S / 2:
             return True
-        if not self._has_heard and self._num_hosts < _MANY_HOSTS:
+        self._look_around()
+        if not self._has_answered and self._num_hosts < _MANY_HOSTS:
             return True
         if self._watch is None:
             self._sound.clear()
@@ -126,6 +131,13 @@ class Network:
             self._watch = asyncio.create_task(self._judge())
         self._failed.setdefault(host_of(url), False)
         return await asyncio.shield(self._watch)
+
+    def _look_around(self) -> None:
+        """Have the hosts of other parts among those that may be asked, before the part's own."""
+        if self._others is not None:
+            urls, self._others = self._others(), None
+            self._examples.extendleft(urls)
+            self._num_hosts += len(urls)
 
     async def _judge(self) -> bool:
         """Return whether the failures that wait for it are believed."""
@@ -173,7 +185,7 @@ class Network:
             probes.cancel()
             hearing.cancel()
             await asyncio.gather(*both, return_exceptions=True)
-        (self._examples if are_dead else source).extend(urls)
+        (self._known if self._sound.is_set() else self._examples if are_dead else source).extend(urls)
 
     async def _is_answered(self, url: str) -> bool:
         try:

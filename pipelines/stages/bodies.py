@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -28,6 +29,7 @@ from pipelines.fetching.network import Network
 from pipelines.fetching.outcome import Body, Refused
 from pipelines.fetching.robots import product_token
 from pipelines.fetching.schedule import Schedule, fetch_all
+from pipelines.stages.tables import first_text, parts
 from wit.hosts import hosts, text_buckets
 from wit.image import ImageRejected, Limits, prepare
 from wit.recipe import identity
@@ -40,6 +42,9 @@ if TYPE_CHECKING:
     from pipelines.stages.fetch import Fetch
 
 Outcome = Body | Refused
+QUEUE = "fetch/queue"
+"""The table of what is asked for, by part of the fetch."""
+_NUM_ELSEWHERE = 16
 
 
 @dataclass(frozen=True)
@@ -112,12 +117,15 @@ class FetchFromWeb:
     def __call__(self, batches: Iterator[pa.RecordBatch], part: Part) -> Iterator[Output]:
         """Yield facts and rejects in the order of the rows; the tar's members lie in the same order."""
         pairs = pa.Table.from_batches(batches, ASKED)
-        yield from _fetch(pairs, part, self.settings, lambda work, journal, _: asyncio.run(self._ask(work, journal)))
+        others = partial(_urls_elsewhere, part)
+        yield from _fetch(
+            pairs, part, self.settings, lambda work, journal, _: asyncio.run(self._ask(work, journal, others))
+        )
 
-    async def _ask(self, work: _Work, journal: Journal) -> None:
+    async def _ask(self, work: _Work, journal: Journal, others: Callable[[], list[str]]) -> None:
         settings, limits = self.settings, self.settings.limits()
         loop = asyncio.get_running_loop()
-        network = Network(settings.outage_s, check=settings.check_network)
+        network = Network(settings.outage_s, check=settings.check_network, others=others)
         schedule = Schedule(work.urls, journal.done, settings.rules())
         with ThreadPoolExecutor(settings.decoders) as decoders:
 
@@ -129,6 +137,13 @@ class FetchFromWeb:
 
             async with HttpClient(settings.policy(), settings.resolver(), network.hear) as client:
                 await fetch_all(schedule, client, deliver, settings.concurrency, network)
+
+
+def _urls_elsewhere(part: Part) -> list[str]:
+    """Return a URL of each of some other parts, evenly spread: hosts to ask when a part's own are silent."""
+    others = [name for index, name in enumerate(parts(part.root, QUEUE)) if index != part.index]
+    urls = (first_text(name, "url") for name in others[:: -(-len(others) // _NUM_ELSEWHERE) or 1])
+    return [url for url in urls if url is not None]
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from pipelines.fetching.http import Policy
 from pipelines.fetching.img2dataset import require_installed
 from pipelines.fetching.optout import OPT_OUTS
 from pipelines.fetching.robots import product_token
-from pipelines.stages.bodies import FetchFromArchives, FetchFromWeb, FetchWithImg2dataset, PlaceHosts
+from pipelines.stages.bodies import QUEUE, FetchFromArchives, FetchFromWeb, FetchWithImg2dataset, PlaceHosts
 from pipelines.stages.locate import locate_steps
 from pipelines.stages.verb import RunSettings
 from wit.errors import RecipeError
@@ -186,8 +186,8 @@ class Fetch:
         )
         return (
             Step(PlaceHosts(run.num_buckets), {"pairs": "balance/kept"}, "fetch/asked"),
-            Step(queue, {"asked": "fetch/asked/kept"}, "fetch/queue"),
-            Step(stage, {"asked": "fetch/queue"}, "fetch"),
+            Step(queue, {"asked": "fetch/asked/kept"}, QUEUE),
+            Step(stage, {"asked": QUEUE}, "fetch"),
         )
 
     def inputs(self) -> tuple[str, ...]:

@@ -25,7 +25,23 @@ def num_rows(part: str) -> int:
         try:
             return int(pq.read_metadata(file).num_rows)
         except pa.ArrowInvalid as error:
-            raise InputError(f"{part}: not a readable Parquet part: {error}; redo its stage with --from") from error
+            raise _unreadable(part, error) from error
+
+
+def _unreadable(part: str, error: pa.ArrowInvalid) -> InputError:
+    return InputError(f"{part}: not a readable Parquet part: {error}; redo its stage with --from")
+
+
+def first_text(part: str, column: str) -> str | None:
+    """Return the first value of a column of texts of a Parquet part, None when it has no rows; raises InputError."""
+    with open_input(part) as file:
+        try:
+            for batch in pq.ParquetFile(file).iter_batches(batch_size=1, columns=[column]):
+                value: str = batch[column][0].as_py()
+                return value
+        except pa.ArrowInvalid as error:
+            raise _unreadable(part, error) from error
+    return None
 
 
 def count_rows(root: str, table: str) -> int:

@@ -22,7 +22,7 @@ from selectolax.lexbor import LexborHTMLParser
 
 from pipelines.stages.fetch import Fetch
 from pipelines.stages.verb import RunSettings
-from tests.pipelines.fetching.faults import Script, answer, serving
+from tests.pipelines.fetching.faults import Script, answer, hang, serving
 from tests.support import read_parts, real_data, run_steps, write_part
 from wit.errors import InputError, RecipeError
 from wit.image import Limits, prepare
@@ -116,6 +116,20 @@ def test_the_bytes_do_not_depend_on_when_answers_come(tmp_path: Path) -> None:
     assert all(run == runs[0] for run in runs)
     assert runs[0][0]["kept"].num_rows + runs[0][0]["rejects"].num_rows == 30
     assert set(runs[0][0]["rejects"]["reason"].to_pylist()) == {"not_image", "http_status"}
+
+
+def test_a_part_of_one_dead_host_asks_hosts_of_other_parts_whether_there_is_a_network(tmp_path: Path) -> None:
+    """It gave its robots.txt, and then nothing: the run does not wait for a network that is there."""
+    urls = ["http://dead.example/1", *(f"http://h{number}.example/1" for number in range(8))]
+    scripts: dict[str, Script | list[Script]] = {url: answer(picture(number)) for number, url in enumerate(urls)}
+    scripts[urls[0]] = hang
+    with serving(scripts) as server:
+        settings = replace(
+            SETTINGS, connect_to=server.address, obey_robots=True, retries=0, deadline_s=0.5, outage_s=60.0
+        )
+        written = fetched(settings, [(url, "caption") for url in urls], tmp_path, num_buckets=16)
+    assert written["rejects"]["reason"].to_pylist() == ["timeout"]
+    assert written["kept"].num_rows == 8
 
 
 def test_a_url_is_fetched_once_for_all_its_pairs(tmp_path: Path) -> None:

@@ -170,6 +170,7 @@ def run(
     concurrency: int = 8,
     outage_s: float = 600,
     check: bool = True,
+    others: Sequence[str] = (),
     told: Told | None = None,
     kill_after: int | None = None,
 ) -> Told:
@@ -187,7 +188,7 @@ def run(
         told.outcomes[number] = outcome
 
     async def main() -> None:
-        web.network = Network(outage_s, check=check)
+        web.network = Network(outage_s, check=check, others=lambda: others)
         done = np.zeros(len(urls), np.bool_)
         done[list(told.outcomes)] = True
         schedule = Schedule(pa.array(urls, pa.string()), done, rules)

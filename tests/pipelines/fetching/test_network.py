@@ -115,6 +115,42 @@ def test_a_part_of_two_dead_hosts_is_believed() -> None:
     assert list(reasons.values()) == [UNREACHED] * 6 + [(UNREACHED[0], GIVEN_UP)] * 14
 
 
+@pytest.mark.parametrize("num_hosts", [1, 2, 20])
+def test_a_part_of_dead_hosts_is_believed_when_a_host_of_another_part_answers(num_hosts: int) -> None:
+    """A few requests to other hosts say so, at once; there is nothing to wait for."""
+    web = Web(answer=some_dead)
+    told = run(urls_of(num_hosts, 40, "dead"), web, others=["http://dead.example/", "http://lives.example/"])
+    assert set(told.reasons().values()) <= {UNREACHED, (UNREACHED[0], GIVEN_UP)}
+    assert web.asked["http://lives.example/"]
+    assert told.end_s < 64  # 60 when nobody doubts it
+
+
+@pytest.mark.parametrize("others", [(), ("http://lives.example/",)])
+def test_a_host_whose_robots_txt_alone_is_heard_is_no_proof_of_a_network(others: tuple[str, ...]) -> None:
+    """It was heard, and then answered nothing: nobody who answered before can be asked, so others are, or none."""
+    heard = False
+
+    def answer(url: str, _: int) -> Answer:
+        nonlocal heard
+        if "dead" in url and not heard:
+            heard = True
+            assert web.network is not None
+            web.network.hear()
+        return some_dead(url, 0)
+
+    web = Web(answer=answer)
+    told = run(urls_of(1, 1, "dead"), web, others=others)
+    assert told.reasons() == {0: UNREACHED}
+    assert told.end_s < 100
+
+
+def test_small_parts_of_a_larger_run_wait_for_the_network() -> None:
+    """Two hosts are silent, and so are those of other parts: nothing is refused."""
+    web = Web(outages=[(0, 100)])
+    told = run(urls_of(2, 10), web, others=urls_of(5, 5, "other"))
+    assert set(told.reasons().values()) == {None}
+
+
 def test_dead_hosts_at_the_end_are_believed_when_one_that_lives_answers() -> None:
     """Only dead hosts are left: one that answered before is asked now and then, and what failed did fail."""
     dead = urls_of(40, 200, "dead")
