@@ -4,7 +4,7 @@
         [--repeat 2] [--folder FOLDER]
 
 Two sets of JPEGs are made of the photographs in FOLDER: small ones (longer side 400 to 600 px) and large ones (1,500
-to 3,000 px). nginx (one worker) serves them on 16 addresses of loopback under as many URLs as are asked for. Each set
+to 3,000 px). nginx (one worker) serves them on 64 addresses of loopback under as many URLs as are asked for. Each set
 is fetched at 256 and at 512 px by wit's fetch stage (all its steps) and by img2dataset (the interpreter PEERS has it),
 in turns, with two processes of 64 connections each: longer side fitted, never enlarged, JPEG quality 95, SHA-256. The
 time is that of the whole command, with its start; CPU is user and system time of all its processes, without nginx. The
@@ -37,8 +37,8 @@ from PIL import Image
 SETS = {"small": (400, 600), "large": (1500, 3000)}
 SIZES_PX = (256, 512)
 DISTINCT = {"small": 2000, "large": 300}
-PROCESSES, CONNECTIONS = 2, 64
-HOSTS = [f"127.0.0.{number}" for number in range(1, 17)]  # a host's URLs are one part's: one host is one process
+PROCESSES, CONNECTIONS, BUCKETS = 2, 64, 8
+HOSTS = [f"127.0.0.{number}" for number in range(1, 65)]  # a host's URLs are one part's: few hosts would be uneven parts
 HEADER = (
     "| pictures | to, px | who | stored | wall, s | images/s | CPU, ms an image | images/s a core of CPU |\n"
     + "|---" * 8
@@ -207,14 +207,14 @@ def run_stage(place: Path, side: int) -> None:
     for url in pq.read_table(place / "urls.parquet")["url"].to_pylist():
         key = sample_key(url, "x")
         rows.append(
-            blank | {"key": key, "bucket": key_bucket(key, PROCESSES), "url": url, "rank": uniform_rank("", key)}
+            blank | {"key": key, "bucket": key_bucket(key, BUCKETS), "url": url, "rank": uniform_rank("", key)}
         )
     table = pa.Table.from_pylist(sorted(rows, key=lambda row: str(row["key"])), schema=MATCHED)
-    for bucket in range(PROCESSES):
+    for bucket in range(BUCKETS):
         of_bucket = table.filter(pa.compute.equal(table["bucket"], bucket))
         write_rows(str(place / "balance/kept" / part_name(bucket)), MATCHED, of_bucket.to_batches())
-    executor = LocalExecutor(str(place), PROCESSES, PROCESSES, 1024)
-    for step in settings.steps(RunSettings(PROCESSES)):
+    executor = LocalExecutor(str(place), BUCKETS, PROCESSES, 1024)
+    for step in settings.steps(RunSettings(BUCKETS)):
         (executor.sql if isinstance(step.stage, SqlStage) else executor.map)(step, lambda _: None)
     executor.close()
 

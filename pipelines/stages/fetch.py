@@ -117,7 +117,7 @@ class Fetch:
     keep_metadata: bool = _setting(
         False, "leave EXIF (with positions), XMP, IPTC and comments in images that are stored as they came"
     )
-    decoders: int = _setting(2, "threads of one part that decode and encode", min=1, max=256, identity=False)
+    decoders: int = _setting(1, "threads of one part that decode and encode", min=1, max=256, identity=False)
 
     name: ClassVar[str] = "fetch"
     reasons: ClassVar[dict[str, str]] = {
