@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import IO, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from wit import tar
 from wit.foreign import ForeignSample, caption_in, read_tar
@@ -15,6 +16,8 @@ from wit.storage import base_name, open_input
 
 def check_foreign(shard: str, index: pa.Table) -> Iterator[str]:
     """Yield what differs between a tar and its index (FOREIGN_INDEX); raises InputError where the tar is broken."""
+    if pc.count_distinct(index["key"]).as_py() < len(index):
+        yield "its index has a key twice"
     rows = (row for batch in index.to_batches(max_chunksize=1_000) for row in batch.to_pylist())
     expected = next(rows, None)
     with open_input(shard) as file:

@@ -30,7 +30,7 @@ def read(url: str, *keys: str) -> dict[str, Any]:
     """Return a manifest; raises InputError when it is missing, no JSON object, or lacks one of `keys`."""
     try:
         value = json.loads(read_bytes(url))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{url}: expected a manifest in JSON: {error}") from error
     if not isinstance(value, dict) or not all(key in value for key in keys):
         raise InputError(

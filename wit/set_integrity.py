@@ -35,7 +35,11 @@ def _keys(shard: str) -> pa.ChunkedArray:
 def _duplicates(shards: list[str]) -> Iterator[str]:
     if len(shards) < 2:
         return
-    tables = [pa.table({"key": _keys(shard), "shard": [base_name(shard)] * len(_keys(shard))}) for shard in shards]
+    are_names_enough = len(set(map(base_name, shards))) == len(shards)  # a pattern may name several folders
+    tables = []
+    for shard in shards:
+        keys = _keys(shard)
+        tables.append(pa.table({"key": keys, "shard": [base_name(shard) if are_names_enough else shard] * len(keys)}))
     places = (
         pa.concat_tables(tables).group_by("key").aggregate([("shard", "count"), ("shard", "min"), ("shard", "max")])
     )
@@ -61,6 +65,9 @@ def check_manifest(folder: str, files: Mapping[str, Mapping[str, Any]], is_whole
         yield str(error)
         return
     except (KeyError, TypeError, AttributeError):
+        yield f"{MANIFEST} is not a manifest of shards"
+        return
+    if not all(isinstance(name, str) for name in expected):
         yield f"{MANIFEST} is not a manifest of shards"
         return
     if version != SCHEMA_VERSION:

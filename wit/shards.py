@@ -297,6 +297,9 @@ def read_manifest(folder: str) -> tuple[dict[str, Described], dict[str, Any]]:
     try:
         pairs = zip(value.pop("shards"), value.pop("indexes"), strict=True)
         described = {of_shard["name"]: Described(of_shard, of_index) for of_shard, of_index in pairs}
+        sums = [sum(each.of_shard[name] for each in described.values()) for name in ("num_samples", "bytes")]
+        if not all(isinstance(value, int) for value in sums):
+            raise TypeError("numbers expected")
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{url}: expected a manifest of shards, found something else") from error
     if value["schema_version"] != SCHEMA_VERSION:

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.shardset.foreign_rows import ForeignRows
-from pipelines.shardset.making import folders_of
+from pipelines.shardset.making import folders_of, require_no_removal
 from wit import manifest
 from wit.errors import ContractError, InputError, OutputError
 from wit.hosts import text_hashes
@@ -36,6 +36,8 @@ from wit.shards import (
     index_name,
     list_shards,
     publish_manifest,
+    read_any_index,
+    read_manifest,
 )
 from wit.storage import (
     base_name,
@@ -84,7 +86,7 @@ def index_tars(pattern: str, out: str | None, processes: int) -> IndexedSet:
 
     An index that is there already, of a tar of the same size, is kept: a killed command goes on. Memory: the index of
     a tar in each process (about 1 kB a sample), and 8 bytes for each sample of all. Raises UserError for a folder with
-    a manifest of something else, and for tars that cannot be linked to.
+    a manifest of something else or with a removal under way, and for tars that cannot be linked to.
     """
     shards = shards_of(pattern)[0]
     if out is not None:
@@ -92,6 +94,7 @@ def index_tars(pattern: str, out: str | None, processes: int) -> IndexedSet:
     folders = folders_of(shards)
     for folder in folders:
         _require_no_other_manifest(folder)
+        require_no_removal(folder)
     with ExitStack() as held, closing(Pool(min(processes, len(shards)))) as pool:
         for folder in folders:
             held.enter_context(locked(folder, "wit shards command"))
@@ -104,8 +107,7 @@ def index_tars(pattern: str, out: str | None, processes: int) -> IndexedSet:
         has_tar_names = _repeat(sound)
         list(pool.map_in_order(partial(_rename_keys, has_tar_names), sound))
         for folder in folders:
-            indexed = [shard for shard in list_shards(folder) if exists(foreign_index_name(shard))]
-            publish_manifest(folder, pool.map_in_order(describe, indexed), {"metadata": []})
+            _renew_manifest(folder, {base_name(shard) for shard in sound if folders_of([shard]) == [folder]}, pool)
     return IndexedSet(tuple(found), has_tar_names)
 
 
@@ -130,6 +132,26 @@ def _require_no_other_manifest(folder: str) -> None:
     url = join(folder, MANIFEST)
     if exists(url) and not {"shards", "indexes"} <= set(manifest.read(url)):
         raise OutputError(f"{url}: expected none, or one of shards; index the tars with --out in another folder")
+
+
+def _renew_manifest(folder: str, indexed: set[str], pool: Pool) -> None:
+    """Publish the manifest of all shards of a folder that have an index; what it said of the others it says again."""
+    known, more = read_manifest(folder) if exists(join(folder, MANIFEST)) else ({}, {})
+    shards = {base_name(shard): shard for shard in list_shards(folder)}
+    new = [name for name, shard in shards.items() if name in indexed or (name not in known and _has_index(shard))]
+    described = known | dict(zip(new, pool.map_in_order(describe, [shards[name] for name in new]), strict=True))
+    each = [described[name] for name in shards if name in described]
+    if not known or any(one.of_shard.get("is_foreign") for one in each):
+        more = {**more, "metadata": []}  # what the tars of others say is not known
+    publish_manifest(folder, each, more)
+
+
+def _has_index(shard: str) -> bool:
+    try:
+        read_any_index(shard)
+    except (InputError, ContractError):
+        return False
+    return True
 
 
 def index_tar(shard: str) -> Indexed:

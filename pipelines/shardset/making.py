@@ -65,11 +65,12 @@ def open_set(pattern: str) -> tuple[str, ...]:
     """Return the shards that a folder or pattern names; raises InputError when a removal from them is not finished."""
     shards = tuple(shards_of(pattern)[0])
     for folder in folders_of(shards):
-        _require_no_removal(folder)
+        require_no_removal(folder)
     return shards
 
 
-def _require_no_removal(folder: str) -> None:
+def require_no_removal(folder: str) -> None:
+    """Raise InputError when a removal from the shards in a folder is not finished."""
     if exists(join(folder, UNDER_WAY)):
         raise InputError(f"{folder}: a removal is under way; finish it with the same wit shards remove command")
 
@@ -149,7 +150,7 @@ def _begin(request: Request) -> None:
 def _require_unchanged(request: Request) -> None:
     """Raise InputError when shards were changed while samples were copied from them: a removal may have begun."""
     for folder in folders_of(request.shards):
-        _require_no_removal(folder)
+        require_no_removal(folder)
     if manifest.read(join(request.folders[0], MADE_FROM)) != request.made_from():
         raise InputError(
             f"{', '.join(folders_of(request.shards))}: the shards were changed while they were read; remove "

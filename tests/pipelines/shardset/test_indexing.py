@@ -23,8 +23,8 @@ from tests.pipelines.shardset.sets import contents_of, keys_of, rows_of, sample_
 from tests.support import real_data
 from trainer.index import read_captions, read_sample
 from trainer.index import read_index as read_training_index
-from wit.errors import OutputError, WitError
-from wit.shards import foreign_index_name, read_any_index, read_index, read_samples
+from wit.errors import InputError, OutputError, WitError
+from wit.shards import UNDER_WAY, foreign_index_name, read_any_index, read_index, read_samples
 
 MIXED = [
     ("a/1.jpg", picture(1)), ("a/1.txt", b"one"), ("a/1.cls", b"7"),
@@ -218,14 +218,36 @@ def test_a_broken_tar_costs_no_other(tmp_path: Path) -> None:
 
 
 def test_what_is_ours_needs_no_index(tmp_path: Path) -> None:
-    """A tar with an index of ours is told, a manifest of something else is not written over."""
+    """A tar with an index of ours is told, and its manifest stays; one of something else is not written over."""
     ours = sample_set(tmp_path / "ours", 3)
+    before = (ours / "manifest.json").read_bytes()
     (found,) = index_tars(str(ours), None, 1).tars
     assert "expected a tar without an index" in found.problem
+    assert (ours / "manifest.json").read_bytes() == before
     img2dataset_like(tmp_path / "theirs", 0)
     (tmp_path / "theirs" / "manifest.json").write_text('{"mine": 1}')
     with pytest.raises(WitError, match="expected none, or one of shards"):
         index_tars(str(tmp_path / "theirs"), None, 1)
+
+
+def test_a_tar_among_others(tmp_path: Path) -> None:
+    """A tar that is put beside shards of ours is indexed alone, and the manifest has all of them."""
+    folder = sample_set(tmp_path, 10)
+    described = json.loads((folder / "manifest.json").read_text())
+    img2dataset_like(folder, 7)
+    index_tars(str(folder / "00007.tar"), None, 1)
+    assert verify(str(folder), 1).problems == ()
+    now = json.loads((folder / "manifest.json").read_text())
+    assert now["shards"][:2] == described["shards"]
+    assert [len(now["shards"]), now["num_samples"], now["metadata"]] == [3, 14, []]
+
+
+def test_a_removal_is_finished_first(mixed: Path) -> None:
+    """While one is under way a tar and its index need not belong together."""
+    index_tars(str(mixed), None, 1)
+    (mixed / UNDER_WAY).write_bytes(b"")
+    with pytest.raises(InputError, match="a removal is under way"):
+        index_tars(str(mixed), None, 1)
 
 
 def test_a_lost_index_of_ours_is_found_again(tmp_path: Path) -> None:

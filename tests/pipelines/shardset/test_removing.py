@@ -152,6 +152,18 @@ def test_a_pattern_is_refused(folder: Path) -> None:
         remove_samples(str(folder / "*.tar"), make_rules([("key", "a")]), "asked", 1)
 
 
+def test_a_manifest_that_cannot_be_renewed_is_told_first(folder: Path) -> None:
+    """Of a shard without its number of samples no sum can be made; found out after the tars it would be too late."""
+    path = folder / "manifest.json"
+    described = json.loads(path.read_text())
+    del described["shards"][-1]["num_samples"]
+    path.write_text(json.dumps(described))
+    before = contents_of(folder)
+    with pytest.raises(InputError, match="expected a manifest of shards"):
+        remove_samples(str(folder), make_rules([("key", next(iter(before)))]), "asked", 1)
+    assert contents_of(folder) == before
+
+
 STEPS = ("write_parquet", "move", "remove", "publish_manifest", "write_tar")
 
 

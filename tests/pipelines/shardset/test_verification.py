@@ -128,6 +128,8 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "extra shard": (lambda f: write_shard(str(f), 2, make_samples(1, 50)), "00002.tar is not in manifest.json"),
     "no manifest": (lambda f: (f / "manifest.json").unlink(), "manifest.json: expected a file here"),
     "foreign manifest": (lambda f: (f / "manifest.json").write_text('{"a": 1}'), "not a manifest of shards"),
+    "manifest of numbers": (lambda f: _rename_in_manifest(f, 5), "not a manifest of shards"),
+    "manifest too deep": (lambda f: (f / "manifest.json").write_text("[" * 100_000), "expected a manifest in JSON"),
     "later manifest": (lambda f: _set_version(f), "schema version 9"),
     "extra index": (lambda f: (f / "9.parquet").write_text(""), "9.parquet is not in manifest.json"),
     "index key": (lambda f: rewrite_index(f, key=lambda value: "é/" * 90), "expected 32 hex digits"),
@@ -147,6 +149,13 @@ def _set_version(folder: Path) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | {"schema_version": 9}))
 
 
+def _rename_in_manifest(folder: Path, name: object) -> None:
+    path = folder / "manifest.json"
+    described = json.loads(path.read_text())
+    described["indexes"][0]["name"] = name
+    path.write_text(json.dumps(described))
+
+
 @pytest.mark.parametrize("kind", DAMAGE)
 def test_every_kind_of_damage_is_told(folder: Path, kind: str) -> None:
     """Each damage gives a problem that says what it is, and never a traceback."""
@@ -161,6 +170,15 @@ def test_damage_that_only_the_manifest_can_see(folder: Path) -> None:
     write_shard(str(folder), 1, make_samples(5, 300))
     problems = verify(str(folder), 1).problems
     assert [problem.split(" is not")[0] for problem in problems if "hash" in problem] == ["00001.parquet", "00001.tar"]
+
+
+def test_folders_of_one_pattern(tmp_path: Path) -> None:
+    """Shards of the same name in two folders are told apart when they have a key in common."""
+    for name in "ab":
+        write_shard(str(tmp_path / name), 0, make_samples(1))
+        write_manifest(str(tmp_path / name))
+    (problem,) = verify(f"{tmp_path}/*/*.tar", 1).problems
+    assert problem.endswith(f"stands in {tmp_path}/a/00000.tar and in {tmp_path}/b/00000.tar")
 
 
 def test_a_broken_shard_is_not_told_ten_thousand_times(tmp_path: Path) -> None:
