@@ -5,6 +5,7 @@ No path is ever taken from a member: a name is a label, never a place on a disk.
 
 from __future__ import annotations
 
+import errno
 import os
 import tarfile
 from collections.abc import Iterator
@@ -32,7 +33,7 @@ _REST_SUM = sum(_MODE) + sum(_MTIME) + sum(_TAIL) + 8 * ord(" ")  # its own fiel
 _LONG_NAME, _PAX, _PAX_GLOBAL, _SPARSE = b"L", b"x", b"g", b"S"
 _EXTENDED = (_LONG_NAME, _PAX)
 _SPARSE_PAX = b"GNU.sparse."
-_LARGE = 1 << 20
+_PART_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -126,19 +127,20 @@ def read_member(file: IO[bytes], member: Member, url: str) -> bytes:
 
 
 def _read(file: IO[bytes], position: int, length: int, url: str) -> bytes:
-    """Return bytes of an archive, whose own word for where they lie and how many they are is not trusted."""
-    if length > _LARGE:  # memory is taken for all that is asked for, before a byte is read
-        end = file.seek(0, os.SEEK_END)
-        if end < position + length:
-            raise _broken_off(url, end)
+    """Return bytes of an archive; memory is taken for those that are there, whatever number it states."""
     try:
         file.seek(position)
-    except OSError as error:  # further than the file system counts
-        raise _broken_off(url, file.seek(0, os.SEEK_END)) from error
-    data = file.read(length)
-    if len(data) < length:
-        raise _broken_off(url, position + len(data))
-    return data
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        raise _broken_off(url, file.seek(0, os.SEEK_END)) from error  # further than the file system counts
+    parts, missing = [], length
+    while missing and (part := file.read(min(missing, _PART_BYTES))):
+        parts.append(part)
+        missing -= len(part)
+    if missing:
+        raise _broken_off(url, position + length - missing)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def _broken_off(url: str, position: int) -> InputError:
