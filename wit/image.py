@@ -244,9 +244,10 @@ def _store(body: bytes, header: Header, image: Image.Image, limits: Limits) -> _
     if is_resized and header.format == "jpeg":
         across, down = (where.across, where.down) if header.orientation < 5 else (where.down, where.across)
         width, height = (
-            math.ceil(side * span.num / span.extent) for side, span in zip(image.size, (across, down), strict=True)
+            math.ceil(side * span.num * image_planes.OVERSAMPLING[0] / span.extent)
+            for side, span in zip(image.size, (across, down), strict=True)
         )
-        image.draft(None, (width, height))  # decode at 1/2, 1/4 or 1/8, never below the target
+        image.draft(None, (width, height))  # decode at 1/2, 1/4 or 1/8
     image.load()
     profile = _profile_data(image)
     if _is_storable(body, header, image) and not is_resized and not changes_colours(profile):

@@ -17,7 +17,7 @@ U8 = npt.NDArray[np.uint8]
 WHITE, NO_COLOUR = 255, 128
 """The levels of white in luma or R, G and B, and in chroma."""
 
-_OVERSAMPLING = (1.25, 1.0)
+OVERSAMPLING = (1.25, 1.0)
 """Samples of luma, and of chroma, that are decoded for a pixel each way, at least."""
 
 # What EXIF's orientations ask for, after rows and columns have changed places in those from 5 on.
@@ -93,7 +93,7 @@ def _wanted(header: PlainJpeg, i: int, where: Fit, orientation: int, *, is_halve
     full = header.width / scale, header.height / scale
     lying = in_file(where, full if orientation < 5 else full[::-1], orientation)
     samples = header.samples_of(header.components[i])
-    side = _side(lying, full, samples, _OVERSAMPLING[min(i, 1)])
+    side = _side(lying, full, samples, OVERSAMPLING[min(i, 1)])
     return _Wanted(where, lying, full, (samples[0] * side / 8, samples[1] * side / 8), side)
 
 

@@ -278,6 +278,19 @@ def test_metadata_stays_where_it_is_asked_for() -> None:
     assert b"taken" not in prepare(encode(picture(), "JPEG", exif=exif), Limits(keep_metadata=True)).body
 
 
+@pytest.mark.parametrize("mode", ["RGB", "CMYK"])
+@pytest.mark.parametrize("side", [64, 70, 76, 100, 150])
+def test_jpegs_of_any_kind_are_resized_from_more_samples_than_they_get_pixels(mode: str, side: int) -> None:
+    """Ours, and those that Pillow decodes at a fraction: near what the whole image resized gives."""
+    grain = np.random.default_rng(side).integers(0, 256, (51, 76, 3), dtype=np.uint8)
+    image = Image.fromarray(grain).resize((304, 204), Image.Resampling.BICUBIC).convert(mode)
+    body = encode(image, "JPEG", quality=95, subsampling=0)
+    stored = decode(prepare(body, Limits(side_px=side, quality=95)).body)
+    expected = luma(encode(decode(body).convert("RGB").resize(stored.size, Image.Resampling.LANCZOS), "PNG"))
+    error = np.mean((np.asarray(stored.convert("L")).astype(float) - expected) ** 2)
+    assert 10 * np.log10(255**2 / error) > 36
+
+
 def test_enlarging_has_a_limit() -> None:
     """A strip that would become larger than max_pixels is refused; so is a JPEG of more than 65,500 pixels a side."""
     strip = encode(Image.new("RGB", (4000, 2), "red"), "PNG")
