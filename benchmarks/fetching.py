@@ -38,7 +38,7 @@ SETS = {"small": (400, 600), "large": (1500, 3000)}
 SIZES_PX = (256, 512)
 DISTINCT = {"small": 2000, "large": 300}
 PROCESSES, CONNECTIONS, BUCKETS = 2, 64, 8
-HOSTS = [f"127.0.0.{number}" for number in range(1, 65)]  # a host's URLs are one part's: few hosts would be uneven parts
+HOSTS = [f"127.0.0.{number}" for number in range(1, 65)]  # few would be uneven parts
 HEADER = (
     "| pictures | to, px | who | stored | wall, s | images/s | CPU, ms an image | images/s a core of CPU |\n"
     + "|---" * 8
@@ -206,9 +206,7 @@ def run_stage(place: Path, side: int) -> None:
     rows = []
     for url in pq.read_table(place / "urls.parquet")["url"].to_pylist():
         key = sample_key(url, "x")
-        rows.append(
-            blank | {"key": key, "bucket": key_bucket(key, BUCKETS), "url": url, "rank": uniform_rank("", key)}
-        )
+        rows.append(blank | {"key": key, "bucket": key_bucket(key, BUCKETS), "url": url, "rank": uniform_rank("", key)})
     table = pa.Table.from_pylist(sorted(rows, key=lambda row: str(row["key"])), schema=MATCHED)
     for bucket in range(BUCKETS):
         of_bucket = table.filter(pa.compute.equal(table["bucket"], bucket))

@@ -70,9 +70,13 @@ class Fetch:
     opt_outs: tuple[str, ...] = _setting(
         tuple(OPT_OUTS), "directives of X-Robots-Tag, and tdm-reservation, that are obeyed", choices=tuple(OPT_OUTS)
     )
-    concurrency: int = _setting(64, "connections of one part; also the most bodies in memory", min=1, max=4096)
-    per_host: int = _setting(4, "connections to one host", min=1, max=256)
-    host_rate: float = _setting(10.0, "requests to one host, a second; 0: as fast as it answers", min=0.0)
+    concurrency: int = _setting(
+        64, "connections of one part; also the most bodies in memory", min=1, max=4096, identity=False
+    )
+    per_host: int = _setting(4, "connections to one host", min=1, max=256, identity=False)
+    host_rate: float = _setting(
+        10.0, "requests to one host, a second; 0: as fast as it answers", min=0.0, identity=False
+    )
     give_up_after: int = _setting(
         5, "failures in a row, with nothing heard or with HTTP 429 or 503, after which a host is given up", min=1
     )
