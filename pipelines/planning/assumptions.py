@@ -77,7 +77,7 @@ class Rates:
     filter_text_s: float = _value(2.9, "core-s", "a million pairs, nearly all in English", _HERE)
     match_s: float = _value(5.6, "core-s", "a million pairs", _HERE)
     balance_s: float = _value(2.9, "core-s", "a million pairs", _HERE)
-    fetch_s: float = _value(3_800.0, "core-s", "a million images: network, decoding, resizing", "docs/decisions/004")
+    fetch_s: float = _value(1_700.0, "core-s", "a million images: network, decoding, resizing", "benchmarks/fetching_epyc-2core_2026-11-21.md")
     filter_image_s: float = _value(4.2, "core-s", "a million images", _CHAIN)
     fingerprint_s: float = _value(357.0, "core-s", "a million images of 256 pixels at most", _CHAIN)
     dedup_s: float = _value(4.9, "core-s", "a million images", _CHAIN)
