@@ -10,6 +10,7 @@ from typing import Any
 
 _HERE = "benchmarks/candidates_epyc-2core_2026-11-21.md"
 _CHAIN = "benchmarks/chain_epyc-2core_2026-11-21.md"
+_FETCHING = "benchmarks/fetching_epyc-2core_2026-11-21.md"
 _METACLIP = "MetaCLIP (arXiv 2309.16671)"
 _GUESS = "assumed"
 
@@ -77,7 +78,7 @@ class Rates:
     filter_text_s: float = _value(2.9, "core-s", "a million pairs, nearly all in English", _HERE)
     match_s: float = _value(5.6, "core-s", "a million pairs", _HERE)
     balance_s: float = _value(2.9, "core-s", "a million pairs", _HERE)
-    fetch_s: float = _value(1_700.0, "core-s", "a million images: network, decoding, resizing", "benchmarks/fetching_epyc-2core_2026-11-21.md")
+    fetch_s: float = _value(1_700.0, "core-s", "a million images: network, decoding, resizing", _FETCHING)
     filter_image_s: float = _value(4.2, "core-s", "a million images", _CHAIN)
     fingerprint_s: float = _value(357.0, "core-s", "a million images of 256 pixels at most", _CHAIN)
     dedup_s: float = _value(4.9, "core-s", "a million images", _CHAIN)
