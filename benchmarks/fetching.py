@@ -88,6 +88,8 @@ def main() -> None:
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, img2dataset {version}\n")
     with tempfile.TemporaryDirectory() as scratch:
         folder = (options.folder or Path(scratch)).resolve()
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o755)  # nginx, started by root, reads as nobody
         counts = {"small": options.pictures, "large": options.large}
         for name, count in counts.items():
             make_pictures(options.photos, folder / "web" / name, name, count)
@@ -162,6 +164,8 @@ def _compare(folder: Path, name: str, urls: list[str], side: int, options: argpa
             with open(place / "log", "wb") as log:
                 subprocess.run(command, check=True, stdout=log, stderr=log, cwd=place, env=_environment())
             measured = (_cpu() - before, time.monotonic() - started, _num_stored(place))
+            if not measured[2]:
+                raise SystemExit(f"{who} stored none of {len(urls):,} pictures: does nginx serve {folder}/web?")
             best[who] = min(best.get(who, measured), measured)
     for who, (cpu, wall, stored) in best.items():
         row = (
