@@ -36,7 +36,7 @@ $(VENV)/.train: $(VENV)/.core
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.core
-	$(PIP) --editable '.[dev,spark,train]'
+	$(PIP) --editable '.[dev,spark,train,detect]'
 	touch $@ $(VENV)/.train
 
 install: $(VENV)/.core ## Install wit without torch and Spark

@@ -36,6 +36,8 @@ EXTRAS = {
     "safetensors": "train",
     "pyspark": "spark",
     "img2dataset": "img2dataset",
+    "faiss": "detect",
+    "onnxruntime": "detect",
 }
 """Which extra brings a package that the core does without."""
 
@@ -62,6 +64,8 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             raise UserError(f"expected a command ({', '.join(COMMANDS)}), found {args[0]!r}; see wit --help")
+        if (both := " ".join(args[:2])) in COMMANDS and len(args) > 1:
+            return both, self.get_command(ctx, both), args[2:]
         return super().resolve_command(ctx, args)
 
 
