@@ -28,3 +28,18 @@ def binomial_p_value(successes: int, trials: int, probability: float) -> float:
 
     assert 0 <= successes <= trials
     return float(binom.sf(successes - 1, trials, probability))
+
+
+def fisher_p_value(successes: int, trials: int, other_successes: int, other_trials: int) -> float:
+    """Return the one-tailed p-value of Fisher's exact test that `successes` of `trials` are more than by chance.
+
+    P(X >= successes) where the successes of both groups are dealt out at random: X is hypergeometric. Unlike
+    `binomial_p_value` it knows that the other group's proportion is an estimate too. R. A. Fisher, "The logic of
+    inductive inference", JRSS 98 (1935).
+    """
+    from scipy.stats import hypergeom
+
+    assert 0 <= successes <= trials
+    assert 0 <= other_successes <= other_trials
+    together = successes + other_successes
+    return float(hypergeom.sf(successes - 1, trials + other_trials, together, trials))
