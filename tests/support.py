@@ -27,6 +27,13 @@ def real_data(*path: str) -> Path:
     return found
 
 
+def prints_row(value: int, quality: int = 100, content: int | None = None) -> dict[str, int]:
+    """Return the columns of PRINTS of a made-up image whose hashes are `value`'s 64 bits, PDQ's four times over."""
+    bits = value - (1 << 64) if value >> 63 else value
+    words = {f"pdq_{i}": bits for i in range(4)}
+    return {"phash": bits, **words, "quality": quality, "content": bits if content is None else content}
+
+
 class MemoryPart:
     """A part whose blobs are written straight under a folder."""
 

@@ -1,18 +1,134 @@
-"""Perceptual hashes: 64 bits that hardly change when a picture is re-encoded or resized.
+"""Prints of images: two perceptual hashes, how much detail there is, and a digest that only equal images share.
 
-The hash is `imagehash.phash`: grey, 32 x 32 (Lanczos), 2-D DCT-II, the 8 x 8 lowest frequencies, one bit each for
-"above their median". Two pictures that differ by an encoding differ in a few of the 64 bits.
+- phash: `imagehash.phash`: grey, 32 x 32 (Lanczos), 2-D DCT-II, the 8 x 8 lowest frequencies, one bit each for
+  "above their median". Two pictures that differ by an encoding differ in a few of the 64 bits.
+- pdq: 256 bits from a picture of 64 x 64 in the same way, by PDQ's published algorithm (wit.pdq), with its quality.
+- content: equal for equal images, and for no others but by a chance of 2^-64.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
+import struct
+from collections.abc import Iterable
+from typing import NamedTuple
 
-import imagehash
 import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
 from PIL import Image
 
+from wit.image import Limits, decode
+from wit.pdq import pdq
+from wit.schema import PRINTS
+
+U64 = npt.NDArray[np.uint64]
+I64 = npt.NDArray[np.int64]
+I32 = npt.NDArray[np.int32]
+
 NUM_BITS = 64
+_LIMITS = Limits()
+PHASH_SIDE = 32
+"""Pixels a side of the picture that pHash transforms."""
+NUM_PHASH_FREQUENCIES = 8
+
+TURNS = ("none", "rotate_90", "rotate_180", "rotate_270", "mirror", "flip", "transpose", "transverse")
+"""The symmetries of the square, by number; rotations are counter-clockwise, `mirror` swaps left and right."""
+MIRROR = TURNS.index("mirror")
+TURN_OPTIONS = {"none": (0,), "mirror": (0, MIRROR), "all": tuple(range(len(TURNS)))}
+"""What an option `turns` may say, and the turns that it stands for."""
+
+_TRANSPOSES = (
+    None,
+    Image.Transpose.ROTATE_90,
+    Image.Transpose.ROTATE_180,
+    Image.Transpose.ROTATE_270,
+    Image.Transpose.FLIP_LEFT_RIGHT,
+    Image.Transpose.FLIP_TOP_BOTTOM,
+    Image.Transpose.TRANSPOSE,
+    Image.Transpose.TRANSVERSE,
+)
+
+
+class Prints(NamedTuple):
+    """Prints of N images, one a row of each array."""
+
+    phash: U64
+    """[N]"""
+    pdq: U64
+    """[N, 4]: the 256 bits in the order of PDQ's hex text, most significant first."""
+    quality: I32
+    """[N]: PDQ's, 0 to 100."""
+    content: I64
+    """[N]: equal for equal images."""
+
+    @classmethod
+    def of(cls, table: pa.Table | pa.RecordBatch) -> Prints:
+        """Return the prints in a table that has the columns of PRINTS."""
+        words = np.empty((table.num_rows, 4), np.uint64)
+        for i in range(4):
+            words[:, i] = table.column(f"pdq_{i}").to_numpy().view(np.uint64)
+        phash, quality, content = (table.column(name).to_numpy() for name in ("phash", "quality", "content"))
+        return cls(phash.view(np.uint64), words, quality, content)
+
+    @classmethod
+    def concat(cls, parts: Iterable[Prints]) -> Prints:
+        """Return prints one behind the other; of none: no rows."""
+        phash, words, quality, content = zip(NO_PRINTS, *parts, strict=True)
+        return cls(np.concatenate(phash), np.concatenate(words), np.concatenate(quality), np.concatenate(content))
+
+    @property
+    def num_rows(self) -> int:
+        """The number of images."""
+        return len(self.phash)
+
+    def take(self, indices: npt.NDArray[np.int64] | slice) -> Prints:
+        """Return the prints of some rows, in their order."""
+        return Prints(self.phash[indices], self.pdq[indices], self.quality[indices], self.content[indices])
+
+    def columns(self) -> dict[str, pa.Array]:
+        """Return the columns of PRINTS."""
+        arrays = (self.phash, *self.pdq.T, self.quality, self.content)
+        return {
+            field.name: pa.array(np.ascontiguousarray(array).view(field.type.to_pandas_dtype()), field.type)
+            for field, array in zip(PRINTS, arrays, strict=True)
+        }
+
+
+NO_PRINTS = Prints(np.empty(0, np.uint64), np.empty((0, 4), np.uint64), np.empty(0, np.int32), np.empty(0, np.int64))
+
+
+def fingerprint(
+    body: bytes, limits: Limits = _LIMITS, *, exact: bool = False, turns: tuple[int, ...] = (0,), pixels: bool = False
+) -> Prints:
+    """Return the prints of an image, one row for each of its turns (numbers in TURNS).
+
+    The image is any that wit.image decodes, of at most `limits.max_pixels`; hashed is what is to be seen: upright, in
+    sRGB, on white. `pixels`: the content is that of size and pixels (equal for a PNG and a WebP of the same), not of
+    the bytes. Raises ImageRejected, as wit.image.prepare does.
+    """
+    image = decode(body, max_pixels=limits.max_pixels)
+    turned = [image if (turn := _TRANSPOSES[each]) is None else image.transpose(turn) for each in turns]
+    hashes = [pdq(np.asarray(each)) for each in turned]
+    return Prints(
+        np.array([phash(each) for each in turned], np.uint64),
+        np.array([words for words, _ in hashes], np.uint64).reshape(-1, 4),
+        np.array([quality for _, quality in hashes], np.int32),
+        np.array(
+            [_content(body, turn, each if pixels else None) for turn, each in zip(turns, turned, strict=True)], np.int64
+        ),
+    )
+
+
+def _content(body: bytes, turn: int, image: Image.Image | None) -> int:
+    """Return the digest of an image's pixels, or of its bytes: those of a turned image are those, and the turn."""
+    if image is None:
+        digest = hashlib.sha256(body + b"\0" + TURNS[turn].encode() if turn else body)
+    else:
+        rgb = image.convert("RGB")
+        digest = hashlib.sha256(struct.pack("<2I", *rgb.size) + rgb.tobytes())
+    return int.from_bytes(digest.digest()[:8], "big", signed=True)
 
 
 def phash(image: Image.Image) -> int:
@@ -21,7 +137,11 @@ def phash(image: Image.Image) -> int:
     Bit for bit `imagehash.phash(image)` with its defaults (hash_size 8, highfreq_factor 4); its first bit, that of
     the lowest frequency, is the most significant, so the integer in hex is what imagehash prints.
     """
-    bits = imagehash.phash(image).hash
+    from scipy.fftpack import dct  # takes a while to import
+
+    grey = np.asarray(image.convert("L").resize((PHASH_SIDE, PHASH_SIDE), Image.Resampling.LANCZOS))
+    lowest = dct(dct(grey, axis=0), axis=1)[:NUM_PHASH_FREQUENCIES, :NUM_PHASH_FREQUENCIES]
+    bits = lowest > np.median(lowest)
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
 
 

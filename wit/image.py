@@ -328,8 +328,8 @@ def _prepare_any(body: bytes, limits: Limits) -> Prepared:
     with opened(body) as (found, image):
         header = _header(body, found, image)
         _fit(header, limits)
-        if found == "jpeg" and count_jpeg_scans(body) > MAX_JPEG_SCANS:
-            raise ImageRejected(CORRUPT_IMAGE, f"more than {MAX_JPEG_SCANS} scans")
+        if found == "jpeg":
+            _require_few_scans(body)
         try:
             return _prepared(body, header, _store(body, header, image, limits))
         except NoPicture as error:
@@ -344,6 +344,37 @@ def _prepared(body: bytes, header: Header, stored: _Stored) -> Prepared:
         num_frames=header.num_frames, original_format=header.format, original_sha256=original,
         original_length=len(body), original_width=header.width, original_height=header.height,
     )  # fmt: skip
+
+
+def decode(body: bytes, least_px: int | None = None, max_pixels: int = Limits.max_pixels) -> Image.Image:
+    """Return what an image shows as 8-bit RGB: upright, in sRGB, its transparency laid on white, its first frame.
+
+    With `least_px` a JPEG may come scaled by 1/2, 1/4 or 1/8, its shorter side no smaller. Raises ImageRejected:
+    not_image, corrupt_image, too_many_pixels (more than `max_pixels`).
+    """
+    with opened(body) as (found, image):
+        header = _header(body, found, image)
+        if header.width * header.height > max_pixels:
+            detail = f"{header.width} x {header.height} pixels, limit {max_pixels}"
+            raise ImageRejected(TOO_MANY_PIXELS, detail)
+        if found == "jpeg":
+            _require_few_scans(body)
+        if found == "jpeg" and least_px is not None:
+            share = least_px / min(image.size)
+            image.draft(None, (math.ceil(image.width * share), math.ceil(image.height * share)))
+        image.load()
+        try:
+            plain = to_plain(image)
+        except NoPicture as error:
+            raise ImageRejected(NOT_IMAGE, str(error)) from error
+        if header.orientation > 1:
+            plain = plain.transpose(_TRANSPOSES[header.orientation])
+        return to_srgb(plain, _profile_data(image)).convert("RGB")
+
+
+def _require_few_scans(body: bytes) -> None:
+    if count_jpeg_scans(body) > MAX_JPEG_SCANS:
+        raise ImageRejected(CORRUPT_IMAGE, f"more than {MAX_JPEG_SCANS} scans")
 
 
 def prepare(body: bytes, limits: Limits) -> Prepared:

@@ -1,3 +1,4 @@
 -- Fingerprints by the bucket of their key; until here the tables of images lie by host.
-select fingerprints.key, fingerprints.bucket, fingerprints.rank, fingerprints.num_pixels, fingerprints.phash
+select fingerprints.key, fingerprints.bucket, fingerprints.rank, fingerprints.num_pixels,
+    fingerprints.phash, fingerprints.pdq_0, fingerprints.pdq_1, fingerprints.pdq_2, fingerprints.pdq_3, fingerprints.quality, fingerprints.content
 from fingerprints

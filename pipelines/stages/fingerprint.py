@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipelines import sql
 from pipelines.stages.verb import RunSettings
 from wit.blobs import BlobReader
-from wit.fingerprint import phash_stored, to_signed
+from wit.fingerprint import Prints, fingerprint
 from wit.schema import FINGERPRINTS, IMAGES
 from wit.stage import KEPT, Output, Part, SqlStage, Step, View
 
@@ -29,17 +30,15 @@ class Fingerprint:
         """Yield one row of FINGERPRINTS for each image."""
         with BlobReader(part.root) as blobs:
             for batch in batches:
-                rows = [
-                    {
-                        "key": row["key"],
-                        "bucket": row["bucket"],
-                        "rank": row["rank"],
-                        "num_pixels": row["original_width"] * row["original_height"],
-                        "phash": to_signed(phash_stored(image)),
-                    }
-                    for row, image in blobs.read_rows(batch.to_pylist())
-                ]
-                yield KEPT, pa.RecordBatch.from_pylist(rows, schema=FINGERPRINTS)
+                parts = []
+                for _, body in blobs.read_rows(batch.to_pylist()):
+                    parts.append(fingerprint(body))
+                columns = {name: batch.column(name) for name in ("key", "bucket", "rank")}
+                num_pixels = pc.multiply(
+                    *(batch.column(side).cast(pa.int64()) for side in ("original_width", "original_height"))
+                )
+                columns |= {"num_pixels": num_pixels} | Prints.concat(parts).columns()
+                yield KEPT, pa.RecordBatch.from_arrays(list(columns.values()), schema=FINGERPRINTS)
 
     def steps(self, run: RunSettings) -> tuple[Step, ...]:
         """Hash image by image, in the order in which their bytes lie; then bring each bucket's rows together."""

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from pipelines.stages.dedup import Dedup, FindClusters
 from pipelines.stages.slices import SliceTable
 from pipelines.stages.verb import RunSettings
-from tests.support import MemoryPart, run_map, run_sql
-from wit.fingerprint import to_signed
+from tests.support import MemoryPart, prints_row, run_map, run_sql
 from wit.keys import key_bucket, sample_key, uniform_rank
 from wit.schema import FINGERPRINTS
 from wit.stage import SqlStage
@@ -30,7 +29,7 @@ def fingerprints(hashes: list[int], num_pixels: list[int] | None = None) -> pa.T
         key = sample_key(f"http://example.org/{number}", "a picture")
         size = num_pixels[number] if num_pixels else 100
         row = {"key": key, "bucket": key_bucket(key, NUM_BUCKETS), "rank": uniform_rank("wit", key)}
-        rows.append({**row, "num_pixels": size, "phash": to_signed(value)})
+        rows.append({**row, "num_pixels": size, **prints_row(value)})
     return pa.Table.from_pylist(sorted(rows, key=lambda row: row["key"]), schema=FINGERPRINTS)
 
 

@@ -14,8 +14,8 @@ from PIL import Image
 
 from pipelines.sources.evaluation_sets import list_inputs, parse, read_images
 from pipelines.stages.overlap import HashReferences, ListEvaluationInputs, Overlap
-from tests.support import MemoryPart, real_data, run_map
-from wit.fingerprint import phash_stored, to_signed
+from tests.support import MemoryPart, prints_row, real_data, run_map
+from wit.fingerprint import phash_stored
 from wit.image import Limits, prepare
 from wit.keys import sample_key
 from wit.schema import EVALUATION_INPUTS, FINGERPRINTS
@@ -51,7 +51,7 @@ def overlap(root: Path, stage: Overlap, hashes: list[int]) -> dict[str, pa.Table
         for name, table in run_map(HashReferences(), task, MemoryPart(root)).items():
             write_parquet(join(str(root), "overlap/references", name, f"part-{index:05d}.parquet"), table)
     rows = [
-        {"key": sample_key(str(n), ""), "bucket": 0, "rank": n, "num_pixels": 1, "phash": to_signed(value)}
+        {"key": sample_key(str(n), ""), "bucket": 0, "rank": n, "num_pixels": 1, **prints_row(value)}
         for n, value in enumerate(hashes)
     ]
     return run_map(stage, pa.Table.from_pylist(rows, schema=FINGERPRINTS), MemoryPart(root))

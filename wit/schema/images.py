@@ -52,15 +52,26 @@ SIGHTINGS = pa.schema(
 REPEATED = pa.schema([*_BODY_SHA256, column("num_urls", pa.int64(), "URLs that it is the body of")])
 """Bodies of so many URLs that they are taken for placeholders."""
 
-FINGERPRINTS = pa.schema(
-    [
-        KEY,
-        BUCKET,
-        RANK,
-        column("num_pixels", pa.int64(), "width x height of the original", unit="px"),
-        column("phash", pa.int64(), "64-bit perceptual hash, as a signed integer"),
-    ]
+PRINTS = (
+    column("phash", pa.int64(), "64-bit pHash, imagehash's, as a signed integer"),
+    *(
+        column(f"pdq_{i}", pa.int64(), f"bits {64 * i} to {64 * i + 63} of PDQ's 256 as its hex has them")
+        for i in range(4)
+    ),
+    column("quality", pa.int32(), "PDQ's quality, 0 to 100: how much detail there is"),
+    column("content", pa.int64(), "first 64 bits of a SHA-256: of the image's bytes, or of its size and pixels"),
 )
+"""The print of an image: what near-duplicates are known by (wit.fingerprint)."""
+
+FINGERPRINTS = pa.schema(
+    [KEY, BUCKET, RANK, column("num_pixels", pa.int64(), "width x height of the original", unit="px"), *PRINTS]
+)
+"""Images and their prints."""
+
+TURNED = pa.schema(
+    [KEY, BUCKET, column("turn", pa.int32(), "how the image was turned, from 1 on: wit.fingerprint.TURNS"), *PRINTS]
+)
+"""Prints of images turned: mirrored, or in all of the other seven ways."""
 
 EDGES = pa.schema(
     [
