@@ -5,44 +5,163 @@ from __future__ import annotations
 import pyarrow as pa
 
 from wit.schema.columns import KEY, column
+from wit.schema.images import PRINTS
+
+LABEL = column("label", pa.string(), "its class; null: the set does not say", nullable=True)
 
 EVALUATION_INPUTS = pa.schema(
     [
         column("set", pa.string(), "name of the evaluation set"),
-        column("kind", pa.string(), "image: one file; tar: a WebDataset tar"),
-        column("item", pa.string(), "name of the image in its set; for a tar, what stands before its members' names"),
-        column("url", pa.string(), "where it lies"),
+        column("kind", pa.string(), "format: folder, webdataset, parquet, cifar10, cifar100 or mnist"),
+        column("url", pa.string(), "the file; of image files the folder in which the members lie"),
+        column("item", pa.string(), "what stands before the names of its images; blank of a folder"),
+        column("start", pa.int64(), "first image of the file that is read; null: from its beginning", nullable=True),
+        column("stop", pa.int64(), "image before which reading ends; null: to the end of the file", nullable=True),
+        column(
+            "members", pa.list_(pa.string()), "of a folder, the image files; of a packed CIFAR, the file in the tar"
+        ),
+        column("labels", pa.list_(pa.string()), "classes of the members, null where one has none"),
+        column("classes", pa.list_(pa.string()), "names of the classes by number; empty: numbers are names"),
+        column("label_url", pa.string(), "file of the labels; null: they are with the images, or none", nullable=True),
+        column("image_column", pa.string(), "of a Parquet file, the column of images; null elsewhere", nullable=True),
+        column("label_column", pa.string(), "column of classes; null elsewhere, and where none is", nullable=True),
+        column("item_column", pa.string(), "column of the images' names; null: they are numbered", nullable=True),
     ]
 )
+"""What one task reads of an evaluation set: some of its image files, a tar, some rows of a file."""
 
 REFERENCES = pa.schema(
     [
         column("set", pa.string(), "name of the evaluation set"),
         column("item", pa.string(), "name of the image in its set"),
-        column("phash", pa.int64(), "64-bit perceptual hash, as a signed integer"),
+        LABEL,
+        column("turn", pa.int32(), "how the image was turned, 0: not at all (wit.fingerprint.TURNS)"),
+        *PRINTS,
     ]
 )
-"""Fingerprints of evaluation images."""
+"""Prints of evaluation images, one row for each turn that is looked for."""
 
 UNREADABLE = pa.schema(
     [
-        column("set", pa.string(), "name of the evaluation set"),
-        column("item", pa.string(), "name of the image in its set"),
+        column("set", pa.string(), "name of the evaluation set; null: a training sample", nullable=True),
+        column("item", pa.string(), "name of the image in its set; of a training sample SHARD/KEY"),
         column("detail", pa.string(), "why it could not be decoded"),
+        LABEL,
     ]
 )
-"""Evaluation images that could not be compared."""
+"""Images that could not be compared."""
 
-OVERLAPS = pa.schema(
+TRAINING_INPUTS = pa.schema(
+    [
+        column("url", pa.string(), "a shard"),
+        column("is_trusted", pa.bool_(), "shard and index have the sizes that the manifest states: prints are read"),
+    ]
+)
+"""Shards that an audit compares with evaluation sets."""
+
+TRAINING_PRINTS = pa.schema([KEY, column("shard", pa.string(), "file name of the tar that holds the sample"), *PRINTS])
+"""Prints of training samples, in the order of their shards."""
+
+_DISTANCE = column(
+    "distance", pa.float64(), "how far apart they are: differing bits of the hash, or 1 - cosine of descriptors"
+)
+
+FOUND = pa.schema(
     [
         column("set", pa.string(), "name of the evaluation set"),
         column("item", pa.string(), "name of the image in its set"),
+        column("turn", pa.string(), "how the evaluation image was turned to match: none, mirror, rotate_90, ..."),
+        _DISTANCE,
         KEY,
         column("shard", pa.string(), "file name of the tar that holds the sample"),
-        column("distance", pa.int32(), "Hamming distance of their hashes", unit="bits"),
     ]
 )
-"""Pairs of an evaluation image and a training sample that show the same picture."""
+"""Pairs of an evaluation image and a training sample that show the same picture, while they are looked for."""
+
+OVERLAPS = pa.schema(
+    [
+        *FOUND,
+        LABEL,
+        column("caption", pa.string(), "the sample's caption; null when it has none", nullable=True),
+        column("url", pa.string(), "the sample's image URL; null when it has none", nullable=True),
+    ]
+)
+"""The nearest training samples of each evaluation image, at most ten, with what the shard says of them."""
+
+OVERLAPPING = pa.schema(
+    [
+        KEY,
+        column("shard", pa.string(), "file name of the tar that holds the sample"),
+        _DISTANCE,
+        column("set", pa.string(), "evaluation set of the nearest image"),
+        column("item", pa.string(), "name of the nearest image in its set"),
+    ]
+)
+"""All training samples that show an evaluation image, with the nearest; `wit shards remove --list` takes the keys."""
+
+ITEMS = pa.schema(
+    [
+        column("set", pa.string(), "name of the evaluation set"),
+        column("item", pa.string(), "name of the image in its set"),
+        LABEL,
+        column("split", pa.string(), "overlap, clean or unreadable"),
+        column("is_blank", pa.bool_(), "too little detail for a hash: found only by equal content"),
+        column("distance", pa.float64(), "that of the nearest sample; null when none is near", nullable=True),
+        column("key", pa.string(), "key of the nearest sample; null when none is near", nullable=True),
+        column("shard", pa.string(), "tar that holds it; null when none is near", nullable=True),
+    ]
+)
+"""Every image of the evaluation sets, and the split it is in."""
+
+CONTAMINATIONS = pa.schema(
+    [
+        column("set", pa.string(), "name of the evaluation set"),
+        column("threshold", pa.float64(), "greatest distance of a copy"),
+        column("num_items", pa.int64(), "images that could be read: All"),
+        column("num_overlap", pa.int64(), "those of them that a training sample shows: Overlap"),
+        column("num_clean", pa.int64(), "the others: Clean"),
+        column("num_unreadable", pa.int64(), "images that could not be read"),
+        column("num_blank", pa.int64(), "readable images with too little detail for a hash"),
+        column("contamination", pa.float64(), "Overlap / All", unit="share"),
+        column("contamination_low", pa.float64(), "low end of its 99.5 % Clopper-Pearson interval", unit="share"),
+        column("contamination_high", pa.float64(), "high end of it", unit="share"),
+        *(
+            column(f"accuracy_{split}", pa.float64(), f"on {split}; null without predictions of it", nullable=True)
+            for split in ("all", "clean", "overlap")
+        ),
+        column("difference", pa.float64(), "accuracy on All - accuracy on Clean; null without both", nullable=True),
+        column("overlap_low", pa.float64(), "low end of Overlap's 99.5 % Clopper-Pearson interval", nullable=True),
+        column("overlap_high", pa.float64(), "high end of it; null without predictions", nullable=True),
+        column("p_value", pa.float64(), "one-tailed binomial, Overlap against Clean's; null likewise", nullable=True),
+        column("is_significant", pa.bool_(), "p <= 0.05 / sets with predictions; null likewise", nullable=True),
+        column("num_missing", pa.int64(), "readable images without a prediction"),
+        column("num_unknown", pa.int64(), "predictions of images that the set does not have"),
+    ]
+)
+"""What an audit found, a row an evaluation set."""
+
+TWINS = pa.schema(
+    [
+        column("shard_a", pa.string(), "file name of the tar that holds the first sample"),
+        column("key_a", pa.string(), "its key"),
+        column("shard_b", pa.string(), "file name of the tar that holds the other sample"),
+        column("key_b", pa.string(), "its key"),
+        _DISTANCE,
+    ]
+)
+"""Pairs of training samples that show the same picture: of two sets, or within one."""
+
+PICTURES = pa.schema(
+    [
+        column("id", pa.string(), "SET/ITEM of an evaluation image, SHARD/KEY of a training sample"),
+        column("offset", pa.int64(), "where its thumbnail begins in the blob", unit="bytes"),
+        column("length", pa.int64(), "size of the thumbnail", unit="bytes"),
+        column("blob", pa.string(), "file of thumbnails, relative to the audit's work"),
+        column("caption", pa.string(), "caption of a training sample; null when it has none", nullable=True),
+        column("url", pa.string(), "its image URL; null when it has none", nullable=True),
+    ]
+)
+"""Thumbnails of matched images, for the pages of an audit."""
 
 PREDICTIONS = pa.schema(
     [
