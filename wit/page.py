@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import logging
 import re
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -101,9 +102,16 @@ figure { margin: .9rem 0; min-width: 0; }
 figure svg { display: block; max-width: 100%; height: auto; }
 svg { stroke-linejoin: round; }
 svg text { font-family: inherit !important; font-variant-numeric: tabular-nums; }
-.pair { display: grid; grid-template-columns: 10rem 10rem 1fr; gap: 1rem; padding: .8rem 0; margin: 0;
-  border-bottom: 1px solid var(--rule); align-items: start; }
-.pair img { max-width: 100%; max-height: 10rem; } .pair figcaption { color: var(--ink); min-width: 0; }
+.match { --side: 10rem; display: grid; grid-template-columns: var(--side) 1fr; gap: 1rem; padding: .8rem 0;
+  border-bottom: 1px solid var(--rule); align-items: start; content-visibility: auto;
+  contain-intrinsic-size: auto 12.5rem; }
+.match figure { margin: 0; } .match figcaption { color: var(--ink); min-width: 0; }
+.match .item { position: sticky; top: .8rem; } .item figcaption { margin-top: .4rem; }
+.samples { display: grid; gap: 1rem; min-width: 0; }
+.samples figure { display: grid; grid-template-columns: var(--side) 1fr; gap: 0 1rem; align-items: start; }
+.match :is(img, .missing) { display: block; box-sizing: border-box; width: 100%; height: auto; aspect-ratio: 1;
+  object-fit: contain; background: var(--tint); border-radius: 4px; }
+.match .missing { padding: .8rem; font-size: .875rem; color: var(--quiet); }
 .sheet { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(14rem, 100%), 1fr)); gap: 2rem 1.4rem; }
 .sheet figure { margin: 0; } .sheet figcaption { color: var(--ink); }
 .sheet :is(img, .missing) { display: block; box-sizing: border-box; width: 100%; height: 12rem; object-fit: scale-down;
@@ -113,7 +121,8 @@ svg text { font-family: inherit !important; font-variant-numeric: tabular-nums; 
 .sheet dl { margin: 0; font-size: .8rem; } .sheet dt { color: var(--quiet); }
 .sheet dl div { display: grid; grid-template-columns: 3.2rem 1fr; } .sheet dd { margin: 0; min-width: 0; }
 .sheet code { font-family: ui-monospace, monospace; white-space: normal; }
-@media (max-width: 34rem) { .pair { grid-template-columns: 1fr 1fr; } .pair figcaption { grid-column: 1 / -1; }
+@media (max-width: 34rem) { .match { grid-template-columns: 1fr 1fr; } .samples figure { grid-template-columns: 1fr; }
+  .samples figcaption { margin-top: .4rem; }
   .glossary div { grid-template-columns: 1fr; padding: .25rem 0; } main { padding-top: 1.5rem; }
   .headline { gap: .9rem 1.6rem; } .headline dd { font-size: 1.35rem; }
   .upset { --dots: 3.2rem; } th, td { padding-right: .7rem; } }
@@ -300,6 +309,17 @@ def inline_svg(draw: Callable[[Any], None], width_px: int, height_px: int, label
     return element("svg", Html(drawing), role="img", aria_label=label, **size)
 
 
+def svg_file(drawing: Html) -> str:
+    """Return an inline figure as a file of its own: the colours of the light on paper, for any viewer or article."""
+    for name, colour in _LIGHT.items():
+        drawing = Html(drawing.replace(f"var(--{name})", colour))
+    start = drawing.index(">") + 1
+    names = ' xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+    style = "<style>text { font-family: 'DejaVu Sans', system-ui, sans-serif !important; }</style>"
+    paper = f'<rect width="100%" height="100%" fill="{PAPER}"/>'
+    return f"<svg{names}{drawing[4:start]}\n{style}\n{paper}\n{drawing[start:]}\n"
+
+
 _NEEDLESS = [
     (re.compile(r"<!--.*?-->|<style.*?</style>", re.DOTALL), ""),
     (re.compile(r' id="[A-Za-z0-9.]+_[0-9]+"'), ""),  # groups are numbered alike in every figure of a page
@@ -310,7 +330,10 @@ _NEEDLESS = [
 
 @contextmanager
 def _plain_matplotlib(salt: str) -> Iterator[None]:
-    """Give matplotlib its own defaults, and keep it from telling of the font cache that it builds."""
+    """Give matplotlib its own defaults; it does not tell of the font cache that it builds, or of signs its font lacks.
+
+    The page's fonts have more of them.
+    """
     logger = logging.getLogger("matplotlib")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -318,7 +341,10 @@ def _plain_matplotlib(salt: str) -> Iterator[None]:
         import matplotlib.style
 
         own = {"svg.fonttype": "none", "svg.hashsalt": salt, "font.family": "DejaVu Sans"}
-        with matplotlib.style.context(["default", own]):
+        with matplotlib.style.context(["default", own]), warnings.catch_warnings():
+            warnings.filterwarnings(
+                "ignore", message="Glyph .* missing from font|Matplotlib currently does not support"
+            )
             yield
     finally:
         logger.setLevel(level)

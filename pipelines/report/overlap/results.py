@@ -190,6 +190,11 @@ class Comparison:
     """Groups of samples that pairs join, directly or by way of others."""
     versions: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def name(self) -> str:
+        """The set that stands on the left of the pairs."""
+        return self.shards if self.other is None else self.other
+
 
 @dataclass(frozen=True)
 class SearchedSet:
