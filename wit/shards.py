@@ -21,7 +21,7 @@ import pyarrow as pa
 from wit import manifest, tar
 from wit.errors import ContractError, InputError
 from wit.foreign import split_name
-from wit.schema import FOREIGN_INDEX, SHARD_INDEX, conform
+from wit.schema import FOREIGN_INDEX, PRINTS, SHARD_INDEX, conform
 from wit.storage import base_name, exists, join, list_names, open_input, publish, read_parquet, write_table
 
 SCHEMA_VERSION = 1
@@ -152,13 +152,24 @@ def read_any_index(shard: str) -> pa.Table:
     Raises InputError or ContractError when it is neither.
     """
     try:
-        return conform(read_parquet(index_name(shard)), SHARD_INDEX)
+        return as_index(read_parquet(index_name(shard)), SHARD_INDEX)
     except (InputError, ContractError):
         if exists(foreign_index_name(shard)):
-            return conform(read_parquet(foreign_index_name(shard)), FOREIGN_INDEX)
+            return as_index(read_parquet(foreign_index_name(shard)), FOREIGN_INDEX)
         if exists(index_name(shard)):
             raise
     raise _no_index(index_name(shard))
+
+
+def as_index(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Return a table as SHARD_INDEX or FOREIGN_INDEX; raises ContractError when it is not.
+
+    One that was written before indexes had prints has nulls for them.
+    """
+    for field in PRINTS:
+        if field.name not in table.column_names:
+            table = table.append_column(field.name, pa.nulls(len(table), field.type))
+    return conform(table, schema)
 
 
 def _no_index(url: str) -> InputError:

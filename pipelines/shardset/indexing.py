@@ -27,10 +27,10 @@ from wit.integrity import shards_of
 from wit.locking import locked
 from wit.processes import Pool
 from wit.progress import progress
-from wit.schema import conform
 from wit.schema.samples import FOREIGN_INDEX, SHARD_INDEX
 from wit.shards import (
     MANIFEST,
+    as_index,
     describe,
     foreign_index_name,
     index_name,
@@ -182,7 +182,7 @@ def _require_no_index_of_ours(shard: str) -> None:
     if not exists(index_name(shard)):
         return
     try:
-        conform(read_parquet(index_name(shard)), SHARD_INDEX)
+        as_index(read_parquet(index_name(shard)), SHARD_INDEX)
     except ContractError:
         return  # img2dataset's table
     raise InputError(f"{shard}: expected a tar without an index, found {base_name(index_name(shard))}")
@@ -210,7 +210,7 @@ def _known(shard: str) -> Indexed | None:
     try:
         table = read_parquet(url)
         num_bytes, left_out, unreadable, _ = _state(table)
-        conform(table, FOREIGN_INDEX)
+        as_index(table, FOREIGN_INDEX)
     except (InputError, ContractError):
         return None
     return Indexed(shard, len(table), left_out, unreadable) if num_bytes == size(shard) else None
@@ -241,5 +241,5 @@ def _rename_keys(has_tar_names: bool, shard: str) -> None:
     keys = _stems(shard, table, has_tar_names=had).combine_chunks()
     if has_tar_names:
         keys = pc.binary_join_element_wise(base_name(shard).removesuffix(".tar"), keys, "/")
-    renamed = conform(table.set_column(0, "key", keys), FOREIGN_INDEX)
+    renamed = as_index(table.set_column(0, "key", keys), FOREIGN_INDEX)
     _write(shard, renamed, (num_bytes, left_out, unreadable, has_tar_names))

@@ -212,12 +212,18 @@ class Pack:
                 "chosen": View(QUERIED, "bucket"),
                 "images": View(IMAGES, "bucket"),
                 "pairs": View(MATCHED, "bucket"),
+                "prints": View(FINGERPRINTS, "bucket"),
             },
             writes=SAMPLES,
             bucket="bucket",
             sort_by=("key",),
         )
-        sources = {"chosen": "pack/chosen/kept", "images": "filter_image/kept", "pairs": "balance/kept"}
+        sources = {
+            "chosen": "pack/chosen/kept",
+            "images": "filter_image/kept",
+            "pairs": "balance/kept",
+            "prints": "overlap/kept",
+        }
         return (
             Step(gather, sources, "pack/samples"),
             *self._cut_steps(),

@@ -15,6 +15,7 @@ from wit.keys import sample_key
 from wit.sample.captions import describe
 from wit.sample.encoding import Picture, encode
 from wit.sample.scenes import random_scene
+from wit.schema.images import PRINTS
 from wit.shards import write_shard
 
 NUM_SAMPLES = 60
@@ -43,7 +44,7 @@ def make_sample(url: str, caption: str, body: bytes, image_format: str = "jpeg")
         "key": sample_key(url, caption), "url": url, "final_url": url, "page_url": None, "archive": "a.warc.gz",
         "record_offset": 0, "attribute": "img@alt", "caption": caption, "query_ids": [0], "width": 1, "height": 1,
         "original_width": 1, "original_height": 1, "sha256": digest, "original_sha256": digest,
-        "original_length": len(body), "format": image_format,
+        "original_length": len(body), "format": image_format, **dict.fromkeys(field.name for field in PRINTS),
     }  # fmt: skip
     return row, body
 

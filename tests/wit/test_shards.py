@@ -15,10 +15,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from wit.errors import ContractError
 from wit.image import Limits, prepare
 from wit.keys import sample_key
-from wit.schema import SAMPLES
+from wit.schema import PRINTS, SAMPLES
 from wit.shards import METADATA, read_index, read_samples, write_manifest, write_shard
+from wit.storage import write_parquet
 
 
 def make_samples(count: int, start: int = 0) -> list[tuple[dict[str, Any], bytes]]:
@@ -121,3 +123,17 @@ def test_read_samples_groups_any_webdataset_tar(tmp_path: Path) -> None:
         for name in names:
             archive.addfile(tarfile.TarInfo(name))
     assert [sorted(sample) for sample in read_samples(str(tmp_path / "x.tar"))] == [["txt", "x.jpg"], ["jpg"], ["jpg"]]
+
+
+def test_an_index_that_was_written_without_prints_is_read(folder: Path) -> None:
+    """Its other columns are as they are, and the prints are null; a table without another column is no index."""
+    shard = str(folder / "00000.tar")
+    whole = read_index(shard)
+    names = [field.name for field in PRINTS]
+    write_parquet(shard.replace(".tar", ".parquet"), whole.drop_columns(names))
+    found = read_index(shard)
+    assert found.drop_columns(names) == whole.drop_columns(names)
+    assert all(found[name].null_count == len(found) for name in names)
+    write_parquet(shard.replace(".tar", ".parquet"), whole.drop_columns("caption"))
+    with pytest.raises(ContractError, match="caption"):
+        read_index(shard)

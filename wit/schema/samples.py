@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 from wit.schema.columns import BUCKET, KEY, column
-from wit.schema.images import IMAGES
+from wit.schema.images import IMAGES, PRINTS
 
 REJECTS = pa.schema(
     [
@@ -30,6 +30,7 @@ SAMPLES = pa.schema(
         column("record_offset", pa.int64(), "where in it"),
         column("attribute", pa.string(), "which text it was"),
         column("query_ids", pa.list_(pa.field("element", pa.int32(), nullable=False)), "queries it matches, ascending"),
+        *PRINTS,
     ]
 )
 """All that a shard says of a sample, and where the bytes of its image lie."""
@@ -73,9 +74,10 @@ SHARD_INDEX = pa.schema(
         column("archive", pa.string(), "archive or table it came from"),
         column("record_offset", pa.int64(), "where in it"),
         column("attribute", pa.string(), "which text it was"),
+        *(field.with_nullable(True) for field in PRINTS),
     ]
 )
-"""One row a sample, beside each shard, in the shard's order."""
+"""One row a sample, beside each shard, in the shard's order. The print is null in sets that were made without one."""
 
 FOREIGN_INDEX = pa.schema(
     [

@@ -378,7 +378,7 @@ def test_hostile_metadata_costs_its_facts_alone(folder: Path, tmp_path: Path) ->
         place |= {"json_offset": buffer.tell(), "json_length": len(metadata)}
         buffer.write(metadata)
         rows.append(
-            dict.fromkeys(SHARD_INDEX.names, "")
+            {field.name: None if field.nullable else "" for field in SHARD_INDEX}
             | {"key": f"a/{number}", "shard": "f.tar", "query_ids": []}
             | {"image_member": f"a/{number}.JPG" if number > 1 else f"{number}.jpg\n# evil"}
             | {"width": 1, "height": 1, "record_offset": 0, "text_offset": 0, "text_length": 0, "page_url": None}
