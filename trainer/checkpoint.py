@@ -16,7 +16,7 @@ from typing import Any
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
-from torch import Tensor
+from torch import Tensor, nn
 
 from trainer.data import LoaderState
 from trainer.models.clip import Clip
@@ -44,7 +44,19 @@ def checkpoints_folder(out: str) -> str:
     return join(out, "checkpoints")
 
 
-def _optimiser_tensors(model: Clip, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+def weights(model: nn.Module) -> bytes:
+    """Return a model's weights as safetensors."""
+    data: bytes = safetensors.torch.save({name: value.contiguous() for name, value in model.state_dict().items()})
+    return data
+
+
+def moments(model: nn.Module, optimiser: torch.optim.Optimizer) -> bytes:
+    """Return what AdamW keeps of each parameter as safetensors: NAME.exp_avg, NAME.exp_avg_sq, NAME.step."""
+    data: bytes = safetensors.torch.save(_optimiser_tensors(model, optimiser))
+    return data
+
+
+def _optimiser_tensors(model: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
     return {
         f"{name}.{slot}": value
         for name, parameter in model.named_parameters()
@@ -61,18 +73,26 @@ def save(
     state: TrainState,
 ) -> str:
     """Write a checkpoint under `out` and return its folder; it is complete when its state.json is there."""
-    folder = join(checkpoints_folder(out), f"step-{state.step:08d}")
     parts = {
-        MODEL: safetensors.torch.save({name: value.contiguous() for name, value in model.state_dict().items()}),
-        OPTIMISER: safetensors.torch.save(_optimiser_tensors(model, optimiser)),
+        MODEL: weights(model),
+        OPTIMISER: moments(model, optimiser),
         TOKENIZER: dump_merges(tokenizer.merges),
     }
+    return save_parts(out, parts, asdict(config), state)
+
+
+def save_parts(out: str, parts: Mapping[str, bytes], shapes: Mapping[str, Any], state: TrainState) -> str:
+    """Write the files of a checkpoint under `out`, its state.json last, and return its folder.
+
+    `shapes` says of which model it is.
+    """
+    folder = join(checkpoints_folder(out), f"step-{state.step:08d}")
     for name, data in parts.items():
         publish_bytes(join(folder, name), data)
     facts = {
         "step": state.step,
         "loader": state.loader.to_json(),
-        "model": asdict(config),
+        "model": dict(shapes),
         "files": manifest.file_facts(folder, parts),
     }
     manifest.write(join(folder, STATE), facts)
@@ -159,12 +179,12 @@ def _read_tensors(url: str, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, 
     return tensors
 
 
-def _read_weights(folder: str, model: Clip) -> dict[str, Tensor]:
+def _read_weights(folder: str, model: nn.Module) -> dict[str, Tensor]:
     shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     return _read_tensors(join(folder, MODEL), shapes)
 
 
-def _restore_optimiser(folder: str, model: Clip, optimiser: torch.optim.Optimizer) -> None:
+def _restore_optimiser(folder: str, model: nn.Module, optimiser: torch.optim.Optimizer) -> None:
     shapes: dict[str, tuple[int, ...]] = {}
     for name, parameter in model.named_parameters():
         shapes |= {f"{name}.step": ()} | {f"{name}.{slot}": tuple(parameter.shape) for slot in _MOMENTS}
@@ -194,7 +214,7 @@ def load_model(folder: str) -> tuple[Clip, ClipTokenizer]:
     return model, tokenizer
 
 
-def restore(folder: str, model: Clip, optimiser: torch.optim.Optimizer) -> TrainState:
+def restore(folder: str, model: nn.Module, optimiser: torch.optim.Optimizer) -> TrainState:
     """Load a checkpoint into a model and its optimiser, in place, and return where training stood.
 
     Raises InputError when the checkpoint is of another model.

@@ -14,8 +14,9 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,7 @@ from wit.image import ImageRejected
 CHUNK_SAMPLES = 32  # what one task of a thread prepares; small against a batch, large against a task's overhead
 MAX_SUBSTITUTES = 8  # in a row; if one sample in 20 is bad, 8 in a row happen once in 20^9 = 5e11 samples
 
+Prepared = TypeVar("Prepared")
 Tokenize = Callable[[Sequence[str]], NDArray[np.int64]]
 
 
@@ -92,6 +94,55 @@ def crop_places(positions: NDArray[np.int64], seed: int, epoch: int) -> NDArray[
     return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53  # 53 bits fill a double's mantissa
 
 
+Work = Callable[[int, NDArray[np.int64], range], Prepared]
+"""Prepares the samples at positions of an epoch's order: (epoch, order, positions)."""
+
+
+def batch_plans(
+    state: LoaderState, num_samples: int
+) -> Iterator[tuple[LoaderState, list[tuple[int, NDArray[np.int64], range]]]]:
+    """Yield (state after the batch, its chunks as (epoch, order, positions)) for batch after batch, without end."""
+    num_batches = num_samples // state.batch_size
+    while True:
+        order = epoch_order(num_samples, state.seed, state.epoch)
+        for batch in range(state.batch, num_batches):
+            start, stop = batch * state.batch_size, (batch + 1) * state.batch_size
+            chunks = [range(at, min(at + CHUNK_SAMPLES, stop)) for at in range(start, stop, CHUNK_SAMPLES)]
+            is_last = batch + 1 == num_batches
+            after = replace(state, epoch=state.epoch + is_last, batch=0 if is_last else batch + 1)
+            yield after, [(state.epoch, order, chunk) for chunk in chunks]
+        state = replace(state, epoch=state.epoch + 1, batch=0)
+
+
+def prepared_ahead(
+    state: LoaderState, num_samples: int, prepare: Work[Prepared], num_threads: int, prefetch_batches: int
+) -> Generator[tuple[LoaderState, list[Prepared]]]:
+    """Yield (state after the batch, its prepared chunks) in order; threads stay at most `prefetch_batches` ahead."""
+    pool = ThreadPoolExecutor(num_threads, thread_name_prefix="wit-loader")
+    pending: deque[tuple[LoaderState, list[Future[Prepared]]]] = deque()
+    plans = batch_plans(state, num_samples)
+    try:
+        while True:
+            while len(pending) <= prefetch_batches:
+                after, chunks = next(plans)
+                pending.append((after, [pool.submit(prepare, *chunk) for chunk in chunks]))
+            after, futures = pending.popleft()
+            yield after, [future.result() for future in futures]
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def substitutes(order: NDArray[np.int64], position: int, batch_size: int) -> Iterator[int]:
+    """Yield the sample at a position of an epoch's order, then those that take its place if it cannot be used.
+
+    The rule: a sample that cannot be decoded is replaced by the one a batch later in the order; past its end this goes
+    on from its beginning, one place further on each time round; MAX_SUBSTITUTES times at most.
+    """
+    for substitute in range(MAX_SUBSTITUTES + 1):
+        rounds, place = divmod(position + substitute * batch_size, len(order))
+        yield int(order[(place + rounds) % len(order)])
+
+
 class PixelCache:
     """Decoded, resized images kept in memory up to a number of bytes; what came first stays. Safe in threads."""
 
@@ -150,32 +201,12 @@ class Loader:
 
     def __iter__(self) -> Generator[Batch]:
         """Yield batches in order; threads stay at most `prefetch_batches` ahead."""
-        pool = ThreadPoolExecutor(self.options.num_threads, thread_name_prefix="wit-loader")
-        pending: deque[list[Future[_Chunk]]] = deque()
-        plans = self._plans()
-        try:
-            states: deque[LoaderState] = deque()
-            while True:
-                while len(pending) <= self.options.prefetch_batches:
-                    state, chunks = next(plans)
-                    states.append(state)
-                    pending.append([pool.submit(self._prepare, *chunk) for chunk in chunks])
-                yield self._join([future.result() for future in pending.popleft()], states.popleft())
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-    def _plans(self) -> Iterator[tuple[LoaderState, list[tuple[int, NDArray[np.int64], range]]]]:
-        """Yield (state after the batch, its chunks as (epoch, order, positions)) for batch after batch."""
-        state = self.state
-        while True:
-            order = epoch_order(len(self.index), state.seed, state.epoch)
-            for batch in range(state.batch, self.batches_per_epoch):
-                start, stop = batch * state.batch_size, (batch + 1) * state.batch_size
-                chunks = [range(at, min(at + CHUNK_SAMPLES, stop)) for at in range(start, stop, CHUNK_SAMPLES)]
-                is_last = batch + 1 == self.batches_per_epoch
-                after = replace(state, epoch=state.epoch + is_last, batch=0 if is_last else batch + 1)
-                yield after, [(state.epoch, order, chunk) for chunk in chunks]
-            state = replace(state, epoch=state.epoch + 1, batch=0)
+        options = self.options
+        with closing(
+            prepared_ahead(self.state, len(self.index), self._prepare, options.num_threads, options.prefetch_batches)
+        ) as prepared:
+            for state, chunks in prepared:
+                yield self._join(chunks, state)
 
     def _prepare(self, epoch: int, order: NDArray[np.int64], positions: range) -> _Chunk:
         side = self.options.image_px
@@ -193,14 +224,10 @@ class Loader:
     def _usable(self, order: NDArray[np.int64], position: int) -> tuple[int, Pixels, str, list[tuple[int, str]]]:
         """Return (sample, pixels, caption, bad samples) for a position of the epoch's order.
 
-        The rule: a sample that cannot be decoded is replaced by the one a batch later in the order; past its end this
-        goes on from its beginning, one place further on each time round. Raises InputError after MAX_SUBSTITUTES bad
-        ones in a row.
+        Raises InputError after MAX_SUBSTITUTES bad ones in a row.
         """
         bad: list[tuple[int, str]] = []
-        for substitute in range(MAX_SUBSTITUTES + 1):
-            rounds, place = divmod(position + substitute * self.state.batch_size, len(order))
-            sample = int(order[(place + rounds) % len(order)])
+        for sample in substitutes(order, position, self.state.batch_size):
             body, caption = read_sample(self.index, sample)
             try:
                 return sample, self._pixels(sample, body), caption, bad

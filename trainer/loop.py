@@ -51,7 +51,7 @@ def train(recipe: TrainRecipe, shards: str, out: str, device: str) -> TrainResul
     session = open_session(recipe, index, out, torch.device(device))
     with locked(out, "wit train"):  # not before: a folder that is not ours stays as it is
         claim_folder(recipe, index, out)
-        with closing(Log(join(out, "log.jsonl"), session.state.step)) as log, _stop_signals() as stopped_by:
+        with closing(Log(join(out, "log.jsonl"), session.state.step)) as log, stop_signals() as stopped_by:
             num_replaced = _run(session, log, stopped_by)
             session.save()
     return TrainResult(session.state.step, session.num_steps, num_replaced, checkpoint.find(out), stopped_by())
@@ -62,7 +62,7 @@ def _run(session: Session, log: Log, stopped_by: Callable[[], int | None]) -> in
     run = session.recipe.run
     num_replaced = 0
     meter = _Meter(session.num_steps)
-    with _bar(session.num_steps - session.state.step) as advance, closing(iter(session.loader)) as batches:
+    with show_steps(session.num_steps - session.state.step) as advance, closing(iter(session.loader)) as batches:
         while session.state.step < session.num_steps and stopped_by() is None:
             batch = meter.wait_for(batches)
             rate = learning_rate(session.state.step, session.num_steps, session.recipe.optimiser)
@@ -147,13 +147,13 @@ class _Meter:
         }
 
 
-def _bar(num_steps: int) -> AbstractContextManager[Callable[[int], None]]:
+def show_steps(num_steps: int) -> AbstractContextManager[Callable[[int], None]]:
     """Return a progress bar on a terminal; elsewhere the lines of the log say enough."""
     return progress("train", num_steps, "steps") if sys.stderr.isatty() else nullcontext(lambda _: None)
 
 
 @contextmanager
-def _stop_signals() -> Iterator[Callable[[], int | None]]:
+def stop_signals() -> Iterator[Callable[[], int | None]]:
     """Note SIGTERM and SIGINT instead of dying of them, so that the loop can save first.
 
     A second Ctrl-C acts as ever. A second SIGTERM does not: job managers send it to a process and to its group.
