@@ -72,6 +72,28 @@ def matches_within(hashes: Hashes, references: Hashes, radius: int) -> Matches:
     return _matches(hashes, np.concatenate(all_i), references, np.concatenate(all_j))
 
 
+def distances(hashes: Hashes, references: Hashes, i: Positions, j: Positions) -> npt.NDArray[np.int32]:
+    """Return the distances of pairs of `hashes[i]` and `references[j]`, in bits; hashes are [N] or [N, words]."""
+    bits = np.bitwise_count(hashes[i] ^ references[j])
+    total: npt.NDArray[np.int32] = (bits if hashes.ndim == 1 else bits.sum(axis=1)).astype(np.int32)
+    return total
+
+
+def each_pair_within(hashes: Hashes, radius: int) -> Iterator[Matches]:
+    """Yield every pair i < j of hashes, [N] or [N, 4], at most `radius` bits apart, in pieces."""
+    for i, j, distance in each_match_within(hashes, hashes, radius):
+        yield i[i < j], j[i < j], distance[i < j]
+
+
+def each_match_within(hashes: Hashes, references: Hashes, radius: int) -> Iterator[Matches]:
+    """Yield every (i, j) with `hashes[i]` at most `radius` bits from `references[j]`, and their distance, in pieces."""
+    for start in range(0, len(hashes), 16):
+        bits = np.bitwise_count(hashes[start : start + 16, None] ^ references[None, :])
+        distance = bits if hashes.ndim == 1 else bits.sum(axis=2)
+        i, j = np.nonzero(distance <= radius)
+        yield i + start, j, distance[i, j].astype(np.int32)
+
+
 def _matches(hashes: Hashes, i: Positions, references: Hashes, j: Positions) -> Matches:
     """Return pairs of positions sorted, with their distances."""
     order = np.lexsort((j, i))
