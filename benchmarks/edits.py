@@ -23,11 +23,12 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageFont, ImageOps
 STORED_QUALITY = 90
 LONGER_PX = 512
 """The longer side of a photo before it is edited: what shards hold by default (wit.image.Limits)."""
-KERNELS = ("NEAREST", "BOX", "BILINEAR", "BICUBIC", "LANCZOS")
 
 Random = np.random.Generator
 Change = Callable[[Image.Image, Random], Image.Image]
 Resampling = Image.Resampling
+
+KERNELS = (Resampling.NEAREST, Resampling.BOX, Resampling.BILINEAR, Resampling.BICUBIC, Resampling.LANCZOS)
 
 
 @dataclass(frozen=True)
@@ -271,7 +272,7 @@ def _sizes() -> list[Edit]:
     return [
         *(_kept("scale", f"x {factor}", partial(_by_factor, factor)) for factor in (0.5, 0.25, 2.0)),
         *(_kept("scale", f"to {side} px", partial(_to_side, side)) for side in (64, 32)),
-        *(_kept("kernel", name.lower(), partial(_by_kernel, Resampling[name])) for name in KERNELS),
+        *(_kept("kernel", kernel.name.lower(), partial(_by_kernel, kernel)) for kernel in KERNELS),
         _kept("kernel", "every third pixel", _by_skipping),
         *(_kept("aspect", factor, partial(_wider, factor)) for factor in (1.1, 1.25, 1.5)),
         *(_kept("squashed", f"to {side} px square", partial(_to_square, side)) for side in (224, 32)),
