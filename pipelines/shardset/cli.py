@@ -60,8 +60,9 @@ def verify(shards: str, processes: int) -> int:
 @shards.command(epilog="Example: wit shards index downloaded --out indexed")
 @click.argument("tars")
 @click.option("--out", metavar="DIR", help="Put the indexes here, with links to the tars.  [default: beside the tars]")
+@click.option("--prints", is_flag=True, help="Hash the images too, so that no overlap audit need decode them again.")
 @_processes
-def index(tars: str, out: str | None, processes: int) -> int:
+def index(tars: str, out: str | None, prints: bool, processes: int) -> int:
     """Make indexes of TARS (a folder, or a pattern) that somebody else made, as img2dataset does.
 
     Any member names; images, captions (.txt, .caption or a field of .json) and URLs are found. The index of X.tar is
@@ -70,7 +71,7 @@ def index(tars: str, out: str | None, processes: int) -> int:
     """
     from pipelines.shardset.indexing import index_tars
 
-    found = index_tars(tars, out, processes)
+    found = index_tars(tars, out, processes, with_prints=prints)
     broken = [each for each in found.tars if each.problem]
     for each in broken:
         click.echo(f"not indexed: {each.problem}")

@@ -8,6 +8,7 @@ from typing import IO, Any
 
 from pipelines.sources.shards import urls_beside
 from wit import tar
+from wit.fingerprint import fingerprint
 from wit.foreign import (
     CAPTION_FIELDS,
     MAX_TEXT_BYTES,
@@ -37,8 +38,12 @@ Row = dict[str, Any]
 class ForeignRows:
     """Makes rows of the samples of one tar, in its order. Memory: the stems, and the table beside the tar, if any."""
 
-    def __init__(self, file: IO[bytes], url: str, tar_url: str) -> None:
-        """`file` is the tar at `url`; `tar_url` is where it really lies, with what img2dataset put beside it."""
+    def __init__(self, file: IO[bytes], url: str, tar_url: str, *, with_prints: bool = False) -> None:
+        """`file` is the tar at `url`; `tar_url` is where it really lies, with what img2dataset put beside it.
+
+        `with_prints`: rows have the prints of their images, but for those that cannot be decoded.
+        """
+        self._with_prints = with_prints
         self._file, self._url = file, url
         self._urls = urls_beside(tar_url)
         self._keys = _Keys()
@@ -76,6 +81,8 @@ class ForeignRows:
             "sample_offset": sample.start,
             "sample_length": sample.stop - sample.start,
         }
+        if self._with_prints:
+            row |= _print(body)
         if json:
             row |= {"json_offset": json.offset, "json_length": json.length}
         return row | self._caption(sample, facts, json) | _own(facts)
@@ -111,6 +118,14 @@ class ForeignRows:
             self.unreadable += 1
             return 0, 0
         return header.width, header.height
+
+
+def _print(body: bytes) -> Row:
+    try:
+        columns = fingerprint(body).columns()
+    except ImageRejected:
+        return {}
+    return {name: column[0].as_py() for name, column in columns.items()}
 
 
 class _Keys:

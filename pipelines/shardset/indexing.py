@@ -13,6 +13,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -54,8 +55,16 @@ from wit.storage import (
 )
 
 _ROWS = 1_000
-_STATE = ("tar_bytes", "left_out", "unreadable", "has_tar_names")
-"""What an index says of its making, in the metadata of its schema: numbers."""
+
+
+class _State(NamedTuple):
+    """What an index says of its making, in the metadata of its schema: numbers; -1 bytes when it says nothing."""
+
+    tar_bytes: int = -1
+    left_out: int = 0
+    unreadable: int = 0
+    has_tar_names: int = 0
+    has_prints: int = 0
 
 
 @dataclass(frozen=True)
@@ -81,8 +90,10 @@ class IndexedSet:
     """Keys are TAR/STEM."""
 
 
-def index_tars(pattern: str, out: str | None, processes: int) -> IndexedSet:
+def index_tars(pattern: str, out: str | None, processes: int, *, with_prints: bool = False) -> IndexedSet:
     """Index the tars that a folder or pattern names, and publish a manifest of them; `out`: in another folder.
+
+    `with_prints`: each image is decoded and hashed as well, so that no overlap audit need do it again.
 
     An index that is there already, of a tar of the same size, is kept: a killed command goes on. Memory: the index of
     a tar in each process (about 1 kB a sample), and 8 bytes for each sample of all. Raises UserError for a folder with
@@ -100,7 +111,7 @@ def index_tars(pattern: str, out: str | None, processes: int) -> IndexedSet:
             held.enter_context(locked(folder, "wit shards command"))
         found = []
         with progress("index", len(shards), "tars") as advance:
-            for each in pool.map_in_order(index_tar, shards):
+            for each in pool.map_in_order(partial(index_tar, with_prints=with_prints), shards):
                 found.append(each)
                 advance(1)
         sound = [each.shard for each in found if not each.problem]
@@ -154,21 +165,21 @@ def _has_index(shard: str) -> bool:
     return True
 
 
-def index_tar(shard: str) -> Indexed:
+def index_tar(shard: str, *, with_prints: bool = False) -> Indexed:
     """Write the index of a tar, unless there is one for a tar of that size; return what became of it."""
     try:
         _require_no_index_of_ours(shard)
-        known = _known(shard)
+        known = _known(shard, with_prints)
         if known:
             return known
         with open_input(shard) as file:
             tar_url = shard if is_remote(shard) else os.path.realpath(local_path(shard))
-            rows = ForeignRows(file, shard, tar_url)
+            rows = ForeignRows(file, shard, tar_url, with_prints=with_prints)
             batches = list(_batches(iter(rows)))
     except InputError as error:
         return Indexed(shard, problem=str(error))
     table = pa.Table.from_batches(batches, FOREIGN_INDEX)
-    _write(shard, table, (size(shard), rows.left_out, rows.unreadable, False))
+    _write(shard, table, _State(size(shard), rows.left_out, rows.unreadable, has_prints=int(with_prints)))
     return Indexed(shard, len(table), rows.left_out, rows.unreadable)
 
 
@@ -188,32 +199,31 @@ def _require_no_index_of_ours(shard: str) -> None:
     raise InputError(f"{shard}: expected a tar without an index, found {base_name(index_name(shard))}")
 
 
-def _write(shard: str, table: pa.Table, state: tuple[int, int, int, bool]) -> None:
-    metadata = {name: str(int(value)) for name, value in zip(_STATE, state, strict=True)}
+def _write(shard: str, table: pa.Table, state: _State) -> None:
+    metadata = {name: str(value) for name, value in state._asdict().items()}
     write_parquet(foreign_index_name(shard), table.replace_schema_metadata(metadata))
 
 
-def _state(table: pa.Table) -> tuple[int, int, int, bool]:
-    """Return what `_write` said; a size of -1 when it said nothing."""
+def _state(table: pa.Table) -> _State:
+    """Return what `_write` said; what it did not say is as if nothing had been."""
     said = {name.decode(): value.decode() for name, value in (table.schema.metadata or {}).items()}
-    if not all(said.get(name, "").isdigit() for name in _STATE):
-        return -1, 0, 0, False
-    num_bytes, left_out, unreadable, has_tar_names = (int(said[name]) for name in _STATE)
-    return num_bytes, left_out, unreadable, bool(has_tar_names)
+    return _State(**{name: int(said[name]) for name in _State._fields if said.get(name, "").isdigit()})
 
 
-def _known(shard: str) -> Indexed | None:
+def _known(shard: str, with_prints: bool) -> Indexed | None:
     """Return what an earlier command found of a tar of the same size."""
     url = foreign_index_name(shard)
     if not exists(url):
         return None
     try:
         table = read_parquet(url)
-        num_bytes, left_out, unreadable, _ = _state(table)
+        state = _state(table)
         as_index(table, FOREIGN_INDEX)
     except (InputError, ContractError):
         return None
-    return Indexed(shard, len(table), left_out, unreadable) if num_bytes == size(shard) else None
+    if state.tar_bytes != size(shard) or (with_prints and not state.has_prints):
+        return None
+    return Indexed(shard, len(table), state.left_out, state.unreadable)
 
 
 def _repeat(shards: list[str]) -> bool:
@@ -221,7 +231,7 @@ def _repeat(shards: list[str]) -> bool:
     hashes = [np.empty(0, np.uint64)]
     for shard in shards:
         table = read_parquet(foreign_index_name(shard))
-        hashes.append(text_hashes(_stems(shard, table, has_tar_names=_state(table)[3])))
+        hashes.append(text_hashes(_stems(shard, table, has_tar_names=bool(_state(table).has_tar_names))))
     every = np.sort(np.concatenate(hashes))
     return bool((every[1:] == every[:-1]).any())
 
@@ -235,11 +245,11 @@ def _stems(shard: str, table: pa.Table, *, has_tar_names: bool) -> pa.ChunkedArr
 def _rename_keys(has_tar_names: bool, shard: str) -> None:
     """Give the keys of a tar its name, or take it away."""
     table = read_parquet(foreign_index_name(shard))
-    num_bytes, left_out, unreadable, had = _state(table)
-    if had == has_tar_names:
+    state = _state(table)
+    if state.has_tar_names == has_tar_names:
         return
-    keys = _stems(shard, table, has_tar_names=had).combine_chunks()
+    keys = _stems(shard, table, has_tar_names=bool(state.has_tar_names)).combine_chunks()
     if has_tar_names:
         keys = pc.binary_join_element_wise(base_name(shard).removesuffix(".tar"), keys, "/")
     renamed = as_index(table.set_column(0, "key", keys), FOREIGN_INDEX)
-    _write(shard, renamed, (num_bytes, left_out, unreadable, has_tar_names))
+    _write(shard, renamed, state._replace(has_tar_names=int(has_tar_names)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tarfile
 from pathlib import Path
 
@@ -24,6 +25,8 @@ from tests.support import real_data
 from trainer.index import read_captions, read_sample
 from trainer.index import read_index as read_training_index
 from wit.errors import InputError, OutputError, WitError
+from wit.fingerprint import fingerprint
+from wit.schema import PRINTS
 from wit.shards import UNDER_WAY, foreign_index_name, read_any_index, read_index, read_samples
 
 MIXED = [
@@ -271,3 +274,29 @@ def test_clip_retrieval_tars(tmp_path: Path) -> None:
             images += [archive.extractfile(member).read() for member in archive if member.isfile()]  # type: ignore[union-attr]
     assert sorted(image for image, _ in contents_of(tmp_path / "out").values()) == sorted(images)
     assert verify(str(tmp_path / "out"), 1).problems == ()
+
+
+def test_prints_when_they_are_asked_for(mixed: Path) -> None:
+    """Every image that can be decoded has the print of its bytes; an index without is made anew, one with is kept."""
+    index_tars(str(mixed), None, 1)
+    shards = [str(path) for path in sorted(mixed.glob("*.tar"))]
+    names = [field.name for field in PRINTS]
+    assert all(read_index(shard)[name].null_count == len(read_index(shard)) for shard in shards for name in names)
+    found = index_tars(str(mixed), None, 2, with_prints=True)
+    num_prints = 0
+    for shard in shards:
+        for row in read_index(shard).to_pylist():
+            with open(shard, "rb") as file:
+                file.seek(row["image_offset"])
+                body = file.read(row["image_length"])
+            if row["width"] and row["phash"] is not None:
+                expected = fingerprint(body).columns()
+                assert {name: row[name] for name in names} == {name: expected[name][0].as_py() for name in names}
+                num_prints += 1
+            else:
+                assert all(row[name] is None for name in names)
+    assert num_prints >= 2
+    times = {shard: os.stat(foreign_index_name(shard)).st_mtime_ns for shard in shards}
+    assert index_tars(str(mixed), None, 1) == index_tars(str(mixed), None, 1, with_prints=True) == found
+    assert {shard: os.stat(foreign_index_name(shard)).st_mtime_ns for shard in shards} == times
+    assert not verify(str(mixed), 1).problems
