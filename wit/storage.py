@@ -139,14 +139,47 @@ def _utf8(path: str) -> str:
     return path
 
 
+def is_folder(url: str) -> bool:
+    """Return whether a folder is there; raises InputError when that cannot be had."""
+    if not is_remote(url):
+        return os.path.isdir(local_path(url))
+    fs, path = _filesystem(url)
+    try:
+        return bool(fs.isdir(path))
+    except OSError as error:
+        raise input_error(url, error) from error
+
+
 def walk_files(folder: str) -> list[str]:
-    """Return the sorted paths of all files below a local folder; raises InputError when a folder cannot be read."""
+    """Return the sorted paths (or URLs) of all files below a folder, behind links to folders too.
 
-    def fail(error: OSError) -> None:
-        raise input_error(error.filename, error) from error
+    Each begins with the folder as it is given. A link to a folder in which it lies is not followed. Raises InputError
+    when a folder cannot be read.
+    """
+    if is_remote(folder):
+        fs, path = _filesystem(folder)
+        try:
+            return sorted(join(folder, name.removeprefix(path)) for name in fs.find(path))
+        except OSError as error:
+            raise input_error(folder, error) from error
+    return sorted(_walk(local_path(folder), ()))
 
-    walk = os.walk(local_path(folder), onerror=fail)
-    return sorted(_utf8(os.path.join(parent, name)) for parent, _, names in walk for name in names)
+
+def _walk(folder: str, above: tuple[str, ...]) -> Iterator[str]:
+    """Yield the files below a folder; `above` are the real paths of the folders that it lies in."""
+    real = os.path.realpath(folder)
+    if real in above:
+        return
+    try:
+        with os.scandir(folder) as found:
+            entries = [(entry.path, entry.is_dir()) for entry in found]
+    except OSError as error:
+        raise input_error(folder, error) from error
+    for path, is_dir in entries:
+        if is_dir:
+            yield from _walk(path, (*above, real))
+        else:
+            yield _utf8(path)
 
 
 def exists(url: str) -> bool:

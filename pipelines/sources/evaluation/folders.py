@@ -1,0 +1,78 @@
+"""Sets of image files: in folders of any depth, by class (ImageFolder) or with a table of metadata beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from pipelines.sources.evaluation.labels import order_classes
+from pipelines.sources.evaluation.metadata import is_metadata, read_labels
+from pipelines.sources.evaluation.pieces import Labelled, Listing, Piece, Wanted, cut, is_image_name
+from pipelines.sources.evaluation.sets import FOLDER, EvaluationSet
+from pipelines.sources.evaluation.splits import File, Found, SplitOf, choose_split, split_of_folder
+from wit.errors import InputError
+from wit.foreign import MAX_IMAGE_BYTES
+from wit.storage import join, reading
+
+
+def list_folder(evaluation_set: EvaluationSet, found: Found) -> Listing:
+    """Return the set that image files are, in the order of their paths.
+
+    Raises InputError when there is none, or when the metadata beside them are not right.
+    """
+    images = found.named(is_image_name)
+    if not images:
+        raise InputError(f"{evaluation_set.path}: expected image files, found none")
+    split = choose_split(found, images, _split_below(images))
+    names = [file.name for file in split.files]
+    tables = [file for file in found.files if is_metadata(file.name)]
+    said = read_labels(tables, [file.name for file in images])
+    labels = folder_classes(names) | {name: said[name] for name in names if name in said}
+    pieces = tuple(
+        Piece(FOLDER, found.root, members=tuple(part), labels=tuple(labels[name] for name in part))
+        for part in (names[start:stop] for start, stop in cut(len(names)))
+    )
+    classes = order_classes({label for label in labels.values() if label is not None})
+    return Listing(evaluation_set, FOLDER, pieces, classes, split.name, split.left_out)
+
+
+def _split_below(images: Sequence[File]) -> SplitOf:
+    """Return how to tell the split of an image below the folders that all images lie in."""
+    depth = len(_common([_folders(file.name) for file in images]))
+    return lambda name: split_of_folder("/".join(name.split("/")[depth:]))
+
+
+def folder_classes(names: Sequence[str]) -> dict[str, str | None]:
+    """Return the class of each image: the folders in which it lies, without those that are the same for all.
+
+    Of train/cat/images/1.png and train/dog/images/2.png that is "cat" and "dog", of SUN397's a/abbey/1.jpg "a/abbey".
+    None for an image in no folder, and for all where there are not two classes.
+    """
+    folders = [_folders(name) for name in names]
+    first = len(_common(folders))
+    last = len(_common([each[first:][::-1] for each in folders]))
+    classes = ["/".join(each[first : len(each) - last]) or None for each in folders]
+    if len(set(classes)) < 2:
+        return dict.fromkeys(names)
+    return dict(zip(names, classes, strict=True))
+
+
+def _folders(name: str) -> list[str]:
+    return name.split("/")[:-1]
+
+
+def _common(lists: Sequence[list[str]]) -> list[str]:
+    """Return what all lists begin with."""
+    low, high = min(lists), max(lists)
+    num = next((i for i, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), min(len(low), len(high)))
+    return low[:num]
+
+
+def read_folder(piece: Piece, wanted: Wanted) -> Iterator[Labelled]:
+    """Yield the images of a piece as they lie; raises InputError for a file that is not there or cannot be read.
+
+    Of a file of more than 256 MiB only so much is read, which no decoder takes for an image.
+    """
+    for name, label in zip(piece.members, piece.labels, strict=True):
+        if wanted(name):
+            with reading(join(piece.url, name)) as file:
+                yield Labelled(name, label, file.read(MAX_IMAGE_BYTES))

@@ -1,0 +1,163 @@
+"""What an evaluation set is: its files are found, their format is told by names, or by how a file begins."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from pipelines.sources.evaluation.cifar import cifar_of, is_pickled, list_cifar, refuse_pickles
+from pipelines.sources.evaluation.folders import list_folder
+from pipelines.sources.evaluation.metadata import is_metadata
+from pipelines.sources.evaluation.mnist import is_idx_name, list_mnist
+from pipelines.sources.evaluation.parquets import is_parquet_name, list_parquet
+from pipelines.sources.evaluation.pieces import Listing, is_image_name
+from pipelines.sources.evaluation.sets import (
+    CIFAR10,
+    CIFAR100,
+    FOLDER,
+    FORMATS,
+    MNIST,
+    PARQUET,
+    WEBDATASET,
+    EvaluationSet,
+)
+from pipelines.sources.evaluation.splits import File, Found
+from pipelines.sources.evaluation.tars import is_tar_name, list_tars, open_tar
+from wit import tar
+from wit.errors import InputError
+from wit.image import sniff
+from wit.storage import base_name, expand_files, is_folder, is_remote, local_path, reading, walk_files
+
+_LISTERS: dict[str, Callable[[EvaluationSet, Found], Listing]] = {
+    FOLDER: list_folder,
+    WEBDATASET: list_tars,
+    PARQUET: list_parquet,
+    CIFAR10: partial(list_cifar, CIFAR10),
+    CIFAR100: partial(list_cifar, CIFAR100),
+    MNIST: list_mnist,
+}
+
+_HEAD_BYTES = 512
+
+
+def list_inputs(evaluation_set: EvaluationSet) -> list[dict[str, Any]]:
+    """Return rows of `wit.schema.EVALUATION_INPUTS`, one a task, in order; raises what `list_set` raises."""
+    return [piece.row() for piece in list_set(evaluation_set).pieces]
+
+
+def list_set(evaluation_set: EvaluationSet) -> Listing:
+    """Return what a set is, and the pieces in which it is read.
+
+    Its format is what its path is forced to, else what the names of its files say, else how a file begins. Raises
+    InputError when the path holds no set, or files of several formats, or cannot be read.
+    """
+    found = find_files(evaluation_set.path)
+    kind = evaluation_set.format or _detect(evaluation_set.path, found)
+    return _LISTERS[kind](evaluation_set, found).named()
+
+
+def find_files(path: str) -> Found:
+    """Return the files of a folder at any depth, or those that a path or pattern names; hidden ones are left out.
+
+    Raises InputError when nothing is there.
+    """
+    if not _is_named_as_file(path) and is_folder(path):
+        root = (path if is_remote(path) else local_path(path)).rstrip("/") or "/"
+        names = [url[len(root) :].lstrip("/") for url in walk_files(root)]
+        files = tuple(File(f"{root.rstrip('/')}/{name}", name) for name in names if not _is_hidden(name))
+        return Found(root, files, is_folder=True)
+    urls = list(dict.fromkeys(expand_files(path)))
+    root = urls[0].removesuffix(base_name(urls[0])) if len(urls) == 1 else _common_folder(urls)
+    return Found(root.rstrip("/") or ".", tuple(File(url, url[len(root) :]) for url in urls), is_folder=False)
+
+
+def _is_named_as_file(path: str) -> bool:
+    """Return whether a URL is surely a file: to ask some servers whether it is a folder is to read it."""
+    name = base_name(path)
+    return is_remote(path) and any(is_named(name) for _, is_named in _NAMED)
+
+
+def _is_hidden(name: str) -> bool:
+    return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
+
+
+def _common_folder(urls: Sequence[str]) -> str:
+    """Return what the paths or URLs of files begin with, up to a slash."""
+    low, high = min(urls), max(urls)
+    length = next((i for i, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), min(len(low), len(high)))
+    return low[: low.rfind("/", 0, length) + 1]
+
+
+def _is_table_name(name: str) -> bool:
+    return is_parquet_name(name) and not is_metadata(name)
+
+
+_NAMED: tuple[tuple[str, Callable[[str], bool]], ...] = (
+    (FOLDER, is_image_name),
+    (WEBDATASET, is_tar_name),
+    (PARQUET, _is_table_name),
+    (CIFAR10, lambda name: cifar_of(name) == CIFAR10),
+    (CIFAR100, lambda name: cifar_of(name) == CIFAR100),
+    (MNIST, is_idx_name),
+)
+
+
+def _detect(path: str, found: Found) -> str:
+    """Return the format of files; raises InputError when there is none, or more than one."""
+    counts = Counter(kind for file in found.files for kind, is_named in _NAMED if is_named(file.name))
+    if counts[WEBDATASET]:
+        del counts[PARQUET]  # tables of what is in the tars, as wit and img2dataset write them beside
+    if len(counts) > 1:
+        shown = ", ".join(f"{kind} ({counts[kind]:,} files)" for kind in FORMATS if kind in counts)
+        first = next(kind for kind in FORMATS if kind in counts)
+        raise InputError(f"{path}: expected files of one format, found {shown}; choose one as NAME={first}:{path}")
+    if not counts:
+        return _sniff_files(path, found)
+    (kind,) = counts
+    return _sniff_tars(path, found) if kind == WEBDATASET else kind
+
+
+def _sniff_files(path: str, found: Found) -> str:
+    """Return the format of a file that its name does not tell."""
+    if any(is_pickled(file.name) and _head(file.url).startswith(b"\x80") for file in found.files):
+        raise refuse_pickles(path)
+    if not found.is_folder and len(found.files) == 1:
+        kind = sniff_format(_head(found.files[0].url))
+        if kind is not None:
+            return kind
+    raise InputError(
+        f"{path}: expected an evaluation set ({', '.join(FORMATS)}), found none in {len(found.files):,} files; a "
+        f"format that names do not tell is chosen as NAME=FORMAT:{path}"
+    )
+
+
+def sniff_format(head: bytes) -> str | None:
+    """Return the format of a file by its first bytes; None when they say nothing."""
+    if head.startswith(b"PAR1"):
+        return PARQUET
+    if head.startswith(bytes((0, 0, 8, 3))):
+        return MNIST
+    if head[257:262] == b"ustar":
+        return WEBDATASET
+    return FOLDER if sniff(head) else None
+
+
+def _head(url: str) -> bytes:
+    with reading(url) as file:
+        return file.read(_HEAD_BYTES)
+
+
+def _sniff_tars(path: str, found: Found) -> str:
+    """Return what is in tars: images, or files of CIFAR; raises InputError when it is neither."""
+    for file in found.named(is_tar_name):
+        with open_tar(file.url) as archive:
+            for member in tar.members(archive, file.url):
+                if is_image_name(member.name):
+                    return WEBDATASET
+                if cifar_of(member.name):
+                    return cifar_of(member.name)
+                if is_pickled(member.name):
+                    raise refuse_pickles(file.url)
+    raise InputError(f"{path}: expected images in its tars, found none")

@@ -1,0 +1,87 @@
+"""Tables beside image files, as Hugging Face's ImageFolder has them: metadata.csv, .jsonl or .parquet."""
+
+from __future__ import annotations
+
+import csv
+import io
+import posixpath
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import orjson
+
+from pipelines.sources.evaluation.labels import LABEL_FIELDS, label_text, read_text
+from pipelines.sources.evaluation.splits import File
+from wit.errors import InputError
+from wit.storage import read_parquet
+
+FILE_NAME = "file_name"
+
+_MAX_BYTES = 1 << 30
+_SHOWN = 3
+
+
+def is_metadata(name: str) -> bool:
+    """Return whether a file is a table of metadata."""
+    return name.rpartition("/")[2] in ("metadata.csv", "metadata.jsonl", "metadata.parquet")
+
+
+def read_labels(tables: Sequence[File], images: Sequence[str]) -> dict[str, str | None]:
+    """Return the classes that tables say of images, by name; an image in several has what the nearest table says.
+
+    A table's "file_name" is a path from its own folder; its class is the first of LABEL_FIELDS that it has. Raises
+    InputError for a table that cannot be read, has no file names, or names a file that is not among `images`.
+    """
+    known = set(images)
+    labels: dict[str, str | None] = {}
+    for table in sorted(tables, key=lambda file: (file.name.count("/"), file.name)):
+        rows = list(_rows(table))
+        field = next((name for name in LABEL_FIELDS if any(name in row for row in rows)), None)
+        named = {_place(table, row, number): row for number, row in enumerate(rows, 1)}
+        missing = [name for name in named if name not in known]
+        if missing:
+            shown = ", ".join(missing[:_SHOWN])
+            raise InputError(
+                f"{table.url}: names {len(missing):,} images that are not there ({shown}); fetch the set again, or "
+                "take their rows out"
+            )
+        if field is not None:
+            labels |= {name: label_text(row.get(field)) for name, row in named.items()}
+    return labels
+
+
+def _place(table: File, row: dict[str, Any], number: int) -> str:
+    """Return the name that an image has in the set by a row of a table; it is only ever looked up."""
+    name = row.get(FILE_NAME)
+    if not isinstance(name, str) or not name:
+        raise InputError(f"{table.url}: expected a column {FILE_NAME!r} with a path, found none in row {number}")
+    return posixpath.normpath(posixpath.join(posixpath.dirname(table.name), name))
+
+
+def _rows(table: File) -> Iterator[dict[str, Any]]:
+    if table.name.endswith(".parquet"):
+        yield from read_parquet(table.url).to_pylist()
+        return
+    text = read_text(table.url, _MAX_BYTES)
+    yield from _csv_rows(table.url, text) if table.name.endswith(".csv") else _json_rows(table.url, text)
+
+
+def _csv_rows(url: str, text: str) -> Iterator[dict[str, Any]]:
+    rows = csv.DictReader(io.StringIO(text, newline=""))
+    try:
+        yield from rows
+    except csv.Error as error:
+        raise InputError(f"{url}, line {rows.line_num}: expected rows of CSV, found otherwise ({error})") from error
+
+
+def _json_rows(url: str, text: str) -> Iterator[dict[str, Any]]:
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            row = orjson.loads(line)
+        except orjson.JSONDecodeError as error:
+            raise InputError(f"{url}, line {number}: expected a JSON object, found otherwise ({error})") from error
+        if not isinstance(row, dict):
+            raise InputError(f"{url}, line {number}: expected a JSON object, found {type(row).__name__}")
+        yield row

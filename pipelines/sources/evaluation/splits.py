@@ -1,0 +1,77 @@
+"""Which of its splits is read of a set that has several."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+SPLITS = ("test", "validation", "train")
+"""The first that a set has is read: models are judged by it."""
+
+_WORDS = {
+    **dict.fromkeys(("test", "testing", "eval", "evaluation", "t10k"), "test"),
+    **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
+    **dict.fromkeys(("train", "training"), "train"),
+}
+"""Words that name a split, as Hugging Face's datasets has them, and MNIST's."""
+
+SplitOf = Callable[[str], str]
+"""Returns the split that a file is of by its name; blank: of none."""
+
+_NO_WORD = re.compile(r"[^a-z0-9]+")
+
+
+class File(NamedTuple):
+    """A file of a set."""
+
+    url: str
+    name: str
+    """Its path below the folder that the set is; else its own name."""
+
+
+class Found(NamedTuple):
+    """The files that the path of a set names, in order."""
+
+    root: str
+    """The folder (or URL) from which their names go."""
+    files: tuple[File, ...]
+    is_folder: bool
+    """Whether the path names a folder, in which other files lie too, not the files themselves."""
+
+    def named(self, is_mine: Callable[[str], bool]) -> tuple[File, ...]:
+        """Return the files whose names are those of a format; all of them where they were named one by one."""
+        mine = tuple(file for file in self.files if is_mine(file.name))
+        return mine if mine or self.is_folder else self.files
+
+
+class Split(NamedTuple):
+    """The files that are read of a set, the split that they are, and the other splits."""
+
+    files: tuple[File, ...]
+    name: str = ""
+    left_out: tuple[str, ...] = ()
+
+
+def split_of_folder(name: str) -> str:
+    """Return the split that a file is of by the first folder of its path: train/cat/1.png; blank: of none."""
+    first, slash, _ = name.partition("/")
+    return _WORDS.get(first.lower(), "") if slash else ""
+
+
+def split_of_words(name: str) -> str:
+    """Return the split that a file is of by a word in its path: data/test-00000-of-00001.parquet; blank: of none."""
+    return next((_WORDS[word] for word in _NO_WORD.split(name.lower()) if word in _WORDS), "")
+
+
+def choose_split(found: Found, files: Sequence[File], split_of: SplitOf) -> Split:
+    """Return the files of the first of SPLITS; all of them where one is of no split, or they were named one by one.
+
+    So a set is cut only where it is split without doubt. "Train" may be a class of vehicles, too.
+    """
+    splits = [split_of(file.name) if found.is_folder else "" for file in files]
+    present = [split for split in SPLITS if split in splits]
+    if not present or "" in splits:
+        return Split(tuple(files))
+    chosen = tuple(file for file, split in zip(files, splits, strict=True) if split == present[0])
+    return Split(chosen, present[0], tuple(present[1:]))
