@@ -1,0 +1,225 @@
+"""The tables of the report, as Markdown."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from math import comb
+
+import numpy as np
+
+from benchmarks.edits import EDITS
+from benchmarks.near_duplicates.counts import IS_TURN, Counts, count, count_pairs, count_turned, is_kin, is_same
+from benchmarks.near_duplicates.measured import Measured
+from benchmarks.near_duplicates.signs import HASHES, LEARNED, Array, Detector, joined
+
+PHASH, _, PDQ, _ = HASHES
+SHOWN = ((PHASH, 10), (PDQ, 31), (PDQ, 60))
+"""Detectors and radii whose recall is shown for each edit."""
+TOGETHER_PHASH, TOGETHER_PDQ = (6, 8, 10, 12, 14, 16), (20, 31, 40, 50, 60, 70, 80)
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return a table, its first column text and the others numbers."""
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+
+
+def percent(share: float) -> str:
+    """Return a share as per cent."""
+    return f"{share:.1%}".replace("%", " %")
+
+
+def pictures(measured: Measured) -> str:
+    """Say what was compared."""
+    planted = measured.planted
+    of = Counter(picture.collection for picture in planted.references)
+    num_edits = len(planted.photos) * len(EDITS)
+    listed = ", ".join(f"{number:,} {collection}" for collection, number in of.items())
+    poor = np.concatenate([signs["quality"] for signs in planted.edits]) < 50
+    num_poor = int((planted.signs["quality"] < 50).sum())
+    return (
+        f"{len(planted.photos):,} photos in {len(EDITS)} edits each ({num_edits:,} pictures, {int(IS_TURN.sum())} of "
+        f"the edits are turns), compared with {len(planted.references):,} pictures: {listed}. PDQ's quality is below "
+        f"50 for {num_poor} of those and for {percent(float(poor.mean()))} of the edited."
+    )
+
+
+def by_radius(measured: Measured, singles: dict[str, tuple[Detector, Counts]]) -> Iterator[str]:
+    """Yield a table for detectors of as many bits: recall over all edits but turns, and false pairs."""
+    for most in (64, 256):
+        some = [(each, counts) for each, counts in singles.values() if each.most == most]
+        rows = [[each.name, *(_found(counts, radius) for radius in each.radii)] for each, counts in some]
+        yield f"{most} bits, of {int(some[0][1].false.sum()):,} comparisons of different pictures:"
+        yield table([f"{most} bits, within", *map(str, some[0][0].radii)], rows)
+
+
+def _found(counts: Counts, *radii: int) -> str:
+    return f"{percent(counts.recall_of_all(*radii))} ({counts.num_false(*radii):,})"
+
+
+def together(measured: Measured) -> str:
+    """Return recall and false pairs when both hashes must be near, and the same with a least quality of 50."""
+    parts = []
+    for least in (0, 50):
+        counts = count([PHASH, PDQ], measured.planted, least)
+        rows = [[f"pHash {one}", *(_found(counts, one, other) for other in TOGETHER_PDQ)] for one in TOGETHER_PHASH]
+        rows.append(["any", *(_found(counts, PHASH.most, other) for other in TOGETHER_PDQ)])
+        parts.append(table([f"least quality {least}", *(f"PDQ {other}" for other in TOGETHER_PDQ)], rows))
+    return "\n\n".join(parts)
+
+
+def by_edit(measured: Measured) -> str:
+    """Return the share of photos found for each edit."""
+    columns = [(f"{each.name} {radius}", count([each], measured.planted).recall(radius)) for each, radius in SHOWN]
+    columns.append(("pHash 10 and PDQ 31", count([PHASH, PDQ], measured.planted).recall(10, 31)))
+    median = np.median(count([PDQ], measured.planted).true[0], axis=0)
+    rows = [
+        [edit.name, *(percent(recall[place]) for _, recall in columns), f"{median[place]:.0f}"]
+        for place, edit in enumerate(EDITS)
+    ]
+    return table(["edit", *(name for name, _ in columns), "PDQ, median bits"], rows)
+
+
+def turns(measured: Measured) -> str:
+    """Return what the eight turns of every photo add."""
+    rows: list[list[object]] = []
+    for detector, radius in SHOWN:
+        for name, counts in (
+            ("none", count([detector], measured.planted)),
+            ("all", count_turned(detector, measured.planted, measured.turned)),
+        ):
+            of_turns = counts.recall(radius)[IS_TURN]
+            false = f"{counts.false_per_million(radius):.2f}"
+            rows.append([f"{detector.name} {radius}", name, *map(percent, of_turns), _found(counts, radius), false])
+    names = [edit.name for edit in EDITS if edit.turns]
+    return table(["within", "turns", *names, "other edits (false pairs)", "false per million"], rows)
+
+
+def fast_against_exact(measured: Measured) -> str:
+    """Return how many bits lie between the fast and the exact hashes of the same file."""
+    edits = joined(measured.planted.edits)
+    rows: list[list[object]] = []
+    for detector in (PHASH, PDQ):
+        for name, signs in (("pictures as they came", measured.planted.signs), ("edited", edits)):
+            apart = np.bitwise_count(signs[detector.name] ^ signs[f"{detector.name} exact"]).sum(axis=1)
+            shares = [percent(float((apart <= bits).mean())) for bits in (0, 2, 4, 8, 16)]
+            rows.append([f"{detector.name}, {name}", *shares, int(apart.max())])
+    return table(["at most so many bits", "0", "2", "4", "8", "16", "most"], rows)
+
+
+def strangers(measured: Measured) -> str:
+    """Return how many pairs of pictures, none edited, lie within a radius."""
+    planted = measured.planted
+    kin, same = is_kin(planted.references), is_same(planted.references, planted.references)
+    rows: list[list[object]] = []
+    for detector in measured.detectors:
+        counts = [count_pairs([detector], planted.signs, mask) for mask in (kin & ~same, ~kin & ~same)]
+        of_cifar = measured.cifar.alike([detector])
+        for radius in detector.radii[2:]:
+            within = [int(each[: radius + 1].sum()) for each in (*counts, of_cifar)]
+            rows.append([f"{detector.name} {radius}", *(f"{number:,}" for number in within)])
+    sizes = [f"{int(each.sum()):,}" for each in (*counts, of_cifar)]
+    header = ("of one folder of Caltech-101", "all others", "CIFAR-10 test, true copies included")
+    return table(["pairs within", *(f"{what} ({size})" for what, size in zip(header, sizes, strict=True))], rows)
+
+
+def cifar(measured: Measured) -> str:
+    """Return the recall of the judged pairs."""
+    near = measured.cifar.near()
+    rows: list[list[object]] = []
+    for detector in measured.detectors:
+        found = measured.cifar.true(detector)
+        for radius in detector.radii:
+            shares = [percent(float((found[which] <= radius).mean())) for which in (near, ~near)]
+            rows.append([f"{detector.name} {radius}", *shares])
+    header = [f"{what} ({int(which.sum())})" for what, which in (("near-duplicates", near), ("very similar", ~near))]
+    return table(["within", *header], rows)
+
+
+def files(measured: Measured) -> str:
+    """Return the distance of each of imagededup's files to the photo that it was made from."""
+    hashes = [each for each in measured.detectors if each is not LEARNED]
+
+    def row(name: str, original: str) -> list[object]:
+        one, other = measured.files[name], measured.files[original]
+        return [name, *(int(each.distances(one[each.name], other[each.name])[0, 0]) for each in hashes)]
+
+    made = [(name, name.partition("_")[0] + ".jpg") for name in measured.files if "_" in name]
+    return table(["bits from its original", *(each.name for each in hashes)], [row(*each) for each in made])
+
+
+def learned(measured: Measured) -> Iterator[str]:
+    """Yield the learned detector beside the hashes, on photos kept from its training; alone, and with PDQ."""
+    held_out = measured.planted.held_out()
+    yield f"{len(held_out.photos)} photos, {len(held_out.references)} pictures to compare with."
+    counts = count([LEARNED], held_out)
+    rows = [[f"learned, cosine {1 - radius / 1000:.3f}", *_both(counts, radius)] for radius in LEARNED.radii]
+    rows += [[f"{each.name} {radius}", *_both(count([each], held_out), radius)] for each, radius in SHOWN]
+    pair = count([LEARNED, PDQ], held_out)
+    rows += [
+        [f"learned, cosine {1 - cosine / 1000:.2f}, and PDQ {bits}", *_both(pair, cosine, bits)]
+        for cosine in (200, 300, 400)
+        for bits in (60, 80, 90, 100)
+    ]
+    yield table(["within", "recall", "false pairs", "false per million"], rows)
+    tops = ((LEARNED, radius) for radius in _radii_of_rates(counts))
+    columns = [(f"cosine {1 - radius / 1000:.3f}", count([each], held_out).recall(radius)) for each, radius in tops]
+    columns.append(("PDQ 31", count([PDQ], held_out).recall(31)))
+    rows = [[edit.name, *(percent(recall[place]) for _, recall in columns)] for place, edit in enumerate(EDITS)]
+    yield table(["edit", *(name for name, _ in columns)], rows)
+
+
+def _radii_of_rates(counts: Counts) -> list[int]:
+    """Return the widest radii at which at most 1 and at most 100 of a million comparisons are false."""
+    within = np.cumsum(counts.false) / counts.false.sum()
+    return [max(0, int(np.searchsorted(within, rate, side="right")) - 1) for rate in (1e-6, 1e-4)]
+
+
+def _both(counts: Counts, *radii: int) -> tuple[str, str, str]:
+    false = counts.num_false(*radii)
+    return percent(counts.recall_of_all(*radii)), f"{false:,}", f"{counts.false_per_million(*radii):.2f}"
+
+
+def same_as_faiss(measured: Measured) -> str:
+    """Return how many matches FAISS's exhaustive search and ours find among the edits, which must be the same."""
+    import faiss
+
+    from wit.hamming import matches_within
+
+    edits, rows = joined(measured.planted.edits), []
+    for detector, radius in ((PHASH, 10), (PDQ, 31)):
+        queries, references = edits[detector.name], measured.planted.signs[detector.name]
+        index = faiss.IndexBinaryFlat(detector.most)
+        index.add(_bytes(references))
+        limits, _, found = index.range_search(_bytes(queries), radius + 1)  # FAISS leaves the radius itself out
+        by_query = np.repeat(np.arange(len(queries)), np.diff(limits.astype(np.uint64)).astype(np.int64))
+        theirs = set(zip(by_query.tolist(), found.tolist(), strict=True))
+        i, j, _ = matches_within(_flat(queries), _flat(references), radius)
+        ours = set(zip(i.tolist(), j.tolist(), strict=True))
+        rows.append([f"{detector.name} {radius}", f"{len(ours):,}", f"{len(theirs):,}", len(ours ^ theirs)])
+    return table(["matches within", "ours", "FAISS", "found by one only"], rows)
+
+
+def _bytes(words: Array) -> Array:
+    return np.ascontiguousarray(words).view(np.uint8)
+
+
+def _flat(words: Array) -> Array:
+    """Return hashes as wit.hamming takes them: those of one word without an axis for it."""
+    return words[:, 0] if words.shape[1] == 1 else words
+
+
+def by_chance() -> str:
+    """Return how many pairs of pictures that have nothing in common lie within a radius.
+
+    Half of the bits of either hash are ones, as they are above a median: two of n bits chosen at random are 2 k apart
+    with a chance of C(n/2, k)^2 / C(n, n/2), and never an odd number.
+    """
+    rows = []
+    for name, bits, radii in (("pHash", 64, (2, 4, 6, 8, 10, 12)), ("PDQ", 256, (31, 60, 70, 80, 90))):
+        for radius in radii:
+            chance = sum(comb(bits // 2, half) ** 2 for half in range(radius // 2 + 1)) / comb(bits, bits // 2)
+            pairs = [chance * number * (number - 1) / 2 for number in (10**6, 10**7, 4 * 10**8)]
+            rows.append([f"{name} {radius}", f"{chance:.1e}", *(f"{number:.2g}" for number in pairs)])
+    return table(["pairs within", "of two", "of 1 million", "of 10 million", "of 400 million"], rows)
