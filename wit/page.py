@@ -50,6 +50,7 @@ h2 { font-size: 1.25rem; line-height: 1.3; margin: 0 0 .5rem; font-weight: 650; 
 h3 { font-size: 1rem; margin: 1.6rem 0 .3rem; font-weight: 650; }
 p, .glossary { max-width: 46rem; margin: 0 0 .9rem; }
 a { color: var(--accent); text-underline-offset: .2em; text-decoration-thickness: 1px; }
+a bdi { text-decoration: inherit; }
 section { border-top: 1px solid var(--rule); margin-top: 2.8rem; padding-top: 1.6rem; scroll-margin-top: 1rem; }
 nav { display: flex; flex-wrap: wrap; gap: .3rem 1.3rem; margin-top: 1.6rem; }
 .quiet, figcaption, caption { color: var(--quiet); }
@@ -109,9 +110,16 @@ svg text { font-family: inherit !important; font-variant-numeric: tabular-nums; 
 .match .item { position: sticky; top: .8rem; } .item figcaption { margin-top: .4rem; }
 .samples { display: grid; gap: 1rem; min-width: 0; }
 .samples figure { display: grid; grid-template-columns: var(--side) 1fr; gap: 0 1rem; align-items: start; }
-.match :is(img, .missing) { display: block; box-sizing: border-box; width: 100%; height: auto; aspect-ratio: 1;
-  object-fit: contain; background: var(--tint); border-radius: 4px; }
-.match .missing { padding: .8rem; font-size: .875rem; color: var(--quiet); }
+:is(.match, .tiles) :is(img, .missing) { display: block; box-sizing: border-box; width: 100%; height: auto;
+  aspect-ratio: 1; object-fit: contain; background: var(--tint); border-radius: 4px; }
+:is(.match, .tiles) .missing { padding: .8rem; font-size: .875rem; color: var(--quiet); }
+.tiles { display: grid; grid-template-columns: repeat(auto-fill, minmax(12rem, 1fr)); gap: .8rem; margin: 0 0 1.6rem;
+  content-visibility: auto; contain-intrinsic-size: auto 9rem; }
+.tiles figure { margin: 0; } .tiles figcaption { font-size: .75rem; margin-top: .2rem; }
+.tiles figure div { display: grid; grid-template-columns: 1fr 1fr; gap: 2px; }
+.step { margin: 1rem 0 .4rem; } .step code, .command { font: .85rem/1.5 ui-monospace, monospace; white-space: normal; }
+.command { background: var(--tint); padding: .7rem .9rem; border-radius: 4px; white-space: pre-wrap; margin: 0; }
+.edge { border-top: 2px solid var(--accent); padding-top: .6rem; color: var(--accent); }
 .sheet { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(14rem, 100%), 1fr)); gap: 2rem 1.4rem; }
 .sheet figure { margin: 0; } .sheet figcaption { color: var(--ink); }
 .sheet :is(img, .missing) { display: block; box-sizing: border-box; width: 100%; height: 12rem; object-fit: scale-down;

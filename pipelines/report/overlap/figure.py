@@ -12,13 +12,14 @@ from math import cos, pi, sin
 from typing import Any
 
 from pipelines.report.overlap.results import ALPHA, AuditResult, SetResult
-from wit.page import ACCENT, ALARM, INK, PAPER, QUIET, RULE, TEXT_PX, Html, inline_svg, quieten
+from wit.page import ACCENT, ALARM, INK, PAPER, QUIET, TEXT_PX, Html, inline_svg, quieten
 
 WIDTH_PX, HEIGHT_PX = 500, 380
 _MAX_NAME = 22
 _NAME_PX = TEXT_PX - 1
 _LETTER = 0.6  # width of a letter of that size, on average and a little more
 
+_Spot = tuple[float, float]
 _Box = tuple[float, float, float, float]
 
 
@@ -104,9 +105,13 @@ def _right(result: AuditResult) -> list[_Point]:
     ]
 
 
-def _point(result: AuditResult, each: SetResult, y: float, low: float = 0.0, high: float = 0.0) -> _Point:
-    share = 100 * each.contamination.share
-    return _Point(_plain(each.contamination.set), _kind(result, each), share, 100 * y, low, high)
+def _point(
+    result: AuditResult, each: SetResult, y: float, low: float | None = None, high: float | None = None
+) -> _Point:
+    """Return a point; without an interval its ends are the point itself."""
+    y *= 100
+    ends = (y if low is None else low, y if high is None else high)
+    return _Point(_plain(each.contamination.set), _kind(result, each), 100 * each.contamination.share, y, *ends)
 
 
 def _kind(result: AuditResult, each: SetResult) -> str:
@@ -159,7 +164,8 @@ def _axes(canvas: Any, points: Sequence[_Point], place: tuple[float, ...], y_lab
 
 def _finish(axes: Any, points: Sequence[_Point]) -> None:
     """Set the limits, then put the names where they fit between them."""
-    axes.set_xlim(0, 1.12 * max([point.x for point in points], default=0) or 1)
+    widest = max([point.x for point in points], default=0) or 1
+    axes.set_xlim(-0.03 * widest, 1.12 * widest)
     ends = [0.0, *(end for point in points for end in (point.low, point.high, point.y))]
     room = 0.08 * (max(ends) - min(ends)) or 1.0
     axes.set_ylim(min(ends) - room, max(ends) + room)
@@ -168,36 +174,43 @@ def _finish(axes: Any, points: Sequence[_Point]) -> None:
             frameon=False, fontsize=_NAME_PX, labelcolor=INK, loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=2,
             columnspacing=1.2, handletextpad=0.3, borderpad=0.2,
         )  # fmt: skip
-    places = axes.transData.transform([(point.x, point.y) for point in points]) if points else []
-    for place, point, box in _labels(places, points, tuple(axes.bbox.extents)):
+    for place, point, box in _labels(axes, points):
         middle = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
         offset = (middle[0] - place[0], middle[1] - place[1])
         is_far = max(abs(offset[0]) - (box[2] - box[0]) / 2, abs(offset[1]) - (box[3] - box[1]) / 2) > 12
-        arrow = {"arrowstyle": "-", "color": RULE, "linewidth": 0.8, "shrinkA": 0, "shrinkB": 4} if is_far else None
+        arrow = {"arrowstyle": "-", "color": QUIET, "linewidth": 0.5, "shrinkA": 0, "shrinkB": 4} if is_far else None
         axes.annotate(
             point.name, (point.x, point.y), offset, textcoords="offset points", ha="center", va="center",
             color=INK, size=_NAME_PX, parse_math=False, arrowprops=arrow, zorder=4,
         )  # fmt: skip
 
 
-def _labels(places: Any, points: Sequence[_Point], frame: _Box) -> Iterator[tuple[Any, _Point, _Box]]:
+def _labels(axes: Any, points: Sequence[_Point]) -> Iterator[tuple[_Spot, _Point, _Box]]:
     """Yield the points whose names find room, with the box of the name: what matters most is placed first."""
+
+    def spot(x: float, y: float) -> _Spot:
+        return tuple(axes.transData.transform((x, y)))
+
+    left, bottom, right, top = axes.bbox.extents
+    zero = spot(0, 0)[1]
+    taken: list[_Box] = [(left, zero - 1, right, zero + 1)]
+    for point in points:
+        x, y = spot(point.x, point.y)
+        taken += [(x - 5, y - 5, x + 5, y + 5), (x - 1, spot(0, point.low)[1], x + 1, spot(0, point.high)[1])]
     order = list(_KINDS)
-    taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in places]
-    for place, point in sorted(
-        zip(places, points, strict=True), key=lambda pair: (order.index(pair[1].kind), -abs(pair[1].y), pair[1].name)
-    ):
+    for point in sorted(points, key=lambda point: (order.index(point.kind), -abs(point.y), point.name)):
         if point.x == 0 and point.y == 0:
             continue  # without overlap there is nothing to name
+        place = spot(point.x, point.y)
         for box in _boxes(place, len(point.name) * _LETTER * _NAME_PX, 1.3 * _NAME_PX):
-            is_inside = frame[0] <= box[0] and box[2] <= frame[2] and frame[1] <= box[1] and box[3] <= frame[3]
+            is_inside = left <= box[0] and box[2] <= right and bottom <= box[1] and box[3] <= top
             if is_inside and not any(_overlap(box, other) for other in taken):
                 taken.append(box)
                 yield place, point, box
                 break
 
 
-def _boxes(place: Any, width: float, height: float) -> Iterator[_Box]:
+def _boxes(place: _Spot, width: float, height: float) -> Iterator[_Box]:
     """Yield boxes around a point, the near ones first."""
     for radius in (7, 16, 28, 42, 60):
         for angle in (0, 4, 2, 6, 1, 7, 3, 5):  # eighths of a turn: right, left, above, below, then aslant

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from pipelines.report.overlap.figure import both_panels, panels
 from pipelines.report.overlap.pairs import PAGES, Book, books, long_distance, show, write_pages
-from pipelines.report.overlap.results import ALPHA, AuditResult, Comparison, SetResult, Thumbs
+from pipelines.report.overlap.results import ALPHA, Accuracies, AuditResult, Comparison, SetResult, Thumbs
 from wit.page import (
     Cell,
     Html,
@@ -44,6 +44,7 @@ _WORDS = {
     "blank": "images without detail, which no hash can tell apart: compared by their content alone",
     "all − clean": "what the overlap adds to the accuracy that would be reported",
     "p": "one-tailed binomial test that the accuracy on the overlap is above that on clean, which it takes as known",
+    "significant": "only alone: p is at most 0.05, but not after the correction; worse: the interval lies below clean",
     "p, Fisher": "the same question when the accuracy on clean is an estimate too: look here when clean is not "
     "much larger than the overlap",
 }
@@ -68,7 +69,7 @@ def _report(result: AuditResult, found: Sequence[Book], thumbs: Thumbs) -> str:
     overlap = sum(each.contamination.num_overlap for each in result.sets)
     images = sum(each.contamination.num_items for each in result.sets)
     opening = [
-        paragraph("Training shards: ", foreign(result.shards), ". A copy is ", foreign(result.rule), "."),
+        paragraph("Training shards: ", foreign(result.shards), f". A copy is {result.rule}."),
         headline(
             {
                 "training samples": number(result.num_samples),
@@ -120,16 +121,29 @@ def _interval(interval: tuple[float, float] | None) -> str | None:
 def _accuracies(result: AuditResult) -> Section:
     columns = {
         "set": None, "all": 0, "clean": 0, "overlap": 0, "99.5 % interval": 0, "all − clean": 0, "p": 0,
-        "p, Fisher": 0, "": None, "without prediction": 0, "unknown items": 0,
+        "p, Fisher": 0, "significant": None,
     }  # fmt: skip
     rows = [row for each in result.sets if (row := _accuracy_row(result, each))]
     level = ALPHA / result.num_tests
     note = paragraph(
-        f"{_plural(result.num_tests, 'set')} tested: after Bonferroni's correction a set is significant when p is at "
-        f"most {ALPHA} / {result.num_tests:,} = {level:.2g}. An item without a prediction is in no split."
+        f"{_plural(result.num_tests, 'set')} with predictions: after Bonferroni's correction a set is significant when "
+        f"p is at most {ALPHA} / {result.num_tests:,} = {level:.2g}."
     )
-    words = glossary({word: _WORDS[word] for word in ("all − clean", "p", "p, Fisher")})
-    return Section("Accuracy", (table(columns, rows), note, words), "accuracy")
+    words = glossary({word: _WORDS[word] for word in ("all − clean", "p", "p, Fisher", "significant")})
+    return Section("Accuracy", (table(columns, rows), note, words, *_unjoined(result)), "accuracy")
+
+
+def _unjoined(result: AuditResult) -> list[Html]:
+    """Say what is in no split, where there is such."""
+    return [
+        paragraph(
+            foreign(each.contamination.set),
+            f": {_plural(each.num_missing, 'image')} without a prediction, {_plural(each.num_unknown, 'prediction')} "
+            "of images that the set does not have; they are in no split.",
+        )
+        for each in result.sets
+        if each.num_missing or each.num_unknown
+    ]
 
 
 def _plural(count: int, noun: str) -> str:
@@ -142,23 +156,27 @@ def _accuracy_row(result: AuditResult, each: SetResult) -> tuple[Cell, ...] | No
         return None
     return (
         foreign(each.contamination.set),
-        _accuracy(found.accuracy_all, found.num_all),
-        _accuracy(found.accuracy_clean, found.num_clean),
-        _accuracy(found.accuracy_overlap, found.num_overlap),
+        _accuracy(found.accuracy_all),
+        _accuracy(found.accuracy_clean),
+        _overlap_accuracy(found),
         _interval(found.interval),
         None if found.difference is None else f"{100 * found.difference:+.2f}",
         _p_value(found.p_value),
         _p_value(found.fisher_p_value),
         _verdict(result, each),
-        each.num_missing,
-        each.num_unknown,
     )
 
 
-def _accuracy(share: float | None, count: int) -> Html | None:
+def _accuracy(share: float | None) -> str | None:
+    return None if share is None else f"{share:.2%}"
+
+
+def _overlap_accuracy(found: Accuracies) -> Html | None:
+    """Return the accuracy on the overlap with its number of items, which is small more often than not."""
+    share = _accuracy(found.accuracy_overlap)
     if share is None:
         return None
-    return joined([f"{share:.2%} ", element("span", f"of {count:,}", class_="quiet")])
+    return joined([share, " ", element("span", f"of {found.num_overlap:,}", class_="quiet")])
 
 
 def _p_value(value: float | None) -> str | None:
@@ -169,12 +187,10 @@ def _verdict(result: AuditResult, each: SetResult) -> Html:
     found = each.accuracies
     assert found is not None
     if result.is_significant(each):
-        return element("span", "significant", class_="tag")
+        return element("span", "yes", class_="tag")
     if found.p_value is not None and found.p_value <= ALPHA:
-        return element("span", "alone, not among all", class_="quiet")
-    if found.excludes_clean:
-        return element("span", "worse on overlap", class_="quiet")
-    return element("span", "no", class_="quiet")
+        return element("code", "only alone")
+    return element("code", "worse" if found.excludes_clean else "no")
 
 
 def _figure(result: AuditResult) -> Section:
@@ -265,7 +281,7 @@ def _comparison(found: Comparison, book: Book, thumbs: Thumbs) -> str:
         "groups that pairs join": number(found.num_clusters),
     }
     opening = [
-        paragraph(foreign(found.shards), " compared ", *what, ". A copy is ", foreign(found.rule), "."),
+        paragraph(foreign(found.shards), " compared ", *what, f". A copy is {found.rule}."),
         headline(facts),
     ]
     title = "Near-duplicates in a training set" if found.other is None else "Near-duplicates of two training sets"

@@ -49,9 +49,15 @@ class Book:
         """Return the file name of a page, from 0."""
         return f"{self.slug}-{page + 1:05d}.html"
 
-    def nearest(self, page: int) -> Any:
-        """Return the distance with which a page begins."""
-        return self.rows["distance"][self.pages[page][0]].as_py()
+    def by_distance(self) -> dict[str, int]:
+        """Return the page on which the items with each distance of their nearest sample begin; distances ascending."""
+        begins = np.array([begin for begin, _ in self.pages])
+        distances = self.rows["distance"].take(pa.array(self.starts, pa.int64())).to_pylist()
+        places: dict[str, int] = {}
+        for start, distance in zip(self.starts, distances, strict=True):
+            places.setdefault(short_distance(distance), start)
+        found = np.searchsorted(begins, list(places.values()), side="right") - 1
+        return dict(zip(places, found.tolist(), strict=True))
 
 
 def books(names: Iterable[str], matches: pa.Table, unit: str) -> list[Book]:
@@ -114,19 +120,20 @@ def write_pages(out: str, found: Sequence[Book], thumbs: Thumbs) -> None:
     remove(folder)
     with progress("write pages of pairs", sum(len(book.pages) for book in found), "pages") as advance:
         for book in found:
+            jumps = book.by_distance()
             for page in range(len(book.pages)):
-                publish_text(join(folder, book.file(page)), _page(book, page, thumbs))
+                publish_text(join(folder, book.file(page)), _page(book, page, jumps, thumbs))
                 advance(1)
 
 
-def _page(book: Book, page: int, thumbs: Thumbs) -> str:
+def _page(book: Book, page: int, jumps: dict[str, int], thumbs: Thumbs) -> str:
     begin, stop = book.pages[page]
     turns = _turn(book, page)
     opening = [
         paragraph(element("a", "Report", href="../report.html"), f" · pairs {begin + 1:,} to {stop:,} of ",
                   f"{len(book.rows):,}, the nearest first."),
         turns,
-        *_jumps(book),
+        *_jumps(jumps, book),
     ]  # fmt: skip
     body = joined(show(book, begin, stop, thumbs))
     title = f"Copies in {book.name[:_MAX_NAME]}, page {page + 1:,} of {len(book.pages):,}"
@@ -149,15 +156,11 @@ def _link(book: Book, page: int, words: str, **attributes: str) -> Html:
     return element("a", words, href=book.file(page), **attributes)
 
 
-def _jumps(book: Book) -> list[Html]:
-    """Return links to the pages where the nearest sample of an item is so far away; few, if there are many."""
-    places: dict[str, int] = {}
-    for page in range(len(book.pages)):
-        places.setdefault(short_distance(book.nearest(page)), page)
-    step = -(-len(places) // _MAX_JUMPS)
-    chosen = list(places.items())[::step] if len(places) > 1 else []
-    links = [_link(book, page, distance) for distance, page in chosen]
-    return [element("nav", f"From {book.unit}:", *links, aria_label="Distances")] if links else []
+def _jumps(jumps: dict[str, int], book: Book) -> list[Html]:
+    """Return links to the pages where the items begin whose nearest sample is so far away; few, if there are many."""
+    step = -(-len(jumps) // _MAX_JUMPS)
+    links = [_link(book, page, distance) for distance, page in list(jumps.items())[::step]]
+    return [element("nav", f"Distance, {book.unit}:", *links, aria_label="Distances")] if len(links) > 1 else []
 
 
 def short_distance(distance: float) -> str:
@@ -192,7 +195,7 @@ def _group(rows: Sequence[dict[str, Any]], num_more: int, unit: str, thumbs: Thu
     )
     item = element(
         "figure",
-        _picture(thumbs(EVALUATION, f"{first['set']}/{first['item']}"), "evaluation image"),
+        picture(thumbs(EVALUATION, f"{first['set']}/{first['item']}"), "evaluation image"),
         element("figcaption", foreign(first["item"]), *label),
         class_="item",
     )
@@ -209,11 +212,11 @@ def _sample(row: dict[str, Any], unit: str, thumbs: Thumbs) -> Html:
         *([url] if url else []),
         element("span", foreign(row["shard"]), ", ", foreign(row["key"]), class_="quiet"),
     ]
-    picture = _picture(thumbs(TRAINING, f"{row['shard']}/{row['key']}"), "training sample")
-    return element("figure", picture, element("figcaption", joined(lines, BREAK)))
+    shown = picture(thumbs(TRAINING, f"{row['shard']}/{row['key']}"), "training sample")
+    return element("figure", shown, element("figcaption", joined(lines, BREAK)))
 
 
-def _picture(thumb: bytes | None, alt: str) -> Html:
+def picture(thumb: bytes | None, alt: str) -> Html:
     if thumb is None:
         return element("div", "no picture", class_="missing")
     source = f"data:image/jpeg;base64,{b64encode(thumb).decode()}"
