@@ -12,10 +12,10 @@ from wit.errors import UserError
 if TYPE_CHECKING:
     from trainer.evaluation.zero_shot import ZeroShotResult
 
-_DEVICE = click.option("--device", default="auto", show_default=True, help="cpu, cuda, or auto: a GPU if there is one.")
+DEVICE = click.option("--device", default="auto", show_default=True, help="cpu, cuda, or auto: a GPU if there is one.")
 
 
-def _device(name: str) -> str:
+def choose_device(name: str) -> str:
     """Return the torch device that a user names; raises UserError when it is not there."""
     import torch
 
@@ -26,13 +26,13 @@ def _device(name: str) -> str:
     return name if name != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _recipe_path(name: str) -> str:
-    """Return the recipe file that a path or the name of a recipe in the package means; raises UserError."""
+def recipe_path(name: str, package: str = "trainer") -> str:
+    """Return the recipe file that a path or the name of a recipe in a package means; raises UserError."""
     from importlib import resources
 
     from wit.storage import exists
 
-    folder = resources.files("trainer") / "recipes"
+    folder = resources.files(package) / "recipes"
     bundled = sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
     if name in bundled:
         return str(folder / f"{name}.toml")
@@ -46,7 +46,7 @@ def _recipe_path(name: str) -> str:
 @click.option("--shards", required=True, help="Tars, indexes beside them: a folder, a path, a brace or glob pattern.")
 @click.option("--out", required=True, help="Folder of the run; the same command again goes on where it stopped.")
 @click.option("--set", "overrides", multiple=True, metavar="SECTION.KEY=VALUE", help="Change a value of the recipe.")
-@_DEVICE
+@DEVICE
 @click.pass_context
 def train(ctx: click.Context, recipe: str, shards: str, out: str, overrides: tuple[str, ...], device: str) -> None:
     """Train CLIP on shards, as RECIPE (a TOML file, or the name of one in trainer/recipes) says."""
@@ -56,7 +56,7 @@ def train(ctx: click.Context, recipe: str, shards: str, out: str, overrides: tup
 
     if is_remote(out) or not out:
         raise UserError(f"--out {out!r}: expected a local folder, found {'a URL' if out else 'no name'}")
-    result = run_training(load_recipe(_recipe_path(recipe), overrides), shards, local_path(out), _device(device))
+    result = run_training(load_recipe(recipe_path(recipe), overrides), shards, local_path(out), choose_device(device))
     replaced = f"; {result.num_replaced} samples replaced, see log.jsonl" if result.num_replaced else ""
     click.echo(f"{result.checkpoint}: step {result.step} of {result.num_steps}{replaced}")
     if result.stopped_by is not None and result.step < result.num_steps:
@@ -71,7 +71,7 @@ def train(ctx: click.Context, recipe: str, shards: str, out: str, overrides: tup
     "--templates", default="photo", show_default=True, help="photo, sample, or a file, a {label} prompt a line."
 )
 @click.option("--out", help="Folder for predictions.parquet and result.json.")
-@_DEVICE
+@DEVICE
 def evaluate(checkpoint: str, data: str, templates: str, out: str | None, device: str) -> None:
     """Report a CHECKPOINT's zero-shot accuracy (a checkpoint's folder, or a run: its newest) beside chance."""
     import torch
@@ -85,7 +85,7 @@ def evaluate(checkpoint: str, data: str, templates: str, out: str | None, device
     if out:
         make_folder(out)
     model, tokenizer = load_model(find(checkpoint))
-    chosen = torch.device(_device(device))
+    chosen = torch.device(choose_device(device))
     result = evaluate_zero_shot(model.to(chosen), tokenizer, images, prompts, chosen)
     _print_result(result)
     if out:

@@ -1,0 +1,116 @@
+"""Batches of pictures and edited copies, whose order and edits are a pure function of (pictures, seed, epoch).
+
+Shapes: B batch, S image side in px.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import closing
+from dataclasses import dataclass
+from random import Random
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.data import LoaderState, PixelCache, Replaced, prepared_ahead, substitutes
+from trainer.decode import MAX_ASPECT, Pixels, short_side_size
+from trainer.detector.edits import edited, plain
+from trainer.detector.pictures import Pictures
+from trainer.detector.recipe import DetectorRecipe
+from wit.descriptors import U8
+from wit.errors import InputError
+from wit.image import TOO_MANY_PIXELS, ImageRejected, decode
+
+
+@dataclass(frozen=True)
+class PairBatch:
+    """Pictures (B, 3, S, S) and their edited copies, which pictures had to be replaced, and the state after."""
+
+    pictures: U8
+    copies: U8
+    replaced: tuple[Replaced, ...]
+    state: LoaderState
+
+
+def decode_picture(body: bytes, short_px: int) -> Pixels:
+    """Return a picture as RGB (height, width, 3), its shorter side `short_px` or less; raises ImageRejected."""
+    image = decode(body, short_px)
+    if max(image.size) > MAX_ASPECT * min(image.size):
+        raise ImageRejected(TOO_MANY_PIXELS, f"{image.width} x {image.height}, aspect limit {MAX_ASPECT}")
+    if min(image.size) > short_px:
+        image = image.resize(short_side_size(*image.size, short_px), reducing_gap=3.0)
+    return np.asarray(image)
+
+
+class PairLoader:
+    """Iterates over batches without end, epoch after epoch, from a state."""
+
+    def __init__(
+        self, pictures: Pictures, places: NDArray[np.int64], recipe: DetectorRecipe, state: LoaderState
+    ) -> None:
+        if len(places) < state.batch_size:
+            raise InputError(
+                f"--images: expected at least one batch of {state.batch_size} pictures, found {len(places)} to train "
+                "on; set a smaller data.batch_size"
+            )
+        self.pictures, self.places, self.recipe, self.state = pictures, places, recipe, state
+        self._cache = PixelCache(recipe.data.cache_mb << 20)
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """Whole batches in an epoch."""
+        return len(self.places) // self.state.batch_size
+
+    def __iter__(self) -> Generator[PairBatch]:
+        """Yield batches in order; threads stay at most `prefetch_batches` ahead."""
+        data = self.recipe.data
+        work = prepared_ahead(self.state, len(self.places), self._prepare, data.num_threads, data.prefetch_batches)
+        with closing(work) as prepared:
+            for state, chunks in prepared:
+                pictures, copies, replaced = zip(*chunks, strict=True)
+                bad = tuple(one for each in replaced for one in each)
+                yield PairBatch(np.concatenate(pictures), np.concatenate(copies), bad, state)
+
+    def _prepare(self, epoch: int, order: NDArray[np.int64], positions: range) -> tuple[U8, U8, list[Replaced]]:
+        replaced: list[Replaced] = []
+        pixels = []
+        for position in positions:
+            place, found, bad = self._usable(order, position)
+            pixels.append(found)
+            replaced += [Replaced(self.pictures.name(one), why, self.pictures.name(place)) for one, why in bad]
+        seeds = [f"{self.state.seed} {epoch} {position}" for position in positions]
+        return *pairs(pixels, seeds, self.recipe), replaced
+
+    def _usable(self, order: NDArray[np.int64], position: int) -> tuple[int, Pixels, list[tuple[int, str]]]:
+        """Return (picture, pixels, bad pictures) for a position of the epoch's order; raises InputError."""
+        bad: list[tuple[int, str]] = []
+        for sample in substitutes(order, position, self.state.batch_size):
+            place = int(self.places[sample])
+            try:
+                return place, self._pixels(place), bad
+            except ImageRejected as rejected:
+                bad.append((place, str(rejected)))
+        first, reason = bad[0]
+        raise InputError(
+            f"--images: expected images, found {len(bad)} bad ones in a row, the first {self.pictures.name(first)} "
+            f"({reason})"
+        )
+
+    def _pixels(self, place: int) -> Pixels:
+        found = self._cache.get(place)
+        if found is None:
+            found = decode_picture(self.pictures.read(place), self.recipe.picture_px)
+            self._cache.offer(place, found)
+        return found
+
+
+def pairs(pixels: list[Pixels], seeds: list[str], recipe: DetectorRecipe) -> tuple[U8, U8]:
+    """Return pictures as they are and as edited by each one's seed, both (B, 3, S, S)."""
+    side = recipe.image_px
+    pictures = np.stack([plain(one, side) for one in pixels])
+    copies = np.stack([edited(one, side, recipe.edits, Random(seed)) for one, seed in zip(pixels, seeds, strict=True)])
+    return (
+        np.ascontiguousarray(pictures.transpose(0, 3, 1, 2)),
+        np.ascontiguousarray(copies.transpose(0, 3, 1, 2)),
+    )

@@ -1,0 +1,94 @@
+"""What a detector is worth on pictures that it has not seen: each edited copy is looked for among all originals.
+
+The paper reports "near 100 % proxy accuracy" on this task. Shapes: N pictures, S image side in px, D embedding.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from trainer.detector.data import decode_picture, pairs
+from trainer.detector.model import Detector
+from trainer.detector.pictures import Pictures
+from trainer.detector.recipe import DetectorRecipe
+from trainer.step import normalise_images
+from wit.image import ImageRejected
+
+BATCH_PICTURES = 64
+FALSE_PAIRS = 1e-4
+"""Share of the comparisons of different pictures that the proposed threshold lets pass."""
+_STEP = 0.01  # of a proposed threshold
+
+
+@dataclass(frozen=True)
+class Measured:
+    """How well copies are found among held-out pictures."""
+
+    num_pictures: int
+    accuracy: float
+    """Share of the copies whose nearest original is their own."""
+    threshold: float
+    """Cosine that at most `FALSE_PAIRS` of the pairs of different pictures reach: where a user begins to look."""
+    recall: float
+    """Share of the copies that reach it with their own original."""
+    num_unreadable: int
+
+
+def measure(model: Detector, pictures: Pictures, places: NDArray[np.int64], recipe: DetectorRecipe) -> Measured | None:
+    """Return what a detector does on held-out pictures and one edit of each, always the same; None without two.
+
+    Memory: N x N cosines, 16 MB for 2,000 pictures.
+    """
+    originals, copies, num_unreadable = [], [], 0
+    for batch, bad in _batches(pictures, places, recipe):
+        num_unreadable += bad
+        if batch is not None:
+            originals.append(_embed(model, batch[0]))
+            copies.append(_embed(model, batch[1]))
+    if sum(map(len, originals)) < 2:
+        return None
+    cosines_NN = np.concatenate(copies) @ np.concatenate(originals).T
+    is_own = np.eye(len(cosines_NN), dtype=np.bool_)
+    threshold = _threshold(cosines_NN[~is_own])
+    return Measured(
+        num_pictures=len(cosines_NN),
+        accuracy=float((cosines_NN.argmax(axis=1) == np.arange(len(cosines_NN))).mean()),
+        threshold=threshold,
+        recall=float((cosines_NN[is_own] >= threshold).mean()),
+        num_unreadable=num_unreadable,
+    )
+
+
+def _threshold(cosines_of_others: NDArray[np.float32]) -> float:
+    """Return the proposed threshold, rounded up to hundredths."""
+    highest = float(np.quantile(cosines_of_others, 1 - FALSE_PAIRS, method="higher"))
+    return round(min(math.floor(highest / _STEP) + 1, round(1 / _STEP)) * _STEP, 2)
+
+
+def _batches(
+    pictures: Pictures, places: NDArray[np.int64], recipe: DetectorRecipe
+) -> Iterator[tuple[tuple[NDArray[np.uint8], NDArray[np.uint8]] | None, int]]:
+    """Yield (originals and copies, or None where there are none; how many pictures could not be read)."""
+    for start in range(0, len(places), BATCH_PICTURES):
+        chosen = places[start : start + BATCH_PICTURES].tolist()
+        pixels, seeds = [], []
+        for place in chosen:
+            try:
+                pixels.append(decode_picture(pictures.read(place), recipe.picture_px))
+            except ImageRejected:
+                continue
+            seeds.append(f"held out {place}")
+        yield (pairs(pixels, seeds, recipe) if pixels else None), len(chosen) - len(pixels)
+
+
+@torch.inference_mode()
+def _embed(model: Detector, images_B3SS: NDArray[np.uint8]) -> NDArray[np.float32]:
+    device = next(model.parameters()).device
+    embeddings: NDArray[np.float32] = model(normalise_images(torch.from_numpy(images_B3SS).to(device))).cpu().numpy()
+    return embeddings

@@ -1,0 +1,142 @@
+"""The pictures that a detector learns from: those of shards, or the image files of folders; no captions, no labels."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.data import epoch_order
+from trainer.evaluation.zero_shot import IMAGE_SUFFIXES
+from trainer.index import Index, read_index, read_sample
+from wit.errors import InputError
+from wit.storage import is_remote, join, list_names, local_path, read_bytes, size, walk_files
+
+
+class Source(Protocol):
+    """A part of the pictures."""
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 over what the pictures are, hex."""
+
+    def __len__(self) -> int: ...
+
+    def name(self, place: int) -> str:
+        """Return the name of a picture, for messages."""
+
+    def read(self, place: int) -> bytes:
+        """Return a picture's bytes."""
+
+
+@dataclass(frozen=True)
+class FolderSource:
+    """Image files below a folder, in the order of their paths."""
+
+    root: str
+    paths: tuple[str, ...]
+    """Relative to the folder."""
+    hash: str
+    """Over paths and sizes."""
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def name(self, place: int) -> str:
+        """Return a picture's path below the folder."""
+        return self.paths[place]
+
+    def read(self, place: int) -> bytes:
+        """Return a picture's bytes; raises InputError."""
+        return read_bytes(join(self.root, self.paths[place]))
+
+
+@dataclass(frozen=True)
+class ShardSource:
+    """The samples of shards, by their indexes."""
+
+    index: Index
+
+    @property
+    def hash(self) -> str:
+        """The index's."""
+        return self.index.hash
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def name(self, place: int) -> str:
+        """Return the key of a sample."""
+        return self.index.key(place)
+
+    def read(self, place: int) -> bytes:
+        """Return a sample's image; raises InputError."""
+        return read_sample(self.index, place)[0]
+
+
+class Pictures:
+    """Sources, one after the other."""
+
+    def __init__(self, sources: Sequence[Source]) -> None:
+        self.sources = tuple(sources)
+        self._ends = np.cumsum([len(source) for source in self.sources])
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 over what the pictures are, hex; the folders that hold them do not count."""
+        return hashlib.sha256("\0".join(source.hash for source in self.sources).encode()).hexdigest()
+
+    def name(self, place: int) -> str:
+        """Return the name of a picture, for messages."""
+        source, within = self._locate(place)
+        return source.name(within)
+
+    def read(self, place: int) -> bytes:
+        """Return a picture's bytes; raises InputError."""
+        source, within = self._locate(place)
+        return source.read(within)
+
+    def _locate(self, place: int) -> tuple[Source, int]:
+        number = int(np.searchsorted(self._ends, place, side="right"))
+        return self.sources[number], place - int(self._ends[number - 1] if number else 0)
+
+
+def find_pictures(paths: Sequence[str]) -> Pictures:
+    """Return the pictures that paths name, each a folder of images in folders, or shards as `wit train` takes them.
+
+    Raises InputError for a path that holds neither.
+    """
+    return Pictures([_source(path) for path in paths])
+
+
+def _source(path: str) -> Source:
+    is_folder = not is_remote(path) and os.path.isdir(local_path(path))
+    if not is_folder or any(name.endswith(".tar") for name in list_names(path)):
+        return ShardSource(read_index(path))
+    root = local_path(path)
+    paths = [
+        os.path.relpath(found, root) for found in walk_files(root) if found.lower().endswith((*IMAGE_SUFFIXES, ".avif"))
+    ]
+    if not paths:
+        raise InputError(f"{path}: expected a folder of images or of shards (*.tar), found neither")
+    digest = hashlib.sha256()
+    for one in paths:
+        digest.update(f"{one}\0{size(join(root, one))}\0".encode())
+    return FolderSource(root, tuple(paths), digest.hexdigest())
+
+
+def split_held_out(
+    num_pictures: int, share: float, most: int, seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return (pictures to train on, pictures kept apart), each in order: a function of the numbers alone."""
+    count = min(round(num_pictures * share), most)
+    order = epoch_order(num_pictures, seed, -1)
+    return np.sort(order[count:]), np.sort(order[:count])

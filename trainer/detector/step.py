@@ -1,0 +1,84 @@
+"""One step of training: pictures and their edited copies in, updated weights and numbers for the log out.
+
+Shapes: B batch, S image side in px, D embedding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from trainer.detector.model import Detector
+from trainer.detector.recipe import TEMPERATURE
+from trainer.loss import contrastive_loss
+from trainer.step import autocast, normalise_images
+
+
+@dataclass(frozen=True)
+class PairNumbers:
+    """What a step yields for the log; tensors stay on the device until they are read."""
+
+    loss: Tensor
+    accuracy: Tensor
+    """Share of the pictures whose own copy is the nearest in the batch."""
+    gradient_norm: Tensor
+
+
+def pair_loss(picture_BD: Tensor, copy_BD: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the n-pair loss at the fixed temperature of 0.07, and the share of pictures nearest to their own copy."""
+    scale = torch.tensor(1 / TEMPERATURE, device=picture_BD.device)
+    loss, logits_BB = contrastive_loss(picture_BD, copy_BD, scale)
+    hits = logits_BB.argmax(dim=1) == torch.arange(len(logits_BB), device=logits_BB.device)
+    return loss, hits.float().mean()
+
+
+def backward(
+    model: Detector, pictures_B3SS: Tensor, copies_B3SS: Tensor, precision: str, micro_batch: int
+) -> tuple[Tensor, Tensor]:
+    """Add the gradients of a batch's loss to the model's; return loss and accuracy.
+
+    With a `micro_batch` above 0, so many images at a time are in the network: all embeddings are made without
+    gradients, the loss gives the gradient of each, and the images go through once more to carry it to the weights
+    (Gao et al., "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup", 2021). The same gradients:
+    no layer looks across a batch.
+    """
+    images = torch.cat([pictures_B3SS, copies_B3SS])
+    size = micro_batch or len(images)
+    pieces = torch.split(images, size)
+    if len(pieces) == 1:
+        embeddings = _embed(model, images, precision)
+        loss, accuracy = pair_loss(*embeddings.chunk(2))
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.detach(), accuracy
+    with torch.no_grad():
+        embeddings = torch.cat([_embed(model, piece, precision) for piece in pieces])
+    embeddings.requires_grad_()
+    loss, accuracy = pair_loss(*embeddings.chunk(2))
+    (gradients,) = torch.autograd.grad(loss, embeddings)
+    for piece, gradient in zip(pieces, torch.split(gradients, size), strict=True):
+        _embed(model, piece, precision).backward(gradient)  # type: ignore[no-untyped-call]
+    return loss.detach(), accuracy
+
+
+def _embed(model: Detector, images_B3SS: Tensor, precision: str) -> Tensor:
+    with autocast(images_B3SS.device, precision):
+        embeddings: Tensor = model(normalise_images(images_B3SS))
+    return embeddings.float()
+
+
+def pair_step(
+    model: Detector,
+    optimiser: torch.optim.Optimizer,
+    batch: tuple[Tensor, Tensor],
+    precision: str,
+    max_norm: float,
+    micro_batch: int,
+) -> PairNumbers:
+    """Take one optimiser step on (pictures, copies), both uint8 (B, 3, S, S); `max_norm` 0: gradients as they are."""
+    optimiser.zero_grad(set_to_none=True)
+    loss, accuracy = backward(model, *batch, precision, micro_batch)
+    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm or float("inf"))
+    optimiser.step()
+    return PairNumbers(loss, accuracy, norm)
