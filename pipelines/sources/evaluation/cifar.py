@@ -7,7 +7,7 @@ two bytes, the coarse and the fine class, before them. Source: "Binary version" 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import IO, NamedTuple
 
@@ -101,9 +101,13 @@ def list_cifar(kind: str, evaluation_set: EvaluationSet, found: Found) -> Listin
     return Listing(evaluation_set, kind, pieces, classes, split.name, split.left_out)
 
 
-def _places(files: Iterable[File], version: _Version) -> Iterator[tuple[str, _Place]]:
-    """Yield the names of files in the set, and where they are; those in a tar have the tar's name before them."""
+def _places(files: Sequence[File], version: _Version) -> Iterator[tuple[str, _Place]]:
+    """Yield the names of files in the set, and where they are.
+
+    Names are the same in a tar and out of it; of several tars, the tar's stands before its members'.
+    """
     for file in files:
+        prefix = f"{file.name}/" if len(files) > 1 else ""
         if not is_tar_name(file.name):
             yield file.name, _Place(file.url, size(file.url))
             continue
@@ -111,7 +115,7 @@ def _places(files: Iterable[File], version: _Version) -> Iterator[tuple[str, _Pl
             for member in tar.members(archive, file.url):
                 base = member.name.rpartition("/")[2]
                 if version.files.fullmatch(base):
-                    yield f"{file.name}/{base}", _Place(file.url, member.length, member.name)
+                    yield f"{prefix}{base}", _Place(file.url, member.length, member.name)
 
 
 def _split(name: str) -> str:

@@ -51,7 +51,7 @@ def folder_classes(names: Sequence[str]) -> dict[str, str | None]:
     first = len(_common(folders))
     last = len(_common([each[first:][::-1] for each in folders]))
     classes = ["/".join(each[first : len(each) - last]) or None for each in folders]
-    if len(set(classes)) < 2:
+    if len({name for name in classes if name is not None}) < 2:
         return dict.fromkeys(names)
     return dict(zip(names, classes, strict=True))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -67,10 +68,19 @@ def find_files(path: str) -> Found:
         root = (path if is_remote(path) else local_path(path)).rstrip("/") or "/"
         names = [url[len(root) :].lstrip("/") for url in walk_files(root)]
         files = tuple(File(f"{root.rstrip('/')}/{name}", name) for name in names if not _is_hidden(name))
+        _require_files(files)
         return Found(root, files, is_folder=True)
     urls = list(dict.fromkeys(expand_files(path)))
     root = urls[0].removesuffix(base_name(urls[0])) if len(urls) == 1 else _common_folder(urls)
     return Found(root.rstrip("/") or ".", tuple(File(url, url[len(root) :]) for url in urls), is_folder=False)
+
+
+def _require_files(files: Sequence[File]) -> None:
+    """Raise InputError when what is named as a file of a set is none: a pipe would be waited for without end."""
+    for file in files:
+        is_mine = is_metadata(file.name) or any(is_named(file.name) for _, is_named in _NAMED)
+        if is_mine and not is_remote(file.url) and not os.path.isfile(file.url):
+            raise InputError(f"{file.url}: expected a file, found a pipe, a device or a broken link; take it away")
 
 
 def _is_named_as_file(path: str) -> bool:

@@ -71,7 +71,7 @@ def _csv_rows(url: str, text: str) -> Iterator[dict[str, Any]]:
     try:
         yield from rows
     except csv.Error as error:
-        raise InputError(f"{url}, line {rows.line_num}: expected rows of CSV, found otherwise ({error})") from error
+        raise InputError(f"{url}, after line {rows.line_num}: expected rows of CSV, found otherwise ({error})") from error
 
 
 def _json_rows(url: str, text: str) -> Iterator[dict[str, Any]]:
