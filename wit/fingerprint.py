@@ -12,6 +12,7 @@ import hashlib
 import io
 import struct
 from collections.abc import Iterable
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -19,8 +20,8 @@ import numpy.typing as npt
 import pyarrow as pa
 from PIL import Image
 
+from wit.fingerprint_pictures import Pictures, exact_pictures, fast_pictures, hashes
 from wit.image import Limits, decode
-from wit.pdq import pdq
 from wit.schema import PRINTS
 
 U64 = npt.NDArray[np.uint64]
@@ -29,9 +30,8 @@ I32 = npt.NDArray[np.int32]
 
 NUM_BITS = 64
 _LIMITS = Limits()
-PHASH_SIDE = 32
-"""Pixels a side of the picture that pHash transforms."""
-NUM_PHASH_FREQUENCIES = 8
+_IMAGES_AT_ONCE = 256
+"""Images whose small pictures are held at a time, 34 KB each."""
 
 TURNS = ("none", "rotate_90", "rotate_180", "rotate_270", "mirror", "flip", "transpose", "transverse")
 """The symmetries of the square, by number; rotations are counter-clockwise, `mirror` swaps left and right."""
@@ -39,15 +39,19 @@ MIRROR = TURNS.index("mirror")
 TURN_OPTIONS = {"none": (0,), "mirror": (0, MIRROR), "all": tuple(range(len(TURNS)))}
 """What an option `turns` may say, and the turns that it stands for."""
 
-_TRANSPOSES = (
-    None,
-    Image.Transpose.ROTATE_90,
-    Image.Transpose.ROTATE_180,
-    Image.Transpose.ROTATE_270,
-    Image.Transpose.FLIP_LEFT_RIGHT,
-    Image.Transpose.FLIP_TOP_BOTTOM,
-    Image.Transpose.TRANSPOSE,
-    Image.Transpose.TRANSVERSE,
+_TRANSPOSES = dict(
+    enumerate(
+        (
+            Image.Transpose.ROTATE_90,
+            Image.Transpose.ROTATE_180,
+            Image.Transpose.ROTATE_270,
+            Image.Transpose.FLIP_LEFT_RIGHT,
+            Image.Transpose.FLIP_TOP_BOTTOM,
+            Image.Transpose.TRANSPOSE,
+            Image.Transpose.TRANSVERSE,
+        ),
+        start=1,
+    )
 )
 
 
@@ -105,30 +109,61 @@ def fingerprint(
     """Return the prints of an image, one row for each of its turns (numbers in TURNS).
 
     The image is any that wit.image decodes, of at most `limits.max_pixels`; hashed is what is to be seen: upright, in
-    sRGB, on white. `pixels`: the content is that of size and pixels (equal for a PNG and a WebP of the same), not of
-    the bytes. Raises ImageRejected, as wit.image.prepare does.
+    sRGB, on white. `exact`: hashes as imagehash and PDQ define them, from all pixels, of the turned image; else faster,
+    and some bits off (wit.fingerprint_pictures). `pixels`: the content is that of size and pixels (equal for a PNG and
+    a lossless WebP of the same), not that of the bytes. Raises ImageRejected, as wit.image.prepare does.
     """
+    return fingerprint_all([body], limits, exact=exact, turns=turns, pixels=pixels)
+
+
+def fingerprint_all(
+    bodies: Iterable[bytes],
+    limits: Limits = _LIMITS,
+    *,
+    exact: bool = False,
+    turns: tuple[int, ...] = (0,),
+    pixels: bool = False,
+) -> Prints:
+    """Return the prints of images as `fingerprint` does: all turns of the first one, then those of the next one.
+
+    Memory: one image, the small pictures of 256, the prints of all.
+    """
+    parts = [NO_PRINTS]
+    waiting = iter(bodies)
+    while seen := [_look(body, limits, exact, turns, pixels) for body in islice(waiting, _IMAGES_AT_ONCE)]:
+        pictures = [picture for each, _ in seen for picture in each]
+        contents = [content for _, each in seen for content in each]
+        found = hashes(pictures, exact=exact)
+        parts.append(Prints(*found, np.array(contents, np.int64)))
+    return Prints.concat(parts)
+
+
+def _look(
+    body: bytes, limits: Limits, exact: bool, turns: tuple[int, ...], pixels: bool
+) -> tuple[list[Pictures], list[int]]:
+    """Return the small pictures and the content of each turn of an image."""
+    if not (exact or pixels):
+        return fast_pictures(body, limits.max_pixels, turns), [_content_of_bytes(body, turn) for turn in turns]
     image = decode(body, max_pixels=limits.max_pixels)
-    turned = [image if (turn := _TRANSPOSES[each]) is None else image.transpose(turn) for each in turns]
-    hashes = [pdq(np.asarray(each)) for each in turned]
-    return Prints(
-        np.array([phash(each) for each in turned], np.uint64),
-        np.array([words for words, _ in hashes], np.uint64).reshape(-1, 4),
-        np.array([quality for _, quality in hashes], np.int32),
-        np.array(
-            [_content(body, turn, each if pixels else None) for turn, each in zip(turns, turned, strict=True)], np.int64
-        ),
-    )
+    turned = [image.transpose(_TRANSPOSES[turn]) if turn else image for turn in turns]
+    pictures = [exact_pictures(each) for each in turned] if exact else fast_pictures(body, limits.max_pixels, turns)
+    if pixels:
+        return pictures, [_content_of_pixels(each) for each in turned]
+    return pictures, [_content_of_bytes(body, turn) for turn in turns]
 
 
-def _content(body: bytes, turn: int, image: Image.Image | None) -> int:
-    """Return the digest of an image's pixels, or of its bytes: those of a turned image are those, and the turn."""
-    if image is None:
-        digest = hashlib.sha256(body + b"\0" + TURNS[turn].encode() if turn else body)
-    else:
-        rgb = image.convert("RGB")
-        digest = hashlib.sha256(struct.pack("<2I", *rgb.size) + rgb.tobytes())
-    return int.from_bytes(digest.digest()[:8], "big", signed=True)
+def _content_of_bytes(body: bytes, turn: int) -> int:
+    """Return the digest of an image's bytes; that of a turn is another's, since those bytes are not known."""
+    return _first_64_bits(body + b"\0" + TURNS[turn].encode() if turn else body)
+
+
+def _content_of_pixels(image: Image.Image) -> int:
+    """Return the digest of the size and the pixels of an RGB image."""
+    return _first_64_bits(struct.pack("<2I", *image.size) + image.tobytes())
+
+
+def _first_64_bits(data: bytes) -> int:
+    return int.from_bytes(hashlib.sha256(data).digest()[:8], "big", signed=True)
 
 
 def phash(image: Image.Image) -> int:
@@ -137,12 +172,7 @@ def phash(image: Image.Image) -> int:
     Bit for bit `imagehash.phash(image)` with its defaults (hash_size 8, highfreq_factor 4); its first bit, that of
     the lowest frequency, is the most significant, so the integer in hex is what imagehash prints.
     """
-    from scipy.fftpack import dct  # takes a while to import
-
-    grey = np.asarray(image.convert("L").resize((PHASH_SIDE, PHASH_SIDE), Image.Resampling.LANCZOS))
-    lowest = dct(dct(grey, axis=0), axis=1)[:NUM_PHASH_FREQUENCIES, :NUM_PHASH_FREQUENCIES]
-    bits = lowest > np.median(lowest)
-    return int.from_bytes(np.packbits(bits).tobytes(), "big")
+    return int(hashes([exact_pictures(image.convert("RGB"))], exact=True).phash[0])
 
 
 def phash_stored(body: bytes) -> int:

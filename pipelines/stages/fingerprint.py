@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from pipelines import sql
 from pipelines.stages.verb import RunSettings
 from wit.blobs import BlobReader
-from wit.fingerprint import Prints, fingerprint
+from wit.fingerprint import fingerprint_all
 from wit.schema import FINGERPRINTS, IMAGES
 from wit.stage import KEPT, Output, Part, SqlStage, Step, View
 
@@ -30,14 +30,12 @@ class Fingerprint:
         """Yield one row of FINGERPRINTS for each image."""
         with BlobReader(part.root) as blobs:
             for batch in batches:
-                parts = []
-                for _, body in blobs.read_rows(batch.to_pylist()):
-                    parts.append(fingerprint(body))
+                prints = fingerprint_all(body for _, body in blobs.read_rows(batch.to_pylist()))
                 columns = {name: batch.column(name) for name in ("key", "bucket", "rank")}
                 num_pixels = pc.multiply(
                     *(batch.column(side).cast(pa.int64()) for side in ("original_width", "original_height"))
                 )
-                columns |= {"num_pixels": num_pixels} | Prints.concat(parts).columns()
+                columns |= {"num_pixels": num_pixels} | prints.columns()
                 yield KEPT, pa.RecordBatch.from_arrays(list(columns.values()), schema=FINGERPRINTS)
 
     def steps(self, run: RunSettings) -> tuple[Step, ...]:
