@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipelines.report.overlap.pairs import BREAK, COLUMNS, books, long_distance, picture
+from pipelines.report.overlap.pairs import BREAK, books, long_distance, picture
 from pipelines.report.overlap.results import EVALUATION, TRAINING, Calibration, SearchedSet, Thumbs
 from wit.page import (
     ACCENT,
@@ -45,7 +45,7 @@ STEPS_OF_ONE = 100
 """Of distances that are no whole numbers, 1 - cosine: steps of a hundredth."""
 
 _MAX_NAME = 60
-_WIDTH_PX, _HEIGHT_PX = 760, 220
+_WIDTH_PX, _HEIGHT_PX = 560, 210
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,12 @@ class _Step:
 
 
 def shown_pairs(found: Calibration, matches: pa.Table) -> pa.Table:
-    """Return the matches that the page shows, some of each set and distance: only these need thumbnails."""
+    """Return the matches that the page shows, some of each set and distance: only these need thumbnails.
+
+    `matches`: set, item, key, shard, distance (integer bits, or a float), and any others; all that the search found.
+    """
     shown = [step.shown for _, steps in _by_set(found, matches) for step in steps]
-    return pa.concat_tables([matches.select(COLUMNS).slice(0, 0), *shown])
+    return pa.concat_tables([matches.slice(0, 0), *shown])
 
 
 def _by_set(found: Calibration, matches: pa.Table) -> Iterator[tuple[SearchedSet, list[_Step]]]:
@@ -103,7 +106,7 @@ def _sample(rows: pa.Table) -> pa.Table:
 
 
 def write_calibration(out: str, found: Calibration, matches: pa.Table, thumbs: Thumbs) -> None:
-    """Write `calibrate.html` into the folder `out`; `matches` as for `write_report`, all that the search found.
+    """Write `calibrate.html` into the folder `out`; `matches` as for `shown_pairs`.
 
     Thumbnails are asked for of `shown_pairs` alone. Memory: `matches`, and about 2 MB a set.
     """
@@ -167,9 +170,8 @@ def _tile(row: dict[str, Any], unit: str, thumbs: Thumbs) -> Html:
         picture(thumbs(EVALUATION, f"{row['set']}/{row['item']}"), "evaluation image"),
         picture(thumbs(TRAINING, f"{row['shard']}/{row['key']}"), "training sample"),
     )
-    lines = [f"{long_distance(row['distance'], unit)}, ", foreign(row["item"], _MAX_NAME)]
-    caption = [BREAK, foreign(row["caption"], _MAX_NAME)] if (row["caption"] or "").strip() else []
-    return element("figure", both, element("figcaption", *lines, *caption))
+    words = f"{long_distance(row['distance'], unit)}, "
+    return element("figure", both, element("figcaption", words, foreign(row["item"], _MAX_NAME)))
 
 
 def _histogram(found: Calibration, each: SearchedSet, steps: Sequence[_Step]) -> Html:
@@ -180,7 +182,7 @@ def _histogram(found: Calibration, each: SearchedSet, steps: Sequence[_Step]) ->
     width = 0.8 * (float(gaps.min()) if len(gaps) else 1.0)
 
     def draw(canvas: Any) -> None:
-        axes = canvas.add_axes((0.08, 0.2, 0.9, 0.74), frameon=False)
+        axes = canvas.add_axes((0.11, 0.21, 0.87, 0.73), frameon=False)
         is_copy = uppers <= each.threshold
         axes.bar(uppers[is_copy], counts[is_copy], color=ACCENT, width=width)
         axes.bar(uppers[~is_copy], counts[~is_copy], color=QUIET, width=width)

@@ -135,15 +135,13 @@ def _accuracies(result: AuditResult) -> Section:
 
 def _unjoined(result: AuditResult) -> list[Html]:
     """Say what is in no split, where there is such."""
-    return [
-        paragraph(
-            foreign(each.contamination.set),
-            f": {_plural(each.num_missing, 'image')} without a prediction, {_plural(each.num_unknown, 'prediction')} "
-            "of images that the set does not have; they are in no split.",
-        )
+    columns = {"in no split": None, "images without a prediction": 0, "predictions of images that the set lacks": 0}
+    rows = [
+        (foreign(each.contamination.set), each.num_missing, each.num_unknown)
         for each in result.sets
         if each.num_missing or each.num_unknown
     ]
+    return [table(columns, rows)] if rows else []
 
 
 def _plural(count: int, noun: str) -> str:

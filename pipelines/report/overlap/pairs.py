@@ -24,7 +24,6 @@ from wit.storage import join, publish_text, remove
 
 PAGES = "pages"
 PAIRS_A_PAGE = 200  # about 2 MB with their pictures
-COLUMNS = ("set", "item", "label", "key", "shard", "distance", "caption", "url")
 
 _MAX_NAME = 120
 _MAX_JUMPS = 24
@@ -61,12 +60,12 @@ class Book:
 
 
 def books(names: Iterable[str], matches: pa.Table, unit: str) -> list[Book]:
-    """Return the matches of each set as a book; `matches` has COLUMNS, in any order of rows."""
+    """Return the matches of each set as a book; `matches` may have its rows in any order."""
     found, slugs = [], set[str]()
     for name in names:
         slug = _slug(name, slugs)
         slugs.add(slug)
-        rows = _ordered(matches.filter(pc.equal(matches["set"], name)).select(COLUMNS))
+        rows = _ordered(matches.filter(pc.equal(matches["set"], name)))
         starts = _starts(rows)
         found.append(Book(name, slug, unit, rows, starts, tuple(_cut(starts, len(rows)))))
     return found
