@@ -40,7 +40,7 @@ def read_labels(tables: Sequence[File], images: Sequence[str]) -> dict[str, str 
         named = {_place(table, row, number): row for number, row in enumerate(rows, 1)}
         missing = [name for name in named if name not in known]
         if missing:
-            shown = ", ".join(missing[:_SHOWN])
+            shown = ", ".join(map(repr, missing[:_SHOWN]))
             raise InputError(
                 f"{table.url}: names {len(missing):,} images that are not there ({shown}); fetch the set again, or "
                 "take their rows out"
@@ -71,7 +71,9 @@ def _csv_rows(url: str, text: str) -> Iterator[dict[str, Any]]:
     try:
         yield from rows
     except csv.Error as error:
-        raise InputError(f"{url}, after line {rows.line_num}: expected rows of CSV, found otherwise ({error})") from error
+        raise InputError(
+            f"{url}, after line {rows.line_num}: expected rows of CSV, found otherwise ({error})"
+        ) from error
 
 
 def _json_rows(url: str, text: str) -> Iterator[dict[str, Any]]:

@@ -88,7 +88,7 @@ def _find_columns(schema: pa.Schema, url: str) -> _Columns:
     said = [name for name in images if features.get(name, {}).get("_type") == "Image"]
     image = next((name for name in (*said, *_IMAGE_NAMES, *images) if name in images), None)
     if image is None or schema.names.count(image) > 1:
-        shown = ", ".join(f"{field.name} {field.type}"[:60] for field in list(schema)[:20]) or "none"
+        shown = ", ".join(f"{field.name!r} {field.type}"[:60] for field in list(schema)[:20]) or "none"
         raise InputError(f"{url}: expected a column of images (binary, or a struct of bytes and path), found {shown}")
     texts = [field.name for field in schema if _is_label(field.type) and schema.names.count(field.name) == 1]
     classed = [name for name in texts if features.get(name, {}).get("_type") == "ClassLabel"]

@@ -91,7 +91,7 @@ def read_tar(piece: Piece, wanted: Wanted) -> Iterator[Labelled]:
     """
     with open_tar(piece.url) as file:
         for sample in _samples(file, piece, wanted):
-            label = name_class(_label(sample), piece.classes, f"{piece.url}, {sample.stem}")
+            label = name_class(_label(sample), piece.classes, f"{piece.url}, {sample.stem!r}")
             for name, body in sample.images:
                 if body is not None:
                     yield Labelled(name, label, body)

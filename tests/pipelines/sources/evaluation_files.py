@@ -16,9 +16,10 @@ import pyarrow as pa
 from PIL import Image
 
 from pipelines.sources.evaluation import Item, list_inputs, parse, read_items
+from wit.errors import UserError
 from wit.schema import EVALUATION_INPUTS, conform
 
-CIFAR10_CLASSES = "airplane automobile bird cat deer dog frog horse ship truck".split()
+CIFAR10_CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 
 
 def image(seed: int, kind: str = "PNG") -> bytes:
@@ -82,3 +83,11 @@ def read_set(text: str | Path, name: str = "x", wanted: set[tuple[str, str]] | N
 
 def labels_of(items: Iterable[Item]) -> dict[str, str | None]:
     return {each.item: each.label for each in items}
+
+
+def read_or_message(text: str | Path) -> tuple[list[Item], str]:
+    """What is read of a set, or the message of the error that ended it."""
+    try:
+        return read_set(text), ""
+    except UserError as error:
+        return [], str(error)
