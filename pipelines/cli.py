@@ -235,23 +235,3 @@ def _write_csv(columns: list[str], rows: list[tuple[object, ...]]) -> None:
     writer = csv.writer(sys.stdout)
     writer.writerow(columns)
     writer.writerows(rows)
-
-
-@click.command(epilog="Example: wit overlap runs/tiny/shards --against shapes=data/sample/eval/shapes-test --out audit")
-@click.argument("shards")
-@click.option(
-    "--against", "sets", multiple=True, required=True, metavar="NAME=EVALSET", help="A folder of images, or tars."
-)
-@click.option("--out", required=True, metavar="DIR", help="Where the report and the matches go.")
-@click.option("--radius", type=click.IntRange(0, 10), default=3, show_default=True, help="Bits a copy may differ by.")
-@click.option("--processes", type=click.IntRange(1, 1024), help="Worker processes.  [default: one a core]")
-def overlap(shards: str, sets: tuple[str, ...], out: str, radius: int, processes: int | None) -> None:
-    """Find the images of evaluation sets in the training shards SHARDS (a folder, or a pattern of tars).
-
-    Writes DIR/matches.parquet, DIR/unreadable.parquet and DIR/report.html.
-    """
-    from pipelines.audit import Audit, format_table, run_audit
-
-    audit = Audit(shards, sets, radius)
-    contaminations = run_audit(audit, out, processes or os.cpu_count() or 1)
-    click.echo(format_table(contaminations))

@@ -24,7 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "report": ("pipelines.cli:report", "Write a page on a run, with examples and plots."),
     "sql": ("pipelines.cli:sql", "Ask a run's tables a question in SQL."),
     "shards": ("pipelines.shardset.cli:shards", "Check, index, change and convert shards."),
-    "overlap": ("pipelines.cli:overlap", "Find a test set's images in the training shards."),
+    "overlap": ("pipelines.audit.cli:overlap", "Find a test set's images in the training shards."),
     "train": ("trainer.cli:train", "Train CLIP on shards."),
     "evaluate": ("trainer.cli:evaluate", "Evaluate a checkpoint without training on its classes."),
 }

@@ -1,7 +1,7 @@
 """overlap: images that show what an evaluation set holds are kept out of the training data.
 
-References, the hashes of all evaluation images, are made once and looked up by every task: 100,000 of them, as the
-usual test sets together have, are 10 MB with their names.
+References, the prints of all evaluation images, are made once and looked up by every task: 100,000 of them, as the
+usual test sets together have, are 13 MB with their names; eight times that with all turns.
 """
 
 from __future__ import annotations
@@ -9,38 +9,66 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from pipelines.sources.evaluation_sets import IMAGE, list_inputs, parse_all, read_images
+from pipelines.sources.evaluation import list_inputs, parse_all, read_items
+from pipelines.sources.evaluation.pieces import Item
+from pipelines.stages.references import References
 from pipelines.stages.tables import read_small
+from pipelines.stages.thresholds import MAX_RADIUS, parse_thresholds, rules_of
 from pipelines.stages.verb import RunSettings
-from wit.fingerprint import phash_stored, to_signed
-from wit.hamming import matches_within
-from wit.image import ImageRejected, Limits, prepare
+from wit.fingerprint import TURN_OPTIONS, Prints, fingerprint
+from wit.image import ImageRejected
+from wit.near import Rule
 from wit.schema import EVALUATION_INPUTS, FINGERPRINTS, REFERENCES, REJECTS, UNREADABLE
 from wit.stage import KEPT, Output, Part, Step
 from wit.stage import REJECTS as REJECTED
 from wit.storage import join
 
-_IMAGES_A_TASK = 1_000
 _BATCH_ROWS = 1_000
 _TARGET = "overlap/references"
+_RULE = Rule()
+Hash = Literal["phash", "pdq", "both"]
 
 
 @dataclass(frozen=True)
 class Overlap:
-    """Rejects images within `radius` bits of any image of any evaluation set."""
+    """Rejects images that are near-duplicates of any image of any evaluation set."""
 
     sets: tuple[str, ...] = field(
         default=(),
-        metadata={"help": "evaluation sets, each NAME=PATH: a folder of images in folders, or WebDataset tars"},
+        metadata={"help": "evaluation sets, each NAME=PATH or NAME=FORMAT:PATH, as wit overlap --against takes them"},
     )
-    radius: int = field(
-        default=3,
-        metadata={"min": 0, "max": 10, "help": "bits by which the 64-bit hash of a copy may differ"},
+    hash: str = field(
+        default=_RULE.hash,
+        metadata={
+            "choices": ("phash", "pdq", "both"),
+            "help": "what copies are known by: 64 bits, 256 bits, or both at once",
+        },
+    )
+    phash_radius: int = field(
+        default=_RULE.phash_radius,
+        metadata={"min": 0, "max": MAX_RADIUS["phash"], "help": "bits by which the 64-bit hash of a copy may differ"},
+    )
+    pdq_radius: int = field(
+        default=_RULE.pdq_radius,
+        metadata={"min": 0, "max": MAX_RADIUS["pdq"], "help": "bits by which the 256-bit hash of a copy may differ"},
+    )
+    min_quality: int = field(
+        default=_RULE.min_quality,
+        metadata={"min": 0, "max": 100, "help": "images with less detail are copies only if their content is equal"},
+    )
+    thresholds: tuple[str, ...] = field(
+        default=(),
+        metadata={"help": "radius of a set of its own, each NAME=BITS: of pHash when hash is phash, else of PDQ"},
+    )
+    turns: str = field(
+        default="none",
+        metadata={"choices": tuple(TURN_OPTIONS), "help": "also find copies that are mirrored, or in all eight turns"},
     )
 
     name: ClassVar[str] = "overlap"
@@ -50,24 +78,36 @@ class Overlap:
 
     def __call__(self, batches: Iterator[pa.RecordBatch], part: Part) -> Iterator[Output]:
         """Yield the rows that match no reference, and a reject for each that does."""
-        references = read_references(part.root, _TARGET)
+        references = References.of(read_small(part.root, join(_TARGET, KEPT), REFERENCES), self._rules())
         for batch in batches:
-            nearest = _nearest(batch, references, self.radius)
+            nearest = references.nearest(Prints.of(batch), 1).samples
             is_kept = np.ones(batch.num_rows, dtype=np.bool_)
-            is_kept[list(nearest)] = False
+            is_kept[nearest.sample] = False
             yield KEPT, batch.filter(pa.array(is_kept))
-            yield REJECTED, _rejects(batch, nearest)
+            names = references.names(nearest, ("set", "item"))
+            bits = pc.cast(pa.array(nearest.distance), pa.string())
+            places = pc.binary_join_element_wise(names["set"], names["item"], "/")
+            details = pc.binary_join_element_wise(places, ", ", bits, " bits", "")
+            yield REJECTED, _rejects(batch, pa.array(nearest.sample), details)
+
+    def _rules(self) -> dict[str, Rule]:
+        rule = Rule(cast(Hash, self.hash), self.phash_radius, self.pdq_radius, self.min_quality)
+        names = [each.name for each in parse_all(self.sets)]
+        most = MAX_RADIUS[self.hash]
+        thresholds = parse_thresholds(self.thresholds, names, rule.radius, most, "overlap.thresholds")
+        return rules_of(rule, thresholds)
 
     def steps(self, run: RunSettings) -> tuple[Step, ...]:
         """List the evaluation images, hash them, then compare each part with all of them."""
         return (
             Step(ListEvaluationInputs(self.sets), {}, "overlap/inputs"),
-            Step(HashReferences(), {"inputs": "overlap/inputs"}, _TARGET),
+            Step(HashReferences(self.turns), {"inputs": "overlap/inputs"}, _TARGET),
             Step(self, {"fingerprints": "dedup/kept"}, self.name),
         )
 
     def inputs(self) -> tuple[str, ...]:
-        """Return the paths of the evaluation sets; raises InputError now for one that would fail after the fetch."""
+        """Return the paths of the evaluation sets; raises UserError now for what would fail after the fetch."""
+        self._rules()
         sets = parse_all(self.sets)
         for each in sets:
             list_inputs(each)
@@ -76,7 +116,7 @@ class Overlap:
 
 @dataclass(frozen=True)
 class ListEvaluationInputs:
-    """Lists the files of evaluation sets: 1,000 images a task, or one tar."""
+    """Lists the parts of evaluation sets, one a task."""
 
     sets: tuple[str, ...]
 
@@ -84,69 +124,56 @@ class ListEvaluationInputs:
     writes: ClassVar[pa.Schema] = EVALUATION_INPUTS
 
     def __call__(self, root: str) -> Iterator[pa.Table]:
-        """Yield the inputs of each task; raises UserError for a set that is not there."""
+        """Yield the input of each task; raises UserError for a set that is not there."""
         for evaluation_set in parse_all(self.sets):
-            inputs = list_inputs(evaluation_set)
-            size = _IMAGES_A_TASK if inputs[0]["kind"] == IMAGE else 1
-            for start in range(0, len(inputs), size):
-                yield pa.Table.from_pylist(inputs[start : start + size], schema=EVALUATION_INPUTS)
+            for row in list_inputs(evaluation_set):
+                yield pa.Table.from_pylist([row], schema=EVALUATION_INPUTS)
 
 
 @dataclass(frozen=True)
 class HashReferences:
-    """Hashes evaluation images, prepared as images of the web are before they are stored.
+    """Hashes evaluation images as they are seen: upright, in sRGB, at any size; `turns` as in Overlap."""
 
-    They are brought to 512 px. A run may store its images smaller; on 80 photographs of COCO, storing them at 256
-    instead moved 72 hashes by nothing and 8 by 2 bits, so the radius need not know.
-    """
+    turns: str = "none"
 
     name: ClassVar[str] = "overlap"
     reads: ClassVar[pa.Schema] = EVALUATION_INPUTS
     writes: ClassVar[Mapping[str, pa.Schema]] = {KEPT: REFERENCES, "unreadable": UNREADABLE}
 
     def __call__(self, batches: Iterator[pa.RecordBatch], part: Part) -> Iterator[Output]:
-        """Yield a row of REFERENCES for each image, or of UNREADABLE where it cannot be decoded."""
-        images = read_images(row for batch in batches for row in batch.to_pylist())
-        while rows := [_hash(*image) for image in islice(images, _BATCH_ROWS)]:
-            for table, schema in self.writes.items():
-                mine = [row for name, row in rows if name == table]
-                yield table, pa.RecordBatch.from_pylist(mine, schema=schema)
+        """Yield rows of REFERENCES for each image, or one of UNREADABLE where it cannot be decoded."""
+        items = read_items(row for batch in batches for row in batch.to_pylist())
+        while some := list(islice(items, _BATCH_ROWS)):
+            yield from self._hash(some)
+
+    def _hash(self, items: list[Item]) -> Iterator[Output]:
+        turns = TURN_OPTIONS[self.turns]
+        rows: list[dict[str, Any]] = []
+        prints: list[Prints] = []
+        unreadable = []
+        for each in items:
+            row: dict[str, Any] = {"set": each.set, "item": each.item, "label": each.label}
+            try:
+                prints.append(fingerprint(each.body, turns=turns))
+            except ImageRejected as error:
+                unreadable.append({**row, "detail": str(error)})
+                continue
+            rows += [{**row, "turn": turn} for turn in turns]
+        named = pa.RecordBatch.from_pylist(rows, schema=pa.schema([REFERENCES.field(i) for i in range(4)]))
+        columns = dict(zip(named.schema.names, named.columns, strict=True)) | Prints.concat(prints).columns()
+        yield KEPT, pa.RecordBatch.from_arrays([columns[name] for name in REFERENCES.names], schema=REFERENCES)
+        yield "unreadable", pa.RecordBatch.from_pylist(unreadable, schema=UNREADABLE)
 
 
-def _hash(set_name: str, item: str, body: bytes) -> tuple[str, dict[str, Any]]:
-    """Return (table, row) of an evaluation image."""
-    row: dict[str, Any] = {"set": set_name, "item": item}
-    try:
-        stored = prepare(body, Limits())
-    except ImageRejected as error:
-        return "unreadable", row | {"detail": str(error)}
-    return KEPT, row | {"phash": to_signed(phash_stored(stored.body))}
-
-
-def read_references(root: str, target: str) -> pa.Table:
-    """Return REFERENCES sorted by hash, set and item: one row a hash, that of the first set and item."""
-    everything = read_small(root, join(target, KEPT), REFERENCES)
-    ordered = everything.sort_by([("phash", "ascending"), ("set", "ascending"), ("item", "ascending")])
-    _, first = np.unique(ordered["phash"].to_numpy(), return_index=True)
-    return ordered.take(pa.array(first, pa.int64()))
-
-
-def _nearest(batch: pa.RecordBatch, references: pa.Table, radius: int) -> dict[int, str]:
-    """Return for each row that matches: what its nearest reference is, "SET/ITEM, D bits", ties by name."""
-    hashes = batch.column("phash").to_numpy().view(np.uint64)
-    i, j, distances = matches_within(hashes, references["phash"].to_numpy().view(np.uint64), radius)
-    found = references.take(pa.array(j, pa.int64())).to_pylist()
-    best: dict[int, tuple[int, str, str]] = {}
-    for position, distance, each in zip(i.tolist(), distances.tolist(), found, strict=True):
-        candidate = (distance, each["set"], each["item"])
-        best[position] = min(best.get(position, candidate), candidate)
-    return {position: f"{name}/{item}, {distance} bits" for position, (distance, name, item) in best.items()}
-
-
-def _rejects(batch: pa.RecordBatch, nearest: dict[int, str]) -> pa.RecordBatch:
-    rows = batch.select(["key", "bucket"]).take(pa.array(nearest, pa.int64())).to_pylist()
-    rejects = [
-        {**row, "stage": Overlap.name, "reason": "test_overlap", "detail": detail}
-        for row, detail in zip(rows, nearest.values(), strict=True)
-    ]
-    return pa.RecordBatch.from_pylist(rejects, schema=REJECTS)
+def _rejects(batch: pa.RecordBatch, rows: pa.Array, details: pa.ChunkedArray) -> pa.RecordBatch:
+    picked = batch.select(["key", "bucket"]).take(rows)
+    columns = {
+        "key": picked["key"],
+        "bucket": picked["bucket"],
+        "stage": pa.repeat(Overlap.name, len(rows)),
+        "reason": pa.repeat("test_overlap", len(rows)),
+        "detail": details,
+        "url": pa.nulls(len(rows), pa.string()),
+        "caption": pa.nulls(len(rows), pa.string()),
+    }
+    return pa.RecordBatch.from_arrays([columns[name] for name in REJECTS.names], schema=REJECTS)

@@ -53,11 +53,24 @@ UNREADABLE = pa.schema(
 
 TRAINING_INPUTS = pa.schema(
     [
-        column("url", pa.string(), "a shard"),
+        column("shard", pa.string(), "name by which it is told: its file name, where that is its alone"),
+        column("url", pa.string(), "where it lies"),
         column("is_trusted", pa.bool_(), "shard and index have the sizes that the manifest states: prints are read"),
     ]
 )
 """Shards that an audit compares with evaluation sets."""
+
+TRAINING_READ = pa.schema(
+    [
+        column("shard", pa.string(), "the shard"),
+        column("num_samples", pa.int64(), "samples whose prints are known"),
+        column("from_index", pa.bool_(), "the prints are those of its index; else of its pixels"),
+    ]
+)
+"""How the prints of each shard were had."""
+
+SEARCH_INPUTS = pa.schema([column("part", pa.string(), "a part of TRAINING_PRINTS, relative to the audit's work")])
+"""What one task searches."""
 
 TRAINING_PRINTS = pa.schema([KEY, column("shard", pa.string(), "file name of the tar that holds the sample"), *PRINTS])
 """Prints of training samples, in the order of their shards."""

@@ -1,0 +1,189 @@
+"""References: the prints of evaluation images, and the samples that come near them.
+
+Equal prints count as one on both sides before anything is searched, so that a placeholder which a million samples
+show costs what one does. Memory: about 130 bytes for each turn of an evaluation image, with its names.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from wit.fingerprint import Prints
+from wit.near import Rule, each_match
+from wit.schema import REFERENCES
+
+I64 = npt.NDArray[np.int64]
+I32 = npt.NDArray[np.int32]
+
+
+class Distinct(NamedTuple):
+    """Prints of which no two are equal, and the rows that have each."""
+
+    prints: Prints
+    order: I64
+    """All rows, those of equal prints side by side, ascending among themselves."""
+    starts: I64
+    """Where the rows of each print begin in `order`; one more than there are prints."""
+
+    @property
+    def counts(self) -> I64:
+        """How many rows have each print."""
+        return np.diff(self.starts)
+
+
+def distinct(prints: Prints) -> Distinct:
+    """Return the prints of which no two are equal in all that they hold."""
+    columns = (prints.phash, *prints.pdq.T, prints.quality, prints.content)
+    order = np.lexsort(columns)
+    is_new = np.ones(len(order), np.bool_)
+    if len(order):
+        is_new[1:] = np.any([column[order[1:]] != column[order[:-1]] for column in columns], axis=0)
+    starts = np.append(np.flatnonzero(is_new), len(order))
+    return Distinct(prints.take(order[starts[:-1]]), order, starts)
+
+
+def expand(counts: I64) -> tuple[I64, I64]:
+    """Return for groups of such sizes (group, place in it) of every member, group after group."""
+    group = np.repeat(np.arange(len(counts), dtype=np.int64), counts)
+    return group, np.arange(len(group), dtype=np.int64) - np.repeat(np.cumsum(counts) - counts, counts)
+
+
+class Matches(NamedTuple):
+    """Pairs of a sample and a reference, by their rows, and how far apart they are."""
+
+    sample: I64
+    reference: I64
+    distance: I32
+
+
+class Nearest(NamedTuple):
+    """What is near among some samples: the nearest ones of each item, and the nearest reference of each sample."""
+
+    items: Matches
+    """By item, then distance, then sample; at most so many of an item, each sample once."""
+    samples: Matches
+    """By sample; of references as near the first by set and item."""
+
+
+@dataclass(frozen=True)
+class References:
+    """Prints of evaluation images, sorted by set, item and turn, and the rule of each set."""
+
+    table: pa.Table
+    """REFERENCES."""
+    rules: Mapping[str, Rule]
+
+    @staticmethod
+    def of(table: pa.Table, rules: Mapping[str, Rule]) -> References:
+        """Return references in any order, sorted."""
+        keys = [(name, "ascending") for name in ("set", "item", "turn")]
+        return References(table.select(REFERENCES.names).sort_by(keys).combine_chunks(), rules)
+
+    @cached_property
+    def item_of(self) -> I64:
+        """Number of the item of each row: rows that are turns of one image have the same."""
+        is_new = np.ones(len(self.table), np.bool_)
+        for side in ("set", "item"):
+            column = self.table[side].combine_chunks()
+            differs = pc.not_equal(column[1:], column[:-1]).to_numpy(zero_copy_only=False)
+            is_new[1:] = differs if side == "set" else is_new[1:] | differs
+        return np.cumsum(is_new) - 1
+
+    @cached_property
+    def _by_rule(self) -> list[tuple[Rule, I64, Distinct]]:
+        """Rule, rows and distinct prints of the sets that have the same rule."""
+        rows_of: dict[Rule, list[I64]] = defaultdict(list)
+        for name, rule in self.rules.items():
+            mine = pc.equal(self.table["set"], name).to_numpy()
+            rows_of[rule].append(np.flatnonzero(mine))
+        found = []
+        for rule, parts in rows_of.items():
+            rows = np.sort(np.concatenate(parts))
+            found.append((rule, rows, distinct(Prints.of(self.table.take(rows)))))
+        return found
+
+    def nearest(self, samples: Prints, most: int) -> Nearest:
+        """Return what is near among samples: of each item at most `most`, the nearest, the earlier of those as near."""
+        unique = distinct(samples)
+        found = [
+            _expand(pairs, unique, references, rows, most)
+            for rule, rows, references in self._by_rule
+            for pairs in each_match(unique.prints, references.prints, rule)
+        ]
+        of_items = concat([each.items for each in found])
+        of_samples = concat([each.samples for each in found])
+        return Nearest(self._of_items(of_items, most), _of_samples(of_samples))
+
+    def _of_items(self, found: Matches, most: int) -> Matches:
+        item = self.item_of[found.reference]
+        order = np.lexsort((found.reference, found.distance, found.sample, item))
+        found, item = take(found, order), item[order]
+        first = is_first(item, found.sample)  # of the turns of an image the nearest
+        found, item = take(found, first), item[first]
+        order = np.lexsort((found.sample, found.distance, item))
+        return take(found, order[place_in_group(item[order]) < most])
+
+    def names(self, matches: Matches, columns: Sequence[str]) -> dict[str, Any]:
+        """Return columns of the references of matches."""
+        rows = pa.array(matches.reference)
+        return {name: self.table[name].take(rows) for name in columns}
+
+
+def _expand(pairs: Any, unique: Distinct, references: Distinct, rows: I64, most: int) -> Nearest:
+    """Return the pairs of rows that stand for pairs of distinct prints: no more than can be among the nearest."""
+    i, j, distance = pairs.i, pairs.j, pairs.distance
+    pair, place = expand(np.minimum(unique.counts[i], most))
+    sample = unique.order[unique.starts[i[pair]] + place]
+    order = np.lexsort((sample, distance[pair], j[pair]))
+    order = order[place_in_group(j[pair[order]]) < most]
+    pair, sample = pair[order], sample[order]
+    again, place = expand(references.counts[j[pair]])
+    reference = rows[references.order[references.starts[j[pair[again]]] + place]]
+    items = Matches(sample[again], reference, distance[pair[again]])
+    first = rows[references.order[references.starts[j]]]
+    order = np.lexsort((first, distance, i))
+    order = order[is_first(i[order])]
+    member, place = expand(unique.counts[i[order]])
+    nearest = order[member]
+    samples = Matches(unique.order[unique.starts[i[nearest]] + place], first[nearest], distance[nearest])
+    return Nearest(items, samples)
+
+
+def _of_samples(found: Matches) -> Matches:
+    order = np.lexsort((found.reference, found.distance, found.sample))
+    found = take(found, order)
+    return take(found, is_first(found.sample))
+
+
+def concat(parts: Sequence[Matches]) -> Matches:
+    """Return matches one behind the other."""
+    nothing = Matches(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.int32))
+    return Matches(*(np.concatenate(arrays) for arrays in zip(nothing, *parts, strict=True)))
+
+
+def take(matches: Matches, rows: npt.NDArray[Any]) -> Matches:
+    """Return some of the matches: those at positions, or where a mask is true."""
+    return Matches(*(array[rows] for array in matches))
+
+
+def is_first(*columns: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Return which rows are the first of those, side by side, that are equal in the columns."""
+    first = np.ones(len(columns[0]), np.bool_)
+    if len(first):
+        first[1:] = np.any([column[1:] != column[:-1] for column in columns], axis=0)
+    return first
+
+
+def place_in_group(column: npt.NDArray[Any]) -> I64:
+    """Return the place of each row among the rows, side by side, that are equal to it."""
+    starts = np.flatnonzero(is_first(column))
+    return np.arange(len(column), dtype=np.int64) - np.repeat(starts, np.diff(np.append(starts, len(column))))
