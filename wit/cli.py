@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "sql": ("pipelines.cli:sql", "Ask a run's tables a question in SQL."),
     "shards": ("pipelines.shardset.cli:shards", "Check, index, change and convert shards."),
     "overlap": ("pipelines.audit.cli:overlap", "Find a test set's images in the training shards."),
+    "overlap train-detector": ("trainer.detector.cli:train_detector", "Train a detector of copies, as the paper's."),
     "train": ("trainer.cli:train", "Train CLIP on shards."),
     "evaluate": ("trainer.cli:evaluate", "Evaluate a checkpoint without training on its classes."),
 }
