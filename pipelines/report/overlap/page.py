@@ -206,7 +206,8 @@ def _set(each: SetResult, book: Book, name: str, thumbs: Thumbs) -> Section:
     found = each.contamination
     heading = foreign(found.set)
     if not book.pages:
-        return Section(heading, (paragraph("None of its images was found."),), name)
+        none = "No pair is shown; matches.parquet has all." if found.num_overlap else "None of its images was found."
+        return Section(heading, (paragraph(none),), name)
     num_items = len(book.starts)
     notes = [paragraph(f"{_plural(found.num_overlap, 'image')} of {found.num_items:,}: ", *_links(book), ".")]
     if num_items < found.num_overlap:

@@ -177,7 +177,7 @@ def _delimited_rows(delimiter: str, url: str) -> Iterator[Row]:
                 )
             yield row
     except csv.Error as error:
-        raise InputError(f"{url}: line {lines.line_num}: not readable as delimited text: {error}") from error
+        raise InputError(f"{url}: after line {lines.line_num}: not readable as delimited text: {error}") from error
 
 
 def _json_rows(url: str) -> Iterator[Row]:
