@@ -13,7 +13,8 @@ import click
 from wit.errors import UserError
 
 if TYPE_CHECKING:
-    from pipelines.audit.methods import Method
+    from pipelines.audit.comparison import Twins
+    from pipelines.audit.methods import ByHashes, Method
     from pipelines.report.overlap.results import AuditResult
 
 ABOVE = 3
@@ -82,13 +83,19 @@ def overlap(
     the contamination of a set is above --fail-above.
     """
     from pipelines.audit.asking import Audit
+    from pipelines.audit.comparison import Twins
     from pipelines.audit.engine import run_audit, run_calibration
     from pipelines.audit.outputs import format_table
 
     num_processes = processes or os.cpu_count() or 1
-    audit = Audit(shards, sets, _method(hash_name, min_quality, descriptor), thresholds, turns, not pixels, predictions)
+    method = _method(hash_name, min_quality, descriptor)
+    audit = Audit(shards, sets, method, thresholds, turns, not pixels, predictions)
     if [bool(sets), other is not None, is_itself].count(True) != 1:
         raise UserError("expected one of --against NAME=EVALSET, --with SHARDS2 and --itself; see wit overlap --help")
+    if not sets:
+        _require_plain(calibrate, predictions, is_removing, fail_above, turns)
+        _compare(Twins(shards, other, _by_hashes(method), thresholds, not pixels), out, num_processes)
+        return 0
     if calibrate:
         run_calibration(audit, out, num_processes, _command_without_thresholds(), _say)
         click.echo(f"{out}/calibrate.html: choose a --threshold for each set from its pairs")
@@ -101,6 +108,37 @@ def overlap(
     if is_removing:
         _remove(shards, out, str(reason), yes, num_processes)
     return _tell_above(result, fail_above)
+
+
+def _require_plain(
+    calibrate: bool, predictions: tuple[str, ...], is_removing: bool, fail_above: float | None, turns: str
+) -> None:
+    """Raise UserError for an option that a comparison of training sets has no use for."""
+    given = {
+        "--calibrate": calibrate,
+        "--predictions": bool(predictions),
+        "--remove": is_removing,
+        "--fail-above": fail_above is not None,
+        "--turns": turns != "none",
+    }
+    for option, is_given in given.items():
+        if is_given:
+            raise UserError(f"{option}: expected --against beside it, found --with or --itself; leave it out")
+
+
+def _by_hashes(method: Method) -> ByHashes:
+    from pipelines.audit.methods import ByHashes
+
+    if not isinstance(method, ByHashes):
+        raise UserError("--descriptor: expected --against beside it, found --with or --itself; leave it out")
+    return method
+
+
+def _compare(twins: Twins, out: str, processes: int) -> None:
+    from pipelines.audit.comparison import format_comparison, run_comparison
+
+    click.echo(format_comparison(run_comparison(twins, out, processes)))
+    click.echo(f"{out}/report.html")
 
 
 def _say(line: str) -> None:

@@ -122,8 +122,8 @@ def illustrate(work: Work, asked: Asked, compared: Compared, shown: pa.Table) ->
 
     Captions and URLs are those of samples that are shown.
     """
-    items = _want(work, "items", shown, "set", "item")
-    samples = _want(work, "samples", shown, "shard", "key")
+    items = want(work, "items", shown, "set", "item")
+    samples = want(work, "samples", shown, "shard", "key")
     sets, shards = (set(shown[name].unique().to_pylist()) for name in ("set", "shard"))
     pieces = [[piece.row()] for each in asked.listings if each.set.name in sets for piece in each.pieces]
     rows = [[row] for row in compared.inputs if row["shard"] in shards]
@@ -134,7 +134,7 @@ def illustrate(work: Work, asked: Asked, compared: Compared, shown: pa.Table) ->
     return thumbs, with_words(compared.found, pictures).select(OVERLAPS.names).cast(OVERLAPS)
 
 
-def _want(work: Work, kind: str, shown: pa.Table, group: str, name: str) -> str:
+def want(work: Work, kind: str, shown: pa.Table, group: str, name: str) -> str:
     """Write the table of WANTED that names each image once; return its folder, which is named by its rows."""
     rows = shown.select([group, name]).rename_columns(WANTED.names).group_by(WANTED.names).aggregate([])
     rows = rows.select(WANTED.names).cast(WANTED).sort_by([(each, "ascending") for each in WANTED.names])

@@ -119,8 +119,8 @@ class References:
             for rule, rows, references in self._by_rule
             for pairs in each_match(unique.prints, references.prints, rule)
         ]
-        of_items = concat([each.items for each in found])
-        of_samples = concat([each.samples for each in found])
+        of_items = concat_matches([each.items for each in found])
+        of_samples = concat_matches([each.samples for each in found])
         return Nearest(self._of_items(of_items, most), _of_samples(of_samples))
 
     def _of_items(self, found: Matches, most: int) -> Matches:
@@ -164,7 +164,7 @@ def _of_samples(found: Matches) -> Matches:
     return take(found, is_first(found.sample))
 
 
-def concat(parts: Sequence[Matches]) -> Matches:
+def concat_matches(parts: Sequence[Matches]) -> Matches:
     """Return matches one behind the other."""
     nothing = Matches(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.int32))
     return Matches(*(np.concatenate(arrays) for arrays in zip(nothing, *parts, strict=True)))

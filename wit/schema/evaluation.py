@@ -164,6 +164,28 @@ TWINS = pa.schema(
 )
 """Pairs of training samples that show the same picture: of two sets, or within one."""
 
+CHUNK_PAIRS = pa.schema(
+    [
+        column("parts", pa.list_(pa.string()), "parts of TRAINING_PRINTS, relative to the work, that make up a chunk"),
+        column("first_row", pa.int64(), "number of their first sample among all that are compared"),
+        column(
+            "other_parts", pa.list_(pa.string()), "parts of the other chunk; empty: the chunk is compared with itself"
+        ),
+        column("other_first_row", pa.int64(), "number of their first sample"),
+        column("is_same_set", pa.bool_(), "both chunks are of one set, each of which is compared with itself, too"),
+    ]
+)
+"""What one task of a comparison of training sets compares."""
+
+TWIN_ROWS = pa.schema(
+    [
+        column("i", pa.int64(), "number of a sample among all that are compared"),
+        column("j", pa.int64(), "number of the other, higher"),
+        _DISTANCE,
+    ]
+)
+"""Pairs of training samples while they are looked for."""
+
 PICTURES = pa.schema(
     [
         column("id", pa.string(), "SET/ITEM of an evaluation image, SHARD/KEY of a training sample"),
