@@ -20,6 +20,8 @@ from functools import partial
 import numpy as np
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageFont, ImageOps
 
+from wit.image import decode
+
 STORED_QUALITY = 90
 LONGER_PX = 512
 """The longer side of a photo before it is edited: what shards hold by default (wit.image.Limits)."""
@@ -54,9 +56,8 @@ def edited(edit: Edit, photo: Image.Image) -> bytes:
 
 
 def photo_of(body: bytes) -> Image.Image:
-    """Return the RGB pixels of a file, at most LONGER_PX on the longer side: what edits start from."""
-    with Image.open(io.BytesIO(body)) as image:
-        photo = ImageOps.exif_transpose(image).convert("RGB")
+    """Return the pixels of a file as shards show them, at most LONGER_PX on the longer side: what edits start from."""
+    photo = decode(body)
     photo.thumbnail((LONGER_PX, LONGER_PX), Resampling.LANCZOS, reducing_gap=None)
     return photo
 

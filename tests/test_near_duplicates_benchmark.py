@@ -120,4 +120,4 @@ def test_copies_in_the_collections_are_no_false_pairs() -> None:
     expected = np.eye(4, dtype=bool)
     expected[0, 1] = expected[1, 0] = True
     assert (is_same(pictures, pictures) == expected).all()
-    assert is_kin(pictures)[0].tolist() == [True, True, True, False]
+    assert is_kin(pictures, pictures)[0].tolist() == [True, True, True, False]

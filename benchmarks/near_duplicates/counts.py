@@ -50,7 +50,9 @@ class Counts:
     true: Distances
     """[detectors, photos, edits]: how far each edit is from its photo."""
     false: I64
-    """Comparisons of an edit and another photo by their distances, an axis a detector."""
+    """Comparisons of an edit and another picture by their distances, an axis a detector."""
+    kin: I64
+    """The same for other pictures of the same series, which are in neither."""
 
     def recall(self, *radii: int) -> npt.NDArray[np.float64]:
         """Return for each edit the share of photos found within all the radii, [edits]."""
@@ -63,42 +65,52 @@ class Counts:
         return float(self.recall(*radii)[~IS_TURN].mean())
 
     def num_false(self, *radii: int) -> int:
-        """Return the comparisons of different pictures within all the radii."""
-        return int(self.false[tuple(slice(radius + 1) for radius in radii)].sum())
+        """Return the comparisons of unrelated pictures within all the radii."""
+        return int(self.false[_within(radii)].sum())
+
+    def num_kin(self, *radii: int) -> int:
+        """Return the comparisons of different pictures of one series within all the radii."""
+        return int(self.kin[_within(radii)].sum())
 
     def false_per_million(self, *radii: int) -> float:
-        """Return the comparisons of different pictures within all the radii, of a million of them."""
+        """Return the comparisons of unrelated pictures within all the radii, of a million of them."""
         return 1e6 * self.num_false(*radii) / int(self.false.sum())
+
+
+def _within(radii: Sequence[int]) -> tuple[slice, ...]:
+    return tuple(slice(radius + 1) for radius in radii)
 
 
 def count(detectors: Sequence[Detector], planted: Planted, min_quality: int = 0) -> Counts:
     """Count edits by their distance to their photo, and to all others; below `min_quality` nothing is near anything."""
-    same = is_same(planted.photos, planted.references)
+    same, kin = (relation(planted.photos, planted.references) for relation in (is_same, is_kin))
     shape = tuple(detector.most + 2 for detector in detectors)  # the last of an axis: too little detail to tell
-    false = np.zeros(shape, np.int64)
+    false, of_kin = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
     true = []
     is_plain = planted.signs["quality"] >= min_quality
     for place, signs in enumerate(planted.edits):
         judged = (signs["quality"] >= min_quality)[:, None] & is_plain
         apart = [_distances(each, signs, planted.signs, judged) for each in detectors]
         true.append([distances[:, place] for distances in apart])
-        others = [distances[~IS_TURN][:, ~same[place]] for distances in apart]
-        false += _histogram(others, shape)
-    return Counts(np.array(true, dtype=np.int32).transpose(1, 0, 2), false)
+        for counts, which in ((false, ~same & ~kin), (of_kin, kin & ~same)):
+            counts += _histogram([distances[~IS_TURN][:, which[place]] for distances in apart], shape)
+    return Counts(np.array(true, dtype=np.int32).transpose(1, 0, 2), false, of_kin)
 
 
 def count_turned(detector: Detector, planted: Planted, turned: Sequence[Signs]) -> Counts:
     """Count as `count` does when every photo is known in eight turns, and the least of the distances is what counts."""
-    same = is_same(planted.photos, planted.photos)
+    same, kin = (relation(planted.photos, planted.photos) for relation in (is_same, is_kin))
     references = np.concatenate([signs[detector.name] for signs in turned])
-    false = np.zeros(detector.most + 2, np.int64)
+    shape = (detector.most + 2,)
+    false, of_kin = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
     true = []
     for place, signs in enumerate(planted.edits):
         distances = detector.distances(signs[detector.name], references)
         least = distances.reshape(len(distances), len(planted.photos), -1).min(axis=2)
         true.append(least[:, place])
-        false += _histogram([least[~IS_TURN][:, ~same[place]]], false.shape)
-    return Counts(np.array(true, dtype=np.int32)[None], false)
+        for counts, which in ((false, ~same & ~kin), (of_kin, kin & ~same)):
+            counts += _histogram([least[~IS_TURN][:, which[place]]], shape)
+    return Counts(np.array(true, dtype=np.int32)[None], false, of_kin)
 
 
 def count_pairs(detectors: Sequence[Detector], signs: Signs, among: Mask) -> I64:
@@ -146,11 +158,22 @@ def is_same(pictures: Sequence[Picture], references: Sequence[Picture]) -> Mask:
     return same
 
 
-def is_kin(pictures: Sequence[Picture]) -> Mask:
-    """Return which pairs are of one folder of Caltech-101: frames of an animation, motorbikes of one catalogue."""
-    is_filed = [each.collection == "caltech101" for each in pictures]
-    names = [
-        each.name.rpartition("/")[0] if filed else each.name for each, filed in zip(pictures, is_filed, strict=True)
-    ]
-    kin: Mask = np.array(names)[:, None] == np.array(names)
+_CHARTS = ("ANTHRO_Figure_11_02_005.png", "ANTHRO_Figure_11_03_008.png", "ANTHRO_Figure_11_03_009.png")
+"""Charts of kinship drawn from one template, whose labels differ."""
+
+
+def is_kin(pictures: Sequence[Picture], references: Sequence[Picture]) -> Mask:
+    """Return which references are of the series of a picture, [pictures, references].
+
+    A folder of Caltech-101 is a series (frames of an animation, motorbikes of one catalogue), and so are three charts.
+    """
+    series, known = ([_series(each) for each in side] for side in (pictures, references))
+    kin: Mask = np.array(series)[:, None] == np.array(known)
     return kin
+
+
+def _series(picture: Picture) -> str:
+    folder, _, name = picture.name.rpartition("/")
+    if picture.collection == "caltech101":
+        return folder
+    return "charts of kinship" if name in _CHARTS else picture.name

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.edits import EDITS
-from benchmarks.near_duplicates.counts import count
+from benchmarks.near_duplicates.counts import Counts, count
 from benchmarks.near_duplicates.measured import Measured
 from benchmarks.near_duplicates.signs import HASHES, LEARNED, Detector
 
@@ -44,28 +44,31 @@ def draw_recall(path: Path, measured: Measured) -> None:
 
 
 def draw_false_pairs(path: Path, measured: Measured) -> None:
-    """Draw recall over false pairs of a million comparisons for every detector, on photos kept from training."""
+    """Draw recall over false pairs of a million comparisons for every detector, on photos kept from training.
+
+    What has no false pair at all stands where half a pair would.
+    """
+    planted = measured.planted.held_out()
 
     def draw(figure: Any) -> None:
         axes = figure.add_subplot()
         for number, detector in enumerate(measured.detectors):
-            false, recall = _curve(detector, measured)
+            false, recall = _curve(detector, count([detector], planted))
             colour, style = _COLOURS[number % len(_COLOURS)], _STYLES[number // len(_COLOURS)]
-            axes.plot(false, recall, style, color=colour, label=detector.name)
-        axes.set(xscale="log", ylim=(0, 1.02), ylabel="share of edits found, turns left out")
-        axes.set_xlabel("false pairs of a million comparisons")
+            axes.plot(false, recall, style, color=colour, label=detector.name, marker=".", markersize=4)
+        axes.set(xscale="log", ylim=(0.4, 1.0), ylabel="share of edits found, turns left out")
+        axes.set_xlabel("false pairs of a million comparisons of unrelated pictures; leftmost: none")
         axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
 
     _save(path, draw)
 
 
-def _curve(detector: Detector, measured: Measured) -> tuple[list[float], list[float]]:
-    """Return false pairs of a million and recall, radius by radius, from the first with a false pair to 1 in 1,000."""
-    counts = count([detector], measured.planted.held_out())
-    step = 10 if detector is LEARNED else 2
-    radii = range(0, detector.most // 2, step)
-    points = [(counts.false_per_million(radius), counts.recall_of_all(radius)) for radius in radii]
-    shown = [point for point in points if 0 < point[0] <= 1000]
+def _curve(detector: Detector, counts: Counts) -> tuple[list[float], list[float]]:
+    """Return false pairs of a million and recall, radius by radius, up to 1 false pair in 1,000."""
+    least = 0.5e6 / int(counts.false.sum())
+    radii = range(0, detector.most // 2, 10 if detector is LEARNED else 2)
+    points = [(max(least, counts.false_per_million(radius)), counts.recall_of_all(radius)) for radius in radii]
+    shown = [point for point in points if point[0] <= 1000]
     return [false for false, _ in shown], [recall for _, recall in shown]
 
 

@@ -26,7 +26,7 @@ def write_report(out: Path, measured: Measured) -> None:
 def _sections(measured: Measured, singles: dict[str, tuple[Detector, Counts]]) -> Iterator[str]:
     yield "# Near-duplicates: recall and false pairs over radius"
     yield tables.pictures(measured)
-    yield "## Of planted edits, found within a radius; false pairs in brackets"
+    yield "## Planted edits that are found within a radius"
     yield from tables.by_radius(measured, singles)
     yield "## pHash and PDQ together"
     yield tables.together(measured)
@@ -39,7 +39,7 @@ def _sections(measured: Measured, singles: dict[str, tuple[Detector, Counts]]) -
     yield "## Pictures that are not edits of each other"
     yield tables.strangers(measured)
     yield "## Judged pairs of CIFAR-10"
-    yield tables.cifar(measured)
+    yield from tables.cifar(measured)
     yield "## imagededup's files"
     yield tables.files(measured)
     if LEARNED.name in singles:

@@ -29,6 +29,8 @@ Signs = dict[str, Array]
 """By the name of a detector, a row a picture: words of bits [N, W] uint64, or unit vectors [N, D] float32; and by
 `quality` PDQ's, [N]."""
 
+COSINE_STEPS = 1000
+"""Distances of vectors are (1 - cosine) in such parts."""
 PEERS_SCRIPT = Path(__file__).with_name("peers.py")
 _PEERS = {"imagededup PHash": 8, "imagededup DHash": 8, "pdqhash": 32}
 """Bytes of each of the peers' answers, in their order."""
@@ -48,7 +50,8 @@ class Detector:
             differing = np.bitwise_count(queries[:, None] ^ references[None])
             bits: Distances = differing.sum(axis=2, dtype=np.int32)
             return bits
-        return descriptors.distances(queries @ references.T)
+        cosines = np.clip(queries @ references.T, -1, 1)
+        return np.rint((1 - cosines) * COSINE_STEPS).astype(np.int32)
 
 
 PHASH_RADII, PDQ_RADII = (0, 2, 4, 6, 8, 10, 12, 14), (0, 10, 20, 31, 40, 50, 60, 70, 80, 90)
@@ -63,7 +66,7 @@ PEERS = (
     Detector("imagededup DHash", 64, PHASH_RADII),
     Detector("pdqhash", 256, PDQ_RADII),
 )
-LEARNED = Detector("learned", 2 * descriptors.DISTANCE_STEPS, (20, 50, 100, 150, 200, 250, 300, 350, 400, 500))
+LEARNED = Detector("learned", 2 * COSINE_STEPS, (20, 50, 100, 150, 200, 250, 300, 350, 400, 500))
 
 
 def signs_of(bodies: Sequence[bytes], descriptor: str | None) -> Signs:

@@ -12,10 +12,15 @@ from benchmarks.edits import EDITS
 from benchmarks.near_duplicates.counts import IS_TURN, Counts, count, count_pairs, count_turned, is_kin, is_same
 from benchmarks.near_duplicates.measured import Measured
 from benchmarks.near_duplicates.signs import HASHES, LEARNED, Array, Detector, joined
+from wit.near import MIN_QUALITY
 
 PHASH, _, PDQ, _ = HASHES
 SHOWN = ((PHASH, 10), (PDQ, 31), (PDQ, 60))
-"""Detectors and radii whose recall is shown for each edit."""
+"""Detectors and radii that are shown where there is room for few: what their authors advise, and a wider one."""
+RULES = ((8, 40), (12, 60))
+"""Radii of pHash and PDQ together: the rule that is advised for deduplication, and for audits."""
+TAIL = (31, 40, 50, 60, 70, 76, 80, 84, 88, 90, 94, 100)
+"""Radii of PDQ at which pairs of different pictures are counted."""
 TOGETHER_PHASH, TOGETHER_PDQ = (6, 8, 10, 12, 14, 16), (20, 31, 40, 50, 60, 70, 80)
 
 
@@ -50,18 +55,22 @@ def by_radius(measured: Measured, singles: dict[str, tuple[Detector, Counts]]) -
     for most in (64, 256):
         some = [(each, counts) for each, counts in singles.values() if each.most == most]
         rows = [[each.name, *(_found(counts, radius) for radius in each.radii)] for each, counts in some]
-        yield f"{most} bits, of {int(some[0][1].false.sum()):,} comparisons of different pictures:"
+        unrelated, of_series = (int(each.sum()) for each in (some[0][1].false, some[0][1].kin))
+        yield (
+            f"{most} bits; in brackets the false pairs among {unrelated:,} comparisons of unrelated pictures, and "
+            f"those among {of_series:,} of a chart with another of its series."
+        )
         yield table([f"{most} bits, within", *map(str, some[0][0].radii)], rows)
 
 
 def _found(counts: Counts, *radii: int) -> str:
-    return f"{percent(counts.recall_of_all(*radii))} ({counts.num_false(*radii):,})"
+    return f"{percent(counts.recall_of_all(*radii))} ({counts.num_false(*radii):,} + {counts.num_kin(*radii):,})"
 
 
 def together(measured: Measured) -> str:
     """Return recall and false pairs when both hashes must be near, and the same with a least quality of 50."""
     parts = []
-    for least in (0, 50):
+    for least in (0, MIN_QUALITY):
         counts = count([PHASH, PDQ], measured.planted, least)
         rows = [[f"pHash {one}", *(_found(counts, one, other) for other in TOGETHER_PDQ)] for one in TOGETHER_PHASH]
         rows.append(["any", *(_found(counts, PHASH.most, other) for other in TOGETHER_PDQ)])
@@ -72,8 +81,9 @@ def together(measured: Measured) -> str:
 def by_edit(measured: Measured) -> str:
     """Return the share of photos found for each edit."""
     columns = [(f"{each.name} {radius}", count([each], measured.planted).recall(radius)) for each, radius in SHOWN]
-    columns.append(("pHash 10 and PDQ 31", count([PHASH, PDQ], measured.planted).recall(10, 31)))
-    median = np.median(count([PDQ], measured.planted).true[0], axis=0)
+    pair = count([PHASH, PDQ], measured.planted, MIN_QUALITY)
+    columns += [(f"pHash {one}, PDQ {other}", pair.recall(one, other)) for one, other in RULES]
+    median = np.median(pair.true[1], axis=0)
     rows = [
         [edit.name, *(percent(recall[place]) for _, recall in columns), f"{median[place]:.0f}"]
         for place, edit in enumerate(EDITS)
@@ -109,32 +119,51 @@ def fast_against_exact(measured: Measured) -> str:
 
 
 def strangers(measured: Measured) -> str:
-    """Return how many pairs of pictures, none edited, lie within a radius."""
+    """Return how many pairs of different pictures lie within radii of PDQ, alone and with pHash."""
     planted = measured.planted
-    kin, same = is_kin(planted.references), is_same(planted.references, planted.references)
-    rows: list[list[object]] = []
-    for detector in measured.detectors:
-        counts = [count_pairs([detector], planted.signs, mask) for mask in (kin & ~same, ~kin & ~same)]
-        of_cifar = measured.cifar.alike([detector])
-        for radius in detector.radii[2:]:
-            within = [int(each[: radius + 1].sum()) for each in (*counts, of_cifar)]
-            rows.append([f"{detector.name} {radius}", *(f"{number:,}" for number in within)])
-    sizes = [f"{int(each.sum()):,}" for each in (*counts, of_cifar)]
-    header = ("of one folder of Caltech-101", "all others", "CIFAR-10 test, true copies included")
-    return table(["pairs within", *(f"{what} ({size})" for what, size in zip(header, sizes, strict=True))], rows)
+    kin, same = (relation(planted.references, planted.references) for relation in (is_kin, is_same))
+    pair = [PHASH, PDQ]
+    edits = count(pair, planted)
+    sorts = {
+        "edits and other pictures": edits.false,
+        "edits and pictures of their series": edits.kin,
+        "pictures of one series": count_pairs(pair, planted.signs, kin & ~same),
+        "all other pictures": count_pairs(pair, planted.signs, ~kin & ~same),
+        "CIFAR-10 test, true copies included": measured.cifar.alike(pair),
+    }
+    rows = [
+        [f"{what} ({int(counts.sum()):,}){with_phash}", *(f"{counts[:most, : bits + 1].sum():,}" for bits in TAIL)]
+        for what, counts in sorts.items()
+        for most, with_phash in ((PHASH.most + 1, ""), (13, ", pHash 12"), (9, ", pHash 8"))
+    ]
+    return table(["pairs within, PDQ", *map(str, TAIL)], rows)
 
 
-def cifar(measured: Measured) -> str:
-    """Return the recall of the judged pairs."""
+def cifar(measured: Measured) -> Iterator[str]:
+    """Yield the recall of the pairs judged near-duplicates, and very similar, a table for detectors of as many bits."""
     near = measured.cifar.near()
-    rows: list[list[object]] = []
-    for detector in measured.detectors:
-        found = measured.cifar.true(detector)
-        for radius in detector.radii:
-            shares = [percent(float((found[which] <= radius).mean())) for which in (near, ~near)]
-            rows.append([f"{detector.name} {radius}", *shares])
-    header = [f"{what} ({int(which.sum())})" for what, which in (("near-duplicates", near), ("very similar", ~near))]
-    return table(["within", *header], rows)
+    for some in (of_bits(measured.detectors, 64), of_bits(measured.detectors, 256), of_bits(measured.detectors, 2000)):
+        rows = []
+        for detector in some:
+            found = measured.cifar.true(detector)
+            shares = [[float((found[which] <= radius).mean()) for which in (near, ~near)] for radius in detector.radii]
+            rows.append([detector.name, *(f"{percent(one)} / {percent(other)}" for one, other in shares)])
+        if some:
+            yield table([f"{int(near.sum())} near / {int((~near).sum())} similar", *map(str, some[0].radii)], rows)
+    apart = [measured.cifar.true(detector)[near] for detector in (PHASH, PDQ)]
+    alike = measured.cifar.alike([PHASH, PDQ])
+
+    def cell(one: int, other: int) -> str:
+        share = float(((apart[0] <= one) & (apart[1] <= other)).mean())
+        return f"{percent(share)} ({alike[: one + 1, : other + 1].sum():,})"
+
+    rows = [[f"pHash {one}", *(cell(one, other) for other in TOGETHER_PDQ)] for one in (*TOGETHER_PHASH, PHASH.most)]
+    yield table(["near; pairs of all test pictures", *(f"PDQ {other}" for other in TOGETHER_PDQ)], rows)
+
+
+def of_bits(detectors: Iterable[Detector], most: int) -> list[Detector]:
+    """Return the detectors with the same largest distance."""
+    return [each for each in detectors if each.most == most]
 
 
 def files(measured: Measured) -> str:
