@@ -36,8 +36,15 @@ class Recipe:
     pack: Pack = field(default_factory=Pack)
 
     def verbs(self) -> tuple[Verb, ...]:
-        """Return the ten stages in order; pack takes balance's cap and mode where it has none of its own."""
-        return (*(getattr(self, name) for name in STAGES[:-1]), self.pack.after(self.balance))
+        """Return the ten stages in order; dedup and pack heed what fingerprint and balance say.
+
+        Raises RecipeError when that does not fit.
+        """
+        bound: dict[str, Verb] = {
+            "dedup": self.dedup.after(self.fingerprint),
+            "pack": self.pack.after(self.balance),
+        }
+        return tuple(bound.get(name) or getattr(self, name) for name in STAGES)
 
 
 STAGES: tuple[str, ...] = tuple(each.name for each in fields(Recipe) if each.name != "run")

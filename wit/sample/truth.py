@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from wit.keys import sample_key, uniform_rank
 from wit.sample.model import Block, Candidate
-from wit.text import tokens
+from wit.text import normalise, tokens
 
 TRUTH = pa.schema(
     [
@@ -160,10 +160,15 @@ def _after_dedup(survivors: Mapping[str, Candidate]) -> dict[str, Fate]:
         by_scene.setdefault(candidate.shows, []).append(key)
     fates: dict[str, Fate] = {}
     for keys in by_scene.values():
-        first, *others = sorted(keys, key=lambda key: (-survivors[key].num_pixels, uniform_rank(SALT, key), key))
+        first, *others = sorted(keys, key=lambda key: _survival(key, survivors[key]))
         fates |= dict.fromkeys(others, ("dedup", "near_duplicate"))
         fates[first] = ("overlap", "test_overlap") if survivors[first].planted else ("pack", None)
     return fates
+
+
+def _survival(key: str, candidate: Candidate) -> tuple[int, int, int, str]:
+    """Return what orders near-duplicates, the one that stays first: dedup's rule as the recipe has it."""
+    return -candidate.num_pixels, -len(normalise(candidate.caption)), uniform_rank(SALT, key), key
 
 
 def truth_table(rows: Iterable[tuple[str, str, Candidate, Fate]]) -> pa.Table:

@@ -73,35 +73,107 @@ TURNED = pa.schema(
 )
 """Prints of images turned: mirrored, or in all of the other seven ways."""
 
-EDGES = pa.schema(
+FIRST_NUMBERS = pa.schema(
     [
-        column("key_a", pa.string(), "the lower key of two near-duplicates"),
-        column("key_b", pa.string(), "the higher key"),
-        column("distance", pa.int32(), "Hamming distance of their hashes", unit="bits"),
+        column("part", pa.int32(), "a part of the images, from 0"),
+        column("first", pa.int64(), "number of its first image: images are numbered in the order of their keys"),
+        column("place_bits", pa.int32(), "the same in all rows: prints are cut into 2^place_bits places"),
     ]
 )
+"""How many images stand before each part."""
+
+_ENTRY = "an image and one of its prints: 16 x the image's number, + the turn of a print, or + 8 for its content"
+
+ENTRIES = pa.schema(
+    [
+        column("entry", pa.int64(), _ENTRY),
+        column("key", pa.string(), "key of the image; of a packed one SHARDS/SHARD/KEY"),
+        column("side", pa.int32(), "0: print of the image as it is; 1: turned; 2: its content"),
+        column("place", pa.int32(), "low bits of the hash or content: what is equal lies in one place"),
+        column("value", pa.int64(), "pHash, or 0 where the rule heeds none; the content's digest"),
+        *(column(f"pdq_{i}", pa.int64(), "as in fingerprints, or 0 where the rule heeds none") for i in range(4)),
+    ]
+)
+"""Prints by which images may be near-duplicates: those of enough quality, and contents."""
+
+COPIES = pa.schema(
+    [
+        column("entry", pa.int64(), "an entry that is not the first of its kind"),
+        column("place", pa.int32(), "its place"),
+        column("first", pa.int64(), "the first entry with the same print or content"),
+        column("key", pa.string(), "key of the image"),
+        column("first_key", pa.string(), "key of the first's image"),
+    ]
+)
+"""Images with a print or content that an image before them has: near-duplicates at no distance."""
+
+CAPTION_FACTS = pa.schema(
+    [
+        column("num_chars", pa.int64(), "length of the caption in normal form", unit="characters"),
+        column("caption", pa.int64(), "first 64 bits of the SHA-256 of the caption in normal form"),
+    ]
+)
+"""Captions of the images, row by row."""
+
+PLACE_PAIRS = pa.schema(
+    [
+        column("place_a", pa.int32(), "a place of prints"),
+        column("place_b", pa.int32(), "another, not below it, or the same"),
+    ]
+)
+"""Places whose prints can be near each other."""
+
+_BITS = "bits by which their {} differ; null where the rule heeds none"
+
+EDGES = pa.schema(
+    [
+        column("key_a", pa.string(), "key of an image"),
+        column("key_b", pa.string(), "key of its near-duplicate; where both are as they are, the higher key"),
+        column("turn", pa.int32(), "how the second is turned to be near: wit.fingerprint.TURNS"),
+        column("distance", pa.int32(), "in the rule's own hash: pHash where it heeds no other, else PDQ", unit="bits"),
+        column("phash_distance", pa.int32(), _BITS.format("pHashes"), nullable=True, unit="bits"),
+        column("pdq_distance", pa.int32(), _BITS.format("PDQ hashes"), nullable=True, unit="bits"),
+        column("entry_a", pa.int64(), "entry of the first's print"),
+        column("entry_b", pa.int64(), "entry of the second's"),
+    ]
+)
+"""Near-duplicates: all pairs of distinct prints, each told by the first image that has it; the others are COPIES."""
+
+PACKED_MATCHES = pa.schema(
+    [
+        column("entry", pa.int64(), "a print or content that a packed image has, or nearly"),
+        column("packed", pa.string(), "the nearest such image: SHARDS/SHARD/KEY"),
+        column("distance", pa.int32(), "from it", unit="bits"),
+    ]
+)
+"""Prints of new images that are near those of images in shards; a print has a row for each place that has any."""
+
+PACKED_SHARDS = pa.schema(
+    [column("shards", pa.string(), "as the recipe has them"), column("url", pa.string(), "a tar")]
+)
+"""Tars whose images are there already."""
 
 CLUSTERS = pa.schema(
     [
-        KEY,
-        BUCKET,
-        column("cluster", pa.string(), "lowest key of the cluster"),
-        column("cluster_bucket", pa.int32(), "bucket of that key"),
-        RANK,
-        column("num_pixels", pa.int64(), "width x height of the original", unit="px"),
+        column("number", pa.int64(), "number of the image in the order of keys"),
+        column("cluster", pa.string(), "key of the cluster's best image; of a packed image SHARDS/SHARD/KEY"),
+        column("survivor", pa.string(), "key of the image that stays for it, its own if it stays"),
+        column("distance", pa.int32(), "bits from the best image; in components along the shortest chain", unit="bits"),
+        column("is_packed", pa.bool_(), "whether the cluster is that of a packed image, with which all others go"),
     ]
 )
-"""Members of the clusters of near-duplicates; an image without near-duplicates has no row."""
+"""Members of the clusters of near-duplicates by number; an image without near-duplicates has no row."""
 
 DUPLICATES = pa.schema(
     [
         KEY,
         BUCKET,
-        column("cluster_bucket", pa.int32(), "bucket of the cluster's lowest key"),
-        column("survivor", pa.string(), "key of the image that stays for the cluster"),
+        column("cluster", pa.string(), "key of the cluster's best image; of a packed image SHARDS/SHARD/KEY"),
+        column("survivor", pa.string(), "key of the image that stays for it"),
+        column("distance", pa.int32(), "bits from the best image; in components along the shortest chain", unit="bits"),
     ]
 )
-"""Members of clusters that do not survive."""
+"""Images that go, as others stay for them."""
 
 SLICES = pa.schema(
     [

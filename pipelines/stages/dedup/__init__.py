@@ -1,0 +1,178 @@
+"""dedup: of each cluster of near-duplicate images one stays, and none stays that earlier shards hold.
+
+Near-duplicates are images whose prints are within the radius of the rule (wit.near); images of equal content always
+are. The search is exact. It is cut by the low bits of a hash into places, and each pair of places is a task
+(`searching`), so that neither memory nor time of a task grows with the run. Clusters are found in one task over the
+edges and copies that were found (`claiming`, `clustering`): of the images without near-duplicates it holds nothing.
+
+Tables, each by the step that writes it: dedup/images (entries: prints and contents), dedup/copies (images with a print
+or content that another has), dedup/edges (pairs of prints that are near), dedup/clusters, and what comes of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar
+
+from pipelines import sql
+from pipelines.stages.dedup.claiming import NO_LIMIT
+from pipelines.stages.dedup.clustering import COPIES_TABLE, CRITERIA, EDGES_TABLE, IMAGES_TABLE, FindClusters
+from pipelines.stages.dedup.describing import FINGERPRINTS_TABLE, NUMBERS_TABLE, DescribeImages, NumberImages
+from pipelines.stages.dedup.packed import DescribePacked, ListPacked, packed_inputs
+from pipelines.stages.dedup.parting import ALREADY_PACKED, NEAR_DUPLICATE, PartImages
+from pipelines.stages.dedup.searching import PACKED_PRINTS_TABLE, PRINTS_TABLE, PairPlaces, SearchPlaces
+from pipelines.stages.fingerprint import Fingerprint
+from pipelines.stages.verb import RunSettings
+from wit.errors import RecipeError
+from wit.near import Rule
+from wit.schema import COPIES, ENTRIES
+from wit.stage import KEPT, SqlStage, Step, View
+
+STAR, COMPONENTS = "star", "components"
+
+_RULE = {each.name: each for each in fields(Rule)}
+
+
+def _of_rule(name: str) -> Any:
+    """Return a field of wit.near.Rule as a field of the recipe."""
+    return field(default=_RULE[name].default, metadata=_RULE[name].metadata)
+
+
+@dataclass(frozen=True)
+class Dedup:
+    """Keeps one image of each cluster of near-duplicates."""
+
+    hash: str = _of_rule("hash")
+    phash_radius: int = _of_rule("phash_radius")
+    pdq_radius: int = _of_rule("pdq_radius")
+    min_quality: int = _of_rule("min_quality")
+    turns: bool = field(
+        default=False, metadata={"help": "turned images are near-duplicates, too: as fingerprint.turns turns them"}
+    )
+    clusters: str = field(
+        default=STAR,
+        metadata={
+            "choices": (STAR, COMPONENTS),
+            "help": "star: who goes is near the one that stays; components: or a chain of near-duplicates leads to it",
+        },
+    )
+    max_distance: int = field(
+        default=0, metadata={"min": 0, "help": "bits that a chain of components may have in all; 0: any number"}
+    )
+    survivor: tuple[str, ...] = field(
+        default=("pixels", "caption", "rank"),
+        metadata={
+            "choices": tuple(CRITERIA),
+            "help": "what decides who stays, the first before the others: most pixels, longest caption, lowest rank",
+        },
+    )
+    keep_captions: bool = field(
+        default=False, metadata={"help": "of a cluster one image stays for each of its captions in normal form"}
+    )
+    against: tuple[str, ...] = field(
+        default=(), metadata={"help": "shards whose images are there already: folders, URLs or patterns of tars"}
+    )
+
+    name: ClassVar[str] = "dedup"
+    reasons: ClassVar[dict[str, str]] = {
+        NEAR_DUPLICATE: "another image of its cluster stays; the detail is its key, and the distance",
+        ALREADY_PACKED: "a shard of `against` has it or a near-duplicate; the detail says which, and the distance",
+    }
+
+    def __post_init__(self) -> None:
+        if len(set(self.survivor)) < len(self.survivor):
+            raise RecipeError(f"dedup.survivor: expected each criterion once, found {list(self.survivor)}")
+        if self.max_distance and self.clusters == STAR:
+            raise RecipeError('dedup.max_distance: expected 0 with clusters = "star", which has no chains')
+
+    @property
+    def rule(self) -> Rule:
+        """When two prints are near-duplicates."""
+        return Rule(**{name: getattr(self, name) for name in _RULE})
+
+    @property
+    def needs_captions(self) -> bool:
+        """Whether captions decide anything."""
+        return self.keep_captions or "caption" in self.survivor
+
+    def steps(self, run: RunSettings, hashing: Fingerprint | None = None) -> tuple[Step, ...]:
+        """Number the images, list their prints, search, cluster, and part the rows by it.
+
+        `hashing` says how images in shards of `against` are hashed whose indexes have no prints.
+        """
+        rule = self.rule
+        limit = None if self.clusters == STAR else self.max_distance or NO_LIMIT
+        describe = DescribeImages(rule, self.turns, self.needs_captions)
+        cluster = FindClusters(limit, self.survivor, self.keep_captions)
+        return (
+            Step(NumberImages(run.num_buckets), {}, NUMBERS_TABLE),
+            Step(describe, {"fingerprints": FINGERPRINTS_TABLE}, IMAGES_TABLE),
+            Step(self._first_of("entries"), {"entries": _ENTRIES_TABLE}, PRINTS_TABLE),
+            Step(self._copies(), {"entries": _ENTRIES_TABLE, "prints": PRINTS_TABLE}, COPIES_TABLE),
+            *(self._packed_steps(hashing or Fingerprint()) if self.against else ()),
+            Step(PairPlaces(rule), {}, "dedup/pairs"),
+            Step(SearchPlaces(rule, bool(self.against)), {"pairs": "dedup/pairs"}, EDGES_TABLE),
+            Step(cluster, {"numbers": NUMBERS_TABLE}, "dedup/clusters"),
+            Step(PartImages(), {"fingerprints": FINGERPRINTS_TABLE}, self.name),
+        )
+
+    def _packed_steps(self, hashing: Fingerprint) -> tuple[Step, ...]:
+        describe = DescribePacked(self.rule, hashing)
+        return (
+            Step(ListPacked(self.against), {}, "dedup/packed_shards"),
+            Step(describe, {"shards": "dedup/packed_shards"}, "dedup/packed"),
+            Step(self._first_of("packed"), {"entries": f"dedup/packed/{KEPT}"}, PACKED_PRINTS_TABLE),
+        )
+
+    def _first_of(self, name: str) -> SqlStage:
+        """Return the stage that keeps one entry of each print or content."""
+        return SqlStage(
+            name=name,
+            sql=sql.read("dedup_prints"),
+            reads={"entries": View(ENTRIES, "place")},
+            writes=ENTRIES,
+            bucket="place",
+            sort_by=("entry",),
+        )
+
+    def _copies(self) -> SqlStage:
+        return SqlStage(
+            name=self.name,
+            sql=sql.read("dedup_copies"),
+            reads={"entries": View(ENTRIES, "place"), "prints": View(ENTRIES, "place")},
+            writes=COPIES,
+            bucket="place",
+            sort_by=("entry",),
+        )
+
+    def inputs(self) -> tuple[str, ...]:
+        """Return the sets of shards that images are held against; raises InputError now for one without shards."""
+        return packed_inputs(self.against)
+
+    def after(self, fingerprint: Fingerprint) -> DedupAfter:
+        """Return the stage as it goes on from `fingerprint`; raises RecipeError when that does not turn images."""
+        if self.turns and fingerprint.turns == "none":
+            raise RecipeError('dedup.turns: expected fingerprint.turns = "mirror" or "all", found "none"; set it, too')
+        return DedupAfter(self, fingerprint)
+
+
+_ENTRIES_TABLE = f"{IMAGES_TABLE}/{KEPT}"
+
+
+@dataclass(frozen=True)
+class DedupAfter:
+    """Dedup that hashes as the section of fingerprint says."""
+
+    dedup: Dedup
+    fingerprint: Fingerprint
+
+    name: ClassVar[str] = Dedup.name
+    reasons: ClassVar[dict[str, str]] = Dedup.reasons
+
+    def steps(self, run: RunSettings) -> tuple[Step, ...]:
+        """Return the steps of dedup."""
+        return self.dedup.steps(run, self.fingerprint)
+
+    def inputs(self) -> tuple[str, ...]:
+        """Return the inputs of dedup."""
+        return self.dedup.inputs()

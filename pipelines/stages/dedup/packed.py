@@ -1,0 +1,134 @@
+"""Images that earlier shards hold: their prints from the shards' indexes, or from the pixels where those have none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import IO, ClassVar, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.stages.dedup.describing import read_cut
+from pipelines.stages.fingerprint import Fingerprint
+from wit.errors import InputError
+from wit.fingerprint import Prints, fingerprint
+from wit.foreign import read_tar
+from wit.image import ImageRejected
+from wit.integrity import shards_of
+from wit.near import Rule
+from wit.schema import ENTRIES, PACKED_SHARDS, UNREADABLE
+from wit.shards import find_index, read_any_index
+from wit.stage import KEPT, Output, Part
+from wit.storage import base_name, exists, open_input
+
+UNREADABLE_TABLE = "unreadable"
+_NUMBER_BITS = 32
+"""Of the number of a packed image, those that count in its tar; the others number the tar."""
+_BATCH_ROWS = 1_000
+
+
+class _Hashed(NamedTuple):
+    """Some samples of a tar."""
+
+    keys: list[str]
+    prints: Prints
+    unreadable: list[tuple[str, str]]
+    """Keys of others, and why their images cannot be decoded."""
+
+    def rejects(self, shards: str, name: str) -> pa.RecordBatch:
+        """Return UNREADABLE."""
+        rows = [{"set": shards, "item": f"{name}/{key}", "detail": why} for key, why in self.unreadable]
+        return pa.RecordBatch.from_pylist(rows, schema=UNREADABLE)
+
+
+@dataclass(frozen=True)
+class ListPacked:
+    """Lists the tars of sets of shards, a task each."""
+
+    against: tuple[str, ...]
+
+    name: ClassVar[str] = "list_packed"
+    writes: ClassVar[pa.Schema] = PACKED_SHARDS
+
+    def __call__(self, root: str) -> Iterator[pa.Table]:
+        """Yield PACKED_SHARDS, one row a table; raises InputError for a set without shards."""
+        for shards in self.against:
+            for url in shards_of(shards)[0]:
+                yield pa.Table.from_pylist([{"shards": shards, "url": url}], schema=PACKED_SHARDS)
+
+
+@dataclass(frozen=True)
+class DescribePacked:
+    """Lists the entries of the images in a tar.
+
+    An index that has prints is believed, as are those that packing writes; the run's own images are hashed as the
+    recipe says. Memory: the index and prints of one tar, and one image.
+    """
+
+    rule: Rule
+    hashing: Fingerprint
+
+    name: ClassVar[str] = "describe_packed"
+    reads: ClassVar[pa.Schema] = PACKED_SHARDS
+    writes: ClassVar[Mapping[str, pa.Schema]] = {KEPT: ENTRIES, UNREADABLE_TABLE: UNREADABLE}
+
+    def __call__(self, batches: Iterator[pa.RecordBatch], part: Part) -> Iterator[Output]:
+        """Yield entries, and a row for each image that cannot be decoded; raises InputError for a broken tar."""
+        cut = read_cut(part.root, self.rule)
+        number = part.index << _NUMBER_BITS
+        for row in (row for batch in batches for row in batch.to_pylist()):
+            name = base_name(row["url"])
+            for hashed in self._hashed(row["url"]):
+                keys = pa.array([f"{row['shards']}/{name}/{key}" for key in hashed.keys], pa.string())
+                numbers = np.arange(number, number + len(keys), dtype=np.int64)
+                number += len(keys)
+                yield KEPT, cut.prints(numbers, keys, hashed.prints)
+                yield KEPT, cut.contents(numbers, keys, hashed.prints)
+                yield UNREADABLE_TABLE, hashed.rejects(row["shards"], name)
+
+    def _hashed(self, shard: str) -> Iterator[_Hashed]:
+        """Yield the prints of a tar: those that its index has, then those of the other images."""
+        images: Iterator[tuple[str, int, int]]
+        with open_input(shard) as file:
+            if exists(find_index(shard)):
+                index = read_any_index(shard)
+                is_hashed = pc.is_valid(index["phash"])
+                known = index.filter(is_hashed)
+                yield _Hashed(known["key"].to_pylist(), Prints.of(known), [])
+                places = index.filter(pc.invert(is_hashed)).select(["key", "image_offset", "image_length"])
+                images = zip(*(column.to_pylist() for column in places.columns), strict=True)
+            else:
+                images = _walk(file, shard)
+            while some := list(islice(images, _BATCH_ROWS)):
+                yield self._hash(file, some)
+
+    def _hash(self, file: IO[bytes], images: list[tuple[str, int, int]]) -> _Hashed:
+        keys, prints, unreadable = [], [], []
+        pixels = self.hashing.content == "pixels"
+        for key, offset, length in images:
+            file.seek(offset)
+            try:
+                prints.append(fingerprint(file.read(length), exact=self.hashing.exact, pixels=pixels))
+                keys.append(key)
+            except ImageRejected as error:
+                unreadable.append((key, str(error)))
+        return _Hashed(keys, Prints.concat(prints), unreadable)
+
+
+def _walk(file: IO[bytes], shard: str) -> Iterator[tuple[str, int, int]]:
+    """Yield (stem, offset, length) of each image in a tar without an index; raises InputError where it is broken."""
+    for sample in read_tar(file, shard):
+        member = sample.indexed_image()
+        if member is not None:
+            yield sample.stem, member.offset, member.length
+
+
+def packed_inputs(against: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the sets of shards as inputs of a run; raises InputError now for one that has none."""
+    for shards in against:
+        if not shards_of(shards)[0]:
+            raise InputError(f"{shards}: expected shards (.tar), found none")
+    return against
