@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import warnings
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -36,8 +37,6 @@ F32 = npt.NDArray[np.float32]
 BATCH_IMAGES = 32  # at 320 px 39 MB of pixels, and about 1 GB of activations in a ResNet-50
 ONNX_SUFFIX, TORCHSCRIPT_SUFFIXES = ".onnx", (".pt", ".ts", ".torchscript")
 MAX_SIDE_PX = 4096
-DISTANCE_STEPS = 1000
-"""Distances of descriptors are whole numbers, as those of hashes are: (1 - cosine) in thousandths."""
 
 
 @dataclass(frozen=True)
@@ -117,9 +116,9 @@ def scaled(pixels_NSS3: U8, preparation: Preparation) -> F32:
     return np.ascontiguousarray(values.transpose(0, 3, 1, 2))
 
 
-def distances(similarities: npt.NDArray[Any]) -> npt.NDArray[np.int32]:
-    """Return cosines as distances: (1 - cosine) in thousandths, rounded, from 0 to 2,000."""
-    return np.rint((1 - np.asarray(similarities, np.float64)) * DISTANCE_STEPS).clip(0, None).astype(np.int32)
+def distances(similarities: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Return cosines as distances, 1 - cosine, to six decimals: from 0 to 2."""
+    return np.round(1 - np.asarray(similarities, np.float64), 6).clip(0, None) + 0.0
 
 
 def load(path: str, num_threads: int = 1) -> Descriptor:
@@ -138,7 +137,8 @@ def load(path: str, num_threads: int = 1) -> Descriptor:
     else:
         endings = ", ".join((ONNX_SUFFIX, *TORCHSCRIPT_SUFFIXES))
         raise InputError(f"{path}: expected a descriptor, a file that ends with {endings}, found another name")
-    return Descriptor(path, read_preparation(path, declared_px), hashlib.sha256(data).hexdigest(), run)
+    sha256 = hashlib.sha256(data).hexdigest()
+    return Descriptor(path, read_preparation(path, sha256, declared_px), sha256, run)
 
 
 def sidecar_name(path: str) -> str:
@@ -146,10 +146,10 @@ def sidecar_name(path: str) -> str:
     return path.rpartition(".")[0] + ".json"
 
 
-def read_preparation(path: str, declared_px: int | None = None) -> Preparation:
+def read_preparation(path: str, sha256: str, declared_px: int | None) -> Preparation:
     """Return how pictures are prepared for a descriptor; `declared_px`: the side that the model itself states.
 
-    Raises InputError for a file beside it that says something else, or no such thing.
+    Raises InputError for a file beside it that says no such thing, or belongs to another model.
     """
     default = Preparation() if declared_px is None else replace(Preparation(), side_px=declared_px)
     url = sidecar_name(path)
@@ -159,6 +159,8 @@ def read_preparation(path: str, declared_px: int | None = None) -> Preparation:
     for name, (expected, fits) in _RULES.items():
         if name in facts and not fits(facts[name]):
             raise InputError(f"{url}: {name}: expected {expected}, found {str(facts[name])[:60]}")
+    if facts.get("sha256", sha256) != sha256:
+        raise InputError(f"{url}: expected what belongs to {path}, found that of another model; keep the two together")
     found = Preparation(
         side_px=facts.get("side_px", default.side_px),
         mean=tuple(map(float, facts.get("mean", default.mean))),  # type: ignore[arg-type]
@@ -183,6 +185,7 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "mean": ("three numbers", lambda value: _is_triple(value, -1e6)),
     "std": ("three numbers above 0", lambda value: _is_triple(value, 0)),
     "threshold": ("a cosine from -1 to 1", lambda value: _is_number(value) and -1 <= value <= 1),
+    "sha256": ("64 hexadecimal digits", lambda value: isinstance(value, str) and len(value) == 64),
     "similarity": ("cosine, the only one that is known here", lambda value: value == "cosine"),
 }
 
@@ -248,7 +251,9 @@ def _open_torchscript(path: str, data: bytes, num_threads: int) -> Callable[[F32
     _require_torchscript(path, data)
     torch.set_num_threads(num_threads)
     try:
-        model = torch.jit.load(io.BytesIO(data), map_location="cpu").eval()  # type: ignore[no-untyped-call]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # published descriptors are TorchScript all the same
+            model = torch.jit.load(io.BytesIO(data), map_location="cpu").eval()  # type: ignore[no-untyped-call]
     except (RuntimeError, ValueError) as error:
         raise InputError(f"{path}: expected TorchScript, found what PyTorch cannot load: {_short(error)}") from error
 
