@@ -187,7 +187,7 @@ def _weights(size: int, side: int, is_reversed: bool) -> Bands:
 
 
 @lru_cache(maxsize=2)
-def _whole_transform(*, is_pdq: bool) -> F64:
+def whole_transform(*, is_pdq: bool) -> F64:
     """Return the matrix of a DCT, [16, 64] of PDQ or [8, 32] of pHash, as whole numbers."""
     if is_pdq:
         return np.rint(transform() * _PDQ_SCALE)
@@ -201,7 +201,7 @@ def _frequencies(images: list[Pictures], *, exact: bool) -> tuple[F64, F64]:
     """Return the frequencies of pHash [N, 8, 8] and of PDQ [N, 16, 16]."""
     coarse, smooth = np.stack([each.coarse for each in images]), np.stack([each.smooth for each in images])
     if not exact:
-        low, high = _whole_transform(is_pdq=False), _whole_transform(is_pdq=True)
+        low, high = whole_transform(is_pdq=False), whole_transform(is_pdq=True)
         return low @ coarse.astype(np.float64) @ low.T, high @ smooth @ high.T
     from scipy.fftpack import dct  # takes a while to import; imagehash's own, to the last bit
 
