@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipelines.report.overlap.pairs import BREAK, books, long_distance, picture
-from pipelines.report.overlap.results import EVALUATION, TRAINING, Calibration, SearchedSet, Thumbs
+from pipelines.report.overlap.results import BITS, EVALUATION, TRAINING, Calibration, SearchedSet, Thumbs
 from wit.page import (
     ACCENT,
     INK,
@@ -62,7 +62,7 @@ class _Step:
 def shown_pairs(found: Calibration, matches: pa.Table) -> pa.Table:
     """Return the matches that the page shows, some of each set and distance: only these need thumbnails.
 
-    `matches`: set, item, key, shard, distance (integer bits, or a float), and any others; all that the search found.
+    `matches`: set, item, key, shard, distance (integer or float), and any others; all that the search found.
     """
     shown = [step.shown for _, steps in _by_set(found, matches) for step in steps]
     return pa.concat_tables([matches.slice(0, 0), *shown])
@@ -71,15 +71,16 @@ def shown_pairs(found: Calibration, matches: pa.Table) -> pa.Table:
 def _by_set(found: Calibration, matches: pa.Table) -> Iterator[tuple[SearchedSet, list[_Step]]]:
     all_books = books([each.set for each in found.sets], matches, found.unit)
     for each, book in zip(found.sets, all_books, strict=True):
-        yield each, list(_steps(each, book.rows.take(pa.array(book.starts, pa.int64()))))
+        parts = 1 if found.unit == BITS else STEPS_OF_ONE
+        yield each, list(_steps(each, book.rows.take(pa.array(book.starts, pa.int64())), parts))
 
 
-def _steps(each: SearchedSet, nearest: pa.Table) -> Iterator[_Step]:
-    """Yield the steps that have items; `nearest`: an item's nearest sample a row, by distance."""
+def _steps(each: SearchedSet, nearest: pa.Table, parts: int) -> Iterator[_Step]:
+    """Yield the steps that have items, `parts` to the whole; `nearest`: an item's nearest sample a row, by distance."""
     if not len(nearest):
         return
     distances = nearest["distance"].to_numpy()
-    uppers = _uppers(distances, each.threshold)
+    uppers = _uppers(float(distances[-1]), each.threshold, parts)
     ends = np.searchsorted(distances, uppers, side="right").tolist()
     begin = 0
     for upper, end in zip(uppers.tolist(), ends, strict=True):
@@ -88,14 +89,11 @@ def _steps(each: SearchedSet, nearest: pa.Table) -> Iterator[_Step]:
         begin = end
 
 
-def _uppers(distances: npt.NDArray[Any], threshold: float) -> npt.NDArray[Any]:
+def _uppers(farthest: float, threshold: float, parts: int) -> npt.NDArray[np.float64]:
     """Return the upper ends of the steps, ascending: 0, then equal steps, and the threshold itself."""
-    is_whole = np.issubdtype(distances.dtype, np.integer)
-    parts = 1 if is_whole else STEPS_OF_ONE
-    num_parts = int(np.ceil(float(distances[-1]) * parts)) + 1  # one more: a float may round upwards
+    num_parts = int(np.ceil(farthest * parts)) + 1  # one more: a float may round upwards
     width = -(-num_parts // MAX_STEPS)
-    uppers = np.arange(-(-num_parts // width) + 1) * width
-    return np.unique(np.append(uppers if is_whole else uppers / parts, int(threshold) if is_whole else threshold))
+    return np.unique(np.append(np.arange(-(-num_parts // width) + 1) * width / parts, threshold))
 
 
 def _sample(rows: pa.Table) -> pa.Table:

@@ -35,7 +35,7 @@ _KINDS = {
     "significant": _Kind("better on Overlap, after Bonferroni", "o", ACCENT, ACCENT),
     "alone": _Kind(f"better, p ≤ {ALPHA} taken alone", "o", ACCENT, PAPER),
     "worse": _Kind("worse, the interval excludes 0", "v", ALARM, ALARM),
-    "none": _Kind("no difference shown", "o", QUIET, QUIET),
+    "none": _Kind("not significant", "o", QUIET, QUIET),
 }
 
 

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.report.contact_sheet import address
-from pipelines.report.overlap.results import EVALUATION, TRAINING, Thumbs
+from pipelines.report.overlap.results import BITS, EVALUATION, TRAINING, Thumbs
 from wit.page import Html, Section, document, element, foreign, joined, number, paragraph
 from wit.progress import progress
 from wit.storage import join, publish_text, remove
@@ -54,7 +54,7 @@ class Book:
         distances = self.rows["distance"].take(pa.array(self.starts, pa.int64())).to_pylist()
         places: dict[str, int] = {}
         for start, distance in zip(self.starts, distances, strict=True):
-            places.setdefault(short_distance(distance), start)
+            places.setdefault(short_distance(distance, self.unit), start)
         found = np.searchsorted(begins, list(places.values()), side="right") - 1
         return dict(zip(places, found.tolist(), strict=True))
 
@@ -162,15 +162,15 @@ def _jumps(jumps: dict[str, int], book: Book) -> list[Html]:
     return [element("nav", f"Distance, {book.unit}:", *links, aria_label="Distances")] if len(links) > 1 else []
 
 
-def short_distance(distance: float) -> str:
+def short_distance(distance: float, unit: str) -> str:
     """Return a distance in few characters: whole bits, or hundredths of a cosine distance."""
-    return number(distance) if isinstance(distance, int) else f"{distance:.2f}"
+    return number(distance) if unit == BITS else f"{distance:.2f}"
 
 
 def long_distance(distance: float, unit: str) -> str:
     """Return a distance with its unit."""
-    if isinstance(distance, int):
-        return f"{distance:,} bit" if distance == 1 and unit == "bits" else f"{distance:,} {unit}"
+    if unit == BITS:
+        return "1 bit" if distance == 1 else f"{distance:,.0f} bits"
     return f"{distance:.4f} {unit}"
 
 

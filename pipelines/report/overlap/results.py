@@ -16,6 +16,9 @@ CONFIDENCE = 0.995
 ALPHA = 0.05
 """Chance that any set at all is called significant when no overlap helps; Bonferroni shares it among the sets."""
 
+BITS = "bits"
+"""Unit of distances that are whole numbers; others are fractions, as "cosine distance" of descriptors is."""
+
 EVALUATION, TRAINING = "evaluation", "training"
 Thumbs = Callable[[str, str], bytes | None]
 """Returns the JPEG thumbnail (at most 160 px a side) of an image, or None when there is none.
@@ -151,8 +154,8 @@ class AuditResult:
     rule: str
     """What counts as a copy, in words that follow "A copy is" and end without a full stop."""
     sets: tuple[SetResult, ...]
-    unit: str = "bits"
-    """Of distances and thresholds: "bits", or "cosine distance" of descriptors."""
+    unit: str = BITS
+    """Of distances and thresholds."""
     num_samples: int = 0
     """Training samples that were compared."""
     num_unreadable_samples: int = 0
@@ -218,4 +221,4 @@ class Calibration:
     sets: tuple[SearchedSet, ...]
     command: str
     """The audit's command up to its thresholds: the page adds `--threshold NAME=N` for each set."""
-    unit: str = "bits"
+    unit: str = BITS

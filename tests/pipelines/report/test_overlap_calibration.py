@@ -33,19 +33,16 @@ def some_rows(name: str, num_items: int) -> list[Row]:
     return nearest + [(name, f"item {n:04d}", f"far {n}", n % 20 + 3) for n in range(num_items)]
 
 
-uppers = st.lists(st.integers(0, 256), min_size=1).map(sorted)
-
-
-@given(uppers, st.integers(0, 256))
-def test_steps_of_bits_end_at_the_threshold(distances: list[int], threshold: int) -> None:
+@given(st.integers(0, 256), st.integers(0, 256))
+def test_steps_of_bits_end_at_the_threshold(distance: int, threshold: int) -> None:
     """Steps ascend from 0, cover every distance, end once at the threshold, and are few."""
-    check_steps(calibration._uppers(np.array(distances, np.int32), threshold), distances[-1], threshold)
+    check_steps(calibration._uppers(distance, threshold, 1), distance, threshold)
 
 
-@given(st.lists(st.floats(0, 2, width=32), min_size=1).map(sorted), st.integers(0, 200).map(lambda n: n / 100))
-def test_steps_of_cosine_distances_end_at_the_threshold(distances: list[float], threshold: float) -> None:
+@given(st.floats(0, 2, width=32), st.integers(0, 200).map(lambda n: n / 100))
+def test_steps_of_cosine_distances_end_at_the_threshold(distance: float, threshold: float) -> None:
     """The same of distances that are no whole numbers."""
-    check_steps(calibration._uppers(np.array(distances, np.float32), threshold), distances[-1], threshold)
+    check_steps(calibration._uppers(distance, threshold, 100), distance, threshold)
 
 
 def check_steps(found: npt.NDArray[np.float64], farthest: float, threshold: float) -> None:

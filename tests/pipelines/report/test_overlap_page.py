@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -180,8 +181,6 @@ def test_the_figures_of_the_tables(tmp_path: Path) -> None:
 
 def test_unreadable_missing_and_cut_are_told(tmp_path: Path) -> None:
     """What is in no split, and items that the pages do not show, are counted on the page."""
-    from dataclasses import replace
-
     found = replace(set_result("s", 10, 7, RIGHT), num_missing=4, num_unknown=5)
     write_report(
         str(tmp_path),
@@ -217,8 +216,34 @@ def test_distances_of_descriptors_are_no_whole_numbers(tmp_path: Path) -> None:
     table = matches([("s", f"i{index:03d}", f"k{index}", 0) for index in range(400)])
     distances = pa.array([index / 1000 for index in range(400)], pa.float32())
     table = table.set_column(table.schema.get_field_index("distance"), "distance", distances)
-    write_report(str(tmp_path), result(set_result("s", 400, 400)), table, no_thumbs)
+    found = result(set_result("s", 400, 400))
+    write_report(str(tmp_path), replace(found, unit="cosine distance"), table, no_thumbs)
     check_pages(tmp_path)
     text = shown_text((tmp_path / "pages" / "s-00001.html").read_text())
-    assert "0.1230 bits" in text
+    assert "0.1230 cosine distance" in text
     assert "0.19" in text
+
+
+def test_bits_are_whole_whatever_the_type_of_their_column(tmp_path: Path) -> None:
+    """A table that holds bits as floats gives the same pages as one that holds integers."""
+    table = matches(many(30, 2))
+    place = table.schema.get_field_index("distance")
+    floats = table.set_column(place, "distance", table["distance"].cast(pa.float32()))
+    for name, each in (("a", table), ("b", floats)):
+        write_report(str(tmp_path / name), result(set_result("pets", 90, 30)), each, no_thumbs)
+    page = "pages/pets-00001.html"
+    assert (tmp_path / "a" / page).read_bytes() == (tmp_path / "b" / page).read_bytes()
+    assert "1 bit<" in (tmp_path / "a" / page).read_text()
+
+
+def test_pages_go_where_fsspec_goes(tmp_path: Path) -> None:
+    """A remote folder gets the same bytes as a local one."""
+    import fsspec
+
+    found, table = result(set_result("pets", 90, 30, RIGHT)), matches(many(30, 2))
+    write_report(str(tmp_path), found, table, thumbs)
+    write_report("memory://audit-pages", found, table, thumbs)
+    store = fsspec.filesystem("memory")
+    for path in tmp_path.rglob("*.*"):
+        assert store.cat_file(f"/audit-pages/{path.relative_to(tmp_path)}") == path.read_bytes()
+    store.rm("/audit-pages", recursive=True)
