@@ -8,7 +8,6 @@ from pipelines.sources.evaluation.listing import list_inputs, list_set
 from pipelines.sources.evaluation.pieces import Item, Listing, Piece
 from pipelines.sources.evaluation.reading import read_items
 from pipelines.sources.evaluation.sets import FORMATS, EvaluationSet, parse, parse_all
-from pipelines.sources.evaluation.tars import tar_input
 
 __all__ = [
     "FORMATS",
@@ -22,5 +21,4 @@ __all__ = [
     "parse",
     "parse_all",
     "read_items",
-    "tar_input",
 ]

@@ -41,6 +41,8 @@ _LISTERS: dict[str, Callable[[EvaluationSet, Found], Listing]] = {
 }
 
 _HEAD_BYTES = 512
+_PACKED = (".zip", ".7z", ".rar", ".tar.bz2", ".tar.xz", ".tar.zst")
+_SHOWN = 3
 
 
 def list_inputs(evaluation_set: EvaluationSet) -> list[dict[str, Any]]:
@@ -71,8 +73,9 @@ def find_files(path: str) -> Found:
         _require_files(files)
         return Found(root, files, is_folder=True)
     urls = list(dict.fromkeys(expand_files(path)))
-    root = urls[0].removesuffix(base_name(urls[0])) if len(urls) == 1 else _common_folder(urls)
-    return Found(root.rstrip("/") or ".", tuple(File(url, url[len(root) :]) for url in urls), is_folder=False)
+    root = _common_folder(urls)
+    names = [base_name(urls[0])] if len(urls) == 1 else [url[len(root) :] for url in urls]
+    return Found(root[:-1] or root or ".", tuple(map(File, urls, names)), is_folder=False)
 
 
 def _require_files(files: Sequence[File]) -> None:
@@ -96,7 +99,7 @@ def _is_hidden(name: str) -> bool:
 def _common_folder(urls: Sequence[str]) -> str:
     """Return what the paths or URLs of files begin with, up to a slash."""
     low, high = min(urls), max(urls)
-    length = next((i for i, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), min(len(low), len(high)))
+    length = next((i for i, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), len(low))
     return low[: low.rfind("/", 0, length) + 1]
 
 
@@ -137,10 +140,11 @@ def _sniff_files(path: str, found: Found) -> str:
         kind = sniff_format(_head(found.files[0].url))
         if kind is not None:
             return kind
-    raise InputError(
-        f"{path}: expected an evaluation set ({', '.join(FORMATS)}), found none in {len(found.files):,} files; a "
-        f"format that names do not tell is chosen as NAME=FORMAT:{path}"
-    )
+    names = [repr(file.name) for file in found.files]
+    shown = f"{', '.join(names[:_SHOWN])}{' and more' if len(names) > _SHOWN else ''}" or "no file"
+    is_packed = any(file.name.lower().endswith(_PACKED) for file in found.files)
+    advice = "unpack it" if is_packed else f"a format that names do not tell is chosen as NAME=FORMAT:{path}"
+    raise InputError(f"{path}: expected an evaluation set ({', '.join(FORMATS)}), found {shown}; {advice}")
 
 
 def sniff_format(head: bytes) -> str | None:

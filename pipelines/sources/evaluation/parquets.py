@@ -171,13 +171,15 @@ def _batches(url: str, rows: range | None, columns: list[str], batch_rows: int) 
                     for batch in file.iter_batches(batch_rows, row_groups=[group], columns=columns, use_threads=False):
                         yield first, batch
                         first += len(batch)
+                    if first != position + num_rows:  # Arrow passes over pages whose kind it does not know
+                        raise pa.ArrowInvalid(f"expected {num_rows} rows in the row group, found {first - position}")
                 position += num_rows
         except _BROKEN as error:
             raise InputError(f"{url}: cannot be read from row {position} on: {one_line(error)}") from error
 
 
 def read_parquet_rows(piece: Piece, wanted: Wanted) -> Iterator[Labelled]:
-    """Yield the images of a piece, 16 rows in memory; of one without bytes none. Raises InputError at a broken file."""
+    """Yield the images of a piece, 16 rows in memory; one without bytes is empty. Raises InputError at a broken file."""
     assert piece.image_column is not None  # a piece of a Parquet file
     columns = [piece.image_column] + ([] if piece.label_column is None else [piece.label_column])
     for first, batch in _batches(piece.url, range(piece.start or 0, piece.stop or 0), columns, _BATCH_ROWS):

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import IO, Any
+from typing import IO
 
 from pipelines.sources.evaluation.labels import LABEL_FIELDS, folder_of, label_text, name_class, read_classes
 from pipelines.sources.evaluation.pieces import Labelled, Listing, Piece, Wanted, is_image_name
@@ -17,7 +17,7 @@ from pipelines.sources.shards import unpacked
 from wit import tar
 from wit.errors import InputError
 from wit.foreign import MAX_IMAGE_BYTES, MAX_MEMBERS, facts_of, last_suffix, split_name
-from wit.storage import base_name, reading
+from wit.storage import reading
 
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz")
 _LABEL_SUFFIXES = ("cls", "json", "txt")  # members that may say the class, the first before the others
@@ -27,13 +27,6 @@ _MAX_LABEL_BYTES = 1 << 20
 def is_tar_name(name: str) -> bool:
     """Return whether a file is named as a tar that can be read."""
     return name.lower().endswith(TAR_SUFFIXES)
-
-
-def tar_input(url: str, set_name: str) -> dict[str, Any]:
-    """Return the row of EVALUATION_INPUTS that a tar is, as a shard of training data is read; raises InputError."""
-    if not is_tar_name(url):
-        raise InputError(f"{url}: expected a tar, found another file")
-    return Piece(WEBDATASET, url, set_name, item=base_name(url)).row()
 
 
 @contextmanager

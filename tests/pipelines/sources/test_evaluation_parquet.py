@@ -166,7 +166,7 @@ def test_files_without_images(tmp_path: Path, columns: dict[str, Any], message: 
     assert "\n" not in str(caught.value)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.data())
 def test_damage_is_an_item_or_one_line(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     """A file cut off is one clear error; so is a byte changed in its pages, where it matters."""

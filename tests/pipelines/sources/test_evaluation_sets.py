@@ -115,13 +115,14 @@ def test_several_formats_in_a_folder_are_refused_and_one_can_be_chosen(tmp_path:
 
 def test_mistakes_are_one_line(tmp_path: Path) -> None:
     """Nothing there, an empty folder, a folder of texts, a text, a format that is not there: each says what to do."""
-    write_files(tmp_path, {"texts/a.txt": "a", "file.txt": "a"})
+    write_files(tmp_path, {"texts/a.txt": "a", "file.txt": "a", "images.zip": "PK"})
     (tmp_path / "empty").mkdir()
     for path, message in (
         ("none", "found nothing"),
-        ("empty", "none in 0 files"),
+        ("empty", "found no file"),
         ("texts", "expected an evaluation set"),
-        ("file.txt", "NAME=FORMAT:"),
+        ("file.txt", "found 'file.txt'; .* NAME=FORMAT:"),
+        ("images.zip", "found 'images.zip'; unpack it"),
         ("*.none", "found nothing"),
     ):
         with pytest.raises(InputError, match=message) as caught:
