@@ -42,7 +42,7 @@ def _number(text: str, number: str, most: float, option: str) -> float:
         value = float(number)
     except ValueError:
         value = math.nan
-    is_whole = most < 1 or value.is_integer()
+    is_whole = most <= 1 or value.is_integer()
     if not 0 <= value <= most or not is_whole:
         kind = "a number" if most <= 1 else "a whole number"
         raise UserError(f"{option} {text}: expected {kind} from 0 to {most:g}, as N or NAME=N, found {number!r}")
