@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from wit.page import (
     inline_svg,
     joined,
     paragraph,
+    svg_file,
     table,
     text,
     warning,
@@ -139,6 +141,17 @@ def test_figures_follow_the_page() -> None:
     ids = [{attributes["id"] for _, attributes in tags(picture) if "id" in attributes} for picture in pictures]
     assert ids[0]
     assert not ids[0] & ids[1]
+
+
+def test_a_figure_as_a_file_is_svg_by_itself() -> None:
+    """A file parses as XML whatever the label, says what it is, and has colours where the page has variables."""
+    drawing = inline_svg(curve, 200, 100, HOSTILE)
+    root = ElementTree.fromstring(svg_file(drawing))
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    assert root.attrib["aria-label"] == HOSTILE
+    assert "var(" in drawing
+    assert "var(" not in svg_file(drawing)
+    assert ACCENT in svg_file(drawing)
 
 
 def test_a_figure_is_silent_and_the_same_in_any_process(tmp_path: Path) -> None:

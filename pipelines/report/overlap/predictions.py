@@ -33,6 +33,7 @@ _WANTED = "item (or path) with correct, or item (or path) with label and predict
 _COLUMNS = (*ITEM_COLUMNS, CORRECT, LABEL, PREDICTION)
 _TRUTHS = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
 _EXAMPLES = 3
+_MAX_FOLDERS = 32  # that are taken off: each is a pass over all names
 _MAX_SHOWN = 60  # characters of a name or value in a message
 
 Row = dict[str, Any]
@@ -265,12 +266,12 @@ def _join_names(paths: Set[str], items: Sequence[str]) -> dict[str, str]:
 
 
 def _shared_folders(names: Iterable[str]) -> list[int]:
-    """Return the lengths of the beginnings, each up to a slash, that all names share; ascending."""
+    """Return the lengths of the beginnings, each up to a slash, that all names share, the shortest first; some at most."""
     low, high = min(names, default=""), max(names, default="")
     same = next(
         (place for place, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), min(len(low), len(high))
     )
-    return [place + 1 for place in range(same) if low[place] == "/"]
+    return [place + 1 for place in range(same) if low[place] == "/"][:_MAX_FOLDERS]
 
 
 def _nothing_in_common(predictions: Predictions, name: str, items: pa.Table, num_found: int, num_readable: int) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 from base64 import b64encode
 from dataclasses import replace
 from pathlib import Path
@@ -247,3 +249,27 @@ def test_pages_go_where_fsspec_goes(tmp_path: Path) -> None:
     for path in tmp_path.rglob("*.*"):
         assert store.cat_file(f"/audit-pages/{path.relative_to(tmp_path)}") == path.read_bytes()
     store.rm("/audit-pages", recursive=True)
+
+
+@pytest.mark.slow
+def test_a_browser_sees_what_was_meant(tmp_path: Path) -> None:
+    """Chromium's own parser finds the hostile words as text, no element that they name, and asks for no other file."""
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if not browser:
+        pytest.skip("no Chromium here")
+    rows = [(HOSTILE, f"{HOSTILE} {n}", HOSTILE, n) for n in range(4)]
+    write_report(
+        str(tmp_path), result(set_result(HOSTILE, 10, 4, RIGHT), words=HOSTILE), matches(rows, HOSTILE), thumbs
+    )
+    for page in pages(tmp_path):
+        command = [browser, "--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}/profile"]
+        done = subprocess.run(
+            [*command, "--dump-dom", page.as_uri()], capture_output=True, text=True, timeout=60, check=True
+        )
+        found = tags(done.stdout)
+        assert not {"script", "iframe", "object", "link"} & {tag for tag, _ in found}
+        assert not any(name.startswith("on") for _, attributes in found for name in attributes)
+        pictures = [str(attributes["src"]) for tag, attributes in found if tag == "img"]
+        assert len(pictures) == 8
+        assert all(picture.startswith("data:image/jpeg") for picture in pictures)
+        assert shown_text(done.stdout).count(HOSTILE) >= 8
