@@ -6,7 +6,7 @@ say (features of _type Image and ClassLabel, the latter with the names of the cl
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ from wit.foreign import MAX_IMAGE_BYTES
 
 _IMAGE_NAMES = ("image", "img", "jpg", "jpeg", "png", "webp", "image_bytes", "bytes", "picture", "photo")
 _BATCH_ROWS = 16  # held at once, images and all
+_PATH_ROWS = 10_000
 _MAX_ROWS = 100_000_000
 _BROKEN = (pa.ArrowException, OSError, UnicodeDecodeError)  # what Arrow raises on a damaged file
 
@@ -131,12 +132,12 @@ def _are_named(files: Sequence[File], column: str) -> bool:
     """Return whether every image of a set has a path of its own."""
     seen: set[str] = set()
     for file in files:
-        for _, batch in _batches(file.url, None, [f"{column}.path"], 10_000):
-            for row in batch.column(0).to_pylist():
-                path = row["path"] if row else None
-                if not path or path in seen:
-                    return False
-                seen.add(path)
+        with open_parquet(file.url) as opened:
+            for group, rows in _row_groups(opened):
+                for path in _paths(opened, group, rows, file.url, column):
+                    if not path or path in seen:
+                        return False
+                    seen.add(path)
     return True
 
 
@@ -156,39 +157,65 @@ def _cut(url: str) -> Iterator[tuple[int, int]]:
         yield start, stop
 
 
-def _batches(url: str, rows: range | None, columns: list[str], batch_rows: int) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """Yield batches of the row groups that begin in `rows` (None: all), and the number of the first row of each.
+def _row_groups(file: Any) -> Iterator[tuple[int, range]]:
+    """Yield the numbers of the row groups, and of their rows in the file."""
+    start = 0
+    for group in range(file.num_row_groups):
+        stop = start + file.metadata.row_group(group).num_rows
+        yield group, range(start, stop)
+        start = stop
 
-    Raises InputError where the file is broken.
-    """
-    position = 0
-    with open_parquet(url) as file:
-        try:
-            for group in range(file.num_row_groups):
-                num_rows = file.metadata.row_group(group).num_rows
-                if rows is None or position in rows:
-                    first = position
-                    for batch in file.iter_batches(batch_rows, row_groups=[group], columns=columns, use_threads=False):
-                        yield first, batch
-                        first += len(batch)
-                    if first != position + num_rows:  # Arrow passes over pages whose kind it does not know
-                        raise pa.ArrowInvalid(f"expected {num_rows} rows in the row group, found {first - position}")
-                position += num_rows
-        except _BROKEN as error:
-            raise InputError(f"{url}: cannot be read from row {position} on: {one_line(error)}") from error
+
+def _batches(file: Any, group: int, rows: range, url: str, columns: list[str], size: int) -> Iterator[pa.RecordBatch]:
+    """Yield a row group in batches of so many rows at most; raises InputError where it is broken."""
+    num_rows = 0
+    try:
+        for batch in file.iter_batches(size, row_groups=[group], columns=columns, use_threads=False):
+            num_rows += len(batch)
+            yield batch
+    except _BROKEN as error:
+        raise InputError(f"{url}: cannot be read from row {rows.start + num_rows} on: {one_line(error)}") from error
+    if num_rows != len(rows):  # Arrow passes over pages whose kind it does not know
+        raise InputError(f"{url}: cannot be read from row {rows.start + num_rows} on: expected rows to {rows.stop}")
+
+
+def _paths(file: Any, group: int, rows: range, url: str, column: str) -> Iterator[str | None]:
+    """Yield what the images of a row group say of their paths; the images themselves are not read."""
+    for batch in _batches(file, group, rows, url, [f"{column}.path"], _PATH_ROWS):
+        yield from (row["path"] if row else None for row in batch.column(0).to_pylist())
 
 
 def read_parquet_rows(piece: Piece, wanted: Wanted) -> Iterator[Labelled]:
-    """Yield the images of a piece, 16 rows in memory; one without bytes is empty. Raises InputError at a broken file."""
+    """Yield the images of a piece, 16 rows in memory, an image without bytes as an empty one.
+
+    Row groups of which nothing is wanted are passed over. Raises InputError where the file is broken.
+    """
+    with open_parquet(piece.url) as file:
+        for group, rows in _row_groups(file):
+            if rows.start in range(piece.start or 0, piece.stop or 0):
+                yield from _read_group(file, group, rows, piece, wanted)
+
+
+def _read_group(file: Any, group: int, rows: range, piece: Piece, wanted: Wanted) -> Iterator[Labelled]:
     assert piece.image_column is not None  # a piece of a Parquet file
+    name = _namer(file, group, rows, piece)
+    if not any(wanted(name(row)) for row in rows):
+        return
     columns = [piece.image_column] + ([] if piece.label_column is None else [piece.label_column])
-    for first, batch in _batches(piece.url, range(piece.start or 0, piece.stop or 0), columns, _BATCH_ROWS):
-        images = batch.column(piece.image_column)
+    numbers = iter(rows)
+    for batch in _batches(file, group, rows, piece.url, columns, _BATCH_ROWS):
         labels = [None] * len(batch) if piece.label_column is None else batch.column(piece.label_column).to_pylist()
-        for row, said in enumerate(labels):
-            image = images[row].as_py()
-            body, path = (image.get("bytes"), image.get("path")) if isinstance(image, dict) else (image, None)
-            name = str(path) if piece.item_column is not None else f"{piece.item}/{first + row}"
-            if wanted(name):
-                label = name_class(label_text(said), piece.classes, f"{piece.url}, row {first + row}")
-                yield Labelled(name, label, (body or b"")[:MAX_IMAGE_BYTES])
+        for image, said, row in zip(batch.column(piece.image_column), labels, numbers, strict=False):
+            if wanted(name(row)):
+                value = image.as_py()
+                body = value.get("bytes") if isinstance(value, dict) else value
+                label = name_class(label_text(said), piece.classes, f"{piece.url}, row {row}")
+                yield Labelled(name(row), label, (body or b"")[:MAX_IMAGE_BYTES])
+
+
+def _namer(file: Any, group: int, rows: range, piece: Piece) -> Callable[[int], str]:
+    """Return what names the images of a row group by their rows."""
+    if piece.item_column is None:
+        return lambda row: f"{piece.item}/{row}"
+    paths = [str(path) for path in _paths(file, group, rows, piece.url, piece.item_column)]
+    return lambda row: paths[row - rows.start]

@@ -142,6 +142,20 @@ def test_pieces_are_row_groups(tmp_path: Path) -> None:
         assert next(read_items(rows[-1:])).item == f"0.parquet/{3500 - sizes[-1]}"
 
 
+@pytest.mark.parametrize("paths", [True, False])
+def test_row_groups_of_which_nothing_is_wanted_are_passed_over(tmp_path: Path, paths: bool) -> None:
+    """Few images of a large file cost few reads: damage in another row group is not even seen."""
+    images = structs(*(f"{number}.png" if paths else None for number in range(40)))
+    options = {"row_group_size": 10, "use_dictionary": False, "compression": "none", "write_page_checksum": True}
+    path = write(tmp_path / "0.parquet", {"image": images}, **options)
+    data = path.read_bytes()
+    path.write_bytes(data.replace(b"body 35", b"BODY 35"))
+    name = "15.png" if paths else "0.parquet/15"
+    assert [each.body for each in read_set(path, wanted={("x", name)})] == [b"body 15"]
+    with pytest.raises(InputError, match="cannot be read from row 30 on"):
+        read_set(path)
+
+
 def test_files_must_agree(tmp_path: Path) -> None:
     """Files with other columns, or other classes, are not one set."""
     write(tmp_path / "a.parquet", {"image": structs("1"), "label": [1]})

@@ -9,6 +9,8 @@ from pathlib import Path
 import fsspec
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pipelines.sources.evaluation import FORMATS, EvaluationSet, list_set, parse, parse_all, read_items
 from pipelines.sources.evaluation.pieces import PIECE_ITEMS
@@ -19,6 +21,7 @@ from tests.pipelines.sources.evaluation_files import (
     image,
     labels_of,
     packed,
+    read_or_message,
     read_set,
     write_files,
     write_tar,
@@ -202,3 +205,41 @@ def test_a_listing_says_what_is_read(tmp_path: Path) -> None:
     write_files(tmp_path, {name: image(1) for name in names})
     line = list_set(parse(f"pets={tmp_path}")).line()
     assert line == f"pets: folder, split validation (not train), 2 classes, {tmp_path}"
+
+
+CONTENTS = {
+    "image": image(5),
+    "cifar": cifar_records([(3,), (200,)])[0],
+    "idx": idx(np.ones((2, 3, 3), np.uint8)),
+    "labels": idx(np.ones(2, np.uint8)),
+    "packed": packed(idx(np.ones((2, 3, 3), np.uint8))),
+    "pickle": b"\x80\x02}q\x00.",
+    "text": b"file_name,label\n1.png,5\n",
+    "nothing": b"",
+    "PAR1": b"PAR1" * 5,
+}
+FILE_NAMES = (
+    "1.png", "a/2.jpg", "test/b/3.webp", "0.tar", "x/1.tar.gz", "test.tgz", "0.parquet", "data/test-0.parquet",
+    "test_batch.bin", "c/data_batch_1.bin", "test.bin", "train.bin", "batches.meta.txt", "fine_label_names.txt",
+    "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte", "train-images-idx3-ubyte.gz", "test_batch", "meta",
+    "metadata.csv", "metadata.jsonl", "metadata.parquet", "classnames.txt", "emnist-x-mapping.txt",
+    "emnist-x-test-images-idx3-ubyte", "notes.txt",
+)  # fmt: skip
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    files=st.dictionaries(st.sampled_from(FILE_NAMES), st.sampled_from(sorted(CONTENTS)), max_size=5),
+    kind=st.sampled_from(["", "", *(f"{kind}:" for kind in FORMATS)]),
+    junk=st.binary(max_size=40),
+)
+def test_any_folder_is_a_set_or_one_line(
+    tmp_path_factory: pytest.TempPathFactory, files: dict[str, str], kind: str, junk: bytes
+) -> None:
+    """Files of any name with the content of any format: items with names of their own, or one clear error."""
+    folder = tmp_path_factory.mktemp("any")
+    write_files(folder, {name: CONTENTS[content] + junk for name, content in files.items()})
+    items, message = read_or_message(f"{kind}{folder}")
+    assert bool(items) != bool(message)
+    assert "\n" not in message
+    assert len({each.item for each in items}) == len(items)
