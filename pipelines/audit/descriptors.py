@@ -8,7 +8,7 @@ ten seconds of a core.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
@@ -40,17 +40,16 @@ I64 = npt.NDArray[np.int64]
 UNIT = "cosine distance"
 MAX_SAMPLES_AN_ITEM = 10
 _IMAGES_AT_ONCE = 128  # decoded: 39 MB at 320 px
-_SQUARE_TURNS: tuple[Callable[[U8], U8], ...] = (
-    lambda pixels: pixels,
-    lambda pixels: np.rot90(pixels, 1),
-    lambda pixels: np.rot90(pixels, 2),
-    lambda pixels: np.rot90(pixels, 3),
-    lambda pixels: pixels[:, ::-1],
-    lambda pixels: pixels[::-1],
-    lambda pixels: pixels.swapaxes(0, 1),
-    lambda pixels: np.rot90(pixels, 2).swapaxes(0, 1),
-)
-"""How a skewed picture (S, S, 3) becomes each of TURNS."""
+
+
+def turned(pixels_SS3: U8, turn: int) -> U8:
+    """Return a square picture in one of TURNS."""
+    name = TURNS[turn]
+    if name.startswith("rotate_"):
+        return np.rot90(pixels_SS3, int(name.removeprefix("rotate_")) // 90)
+    if name.startswith("trans"):
+        return (pixels_SS3 if name == "transpose" else np.rot90(pixels_SS3, 2)).swapaxes(0, 1)
+    return {"none": pixels_SS3, "mirror": pixels_SS3[:, ::-1], "flip": pixels_SS3[::-1]}[name]
 
 
 def default_distance(descriptor: str) -> float:
@@ -94,7 +93,7 @@ def _described(
                 unreadable.append({**each.unreadable, "detail": str(error)})
                 continue
             rows += [{**each.names, "turn": turn} for turn in turns]
-            pixels += [_SQUARE_TURNS[turn](upright) for turn in turns]
+            pixels += [turned(upright, turn) for turn in turns]
         if rows:
             vectors = descriptor.vectors(np.stack(pixels)).astype(np.float16)
             columns = {
