@@ -165,8 +165,8 @@ def _row(found: Calibration, each: SearchedSet, step: _Step, thumbs: Thumbs) -> 
 def _tile(row: dict[str, Any], unit: str, thumbs: Thumbs) -> Html:
     both = element(
         "div",
-        picture(thumbs(EVALUATION, f"{row['set']}/{row['item']}"), "evaluation image"),
-        picture(thumbs(TRAINING, f"{row['shard']}/{row['key']}"), "training sample"),
+        picture(thumbs(EVALUATION, f"{row['set']}/{row['item']}"), f"image {row['item']}"),
+        picture(thumbs(TRAINING, f"{row['shard']}/{row['key']}"), f"sample {row['key']}"),
     )
     words = f"{long_distance(row['distance'], unit)}, "
     return element("figure", both, element("figcaption", words, foreign(row["item"], _MAX_NAME)))

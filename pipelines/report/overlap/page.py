@@ -294,7 +294,7 @@ def _percent(part: int, whole: int) -> str:
 def _compared_pairs(found: Comparison, book: Book, thumbs: Thumbs) -> Section:
     if not book.pages:
         return Section("Pairs", (paragraph("There are none."),), "pairs")
-    notes = [paragraph(*_links(book), ".")]
+    notes = [paragraph("See ", *_links(book), ".")]
     if len(book.rows) < found.num_pairs:
         notes.append(paragraph(f"They show {len(book.rows):,} of {found.num_pairs:,}; matches.parquet has all."))
     return Section("Pairs", (*notes, *_shown(book, thumbs)), "pairs")

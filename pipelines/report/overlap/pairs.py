@@ -194,7 +194,7 @@ def _group(rows: Sequence[dict[str, Any]], num_more: int, unit: str, thumbs: Thu
     )
     item = element(
         "figure",
-        picture(thumbs(EVALUATION, f"{first['set']}/{first['item']}"), "evaluation image"),
+        picture(thumbs(EVALUATION, f"{first['set']}/{first['item']}"), f"image {first['item']}"),
         element("figcaption", foreign(first["item"]), *label),
         class_="item",
     )
@@ -211,15 +211,16 @@ def _sample(row: dict[str, Any], unit: str, thumbs: Thumbs) -> Html:
         *([url] if url else []),
         element("span", foreign(row["shard"]), ", ", foreign(row["key"]), class_="quiet"),
     ]
-    shown = picture(thumbs(TRAINING, f"{row['shard']}/{row['key']}"), "training sample")
+    shown = picture(thumbs(TRAINING, f"{row['shard']}/{row['key']}"), f"sample {row['key']}")
     return element("figure", shown, element("figcaption", joined(lines, BREAK)))
 
 
 def picture(thumb: bytes | None, alt: str) -> Html:
+    """Return a thumbnail as an image of the page, or a box that says that there is none."""
     if thumb is None:
         return element("div", "no picture", class_="missing")
     source = f"data:image/jpeg;base64,{b64encode(thumb).decode()}"
-    return element("img", src=source, alt=alt, width=160, height=160, loading="lazy", decoding="async")
+    return element("img", src=source, alt=alt[:_MAX_NAME], width=160, height=160, loading="lazy", decoding="async")
 
 
 BREAK = element("br")

@@ -266,7 +266,7 @@ def _join_names(paths: Set[str], items: Sequence[str]) -> dict[str, str]:
 
 
 def _shared_folders(names: Iterable[str]) -> list[int]:
-    """Return the lengths of the beginnings, each up to a slash, that all names share, the shortest first; some at most."""
+    """Return the lengths of the beginnings, each up to a slash, that all names share: the shortest few of them."""
     low, high = min(names, default=""), max(names, default="")
     same = next(
         (place for place, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), min(len(low), len(high))
