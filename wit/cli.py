@@ -38,6 +38,7 @@ EXTRAS = {
     "pyspark": "spark",
     "img2dataset": "img2dataset",
     "faiss": "detect",
+    "onnx": "detect",
     "onnxruntime": "detect",
 }
 """Which extra brings a package that the core does without."""
