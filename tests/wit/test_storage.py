@@ -113,6 +113,23 @@ def test_remote_urls_go_through_fsspec() -> None:
     assert not storage.exists(url)
 
 
+def test_all_files_below_a_folder(tmp_path: Path) -> None:
+    """In order, behind links to folders too, on a disk as behind a URL; a link to a folder above is not followed."""
+    names = ["a/1", "a/b/2", "c"]
+    for name in names:
+        (tmp_path / "set" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "set" / name).write_bytes(b"")
+        storage.publish_bytes(f"memory://walked/{name}", b"")
+    (tmp_path / "set" / "d").symlink_to(tmp_path / "set" / "a")
+    (tmp_path / "set" / "a" / "up").symlink_to(tmp_path / "set")
+    found = [name.removeprefix(f"{tmp_path}/set/") for name in storage.walk_files(str(tmp_path / "set"))]
+    assert found == ["a/1", "a/b/2", "c", "d/1", "d/b/2"]
+    assert storage.walk_files("memory://walked/") == [f"memory://walked/{name}" for name in names]
+    folders = [str(tmp_path), "memory://walked", "memory://walked/a"]
+    assert all(map(storage.is_folder, folders))
+    assert not any(map(storage.is_folder, [str(tmp_path / "none"), f"{tmp_path}/set/c", "memory://walked/c"]))
+
+
 def test_a_folder_goes_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A kill while a folder is removed leaves no part of it under its name, only what the next run clears away."""
     (tmp_path / "pack" / "kept").mkdir(parents=True)
