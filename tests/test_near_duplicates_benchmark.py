@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+from pathlib import Path
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -9,8 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.edits import EDITS
+from benchmarks.near_duplicates.cifar import Cifar
 from benchmarks.near_duplicates.counts import IS_TURN, Planted, count, count_pairs, count_turned, is_kin, is_same
+from benchmarks.near_duplicates.measured import Measured
 from benchmarks.near_duplicates.pictures import Picture
+from benchmarks.near_duplicates.report import write_report
 from benchmarks.near_duplicates.signs import HASHES, LEARNED, Signs, rows
 
 PHASH, _, PDQ, _ = HASHES
@@ -20,10 +26,14 @@ NUM_PHOTOS, NUM_OTHERS = 3, 4
 def signs(random: np.random.Generator, num: int) -> Signs:
     """Made-up hashes near each other, so that all distances occur, and vectors of unit length."""
     vectors = random.normal(size=(num, 8)) + 1
+    phash = random.integers(0, 1 << 12, (num, 1), dtype=np.uint64)
+    pdq = random.integers(0, 1 << 6, (num, 4), dtype=np.uint64)
     return {
         "quality": random.integers(0, 101, num).astype(np.int32),
-        "pHash": random.integers(0, 1 << 12, (num, 1), dtype=np.uint64),
-        "PDQ": random.integers(0, 1 << 6, (num, 4), dtype=np.uint64),
+        "pHash": phash,
+        "pHash exact": phash ^ np.uint64(1),
+        "PDQ": pdq,
+        "PDQ exact": pdq ^ np.uint64(1),
         "learned": (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32),
     }
 
@@ -121,3 +131,24 @@ def test_copies_in_the_collections_are_no_false_pairs() -> None:
     expected[0, 1] = expected[1, 0] = True
     assert (is_same(pictures, pictures) == expected).all()
     assert is_kin(pictures, pictures)[0].tolist() == [True, True, True, False]
+
+
+def test_report_has_what_was_counted_and_the_same_bytes_again(tmp_path: Path) -> None:
+    """The curves' numbers are the counts', and nothing in the files depends on when they are written."""
+    pytest.importorskip("faiss")
+    random = np.random.default_rng(7)
+    made = planted(7)
+    cifar = Cifar(np.array([1, 2, 1]), signs(random, 3), signs(random, 3), signs(random, 20))
+    files = {name: signs(random, 1) for name in ("a.jpg", "a_resize.jpg")}
+    measured = Measured(made, [signs(random, 8) for _ in range(NUM_PHOTOS)], cifar, files)
+    for folder in ("one", "other"):
+        (tmp_path / folder).mkdir()
+        write_report(tmp_path / folder, measured)
+    for name in ("report.md", "curves.csv", "edits.csv", "recall.svg", "false_pairs.svg"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "other" / name).read_bytes()
+    with (tmp_path / "one" / "curves.csv").open(newline="") as file:
+        written = {(row["detector"], int(row["radius"])): row for row in csv.DictReader(file)}
+    counts = count([PDQ], made)
+    assert float(written["PDQ", 8]["recall"]) == pytest.approx(counts.recall_of_all(8), abs=1e-5)
+    assert int(written["PDQ", 8]["num_false"]) == counts.num_false(8)
+    assert "| a_resize.jpg |" in (tmp_path / "one" / "report.md").read_text()
