@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -141,25 +142,49 @@ def best_first(rows: list[Row], stage: Dedup) -> list[int]:
     return sorted(range(len(rows)), key=lambda i: (*(facts[name](rows[i]) for name in stage.survivor), rows[i].key))
 
 
-def expected(rows: list[Row], stage: Dedup) -> dict[int, tuple[int, int]]:
-    """Who stays for each image and how far it is, as the rule says it: images that stay are not named."""
-    near, order = distances(rows, stage), best_first(rows, stage)
-    found: dict[int, tuple[int, int]] = {}
+class Fate(NamedTuple):
+    """Of an image that goes."""
+
+    cluster: int
+    survivor: int
+    distance: int
+
+
+def expected(rows: list[Row], stage: Dedup) -> dict[int, Fate]:
+    """What becomes of each image that goes, as the rule says it."""
+    order = best_first(rows, stage)
+    claimed = _stars(rows, stage, order) if stage.clusters == "star" else _chains(rows, stage, order)
+    found: dict[int, Fate] = {}
+    stays: dict[object, int] = {}
+    for i in order:
+        cluster, distance = claimed[i]
+        group = (cluster, normalise(rows[i].image.caption)) if stage.keep_captions else cluster
+        if stays.setdefault(group, i) != i:
+            found[i] = Fate(cluster, stays[group], distance)
+    return found
+
+
+def _stars(rows: list[Row], stage: Dedup, order: list[int]) -> dict[int, tuple[int, int]]:
+    """Cluster and distance of each image: the first survivor that it is near, or itself."""
+    near = distances(rows, stage)
     survivors: list[int] = []
-    if stage.clusters == "star":
-        for i in order:
-            owner = next((s for s in survivors if near[s, i] >= 0), None)
-            if owner is None:
-                survivors.append(i)
-            else:
-                found[i] = owner, int(near[owner, i])
-        return found
-    left = list(order)
+    found = {}
+    for i in order:
+        owner = next((s for s in survivors if near[s, i] >= 0), i)
+        if owner == i:
+            survivors.append(i)
+        found[i] = owner, 0 if owner == i else int(near[owner, i])
+    return found
+
+
+def _chains(rows: list[Row], stage: Dedup, order: list[int]) -> dict[int, tuple[int, int]]:
+    """The same, by chains of images that no better one has claimed."""
+    near, left, found = distances(rows, stage), list(order), {}
     while left:
-        best = left.pop(0)
-        for i, distance in _reach(best, left, near, stage.max_distance or 10**9).items():
-            found[i] = best, distance
-            left.remove(i)
+        best = left[0]
+        reach = _reach(best, left, near, stage.max_distance or 10**9)
+        found |= {i: (best, distance) for i, distance in reach.items()}
+        left = [i for i in left if i not in reach]
     return found
 
 
@@ -173,4 +198,4 @@ def _reach(best: int, left: list[int], near: np.ndarray, limit: int) -> dict[int
                 if near[i, j] >= 0 and reach[i] + near[i, j] <= limit:
                     reach[j] = min(reach.get(j, limit), int(reach[i] + near[i, j]))
         if reach == before:
-            return {i: distance for i, distance in reach.items() if i != best}
+            return reach

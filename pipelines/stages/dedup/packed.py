@@ -13,16 +13,16 @@ import pyarrow.compute as pc
 
 from pipelines.stages.dedup.describing import read_cut
 from pipelines.stages.fingerprint import Fingerprint
-from wit.errors import InputError
+from wit.errors import ContractError, InputError
 from wit.fingerprint import Prints, fingerprint
 from wit.foreign import read_tar
 from wit.image import ImageRejected
 from wit.integrity import shards_of
 from wit.near import Rule
 from wit.schema import ENTRIES, PACKED_SHARDS, UNREADABLE
-from wit.shards import find_index, read_any_index
+from wit.shards import read_any_index
 from wit.stage import KEPT, Output, Part
-from wit.storage import base_name, exists, open_input
+from wit.storage import base_name, open_input
 
 UNREADABLE_TABLE = "unreadable"
 _NUMBER_BITS = 32
@@ -93,8 +93,8 @@ class DescribePacked:
         """Yield the prints of a tar: those that its index has, then those of the other images."""
         images: Iterator[tuple[str, int, int]]
         with open_input(shard) as file:
-            if exists(find_index(shard)):
-                index = read_any_index(shard)
+            index = _index(shard)
+            if index is not None:
                 is_hashed = pc.is_valid(index["phash"])
                 known = index.filter(is_hashed)
                 yield _Hashed(known["key"].to_pylist(), Prints.of(known), [])
@@ -118,6 +118,14 @@ class DescribePacked:
         return _Hashed(keys, Prints.concat(prints), unreadable)
 
 
+def _index(shard: str) -> pa.Table | None:
+    """Return the index of a tar; None where there is none, or another's table in its place (img2dataset's)."""
+    try:
+        return read_any_index(shard)
+    except (InputError, ContractError):
+        return None
+
+
 def _walk(file: IO[bytes], shard: str) -> Iterator[tuple[str, int, int]]:
     """Yield (stem, offset, length) of each image in a tar without an index; raises InputError where it is broken."""
     for sample in read_tar(file, shard):
@@ -129,6 +137,5 @@ def _walk(file: IO[bytes], shard: str) -> Iterator[tuple[str, int, int]]:
 def packed_inputs(against: tuple[str, ...]) -> tuple[str, ...]:
     """Return the sets of shards as inputs of a run; raises InputError now for one that has none."""
     for shards in against:
-        if not shards_of(shards)[0]:
-            raise InputError(f"{shards}: expected shards (.tar), found none")
+        shards_of(shards)
     return against
