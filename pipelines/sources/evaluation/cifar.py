@@ -14,10 +14,11 @@ from typing import IO, NamedTuple
 import numpy as np
 
 from pipelines.sources.evaluation.labels import class_lines, decode_text, folder_of, name_class, read_text
+from pipelines.sources.evaluation.packed import open_unpacked
 from pipelines.sources.evaluation.pieces import Labelled, Listing, Piece, Wanted, cut, to_png
 from pipelines.sources.evaluation.sets import CIFAR10, CIFAR100, EvaluationSet
 from pipelines.sources.evaluation.splits import File, Found, choose_split, split_of_words
-from pipelines.sources.evaluation.tars import is_tar_name, open_tar
+from pipelines.sources.evaluation.tars import is_tar_name
 from wit import tar
 from wit.errors import InputError
 from wit.storage import exists, join, reading, size
@@ -26,8 +27,6 @@ _SIDE_PX = 32
 _PIXEL_BYTES = 3 * _SIDE_PX * _SIDE_PX
 _MAX_CLASSES_BYTES = 1 << 20
 _PICKLES = re.compile(r"data_batch_\d|test_batch|batches\.meta|train|test|meta")
-
-
 _RECORDS = 2_000  # of a piece; small as they are, they are as much work as half as many photographs
 
 
@@ -89,7 +88,11 @@ def list_cifar(kind: str, evaluation_set: EvaluationSet, found: Found) -> Listin
     """Return the set that the files of a version are; raises InputError when there is none, or one breaks off."""
     version = _VERSIONS[kind]
     files = found.named(lambda name: cifar_of(name) == kind or is_tar_name(name))
-    places = dict(_places(files, version))
+    places: dict[str, _Place] = {}
+    for name, place in _places(files, version):
+        if name in places:
+            raise InputError(f"{place.url}: expected each file of {version.download} once, found {name!r} twice")
+        places[name] = place
     if not places:
         raise InputError(f"{evaluation_set.path}: expected files of {version.download}, found none")
     is_packed = any(place.member for place in places.values())
@@ -111,7 +114,7 @@ def _places(files: Sequence[File], version: _Version) -> Iterator[tuple[str, _Pl
         if not is_tar_name(file.name):
             yield file.name, _Place(file.url, size(file.url))
             continue
-        with open_tar(file.url) as archive:
+        with open_unpacked(file.url) as (archive, _):
             for member in tar.members(archive, file.url):
                 base = member.name.rpartition("/")[2]
                 if version.files.fullmatch(base):
@@ -127,7 +130,7 @@ def _split(name: str) -> str:
 def _cut(kind: str, name: str, place: _Place, classes: tuple[str, ...]) -> Iterator[Piece]:
     """Yield the pieces of a file; one in a tar is one piece, for it is unpacked from its beginning."""
     num_records, rest = divmod(place.num_bytes, _VERSIONS[kind].record_bytes)
-    where = f"{place.url}, {place.member}" if place.member else place.url
+    where = f"{place.url}, {place.member!r}" if place.member else place.url
     if rest or not num_records:
         raise InputError(
             f"{where}: expected records of {_VERSIONS[kind].record_bytes} bytes, as {kind} has them, found "
@@ -154,7 +157,7 @@ def _classes(version: _Version, place: _Place) -> tuple[str, ...]:
 
 
 def _member_text(url: str, base: str) -> str:
-    with open_tar(url) as archive:
+    with open_unpacked(url) as (archive, _):
         for member in tar.members(archive, url):
             if member.name.rpartition("/")[2] == base:
                 short = replace(member, length=min(member.length, _MAX_CLASSES_BYTES))
@@ -168,12 +171,12 @@ def read_cifar(piece: Piece, wanted: Wanted) -> Iterator[Labelled]:
         with reading(piece.url) as file:
             yield from _images(file, piece, 0, wanted)
         return
-    with open_tar(piece.url) as archive:
+    with open_unpacked(piece.url) as (archive, _):
         for member in tar.members(archive, piece.url):
             if member.name == piece.members[0]:
                 yield from _images(archive, piece, member.offset, wanted)
                 return
-    raise InputError(f"{piece.url}: expected {piece.members[0]} in the tar, found it no more")
+    raise InputError(f"{piece.url}: expected {piece.members[0]!r} in the tar, found it no more")
 
 
 def _images(file: IO[bytes], piece: Piece, offset: int, wanted: Wanted) -> Iterator[Labelled]:

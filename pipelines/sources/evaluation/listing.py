@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -12,6 +13,7 @@ from pipelines.sources.evaluation.cifar import cifar_of, is_pickled, list_cifar,
 from pipelines.sources.evaluation.folders import list_folder
 from pipelines.sources.evaluation.metadata import is_metadata
 from pipelines.sources.evaluation.mnist import is_idx_name, list_mnist
+from pipelines.sources.evaluation.packed import open_unpacked
 from pipelines.sources.evaluation.parquets import is_parquet_name, list_parquet
 from pipelines.sources.evaluation.pieces import Listing, is_image_name
 from pipelines.sources.evaluation.sets import (
@@ -25,7 +27,7 @@ from pipelines.sources.evaluation.sets import (
     EvaluationSet,
 )
 from pipelines.sources.evaluation.splits import File, Found
-from pipelines.sources.evaluation.tars import is_tar_name, list_tars, open_tar
+from pipelines.sources.evaluation.tars import is_tar_name, list_tars
 from wit import tar
 from wit.errors import InputError
 from wit.image import sniff
@@ -41,6 +43,7 @@ _LISTERS: dict[str, Callable[[EvaluationSet, Found], Listing]] = {
 }
 
 _HEAD_BYTES = 512
+_PICKLE = b"\x80"  # its first byte since protocol 2
 _PACKED = (".zip", ".7z", ".rar", ".tar.bz2", ".tar.xz", ".tar.zst")
 _SHOWN = 3
 
@@ -134,7 +137,7 @@ def _detect(path: str, found: Found) -> str:
 
 def _sniff_files(path: str, found: Found) -> str:
     """Return the format of a file that its name does not tell."""
-    if any(is_pickled(file.name) and _head(file.url).startswith(b"\x80") for file in found.files):
+    if any(is_pickled(file.name) and _head(file.url).startswith(_PICKLE) for file in found.files):
         raise refuse_pickles(path)
     if not found.is_folder and len(found.files) == 1:
         kind = sniff_format(_head(found.files[0].url))
@@ -166,12 +169,13 @@ def _head(url: str) -> bytes:
 def _sniff_tars(path: str, found: Found) -> str:
     """Return what is in tars: images, or files of CIFAR; raises InputError when it is neither."""
     for file in found.named(is_tar_name):
-        with open_tar(file.url) as archive:
+        with open_unpacked(file.url) as (archive, _):
             for member in tar.members(archive, file.url):
                 if is_image_name(member.name):
                     return WEBDATASET
                 if cifar_of(member.name):
                     return cifar_of(member.name)
-                if is_pickled(member.name):
+                first = replace(member, length=min(member.length, 1))
+                if is_pickled(member.name) and tar.read_member(archive, first, file.url) == _PICKLE:
                     raise refuse_pickles(file.url)
     raise InputError(f"{path}: expected images in its tars, found none")

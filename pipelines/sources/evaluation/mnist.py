@@ -8,26 +8,23 @@ EMNIST's images lie transposed, as its authors' MATLAB wrote them; they are turn
 
 from __future__ import annotations
 
-import gzip
 import re
 import struct
-import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import IO
 
 import numpy as np
 
 from pipelines.sources.evaluation.labels import folder_of, name_class, read_text
+from pipelines.sources.evaluation.packed import open_unpacked
 from pipelines.sources.evaluation.pieces import Labelled, Listing, Piece, Wanted, cut, to_png
 from pipelines.sources.evaluation.sets import MNIST, EvaluationSet
 from pipelines.sources.evaluation.splits import File, Found, choose_split, split_of_words
-from pipelines.sources.shards import unpacked
 from wit.errors import InputError
 from wit.image import Limits
-from wit.storage import base_name, exists, join, reading
+from wit.storage import base_name, exists, join
 
-_IMAGES = re.compile(r"(?:(.*)[-_.])?images[-_.]idx3[-_.]ubyte(\.gz)?", re.IGNORECASE)
+_IMAGES = re.compile(r"(?:.*[-_.])?images[-_.]idx3[-_.]ubyte(\.gz)?", re.IGNORECASE)
 _BYTES = 8  # the type code of unsigned bytes
 _RECORDS = 2_000  # of a piece; small as they are, they are as much work as half as many photographs
 _MAX_IMAGES = 100_000_000
@@ -36,17 +33,6 @@ _MAX_IMAGES = 100_000_000
 def is_idx_name(name: str) -> bool:
     """Return whether a file is named as images in idx."""
     return _IMAGES.fullmatch(name.rpartition("/")[2]) is not None
-
-
-@contextmanager
-def _open(url: str) -> Iterator[tuple[IO[bytes], bool]]:
-    """Open a file as it is or packed, and say whether it is packed; raises InputError."""
-    with reading(url) as raw:
-        file = unpacked(raw)
-        try:
-            yield file, file is not raw
-        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-            raise InputError(f"{url}: expected a whole gzip file, found a damaged one ({error})") from error
 
 
 def _read_shape(file: IO[bytes], url: str, num_dimensions: int) -> tuple[int, ...]:
@@ -82,7 +68,7 @@ def list_mnist(evaluation_set: EvaluationSet, found: Found) -> Listing:
 
 def _pieces(file: File) -> Iterator[Piece]:
     """Yield the pieces of a file; a packed one is one piece, for it is unpacked from its beginning."""
-    with _open(file.url) as (opened, is_packed):
+    with open_unpacked(file.url) as (opened, is_packed):
         num_images, height, width = _read_shape(opened, file.url, 3)
         if not (0 < num_images <= _MAX_IMAGES and 0 < height * width <= Limits().max_pixels):
             raise InputError(
@@ -113,7 +99,7 @@ def _label_url(url: str) -> str | None:
     match = _IMAGES.fullmatch(base)
     if match is None:
         return None
-    bare = re.sub("idx3", "idx1", base.removesuffix(match.group(2) or ""), flags=re.IGNORECASE)
+    bare = re.sub("idx3", "idx1", base.removesuffix(match.group(1) or ""), flags=re.IGNORECASE)
     start = bare.lower().rindex("images")
     bare = f"{bare[:start]}labels{bare[start + len('images') :]}"
     places = (join(folder_of(url), bare + suffix) for suffix in ("", ".gz"))
@@ -121,7 +107,7 @@ def _label_url(url: str) -> str | None:
 
 
 def _require_labels(url: str, images: str, num_images: int) -> None:
-    with _open(url) as (opened, is_packed):
+    with open_unpacked(url) as (opened, is_packed):
         (num_labels,) = _read_shape(opened, url, 1)
         if num_labels != num_images:
             raise InputError(f"{url}: expected a label for each of {num_images} images ({images}), found {num_labels}")
@@ -151,7 +137,7 @@ def read_mnist(piece: Piece, wanted: Wanted) -> Iterator[Labelled]:
     start, stop = piece.start or 0, piece.stop or 0
     is_transposed = base_name(piece.url).lower().startswith("emnist")
     labels = _labels(piece, start, stop)
-    with _open(piece.url) as (file, _):
+    with open_unpacked(piece.url) as (file, _):
         _, height, width = _read_shape(file, piece.url, 3)
         file.seek(file.tell() + start * height * width)
         for number in range(start, stop):
@@ -171,7 +157,7 @@ def _labels(piece: Piece, start: int, stop: int) -> bytes:
     """Return the classes of the images of a piece; empty where the set has none."""
     if piece.label_url is None:
         return b""
-    with _open(piece.label_url) as (file, _):
+    with open_unpacked(piece.label_url) as (file, _):
         _read_shape(file, piece.label_url, 1)
         file.seek(file.tell() + start)
         labels = file.read(stop - start)

@@ -9,14 +9,8 @@ from itertools import pairwise
 
 from wit.errors import UserError
 
-FOLDER, WEBDATASET, PARQUET, CIFAR10, CIFAR100, MNIST = (
-    "folder",
-    "webdataset",
-    "parquet",
-    "cifar10",
-    "cifar100",
-    "mnist",
-)
+FOLDER, WEBDATASET, PARQUET = "folder", "webdataset", "parquet"
+CIFAR10, CIFAR100, MNIST = "cifar10", "cifar100", "mnist"
 
 FORMATS = {
     FOLDER: "image files in folders, by class or not, with metadata.csv or .jsonl or without",

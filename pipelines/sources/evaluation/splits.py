@@ -56,12 +56,17 @@ class Split(NamedTuple):
 def split_of_folder(name: str) -> str:
     """Return the split that a file is of by the first folder of its path: train/cat/1.png; blank: of none."""
     first, slash, _ = name.partition("/")
-    return _WORDS.get(first.lower(), "") if slash else ""
+    return _split_of_word(first.lower()) if slash else ""
 
 
 def split_of_words(name: str) -> str:
     """Return the split that a file is of by a word in its path: data/test-00000-of-00001.parquet; blank: of none."""
-    return next((_WORDS[word] for word in _NO_WORD.split(name.lower()) if word in _WORDS), "")
+    return next(filter(None, map(_split_of_word, _NO_WORD.split(name.lower()))), "")
+
+
+def _split_of_word(word: str) -> str:
+    """Return the split that a word names, with a number behind it or not: val, val2017, val_256."""
+    return _WORDS.get(word) or _WORDS.get(word.rstrip("0123456789-_."), "")
 
 
 def choose_split(found: Found, files: Sequence[File], split_of: SplitOf) -> Split:

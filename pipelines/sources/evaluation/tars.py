@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import IO
 
 from pipelines.sources.evaluation.labels import LABEL_FIELDS, folder_of, label_text, name_class, read_classes
+from pipelines.sources.evaluation.packed import open_unpacked
 from pipelines.sources.evaluation.pieces import Labelled, Listing, Piece, Wanted, is_image_name
 from pipelines.sources.evaluation.sets import WEBDATASET, EvaluationSet
 from pipelines.sources.evaluation.splits import Found, choose_split, split_of_words
-from pipelines.sources.shards import unpacked
 from wit import tar
 from wit.errors import InputError
 from wit.foreign import MAX_IMAGE_BYTES, MAX_MEMBERS, facts_of, last_suffix, split_name
-from wit.storage import reading
 
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz")
 _LABEL_SUFFIXES = ("cls", "json", "txt")  # members that may say the class, the first before the others
@@ -27,16 +23,6 @@ _MAX_LABEL_BYTES = 1 << 20
 def is_tar_name(name: str) -> bool:
     """Return whether a file is named as a tar that can be read."""
     return name.lower().endswith(TAR_SUFFIXES)
-
-
-@contextmanager
-def open_tar(url: str) -> Iterator[IO[bytes]]:
-    """Open a tar as it is or packed by gzip, to be read from its beginning to its end; raises InputError."""
-    with reading(url) as file:
-        try:
-            yield unpacked(file)
-        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-            raise InputError(f"{url}: expected a whole gzip file, found a damaged one ({error})") from error
 
 
 def list_tars(evaluation_set: EvaluationSet, found: Found) -> Listing:
@@ -61,7 +47,7 @@ def _same(classes: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
 
 
 def _has_image(url: str) -> bool:
-    with open_tar(url) as file:
+    with open_unpacked(url) as (file, _):
         return any(is_image_name(member.name) for member in tar.members(file, url))
 
 
@@ -82,7 +68,7 @@ def read_tar(piece: Piece, wanted: Wanted) -> Iterator[Labelled]:
     A number is a class of `classes`. One sample is in memory at a time, of an image 256 MiB at most. A name that comes
     again gets its number: a.jpg, a.jpg#2. Raises InputError where the tar is broken, or a class is not there.
     """
-    with open_tar(piece.url) as file:
+    with open_unpacked(piece.url) as (file, _):
         for sample in _samples(file, piece, wanted):
             label = name_class(_label(sample), piece.classes, f"{piece.url}, {sample.stem!r}")
             for name, body in sample.images:

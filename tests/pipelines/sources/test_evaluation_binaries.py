@@ -144,6 +144,14 @@ def test_broken_cifar_files(tmp_path: Path, name: str, data: bytes, message: str
         assert name in str(caught.value) or path.suffix == ".tar"
 
 
+def test_a_file_that_is_twice_in_a_tar(tmp_path: Path) -> None:
+    """Two members of one name would be one set of names: neither is dropped in silence."""
+    data = cifar_records([(1,)])[0]
+    archive = write_tar(tmp_path / "0.tar", [("a/test_batch.bin", data), ("b/test_batch.bin", data)])
+    with pytest.raises(InputError, match=r"found 'test_batch\.bin' twice"):
+        read_set(archive)
+
+
 def test_names_of_classes_that_do_not_fit(tmp_path: Path) -> None:
     """batches.meta.txt with another number of names is not taken for it."""
     write_files(tmp_path, cifar10_files() | {"batches.meta.txt": b"a\nb\n"})

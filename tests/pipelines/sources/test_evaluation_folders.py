@@ -79,6 +79,8 @@ def test_classes_are_in_order_of_name_and_numbers_in_theirs(tmp_path: Path) -> N
     [
         (["test/cat/1.png", "test/dog/1.png", "train/cat/2.png", "val/dog/3.png"], "test", ("validation", "train")),
         (["valid/cat/1.png", "valid/dog/1.png", "Training/cat/2.png"], "validation", ("train",)),
+        (["val2017/cat/1.png", "val2017/dog/1.png", "train2017/cat/2.png"], "validation", ("train",)),
+        (["val_256/cat/1.png", "val_256/dog/1.png", "train_256/cat/2.png"], "validation", ("train",)),
         (["up/test/cat/1.png", "up/test/dog/1.png", "up/train/cat/2.png"], "test", ("train",)),
     ],
 )

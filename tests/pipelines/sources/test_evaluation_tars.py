@@ -84,6 +84,12 @@ def test_splits_by_file_names(tmp_path: Path) -> None:
     assert len(read_set(tmp_path / "*.tar")) == 2
 
 
+def test_a_member_that_is_called_meta_is_no_pickle(tmp_path: Path) -> None:
+    """What is named as a file of CIFAR's Python version and is none does not hide the images after it."""
+    write_tar(tmp_path / "0.tar", [("meta", b"text"), ("train", b""), ("7.png", b"image")])
+    assert [each.item for each in read_set(tmp_path)] == ["0.tar/7.png"]
+
+
 def test_tables_beside_tars_are_no_set(tmp_path: Path) -> None:
     """wit and img2dataset write a Parquet file beside each tar, which says nothing of the format."""
     write_tar(tmp_path / "00000.tar", [("7.png", b"")])
