@@ -14,7 +14,7 @@ import torch
 from trainer.checkpoint import TrainState
 from trainer.detector.data import PairBatch
 from trainer.detector.export import FACTS, ONNX, write_detector
-from trainer.detector.measuring import Measured, measure
+from trainer.detector.measuring import Measured, measure, whiten_on
 from trainer.detector.pictures import find_pictures
 from trainer.detector.recipe import TEMPERATURE, DetectorRecipe
 from trainer.detector.session import DetectorSession, begin, claim_folder, open_session
@@ -139,7 +139,7 @@ def _finish(session: DetectorSession) -> Measured | None:
     """Measure the trained detector and write its files, unless they are there; return what it is worth."""
     facts = join(session.out, FACTS)
     if not exists(facts):
-        session.model.eval()
+        whiten_on(session.model, session.pictures, session.loader.places, session.recipe)
         measured = measure(session.model, session.pictures, session.held_out, session.recipe)
         made = {
             "recipe": identity(session.recipe),

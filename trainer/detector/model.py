@@ -158,11 +158,16 @@ class Detector(nn.Module):
 
     def forward(self, images_B3SS: Tensor) -> Tensor:
         """Return embeddings of unit length."""
+        return functional.normalize(self.project(images_B3SS), dim=1)
+
+    def project(self, images_B3SS: Tensor) -> Tensor:
+        """Return embeddings (B, D) before they are brought to unit length."""
         x_BCSS = functional.gelu(self.stem(images_B3SS))
         x_BCSS = blur_halved(functional.max_pool2d(x_BCSS, 3, stride=1, padding=1))
         for block in self.blocks:
             x_BCSS = block(x_BCSS)
-        return functional.normalize(self.projection(x_BCSS.mean(dim=(2, 3))), dim=1)
+        out_BD: Tensor = self.projection(x_BCSS.mean(dim=(2, 3)))
+        return out_BD
 
 
 def _bottlenecks(config: DetectorConfig) -> Iterator[Bottleneck]:

@@ -25,7 +25,7 @@ from trainer import checkpoint
 from trainer.data import LoaderState
 from trainer.detector.data import PairLoader
 from trainer.detector.loop import DetectorResult, train_detector
-from trainer.detector.measuring import measure
+from trainer.detector.measuring import measure, whiten_on
 from trainer.detector.model import CONFIGS, build_detector
 from trainer.detector.pictures import find_pictures, split_held_out
 from trainer.detector.recipe import Data, DetectorRecipe
@@ -65,7 +65,7 @@ def undisturbed(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 def test_a_run_leaves_a_detector(undisturbed: Path, pictures: Path) -> None:
-    """Every step is logged, the loss falls, and the exported file describes pictures as the trained weights do."""
+    """Every step is logged, the loss falls, and the file describes pictures as the trained weights, whitened, do."""
     steps = metrics(undisturbed)
     assert [step for step, _ in steps] == list(range(1, NUM_STEPS + 1))
     assert steps[-1][1] < steps[0][1]
@@ -84,6 +84,8 @@ def test_a_run_leaves_a_detector(undisturbed: Path, pictures: Path) -> None:
     model = build_detector(CONFIGS["micro"], 0)
     folder = checkpoint.find(str(undisturbed))
     checkpoint.restore(folder, model, torch.optim.AdamW(model.parameters()))
+    found = find_pictures([str(pictures)])
+    whiten_on(model, found, split_held_out(len(found), 0.25, 2_000, 0)[0], micro_recipe())
     pixels = np.stack([descriptor.pixels(body) for body in bodies])
     with torch.no_grad():
         expected = model(torch.from_numpy(scaled(pixels, descriptor.preparation))).numpy()
