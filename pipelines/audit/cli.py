@@ -213,5 +213,5 @@ def _tell_above(result: AuditResult, fail_above: float | None) -> int:
     above = [each for each in found if fail_above is not None and each.share > fail_above]
     if above:
         named = ", ".join(f"{each.set} ({each.share:.2%})" for each in above)
-        click.echo(f"contamination above {fail_above:.4%}: {named}", err=True)
+        click.echo(f"contamination above {100 * (fail_above or 0):g} %: {named}", err=True)
     return ABOVE if above else 0

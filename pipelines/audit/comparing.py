@@ -139,7 +139,8 @@ def want(work: Work, kind: str, shown: pa.Table, group: str, name: str) -> str:
     rows = shown.select([group, name]).rename_columns(WANTED.names).group_by(WANTED.names).aggregate([])
     rows = rows.select(WANTED.names).cast(WANTED).sort_by([(each, "ascending") for each in WANTED.names])
     folder = f"wanted/{kind}-{digest(rows.to_batches())}"
-    write_rows(join(work.root, folder, part_name(0)), WANTED, rows.to_batches())
+    if not parts_of(work.root, folder):
+        write_rows(join(work.root, folder, part_name(0)), WANTED, rows.to_batches())
     return folder
 
 

@@ -159,7 +159,7 @@ class DescribeTraining:
             for table, batch in _described(pictures, _loaded(self.descriptor), (0,), DESCRIBED_SAMPLES):
                 num_samples += batch.num_rows if table == KEPT else 0
                 yield table, batch
-            read = {"shard": name, "num_samples": num_samples, "from_index": False}
+            read = {"shard": name, "num_samples": num_samples, "num_from_index": 0}
             yield "read", pa.RecordBatch.from_pylist([read], schema=TRAINING_READ)
 
 

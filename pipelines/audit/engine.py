@@ -132,7 +132,7 @@ def _of_shards(work: Work, asked: Asked, compared: Compared) -> dict[str, Any]:
     return {
         "num_shards": len(rows),
         "num_samples": sum(row["num_samples"] for row in rows),
-        "num_from_index": sum(row["num_samples"] for row in rows if row["from_index"]),
+        "num_from_index": sum(row["num_from_index"] for row in rows),
         "num_unreadable": compared.unreadable["set"].null_count,
         "content_sha256": digest_of_images(parts_of(work.root, compared.training), asked.audit.method.references[-1]),
         "manifests": [fingerprint_file(url) for url in manifests if exists(url)],

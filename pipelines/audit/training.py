@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import IO, Any, ClassVar, NamedTuple
 
 import pyarrow as pa
@@ -33,7 +33,7 @@ from wit.foreign import (
 from wit.image import ImageRejected
 from wit.schema import PRINTS, UNREADABLE
 from wit.schema.evaluation import TRAINING_INPUTS, TRAINING_PRINTS, TRAINING_READ
-from wit.shards import MANIFEST, Described, find_index, folder_of, index_name, read_any_index, read_manifest
+from wit.shards import MANIFEST, Described, find_index, folder_of, read_any_index, read_manifest
 from wit.stage import KEPT, Output, Part
 from wit.storage import base_name, exists, join, read_parquet, reading, size
 
@@ -70,9 +70,9 @@ def _stated(folder: str) -> Mapping[str, Described]:
 
 
 def _stands(url: str, described: Described | None) -> bool:
-    if described is None or described.of_shard.get("is_foreign") or not exists(index_name(url)):
+    if described is None or not exists(find_index(url)):
         return False
-    return (size(url), size(index_name(url))) == (described.of_shard["bytes"], described.of_index.get("bytes"))
+    return (size(url), size(find_index(url))) == (described.of_shard["bytes"], described.of_index.get("bytes"))
 
 
 class Sample(NamedTuple):
@@ -147,28 +147,35 @@ class HashTraining:
     def __call__(self, batches: Iterator[pa.RecordBatch], part: Part) -> Iterator[Output]:
         """Yield prints in the order of the shard; rows of UNREADABLE for images that cannot be decoded."""
         for shard in (row for batch in batches for row in batch.to_pylist()):
-            known = _indexed_prints(shard["url"], shard["shard"]) if shard["is_trusted"] else None
-            tables = _hashed(shard["url"], shard["shard"]) if known is None else [(KEPT, known)]
-            num_samples = 0
-            for name, table in tables:
-                num_samples += len(table) if name == KEPT else 0
+            known, missing = _indexed(shard["url"], shard["shard"]) if shard["is_trusted"] else (None, None)
+            num_known = num_samples = 0 if known is None else len(known)
+            for name, table in chain([(KEPT, known)] if known else [], _hashed(shard["url"], shard["shard"], missing)):
+                num_samples += len(table) if name == KEPT and table is not known else 0
                 for batch in table.to_batches():
                     yield name, batch
-            read = {"shard": shard["shard"], "num_samples": num_samples, "from_index": known is not None}
+            read = {"shard": shard["shard"], "num_samples": num_samples, "num_from_index": num_known}
             yield "read", pa.RecordBatch.from_pylist([read], schema=TRAINING_READ)
 
 
-def _indexed_prints(url: str, name: str) -> pa.Table | None:
-    """Return the prints in the index of a shard; None where it has none, or none of some sample."""
-    index = read_parquet(index_name(url))
-    if not {"key", *_NAMES} <= set(index.column_names) or any(index[each].null_count for each in _NAMES):
-        return None
-    columns = {"key": index["key"], "shard": pa.repeat(name, len(index)), **{each: index[each] for each in _NAMES}}
-    return pa.table([columns[each] for each in TRAINING_PRINTS.names], schema=TRAINING_PRINTS)
+def _indexed(url: str, name: str) -> tuple[pa.Table | None, Collection[str] | None]:
+    """Return the prints in the index of a shard, and the keys of samples without one; None when that is all."""
+    index = read_parquet(find_index(url))
+    if not {"key", *_NAMES} <= set(index.column_names):
+        return None, None
+    is_known = pc.is_valid(index["content"])
+    for each in _NAMES:
+        is_known = pc.and_(is_known, pc.is_valid(index[each]))
+    rows = index.filter(is_known)
+    columns = {"key": rows["key"], "shard": pa.repeat(name, len(rows)), **{each: rows[each] for each in _NAMES}}
+    known = pa.table([columns[each] for each in TRAINING_PRINTS.names], schema=TRAINING_PRINTS)
+    return known, frozenset(index["key"].filter(pc.invert(is_known)).to_pylist())
 
 
-def _hashed(url: str, name: str) -> Iterator[tuple[str, pa.Table]]:
-    samples = read_shard(url)
+def _hashed(url: str, name: str, wanted: Collection[str] | None) -> Iterator[tuple[str, pa.Table]]:
+    """Yield the prints of samples, or of those that are `wanted`, and rows of UNREADABLE."""
+    if wanted is not None and not wanted:
+        return
+    samples = read_shard(url, wanted)
     while some := list(islice(samples, _BATCH_ROWS)):
         keys, prints, unreadable = [], [], []
         for each in some:

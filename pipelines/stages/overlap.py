@@ -7,9 +7,9 @@ usual test sets together have, are 13 MB with their names; eight times that with
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from itertools import islice
-from typing import Any, ClassVar, Literal, cast
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -31,8 +31,12 @@ from wit.storage import join
 
 _BATCH_ROWS = 1_000
 _TARGET = "overlap/references"
-_RULE = Rule()
-Hash = Literal["phash", "pdq", "both"]
+_RULE = {each.name: each for each in fields(Rule)}
+
+
+def _of_rule(name: str) -> Any:
+    """Return a field of wit.near.Rule as a field of the recipe."""
+    return field(default=_RULE[name].default, metadata=_RULE[name].metadata)
 
 
 @dataclass(frozen=True)
@@ -43,25 +47,10 @@ class Overlap:
         default=(),
         metadata={"help": "evaluation sets, each NAME=PATH or NAME=FORMAT:PATH, as wit overlap --against takes them"},
     )
-    hash: str = field(
-        default=_RULE.hash,
-        metadata={
-            "choices": ("phash", "pdq", "both"),
-            "help": "what copies are known by: 64 bits, 256 bits, or both at once",
-        },
-    )
-    phash_radius: int = field(
-        default=_RULE.phash_radius,
-        metadata={"min": 0, "max": MAX_RADIUS["phash"], "help": "bits by which the 64-bit hash of a copy may differ"},
-    )
-    pdq_radius: int = field(
-        default=_RULE.pdq_radius,
-        metadata={"min": 0, "max": MAX_RADIUS["pdq"], "help": "bits by which the 256-bit hash of a copy may differ"},
-    )
-    min_quality: int = field(
-        default=_RULE.min_quality,
-        metadata={"min": 0, "max": 100, "help": "images with less detail are copies only if their content is equal"},
-    )
+    hash: str = _of_rule("hash")
+    phash_radius: int = _of_rule("phash_radius")
+    pdq_radius: int = _of_rule("pdq_radius")
+    min_quality: int = _of_rule("min_quality")
     thresholds: tuple[str, ...] = field(
         default=(),
         metadata={"help": "radius of a set of its own, each NAME=BITS: of pHash when hash is phash, else of PDQ"},
@@ -88,10 +77,10 @@ class Overlap:
             bits = pc.cast(pa.array(nearest.distance), pa.string())
             places = pc.binary_join_element_wise(names["set"], names["item"], "/")
             details = pc.binary_join_element_wise(places, ", ", bits, " bits", "")
-            yield REJECTED, _rejects(batch, pa.array(nearest.sample), details)
+            yield REJECTED, _rejects(batch, pa.array(nearest.sample), details.combine_chunks())
 
     def _rules(self) -> dict[str, Rule]:
-        rule = Rule(cast(Hash, self.hash), self.phash_radius, self.pdq_radius, self.min_quality)
+        rule = Rule(**{name: getattr(self, name) for name in _RULE})
         names = [each.name for each in parse_all(self.sets)]
         most = MAX_RADIUS[self.hash]
         thresholds = parse_thresholds(self.thresholds, names, rule.radius, most, "overlap.thresholds")
@@ -165,7 +154,7 @@ class HashReferences:
         yield "unreadable", pa.RecordBatch.from_pylist(unreadable, schema=UNREADABLE)
 
 
-def _rejects(batch: pa.RecordBatch, rows: pa.Array, details: pa.ChunkedArray) -> pa.RecordBatch:
+def _rejects(batch: pa.RecordBatch, rows: pa.Array, details: pa.Array) -> pa.RecordBatch:
     picked = batch.select(["key", "bucket"]).take(rows)
     columns = {
         "key": picked["key"],

@@ -64,7 +64,7 @@ TRAINING_READ = pa.schema(
     [
         column("shard", pa.string(), "the shard"),
         column("num_samples", pa.int64(), "samples whose prints are known"),
-        column("from_index", pa.bool_(), "the prints are those of its index; else of its pixels"),
+        column("num_from_index", pa.int64(), "those of them whose prints are those of its index, not of the pixels"),
     ]
 )
 """How the prints of each shard were had."""
@@ -169,7 +169,7 @@ CHUNK_PAIRS = pa.schema(
         column("parts", pa.list_(pa.string()), "parts of TRAINING_PRINTS, relative to the work, that make up a chunk"),
         column("first_row", pa.int64(), "number of their first sample among all that are compared"),
         column(
-            "other_parts", pa.list_(pa.string()), "parts of the other chunk; empty: the chunk is compared with itself"
+            "other_parts", pa.list_(pa.string()), "parts of the other chunk; empty: compared with itself"
         ),
         column("other_first_row", pa.int64(), "number of their first sample"),
         column("is_same_set", pa.bool_(), "both chunks are of one set, each of which is compared with itself, too"),
