@@ -19,6 +19,7 @@ from tests.trainer.detector.conftest import micro_recipe
 from trainer.detector.cli import train_detector
 from trainer.detector.model import CONFIGS
 from trainer.detector.recipe import load_detector_recipe
+from wit.cli import main
 from wit.errors import UserError
 from wit.recipe import dumps
 
@@ -107,3 +108,17 @@ def test_help_needs_no_torch() -> None:
     )
     shown = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == "[]"
+
+
+def test_it_is_a_command_of_two_words(capsys: pytest.CaptureFixture[str]) -> None:
+    """`wit overlap train-detector` is this command; a mistake in it ends with 2 and one line."""
+    with pytest.raises(SystemExit) as ended:
+        main(["overlap", "train-detector", "--help"])
+    assert ended.value.code == 0
+    assert "Train a detector of near-duplicates" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as ended:
+        main(["overlap", "train-detector", "none", "--images", "x", "--out", "y"])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == (
+        "wit: error: 'none': expected a recipe file or one of resnet50, small, found neither\n"
+    )
