@@ -27,11 +27,9 @@ def real_data(*path: str) -> Path:
     return found
 
 
-def prints_row(value: int, quality: int = 100, content: int | None = None) -> dict[str, int]:
-    """Return the columns of PRINTS of a made-up image whose hashes are `value`'s 64 bits, PDQ's four times over."""
-    bits = value - (1 << 64) if value >> 63 else value
-    words = {f"pdq_{i}": bits for i in range(4)}
-    return {"phash": bits, **words, "quality": quality, "content": bits if content is None else content}
+def to_signed(value: int) -> int:
+    """Return the signed integer with the same 64 bits, as columns of prints have them."""
+    return value - (1 << 64) if value >> 63 else value
 
 
 class MemoryPart:

@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import struct
 from collections.abc import Iterable
 from itertools import islice
@@ -28,7 +27,6 @@ U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
 I32 = npt.NDArray[np.int32]
 
-NUM_BITS = 64
 _LIMITS = Limits()
 _IMAGES_AT_ONCE = 256
 """Images whose small pictures are held at a time, 34 KB each."""
@@ -39,20 +37,11 @@ MIRROR = TURNS.index("mirror")
 TURN_OPTIONS = {"none": (0,), "mirror": (0, MIRROR), "all": tuple(range(len(TURNS)))}
 """What an option `turns` may say, and the turns that it stands for."""
 
-_TRANSPOSES = dict(
-    enumerate(
-        (
-            Image.Transpose.ROTATE_90,
-            Image.Transpose.ROTATE_180,
-            Image.Transpose.ROTATE_270,
-            Image.Transpose.FLIP_LEFT_RIGHT,
-            Image.Transpose.FLIP_TOP_BOTTOM,
-            Image.Transpose.TRANSPOSE,
-            Image.Transpose.TRANSVERSE,
-        ),
-        start=1,
-    )
-)
+_Turn = Image.Transpose
+_TRANSPOSES = {
+    1: _Turn.ROTATE_90, 2: _Turn.ROTATE_180, 3: _Turn.ROTATE_270, 4: _Turn.FLIP_LEFT_RIGHT,
+    5: _Turn.FLIP_TOP_BOTTOM, 6: _Turn.TRANSPOSE, 7: _Turn.TRANSVERSE,
+}  # fmt: skip
 
 
 class Prints(NamedTuple):
@@ -142,14 +131,15 @@ def _look(
     body: bytes, limits: Limits, exact: bool, turns: tuple[int, ...], pixels: bool
 ) -> tuple[list[Pictures], list[int]]:
     """Return the small pictures and the content of each turn of an image."""
-    if not (exact or pixels):
-        return fast_pictures(body, limits.max_pixels, turns), [_content_of_bytes(body, turn) for turn in turns]
-    image = decode(body, max_pixels=limits.max_pixels)
-    turned = [image.transpose(_TRANSPOSES[turn]) if turn else image for turn in turns]
-    pictures = [exact_pictures(each) for each in turned] if exact else fast_pictures(body, limits.max_pixels, turns)
-    if pixels:
-        return pictures, [_content_of_pixels(each) for each in turned]
-    return pictures, [_content_of_bytes(body, turn) for turn in turns]
+    pictures = [] if exact else fast_pictures(body, limits.max_pixels, turns)
+    contents = [] if pixels else [_content_of_bytes(body, turn) for turn in turns]
+    if exact or pixels:
+        image = decode(body, max_pixels=limits.max_pixels)
+        for turn in turns:
+            turned = image.transpose(_TRANSPOSES[turn]) if turn else image
+            pictures += [exact_pictures(turned)] if exact else []
+            contents += [_content_of_pixels(turned)] if pixels else []
+    return pictures, contents
 
 
 def _content_of_bytes(body: bytes, turn: int) -> int:
@@ -164,23 +154,3 @@ def _content_of_pixels(image: Image.Image) -> int:
 
 def _first_64_bits(data: bytes) -> int:
     return int.from_bytes(hashlib.sha256(data).digest()[:8], "big", signed=True)
-
-
-def phash(image: Image.Image) -> int:
-    """Return the perceptual hash of an image as an unsigned 64-bit integer.
-
-    Bit for bit `imagehash.phash(image)` with its defaults (hash_size 8, highfreq_factor 4); its first bit, that of
-    the lowest frequency, is the most significant, so the integer in hex is what imagehash prints.
-    """
-    return int(hashes([exact_pictures(image.convert("RGB"))], exact=True).phash[0])
-
-
-def phash_stored(body: bytes) -> int:
-    """Return the perceptual hash of a stored image, `wit.image.prepare`'s body: trusted bytes, upright, RGB or grey."""
-    with Image.open(io.BytesIO(body)) as image:
-        return phash(image)
-
-
-def to_signed(fingerprint: int) -> int:
-    """Return the signed 64-bit integer with the bits of an unsigned one (Arrow, DuckDB and Spark share int64)."""
-    return fingerprint - (1 << NUM_BITS) if fingerprint >> (NUM_BITS - 1) else fingerprint

@@ -22,7 +22,7 @@ from wit import image_planes, jpeg
 from wit.image import TOO_MANY_PIXELS, ImageRejected, decode
 from wit.image_colour import changes_colours
 from wit.image_metadata import exif_orientation
-from wit.pdq import MIN_SIDE_PX, SIDE, Bands, bands, quality, smoothed, smoothing, transform, words
+from wit.pdq import SIDE, Bands, bands, is_hashable, quality, smoothed, smoothing, transform, words
 from wit.resizing import Fit, Span, resample
 
 U8 = npt.NDArray[np.uint8]
@@ -84,7 +84,7 @@ class _Luma(NamedTuple):
 def exact_pictures(image: Image.Image) -> Pictures:
     """Return the small pictures of an 8-bit RGB or grey image, as imagehash and PDQ define them."""
     coarse = np.asarray(image.convert("L").resize((PHASH_SIDE, PHASH_SIDE), Image.Resampling.LANCZOS))
-    if min(image.size) < MIN_SIDE_PX:
+    if not is_hashable(image.size):
         return Pictures(coarse, _NO_PICTURE, 0)
     smooth = smoothed(np.asarray(image))
     return Pictures(coarse, smooth, quality(smooth))
@@ -137,7 +137,7 @@ def _fast_smoothed(luma: _Luma, reversed_axes: tuple[bool, bool]) -> tuple[F64, 
 
     It is not that of the image reversed: PDQ's boxes are not symmetric. On photographs 16 to 20 bits lie between.
     """
-    if min(luma.size) < MIN_SIDE_PX:
+    if not is_hashable(luma.size):
         return _NO_PICTURE, 0
     (width, height), (is_flipped, is_mirrored) = luma.size, reversed_axes
     columns = math.ceil(width * luma.side / 8)

@@ -23,8 +23,9 @@ U64 = npt.NDArray[np.uint64]
 SIDE = 64
 """Pixels a side of the smoothed picture."""
 NUM_FREQUENCIES = 16
-MIN_SIDE_PX = 5
-"""A picture of less a side has no hash: 0, of quality 0."""
+_SIDES_PX = range(5, 65_536)
+"""A picture with another side has no hash: 0, of quality 0. The reference has the lower limit; the upper one is that of
+JPEG, without which a PNG of 9,000,000 x 5 takes minutes."""
 _BOXES_A_SIDE = 128
 _LUMA_WEIGHTS = np.array([0.299, 0.587, 0.114])  # of R, G and B: ITU-R BT.601
 _QUALITY_DIVISOR = 90
@@ -37,6 +38,11 @@ class Bands(NamedTuple):
     """[64]: the first sample of each."""
     weights: npt.NDArray[Any]
     """[64, samples], float64, or int32: of that sample and the next; 0 behind the last."""
+
+
+def is_hashable(size: tuple[int, ...]) -> bool:
+    """Return whether a picture of these sides, in pixels, has a hash."""
+    return all(side in _SIDES_PX for side in size)
 
 
 def _box(at: I64, size: int) -> tuple[I64, I64]:
@@ -54,9 +60,7 @@ def bands(starts: list[int], rows: list[npt.NDArray[Any]]) -> Bands:
     return Bands(np.array(starts), weights)
 
 
-@lru_cache(maxsize=32)
-def smoothing(size: int) -> Bands:
-    """Return how an axis of `size` samples is smoothed twice and sampled at 64 places; the weights are float64."""
+def _computed_smoothing(size: int) -> Bands:
     starts, rows = [], []
     for place in ((np.arange(SIDE) + 0.5) * size / SIDE).astype(np.int64):
         inner = np.arange(*np.ravel(_box(place, size)))
@@ -68,6 +72,15 @@ def smoothing(size: int) -> Bands:
         starts.append(int(first[0]))
         rows.append(np.cumsum(steps[:-1]))
     return bands(starts, rows)
+
+
+_cached_smoothing = lru_cache(maxsize=32)(_computed_smoothing)
+_MAX_CACHED_PX = 4096  # the weights of an axis of as many pixels take 33 KB
+
+
+def smoothing(size: int) -> Bands:
+    """Return how an axis of `size` samples is smoothed twice and sampled at 64 places; the weights are float64."""
+    return (_cached_smoothing if size <= _MAX_CACHED_PX else _computed_smoothing)(size)
 
 
 @lru_cache(maxsize=1)

@@ -11,8 +11,7 @@ import pyarrow as pa
 
 from pipelines.stages.dedup import Dedup
 from pipelines.stages.verb import RunSettings
-from tests.support import read_parts, run_steps, write_part
-from wit.fingerprint import to_signed
+from tests.support import read_parts, run_steps, to_signed, write_part
 from wit.keys import key_bucket, sample_key, uniform_rank
 from wit.schema import FINGERPRINTS, MATCHED, TURNED
 from wit.text import normalise

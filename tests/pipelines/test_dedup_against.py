@@ -19,10 +19,10 @@ from tests.pipelines.dedup_runs import Image, Row, dedup, rows_of, words
 from tests.pipelines.shardset.foreign import write_tar
 from tests.pipelines.shardset.sets import write_set
 from tests.pipelines.test_dedup import BOTH, planted
-from tests.support import MemoryPart, run_map
+from tests.support import MemoryPart, run_map, to_signed
 from tests.wit.test_shards import make_samples
 from wit.errors import InputError
-from wit.fingerprint import fingerprint, to_signed
+from wit.fingerprint import fingerprint
 from wit.schema import FIRST_NUMBERS
 from wit.storage import write_parquet
 

@@ -27,10 +27,10 @@ from pipelines.stages.balance import Balance
 from pipelines.stages.pack import Pack
 from pipelines.stages.slices import SliceBySize, read_slices
 from pipelines.stages.verb import RunSettings
-from tests.support import prints_row, read_parts, run_steps, write_part
+from tests.support import read_parts, run_steps, write_part
 from wit.balancing import CAP, PROBABILITY
 from wit.errors import OutputError, RecipeError
-from wit.fingerprint import phash_stored
+from wit.fingerprint import fingerprint
 from wit.image import Limits, prepare
 from wit.keys import key_bucket, sample_key, uniform_rank
 from wit.recipe import load
@@ -73,7 +73,7 @@ def make_run(root: Path, num_buckets: int, count: int = 24, num_lost: int = 1) -
         place = {"blob": f"fetch/blobs/part-{bucket:05d}.tar", "offset": offset, "length": len(stored.body)}
         rows["filter_image/kept"].append({**common, **facts, **place, "final_url": url})
         if number >= num_lost:
-            prints = prints_row(phash_stored(stored.body))
+            prints = {name: values[0].as_py() for name, values in fingerprint(stored.body).columns().items()}
             rows["overlap/kept"].append({**common, "num_pixels": 64, **prints})
     (root / "fetch" / "blobs").mkdir(parents=True)
     for bucket, data in blobs.items():

@@ -106,6 +106,16 @@ def test_any_size_and_format_has_a_print(width: int, height: int, seed: int, kin
             assert not prints.quality.any()
 
 
+@pytest.mark.parametrize("size", [(66_000, 5), (5, 66_000), (1, 200_000)])
+def test_a_line_of_pixels_has_no_pdq(size: tuple[int, int]) -> None:
+    """Nor does it take long, or much memory: what is longer than any JPEG has a pHash alone."""
+    for exact in (False, True):
+        prints = fingerprint(encoded(photograph(*size), compress_level=1), exact=exact)
+        assert not prints.pdq.any()
+        assert not prints.quality.any()
+        assert prints.phash.any()
+
+
 @pytest.mark.parametrize("name", TURNS[1:])
 @pytest.mark.parametrize("exact", [False, True])
 def test_a_turn_is_the_print_of_the_turned_picture(name: str, exact: bool) -> None:
