@@ -152,3 +152,14 @@ def test_report_has_what_was_counted_and_the_same_bytes_again(tmp_path: Path) ->
     assert float(written["PDQ", 8]["recall"]) == pytest.approx(counts.recall_of_all(8), abs=1e-5)
     assert int(written["PDQ", 8]["num_false"]) == counts.num_false(8)
     assert "| a_resize.jpg |" in (tmp_path / "one" / "report.md").read_text()
+
+
+def test_either_is_one_the_other_or_both() -> None:
+    """What either detector finds is what both find alone, less what they find together, true and false alike."""
+    made = planted(8)
+    pair, phash, pdq = count([PHASH, PDQ], made), count([PHASH], made), count([PDQ], made)
+    for radii in ((0, 0), (3, 5), (6, 9), (64, 256)):
+        recall, num_false = pair.either(*radii)
+        alone = phash.recall(radii[0]) + pdq.recall(radii[1])
+        assert recall.tolist() == pytest.approx((alone - pair.recall(*radii)).tolist())
+        assert num_false == phash.num_false(radii[0]) + pdq.num_false(radii[1]) - pair.num_false(*radii)

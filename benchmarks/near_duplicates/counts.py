@@ -68,6 +68,12 @@ class Counts:
         """Return the comparisons of unrelated pictures within all the radii."""
         return int(self.false[_within(radii)].sum())
 
+    def either(self, *radii: int) -> tuple[npt.NDArray[np.float64], int]:
+        """Return the recall of each edit, and the false pairs, when one detector within its radius is enough."""
+        share: npt.NDArray[np.float64] = (self.true <= np.array(radii)[:, None, None]).any(axis=0).mean(axis=0)
+        beyond = self.false[tuple(slice(radius + 1, None) for radius in radii)]
+        return share, int(self.false.sum() - beyond.sum())
+
     def num_kin(self, *radii: int) -> int:
         """Return the comparisons of different pictures of one series within all the radii."""
         return int(self.kin[_within(radii)].sum())

@@ -51,7 +51,8 @@ class Detector:
             bits: Distances = differing.sum(axis=2, dtype=np.int32)
             return bits
         cosines = np.clip(queries @ references.T, -1, 1)
-        return np.rint((1 - cosines) * COSINE_STEPS).astype(np.int32)
+        steps: Distances = np.rint((1 - cosines) * COSINE_STEPS).astype(np.int32)
+        return steps
 
 
 PHASH_RADII, PDQ_RADII = (0, 2, 4, 6, 8, 10, 12, 14), (0, 10, 20, 31, 40, 50, 60, 70, 80, 90)
@@ -66,7 +67,7 @@ PEERS = (
     Detector("imagededup DHash", 64, PHASH_RADII),
     Detector("pdqhash", 256, PDQ_RADII),
 )
-LEARNED = Detector("learned", 2 * COSINE_STEPS, (20, 50, 100, 150, 200, 250, 300, 350, 400, 500))
+LEARNED = Detector("learned", 2 * COSINE_STEPS, (50, 100, 150, 200, 250, 300, 400, 500, 600, 700))
 
 
 def signs_of(bodies: Sequence[bytes], descriptor: str | None) -> Signs:

@@ -7,12 +7,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from math import comb
 
 import numpy as np
+import numpy.typing as npt
 
 from benchmarks.edits import EDITS
 from benchmarks.near_duplicates.counts import IS_TURN, Counts, count, count_pairs, count_turned, is_kin, is_same
 from benchmarks.near_duplicates.measured import Measured
-from benchmarks.near_duplicates.signs import HASHES, LEARNED, Array, Detector, joined
+from benchmarks.near_duplicates.signs import COSINE_STEPS, HASHES, LEARNED, Array, Detector, joined
 from wit.near import MIN_QUALITY
+
+Shares = npt.NDArray[np.float64]
 
 PHASH, _, PDQ, _ = HASHES
 SHOWN = ((PHASH, 10), (PDQ, 31), (PDQ, 60))
@@ -107,14 +110,18 @@ def turns(measured: Measured) -> str:
 
 
 def fast_against_exact(measured: Measured) -> str:
-    """Return how many bits lie between the fast and the exact hashes of the same file."""
+    """Return how many bits lie between the fast and the exact hashes of the same file, where it has detail to hash."""
     edits = joined(measured.planted.edits)
     rows: list[list[object]] = []
     for detector in (PHASH, PDQ):
         for name, signs in (("pictures as they came", measured.planted.signs), ("edited", edits)):
             apart = np.bitwise_count(signs[detector.name] ^ signs[f"{detector.name} exact"]).sum(axis=1)
-            shares = [percent(float((apart <= bits).mean())) for bits in (0, 2, 4, 8, 16)]
-            rows.append([f"{detector.name}, {name}", *shares, int(apart.max())])
+            is_poor = signs["quality"] < MIN_QUALITY
+            for what, which in (("", ~is_poor), (", of less quality", is_poor)):
+                if not which.any():
+                    continue
+                shares = [percent(float((apart[which] <= bits).mean())) for bits in (0, 2, 4, 8, 16)]
+                rows.append([f"{detector.name}, {name}{what}", *shares, int(apart[which].max(initial=0))])
     return table(["at most so many bits", "0", "2", "4", "8", "16", "most"], rows)
 
 
@@ -179,35 +186,50 @@ def files(measured: Measured) -> str:
 
 
 def learned(measured: Measured) -> Iterator[str]:
-    """Yield the learned detector beside the hashes, on photos kept from its training; alone, and with PDQ."""
+    """Yield the learned detector beside the hashes, on photos kept from its training: alone, and either of them."""
     held_out = measured.planted.held_out()
     yield f"{len(held_out.photos)} photos, {len(held_out.references)} pictures to compare with."
-    counts = count([LEARNED], held_out)
-    rows = [[f"learned, cosine {1 - radius / 1000:.3f}", *_both(counts, radius)] for radius in LEARNED.radii]
-    rows += [[f"{each.name} {radius}", *_both(count([each], held_out), radius)] for each, radius in SHOWN]
-    pair = count([LEARNED, PDQ], held_out)
-    rows += [
-        [f"learned, cosine {1 - cosine / 1000:.2f}, and PDQ {bits}", *_both(pair, cosine, bits)]
-        for cosine in (200, 300, 400)
-        for bits in (60, 80, 90, 100)
+    alone, both = count([LEARNED], held_out), count([PHASH, PDQ], held_out, MIN_QUALITY)
+    strict, loose = (_widest(alone, per_million) for per_million in (0.2, 100))
+    rows = [
+        [f"learned, cosine {cosine_of(radius)}", *_costs(alone.recall(radius), alone.num_false(radius), alone)]
+        for radius in sorted({*LEARNED.radii, strict, loose})
     ]
+    for one, other in RULES:
+        rows.append(
+            [f"pHash {one} and PDQ {other}", *_costs(both.recall(one, other), both.num_false(one, other), both)]
+        )
+    pair = count([LEARNED, PDQ], held_out)
+    for radius in (strict, loose):
+        rows += [
+            [f"cosine {cosine_of(radius)} or PDQ 60", *_costs(*pair.either(radius, 60), pair)],
+            [
+                f"cosine {cosine_of(radius)} and PDQ 90",
+                *_costs(pair.recall(radius, 90), pair.num_false(radius, 90), pair),
+            ],
+        ]
     yield table(["within", "recall", "false pairs", "false per million"], rows)
-    tops = ((LEARNED, radius) for radius in _radii_of_rates(counts))
-    columns = [(f"cosine {1 - radius / 1000:.3f}", count([each], held_out).recall(radius)) for each, radius in tops]
-    columns.append(("PDQ 31", count([PDQ], held_out).recall(31)))
+    columns = [(f"cosine {cosine_of(radius)}", alone.recall(radius)) for radius in (strict, loose)]
+    columns.append(("PDQ 60", count([PDQ], held_out).recall(60)))
+    columns.append((f"cosine {cosine_of(strict)} or PDQ 60", pair.either(strict, 60)[0]))
     rows = [[edit.name, *(percent(recall[place]) for _, recall in columns)] for place, edit in enumerate(EDITS)]
     yield table(["edit", *(name for name, _ in columns)], rows)
 
 
-def _radii_of_rates(counts: Counts) -> list[int]:
-    """Return the widest radii at which at most 1 and at most 100 of a million comparisons are false."""
+def cosine_of(radius: int) -> str:
+    """Return the cosine of a distance of the learned detector."""
+    return f"{1 - radius / COSINE_STEPS:.3f}"
+
+
+def _widest(counts: Counts, per_million: float) -> int:
+    """Return the widest radius at which at most so many of a million comparisons are false."""
     within = np.cumsum(counts.false) / counts.false.sum()
-    return [max(0, int(np.searchsorted(within, rate, side="right")) - 1) for rate in (1e-6, 1e-4)]
+    return max(0, int(np.searchsorted(within, per_million / 1e6, side="right")) - 1)
 
 
-def _both(counts: Counts, *radii: int) -> tuple[str, str, str]:
-    false = counts.num_false(*radii)
-    return percent(counts.recall_of_all(*radii)), f"{false:,}", f"{counts.false_per_million(*radii):.2f}"
+def _costs(recall: Shares, num_false: int, counts: Counts) -> tuple[str, str, str]:
+    rate = 1e6 * num_false / int(counts.false.sum())
+    return percent(float(recall[~IS_TURN].mean())), f"{num_false:,}", f"{rate:.2f}"
 
 
 def same_as_faiss(measured: Measured) -> str:
