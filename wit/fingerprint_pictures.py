@@ -151,12 +151,12 @@ def _fast_smoothed(luma: _Luma, reversed_axes: tuple[bool, bool]) -> tuple[F64, 
     return smooth, quality(smooth / _UNIT)
 
 
-def _turned(coarse: U8, smooth: F64, quality: int, turn: int) -> Pictures:
+def _turned(coarse: U8, smooth: F64, detail: int, turn: int) -> Pictures:
     """Return the small pictures of an image turned, of the smooth one whose axes are reversed already."""
     is_transposed, is_flipped, is_mirrored = _STEPS[turn]
     coarse = coarse.T if is_transposed else coarse
     coarse = coarse[:: -1 if is_flipped else 1, :: -1 if is_mirrored else 1]
-    return Pictures(coarse, smooth.T if is_transposed else smooth, quality)
+    return Pictures(coarse, smooth.T if is_transposed else smooth, detail)
 
 
 def _computed_weights(size: int, side: int, is_reversed: bool) -> Bands:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.support import real_data
+from tests.wit.test_image import swapped_profile
 from wit import fingerprint_kernels, fingerprint_pictures
 from wit.fingerprint import NO_PRINTS, TURN_OPTIONS, TURNS, Prints, fingerprint, fingerprint_all
 from wit.image import CORRUPT_IMAGE, NOT_IMAGE, TOO_MANY_PIXELS, ImageRejected, Limits, prepare
@@ -140,6 +141,40 @@ def test_a_jpeg_is_hashed_upright(orientation: int) -> None:
     assert phash_bits(turned, exact)[0] <= 2
     assert pdq_bits(turned, exact)[0] <= 4
     assert pdq_bits(turned, fingerprint(encoded(image)))[0] > 60
+
+
+def forms() -> dict[str, bytes]:
+    """One picture as bodies of the web have it."""
+    image = photograph(240, 180, seed=3)
+    alpha = Image.linear_gradient("L").resize(image.size)
+    layered = image.copy()
+    layered.putalpha(alpha)
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6
+    return {
+        "grey": encoded(image.convert("L"), "JPEG", quality=95),
+        "progressive": encoded(image, "JPEG", quality=95, progressive=True),
+        "CMYK": encoded(image.convert("CMYK"), "JPEG", quality=95),
+        "profile": encoded(image, "JPEG", quality=95, icc_profile=swapped_profile()),
+        "PNG with a profile": encoded(image, icc_profile=swapped_profile()),
+        "alpha": encoded(layered),
+        "grey alpha": encoded(layered.convert("LA")),
+        "palette": encoded(image.convert("P")),
+        "turned": encoded(image, "JPEG", quality=95, exif=exif),
+        "two frames": encoded(image, "GIF", save_all=True, append_images=[image.rotate(90)]),
+        "16 bit": encoded(Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 256)),
+    }
+
+
+@pytest.mark.parametrize("name", forms())
+@pytest.mark.parametrize("exact", [False, True])
+def test_what_is_hashed_is_what_is_stored(name: str, exact: bool) -> None:
+    """A body as it comes has nearly the print of what is stored of it: upright, in sRGB, on white, its first frame."""
+    body = forms()[name]
+    stored = prepare(body, Limits(resize="keep")).body
+    came, kept = fingerprint(body, exact=exact), fingerprint(stored, exact=exact)
+    assert phash_bits(came, kept)[0] <= 2
+    assert pdq_bits(came, kept)[0] <= 8
 
 
 def test_turns_have_their_own_rows() -> None:
