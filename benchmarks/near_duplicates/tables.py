@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.edits import EDITS
-from benchmarks.near_duplicates.counts import IS_TURN, Counts, count, count_pairs, count_turned, is_kin, is_same
+from benchmarks.near_duplicates.counts import IS_TURN, Counts, Mask, count, count_pairs, count_turned, is_kin, is_same
 from benchmarks.near_duplicates.measured import Measured
 from benchmarks.near_duplicates.signs import COSINE_STEPS, HASHES, LEARNED, Array, Detector, joined
 from wit.near import MIN_QUALITY
@@ -147,16 +147,16 @@ def strangers(measured: Measured) -> str:
 
 
 def cifar(measured: Measured) -> Iterator[str]:
-    """Yield the recall of the pairs judged near-duplicates, and very similar, a table for detectors of as many bits."""
+    """Yield the recall of the judged pairs, and how many pairs of all test pictures are found."""
     near = measured.cifar.near()
-    for some in (of_bits(measured.detectors, 64), of_bits(measured.detectors, 256), of_bits(measured.detectors, 2000)):
-        rows = []
-        for detector in some:
-            found = measured.cifar.true(detector)
-            shares = [[float((found[which] <= radius).mean()) for which in (near, ~near)] for radius in detector.radii]
-            rows.append([detector.name, *(f"{percent(one)} / {percent(other)}" for one, other in shares)])
+    yield (
+        f"Found of {int(near.sum())} pairs judged near-duplicates / of {int((~near).sum())} judged very similar; in "
+        "brackets the pairs found among the 10,000 test pictures, which hold copies that nobody listed."
+    )
+    for most in (PHASH.most, PDQ.most, LEARNED.most):
+        some = of_bits(measured.detectors, most)
         if some:
-            yield table([f"{int(near.sum())} near / {int((~near).sum())} similar", *map(str, some[0].radii)], rows)
+            yield table(["within", *map(str, some[0].radii)], [_judged(measured, each, near) for each in some])
     apart = [measured.cifar.true(detector)[near] for detector in (PHASH, PDQ)]
     alike = measured.cifar.alike([PHASH, PDQ])
 
@@ -166,6 +166,16 @@ def cifar(measured: Measured) -> Iterator[str]:
 
     rows = [[f"pHash {one}", *(cell(one, other) for other in TOGETHER_PDQ)] for one in (*TOGETHER_PHASH, PHASH.most)]
     yield table(["near; pairs of all test pictures", *(f"PDQ {other}" for other in TOGETHER_PDQ)], rows)
+
+
+def _judged(measured: Measured, detector: Detector, near: Mask) -> list[str]:
+    found, alike = measured.cifar.true(detector), measured.cifar.alike([detector])
+
+    def cell(radius: int) -> str:
+        one, other = (percent(float((found[which] <= radius).mean())) for which in (near, ~near))
+        return f"{one} / {other} ({alike[: radius + 1].sum():,})"
+
+    return [detector.name, *map(cell, detector.radii)]
 
 
 def of_bits(detectors: Iterable[Detector], most: int) -> list[Detector]:
