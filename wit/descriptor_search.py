@@ -66,6 +66,7 @@ class _Groups(NamedTuple):
 def _index(vectors_GD: F32) -> object:
     import faiss
 
+    faiss.omp_set_num_threads(1)  # processes share the work above
     index = faiss.IndexFlatIP(vectors_GD.shape[1])
     index.add(np.ascontiguousarray(vectors_GD, np.float32))
     return index

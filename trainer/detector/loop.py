@@ -23,7 +23,7 @@ from trainer.log import Log
 from trainer.loop import show_steps, stop_signals
 from trainer.optim import learning_rate, set_learning_rate
 from wit import manifest
-from wit.errors import StageError
+from wit.errors import InputError, StageError
 from wit.locking import locked
 from wit.recipe import identity
 from wit.storage import exists, join
@@ -149,4 +149,9 @@ def _finish(session: DetectorSession) -> Measured | None:
         }
         write_detector(session.out, session.model, measured, made)
     found = manifest.read(facts, "held_out")["held_out"]
-    return Measured(**found) if found else None
+    try:
+        return Measured(**found) if found else None
+    except TypeError as error:
+        raise InputError(
+            f"{facts}: expected what training wrote, found something else; remove it to have it again"
+        ) from error

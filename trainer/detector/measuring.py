@@ -19,7 +19,9 @@ from trainer.detector.pictures import Pictures
 from trainer.detector.recipe import DetectorRecipe
 from trainer.detector.whitening import MAX_PICTURES, whiten
 from trainer.step import normalise_images
+from wit.descriptors import U8
 from wit.image import ImageRejected
+from wit.progress import progress
 
 BATCH_PICTURES = 64
 FALSE_PAIRS = 1e-5
@@ -49,7 +51,7 @@ def measure(model: Detector, pictures: Pictures, places: NDArray[np.int64], reci
     Memory: N x N cosines, 16 MB for 2,000 pictures.
     """
     originals, copies, num_unreadable = [], [], 0
-    for batch, bad in _batches(pictures, places, recipe):
+    for batch, bad in _batches(pictures, places, recipe, "measure"):
         num_unreadable += bad
         if batch is not None:
             originals.append(_embed(model, batch[0]))
@@ -82,23 +84,25 @@ def _threshold(cosines_of_others: NDArray[np.float32]) -> float:
 
 
 def _batches(
-    pictures: Pictures, places: NDArray[np.int64], recipe: DetectorRecipe
-) -> Iterator[tuple[tuple[NDArray[np.uint8], NDArray[np.uint8]] | None, int]]:
+    pictures: Pictures, places: NDArray[np.int64], recipe: DetectorRecipe, label: str
+) -> Iterator[tuple[tuple[U8, U8] | None, int]]:
     """Yield (originals and copies, or None where there are none; how many pictures could not be read)."""
-    for start in range(0, len(places), BATCH_PICTURES):
-        chosen = places[start : start + BATCH_PICTURES].tolist()
-        pixels, seeds = [], []
-        for place in chosen:
-            try:
-                pixels.append(decode_picture(pictures.read(place), recipe.picture_px))
-            except ImageRejected:
-                continue
-            seeds.append(f"held out {place}")
-        yield (pairs(pixels, seeds, recipe) if pixels else None), len(chosen) - len(pixels)
+    with progress(label, len(places), "pictures") as advance:
+        for start in range(0, len(places), BATCH_PICTURES):
+            chosen = places[start : start + BATCH_PICTURES].tolist()
+            pixels, seeds = [], []
+            for place in chosen:
+                try:
+                    pixels.append(decode_picture(pictures.read(place), recipe.picture_px))
+                except ImageRejected:
+                    continue
+                seeds.append(f"held out {place}")
+            yield (pairs(pixels, seeds, recipe) if pixels else None), len(chosen) - len(pixels)
+            advance(len(chosen))
 
 
 @torch.inference_mode()
-def _embed(model: Detector, images_B3SS: NDArray[np.uint8]) -> NDArray[np.float32]:
+def _embed(model: Detector, images_B3SS: U8) -> NDArray[np.float32]:
     device = next(model.parameters()).device
     embeddings: NDArray[np.float32] = model(normalise_images(torch.from_numpy(images_B3SS).to(device))).cpu().numpy()
     return embeddings
@@ -112,8 +116,9 @@ def whiten_on(model: Detector, pictures: Pictures, places: NDArray[np.int64], re
     device = next(model.parameters()).device
     chosen = places[np.linspace(0, len(places) - 1, min(len(places), MAX_PICTURES)).astype(np.int64)]
     found = []
-    for batch, _ in _batches(pictures, chosen, recipe):
+    for batch, _ in _batches(pictures, chosen, recipe, "whiten"):
         if batch is not None:
             with torch.inference_mode():
                 found.append(model.project(normalise_images(torch.from_numpy(batch[0]).to(device))).cpu().numpy())
-    whiten(model, np.concatenate(found).astype(np.float64))
+    if found:
+        whiten(model, np.concatenate(found).astype(np.float64))

@@ -158,7 +158,7 @@ class Detector(nn.Module):
 
     def forward(self, images_B3SS: Tensor) -> Tensor:
         """Return embeddings of unit length."""
-        return functional.normalize(self.project(images_B3SS), dim=1)
+        return functional.normalize(self.project(images_B3SS).float(), dim=1)  # lengths in fp32 under any autocast
 
     def project(self, images_B3SS: Tensor) -> Tensor:
         """Return embeddings (B, D) before they are brought to unit length."""

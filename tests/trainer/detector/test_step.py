@@ -58,3 +58,18 @@ def test_micro_batches_have_the_gradients_of_the_batch(micro_batch: int) -> None
         assert left is not None
         assert right is not None
         assert float((left - right).norm()) <= 1e-3 * float(left.norm())
+
+
+def test_bf16_products_leave_the_loss_in_fp32() -> None:
+    """Under bf16 embeddings are of unit length to fp32's precision, and the loss is near that of fp32."""
+    pictures, copies = octets(12, 1), octets(12, 2)
+    losses = []
+    for precision in ("fp32", "bf16"):
+        model = build_detector(CONFIGS["micro"], 0)
+        measure_scales(model, normalise_images(pictures))
+        loss, _ = backward(model, pictures, copies, precision, 0)
+        losses.append(float(loss))
+        assert loss.dtype == torch.float32
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+            torch.testing.assert_close(model(normalise_images(copies)).norm(dim=1), torch.ones(12))
+    assert losses[1] == pytest.approx(losses[0], rel=0.1)

@@ -153,6 +153,9 @@ def test_a_finished_run_has_nothing_to_do(undisturbed: Path, pictures: Path) -> 
     assert result.measured is not None
     assert result.measured.num_pictures == NUM_PICTURES // 4
     assert files(undisturbed) == before
+    (undisturbed / "detector.json").write_text('{"held_out": [1]}')
+    with pytest.raises(InputError, match="expected what training wrote, found something else; remove it"):
+        run(undisturbed, pictures)
     (undisturbed / "detector.json").unlink()
     run(undisturbed, pictures)
     assert files(undisturbed) == before
