@@ -149,7 +149,11 @@ PACKED_MATCHES = pa.schema(
 """Prints of new images that are near those of images in shards; a print has a row for each place that has any."""
 
 PACKED_SHARDS = pa.schema(
-    [column("shards", pa.string(), "as the recipe has them"), column("url", pa.string(), "a tar")]
+    [
+        column("shards", pa.string(), "a set of shards, as the recipe has it"),
+        column("url", pa.string(), "one of its tars"),
+        column("num_samples", pa.int64(), "samples in it, or about as many"),
+    ]
 )
 """Tars whose images are there already."""
 

@@ -17,7 +17,13 @@ from typing import Any, ClassVar
 from pipelines import sql
 from pipelines.stages.dedup.claiming import NO_LIMIT
 from pipelines.stages.dedup.clustering import COPIES_TABLE, CRITERIA, EDGES_TABLE, IMAGES_TABLE, FindClusters
-from pipelines.stages.dedup.describing import FINGERPRINTS_TABLE, NUMBERS_TABLE, DescribeImages, NumberImages
+from pipelines.stages.dedup.describing import (
+    FINGERPRINTS_TABLE,
+    NUMBERS_TABLE,
+    PACKED_SHARDS_TABLE,
+    DescribeImages,
+    NumberImages,
+)
 from pipelines.stages.dedup.packed import DescribePacked, ListPacked, packed_inputs
 from pipelines.stages.dedup.parting import ALREADY_PACKED, NEAR_DUPLICATE, PartImages
 from pipelines.stages.dedup.searching import PACKED_PRINTS_TABLE, PRINTS_TABLE, PairPlaces, SearchPlaces
@@ -105,7 +111,8 @@ class Dedup:
         describe = DescribeImages(rule, self.turns, self.needs_captions)
         cluster = FindClusters(limit, self.survivor, self.keep_captions)
         return (
-            Step(NumberImages(run.num_buckets), {}, NUMBERS_TABLE),
+            *((Step(ListPacked(self.against), {}, PACKED_SHARDS_TABLE),) if self.against else ()),
+            Step(NumberImages(run.num_buckets, self.turns, bool(self.against)), {}, NUMBERS_TABLE),
             Step(describe, {"fingerprints": FINGERPRINTS_TABLE}, IMAGES_TABLE),
             Step(self._first_of("entries"), {"entries": _ENTRIES_TABLE}, PRINTS_TABLE),
             Step(self._copies(), {"entries": _ENTRIES_TABLE, "prints": PRINTS_TABLE}, COPIES_TABLE),
@@ -119,8 +126,7 @@ class Dedup:
     def _packed_steps(self, hashing: Fingerprint) -> tuple[Step, ...]:
         describe = DescribePacked(self.rule, hashing)
         return (
-            Step(ListPacked(self.against), {}, "dedup/packed_shards"),
-            Step(describe, {"shards": "dedup/packed_shards"}, "dedup/packed"),
+            Step(describe, {"shards": PACKED_SHARDS_TABLE}, "dedup/packed"),
             Step(self._first_of("packed"), {"entries": f"dedup/packed/{KEPT}"}, PACKED_PRINTS_TABLE),
         )
 

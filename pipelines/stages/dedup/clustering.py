@@ -83,9 +83,8 @@ class FindClusters:
         place[order] = np.arange(len(order), dtype=np.int32)
         by_group = np.lexsort((place, captions, claims.survivors))
         is_first = np.ones(len(by_group), np.bool_)
-        for column in (captions[by_group], claims.survivors[by_group]):
-            is_new = column[1:] != column[:-1]
-            is_first[1:] = is_new if column.dtype == np.int64 else is_first[1:] | is_new
+        groups = captions[by_group], claims.survivors[by_group]
+        is_first[1:] = np.logical_or(*(column[1:] != column[:-1] for column in groups))
         stays = np.empty(len(by_group), np.int32)
         stays[by_group] = by_group[is_first][np.cumsum(is_first) - 1]
         return stays
@@ -205,4 +204,8 @@ def _union(*columns: I64) -> I64:
 
 
 def _positions(ascending: I64, values: I64) -> I32:
-    return np.searchsorted(ascending, values).astype(np.int32)
+    """Return where each value stands among those that ascend; looked up in order, several times as fast for many."""
+    order = np.argsort(values)
+    positions = np.empty(len(values), np.int32)
+    positions[order] = np.searchsorted(ascending, values[order])
+    return positions

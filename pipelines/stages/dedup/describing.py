@@ -13,13 +13,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipelines.stages.dedup.entries import Cut, place_bits
-from pipelines.stages.tables import num_rows, part_names, read_small
+from pipelines.stages.tables import count_rows, num_rows, part_names, read_small
 from wit.digests import sha256_rows
 from wit.errors import ContractError
 from wit.fingerprint import Prints
 from wit.near import Rule
 from wit.ragged import ragged
-from wit.schema import CAPTION_FACTS, ENTRIES, FINGERPRINTS, FIRST_NUMBERS
+from wit.schema import CAPTION_FACTS, ENTRIES, FINGERPRINTS, FIRST_NUMBERS, PACKED_SHARDS
 from wit.stage import KEPT, Output, Part
 from wit.storage import join, open_input
 
@@ -27,6 +27,7 @@ FINGERPRINTS_TABLE = "fingerprint/kept"
 TURNED_TABLE = "fingerprint/turned"
 PAIRS_TABLE = "balance/kept"
 NUMBERS_TABLE = "dedup/numbers"
+PACKED_SHARDS_TABLE = "dedup/packed_shards"
 CAPTIONS = "captions"
 
 _BATCH_ROWS = 16_384
@@ -37,6 +38,8 @@ class NumberImages:
     """Counts the images before each part, and says into how many places prints are cut; only footers are read."""
 
     num_buckets: int
+    with_turns: bool
+    with_packed: bool
 
     name: ClassVar[str] = "number_images"
     writes: ClassVar[pa.Schema] = FIRST_NUMBERS
@@ -44,8 +47,11 @@ class NumberImages:
     def __call__(self, root: str) -> Iterator[pa.Table]:
         """Yield FIRST_NUMBERS: one table, whatever the number of parts."""
         counts = [num_rows(join(root, part)) for part in part_names(root, FINGERPRINTS_TABLE)]
-        turned = sum(num_rows(join(root, part)) for part in part_names(root, TURNED_TABLE))
-        bits = place_bits(sum(counts) + turned, self.num_buckets)
+        num_prints = sum(counts) + (count_rows(root, TURNED_TABLE) if self.with_turns else 0)
+        if self.with_packed:
+            num_packed = pc.sum(read_small(root, PACKED_SHARDS_TABLE, PACKED_SHARDS)["num_samples"]).as_py()
+            num_prints = max(num_prints, num_packed)
+        bits = place_bits(num_prints, self.num_buckets)
         firsts = np.cumsum([0, *counts])[:-1]
         columns = [pa.array(range(len(counts)), pa.int32()), pa.array(firsts), pa.repeat(pa.scalar(bits), len(counts))]
         yield pa.table([columns[0], columns[1], columns[2].cast(pa.int32())], schema=FIRST_NUMBERS)

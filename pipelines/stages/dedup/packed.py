@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
-from typing import IO, ClassVar, NamedTuple
+from typing import IO, Any, ClassVar, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -20,14 +20,17 @@ from wit.image import ImageRejected
 from wit.integrity import shards_of
 from wit.near import Rule
 from wit.schema import ENTRIES, PACKED_SHARDS, UNREADABLE
-from wit.shards import read_any_index
+from wit.shards import MANIFEST, folder_of, read_any_index, read_manifest
 from wit.stage import KEPT, Output, Part
-from wit.storage import base_name, open_input
+from wit.storage import base_name, exists, join, open_input, size
 
 UNREADABLE_TABLE = "unreadable"
 _NUMBER_BITS = 32
 """Of the number of a packed image, those that count in its tar; the others number the tar."""
 _BATCH_ROWS = 1_000
+_TASK_SAMPLES = 100_000
+_SAMPLE_BYTES = 10_000
+"""Of a tar about which nothing is said: less than most images have, so that places are rather too many than too few."""
 
 
 class _Hashed(NamedTuple):
@@ -46,7 +49,7 @@ class _Hashed(NamedTuple):
 
 @dataclass(frozen=True)
 class ListPacked:
-    """Lists the tars of sets of shards, a task each."""
+    """Lists the tars of sets of shards, some 100,000 samples a task; manifests say how many a tar has, or its size."""
 
     against: tuple[str, ...]
 
@@ -54,15 +57,32 @@ class ListPacked:
     writes: ClassVar[pa.Schema] = PACKED_SHARDS
 
     def __call__(self, root: str) -> Iterator[pa.Table]:
-        """Yield PACKED_SHARDS, one row a table; raises InputError for a set without shards."""
+        """Yield PACKED_SHARDS of each task; raises InputError for a set without shards."""
+        task: list[dict[str, Any]] = []
         for shards in self.against:
+            counts: dict[str, Mapping[str, int]] = {}
             for url in shards_of(shards)[0]:
-                yield pa.Table.from_pylist([{"shards": shards, "url": url}], schema=PACKED_SHARDS)
+                task.append({"shards": shards, "url": url, "num_samples": _num_samples(url, counts)})
+                if sum(row["num_samples"] for row in task) >= _TASK_SAMPLES:
+                    yield pa.Table.from_pylist(task, schema=PACKED_SHARDS)
+                    task = []
+        if task:
+            yield pa.Table.from_pylist(task, schema=PACKED_SHARDS)
+
+
+def _num_samples(shard: str, counts: dict[str, Mapping[str, int]]) -> int:
+    """Return about how many samples a tar has; `counts` remembers the manifest of each folder."""
+    folder = folder_of(shard)
+    if folder not in counts:
+        described = read_manifest(folder)[0] if exists(join(folder, MANIFEST)) else {}
+        counts[folder] = {name: each.of_shard["num_samples"] for name, each in described.items()}
+    known = counts[folder].get(base_name(shard))
+    return size(shard) // _SAMPLE_BYTES + 1 if known is None else known
 
 
 @dataclass(frozen=True)
 class DescribePacked:
-    """Lists the entries of the images in a tar.
+    """Lists the entries of the images in tars.
 
     An index that has prints is believed, as are those that packing writes; the run's own images are hashed as the
     recipe says. Memory: the index and prints of one tar, and one image.
