@@ -123,7 +123,7 @@ MISTAKES = {
     "table format": ([*RUN, *TABLE, "--set", "extract.tables={tmp}/text"], "expected a table (.parquet"),
     "port too high": ([*RUN, *TABLE, "--set", "fetch.connect_to=127.0.0.1:99999"], "expected HOST:PORT, found"),
     "set missing": ([*RUN, *TABLE, "--set", "overlap.sets=s={tmp}/none"], "none: expected a file here"),
-    "set without images": ([*RUN, *TABLE, "--set", "overlap.sets=s={tmp}/images"], "expected a folder of images"),
+    "set without images": ([*RUN, *TABLE, "--set", "overlap.sets=s={tmp}/images"], "expected an evaluation set ("),
     "set without name": ([*RUN, *TABLE, "--set", "overlap.sets={tmp}/images"], "expected an evaluation set as NAME="),
     "plan of nan crawls": (["plan", "tiny", "--crawls", "nan"], "'--crawls': expected a number, found nan"),
     "plan of endless pairs": (["plan", "tiny", "--pairs", "inf"], "Invalid value for '--pairs'"),

@@ -104,6 +104,8 @@ def overlap(
         _check_removal(shards, reason, yes)
     result = run_audit(audit, out, num_processes, _say)
     click.echo(format_table(result))
+    if result.num_unreadable_samples:
+        _say(f"{result.num_unreadable_samples:,} training samples cannot be decoded: {out}/unreadable.parquet")
     click.echo(f"{out}/report.html")
     if is_removing:
         _remove(shards, out, str(reason), yes, num_processes)
@@ -201,8 +203,9 @@ def _remove(shards: str, out: str, reason: str, yes: bool, processes: int) -> No
         return
     command = ["wit", "shards", "remove", shards, "--list", table, "--reason", reason]
     click.echo(shlex.join(command))
-    if not yes:
-        click.confirm(f"Remove {len(pairs):,} samples for good?", abort=True)
+    if not yes and not click.confirm(f"Remove {len(pairs):,} samples for good?"):
+        click.echo("nothing was removed; this command does it")
+        return
     removed = remove_samples(shards, make_rules(pairs), reason, processes)
     click.echo(f"removed {len(removed.rows):,} samples from {removed.num_shards:,} shards")
 

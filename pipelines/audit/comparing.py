@@ -60,13 +60,14 @@ def compare(work: Work, asked: Asked, thresholds: Mapping[str, float]) -> Compar
         _require_images(name, references, unreadable)
     inputs = training_inputs(list(asked.shards), asked.audit.trust)
     training = hash_shards(work, inputs, asked.audit.method)
+    read = read_small(work.root, f"{training}/read", TRAINING_READ)
+    require_samples(asked.audit.shards, read)
     prints = f"{training}/{KEPT}"
     parts = [join(prints, base_name(part)) for part in parts_of(work.root, prints)]
     search = asked.audit.method.search(tuple(tables.values()), thresholds)
     searched = work.table("found", search, list(search_inputs(parts, work.root)), "search")
     found = _labelled(merge_found(parts_of(work.root, f"{searched}/{KEPT}")), references)
     unreadable = pa.concat_tables([unreadable, read_small(work.root, f"{training}/unreadable", UNREADABLE)])
-    read = read_small(work.root, f"{training}/read", TRAINING_READ)
     return Compared(inputs, references, unreadable, read, found, tables, prints, f"{searched}/samples")
 
 
@@ -75,6 +76,12 @@ def hash_shards(work: Work, inputs: list[dict[str, Any]], method: Method) -> str
     times = stamps(row["url"] for row in inputs)
     tasks = [[row] for row in inputs]
     return work.table("training", method.hash_training, tasks, "hash shards", times, *method.made_from)
+
+
+def require_samples(path: str, read: pa.Table) -> None:
+    """Raise InputError when shards had no image to compare; `read` as TRAINING_READ."""
+    if not pc.sum(read["num_samples"], min_count=0).as_py():
+        raise InputError(f"{path}: expected shards with images, found none that can be decoded")
 
 
 def _hash_set(work: Work, listing: Listing, audit: Audit) -> str:

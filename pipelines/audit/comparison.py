@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.audit.comparing import digest_of_images, hash_shards, want
+from pipelines.audit.comparing import digest_of_images, hash_shards, require_samples, want
 from pipelines.audit.methods import ByHashes
 from pipelines.audit.outputs import MATCHES, SAMPLES_FILE, UNREADABLE_FILE, write_making
 from pipelines.audit.pictures import ShowSamples, open_thumbs, with_words
@@ -26,9 +26,8 @@ from pipelines.stages.references import I64, is_first
 from pipelines.stages.tables import num_rows, read_small
 from pipelines.stages.thresholds import parse_thresholds, with_radius
 from wit import __version__
-from wit.errors import InputError
 from wit.schema import OVERLAPPING, OVERLAPS, PRINTS, TWINS, UNREADABLE
-from wit.schema.evaluation import FOUND, PICTURES, TRAINING_PRINTS, TWIN_ROWS
+from wit.schema.evaluation import FOUND, PICTURES, TRAINING_PRINTS, TRAINING_READ, TWIN_ROWS
 from wit.stage import KEPT
 from wit.storage import base_name, join, write_parquet
 
@@ -109,10 +108,9 @@ def run_comparison(twins: Twins, out: str, processes: int) -> Comparison:
 def _hash_side(work: Work, twins: Twins, path: str, shards: list[str], first_row: int) -> _Side:
     inputs = training_inputs(shards, twins.trust)
     table = hash_shards(work, inputs, twins.method)
-    total = sum(num_rows(url) for url in parts_of(work.root, join(table, KEPT)))
-    if not total:
-        raise InputError(f"{path}: expected shards with images, found none that can be decoded")
-    return _Side(path, inputs, table, first_row, total)
+    read = read_small(work.root, join(table, "read"), TRAINING_READ)
+    require_samples(path, read)
+    return _Side(path, inputs, table, first_row, sum(read["num_samples"].to_pylist()))
 
 
 def _edges(work: Work, found: str) -> pa.Table:

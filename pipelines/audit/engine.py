@@ -39,9 +39,10 @@ def run_audit(audit: Audit, out: str, processes: int, say: Say = lambda _: None)
     asked = _ask(audit, say)
     with opened(out, processes) as work:
         compared = compare(work, asked, asked.thresholds)
+        making = _making(work, asked, compared)
+        say(_line(making["shards"]))
         measured = [_measure(asked, compared, name) for name in asked.names]
         thumbs, matches = illustrate(work, asked, compared, compared.found)
-        making = _making(work, asked, compared)
         result = _result(asked, compared, measured, making)
         write_tables(out, result, measured, matches, compared.unreadable)
         write_rows(join(out, SAMPLES_FILE), OVERLAPPING, _rows(work, compared.samples, OVERLAPPING))
@@ -102,6 +103,11 @@ def _result(asked: Asked, compared: Compared, measured: list[Measured], making: 
         num_unreadable_samples=making["shards"]["num_unreadable"],
         versions={"wit": __version__, **{f"content of {name}": digest for name, digest in digests.items()}},
     )
+
+
+def _line(shards: dict[str, Any]) -> str:
+    """Return in one line what the shards held."""
+    return f"{shards['path']}: {shards['num_samples']:,} samples, {shards['num_from_index']:,} prints from indexes"
 
 
 def _making(work: Work, asked: Asked, compared: Compared) -> dict[str, Any]:

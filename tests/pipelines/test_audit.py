@@ -336,6 +336,26 @@ def test_wrong_commands_exit_2(
     assert not (tmp_path / "out").exists()
 
 
+def test_shards_of_one_name_are_told_by_their_place(tmp_path: Path) -> None:
+    """Of two folders with a 00000.tar each, samples and matches name the whole path."""
+    for folder, seed in (("a", 1), ("b", 2)):
+        write_tar(tmp_path / folder / "00000.tar", {"0.png": encoded(picture(seed), "PNG")})
+    write_images(tmp_path / "set", {"x.png": encoded(picture(2), "PNG")})
+    audit = Audit(str(tmp_path / "[ab]" / "*.tar"), (f"a/b={tmp_path / 'set'}",))
+    result = run_audit(audit, str(tmp_path / "out"), 1)
+    assert (result.num_samples, result.sets[0].contamination.num_overlap) == (2, 1)
+    (match,) = rows(tmp_path / "out", "matches.parquet")
+    assert (match["set"], match["shard"], match["key"]) == ("a/b", str(tmp_path / "b" / "00000.tar"), "0")
+    assert "data:image/jpeg" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_shards_without_images_are_told(world: Path, tmp_path: Path) -> None:
+    """Tars of anything else are no training set: nothing in common with them must not pass for clean."""
+    write_tar(tmp_path / "x.tar", {"0.txt": b"words"})
+    with pytest.raises(InputError, match="expected shards with images, found none"):
+        run_audit(Audit(str(tmp_path / "x.tar"), (f"pets={world / 'pets'}",)), str(tmp_path / "out"), 1)
+
+
 def test_a_folder_at_work_is_not_shared(world: Path, tmp_path: Path) -> None:
     """A second audit in a folder where one is at work is refused."""
     from pipelines.audit.work import opened

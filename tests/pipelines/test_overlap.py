@@ -138,5 +138,5 @@ def test_human_judged_duplicates_of_cifar() -> None:
             prints[each.item.partition("/")[2]] = fingerprint(each.body)
     left, right = (Prints.concat([prints[row[side]] for row in pairs]) for side in ("train_path", "test_path"))
     assert len(pairs) == 86
-    found = {name: near_matches(left, right, Rule(name)) for name in ("phash", "pdq", "both")}  # type: ignore[arg-type]
+    found = {name: near_matches(left, right, Rule(name)) for name in ("phash", "pdq", "both")}
     assert {name: int((near.i == near.j).sum()) for name, near in found.items()} == {"phash": 61, "pdq": 15, "both": 15}

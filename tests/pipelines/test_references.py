@@ -20,10 +20,10 @@ LOW, GOOD = 10, 90
 
 def prints_of(rows: list[tuple[int, int, int, int]]) -> Prints:
     """Return prints of (phash, last word of PDQ, quality, content)."""
-    phash, pdq, quality, content = (np.array(column) for column in zip(*rows, strict=True)) if rows else ([],) * 4
+    columns = np.array(rows, np.int64).reshape(-1, 4).T
     words = np.zeros((len(rows), 4), np.uint64)
-    words[:, 3] = pdq
-    return Prints(np.array(phash, np.uint64), words, np.array(quality, np.int32), np.array(content, np.int64))
+    words[:, 3] = columns[1]
+    return Prints(columns[0].astype(np.uint64), words, columns[2].astype(np.int32), columns[3].copy())
 
 
 def references_of(rows: list[tuple[str, str, int, tuple[int, int, int, int]]], rules: dict[str, Rule]) -> References:
@@ -109,8 +109,7 @@ def test_nearest_is_what_comparing_all_with_all_finds(
 
 def test_a_placeholder_of_a_million_samples_is_one_print() -> None:
     """A million samples and a thousand items with one print make ten matches an item, and no quadratic work."""
-    samples = prints_of([(5, 5, GOOD, 1)])
-    many = Prints(*(np.repeat(array, 1_000_000, axis=0) for array in samples))
+    many = prints_of([(5, 5, GOOD, 1)]).take(np.zeros(1_000_000, np.int64))
     rows = [("a", f"{number:04d}", 0, (5, 5, GOOD, 2)) for number in range(1_000)]
     nearest = references_of(rows, {"a": Rule()}).nearest(many, 10)
     assert nearest.items.sample.tolist() == list(range(10)) * 1_000

@@ -168,9 +168,7 @@ CHUNK_PAIRS = pa.schema(
     [
         column("parts", pa.list_(pa.string()), "parts of TRAINING_PRINTS, relative to the work, that make up a chunk"),
         column("first_row", pa.int64(), "number of their first sample among all that are compared"),
-        column(
-            "other_parts", pa.list_(pa.string()), "parts of the other chunk; empty: compared with itself"
-        ),
+        column("other_parts", pa.list_(pa.string()), "parts of the other chunk; empty: compared with itself"),
         column("other_first_row", pa.int64(), "number of their first sample"),
         column("is_same_set", pa.bool_(), "both chunks are of one set, each of which is compared with itself, too"),
     ]
