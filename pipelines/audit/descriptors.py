@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from pipelines.audit.search import MAX_SAMPLES_AN_ITEM
 from pipelines.audit.training import read_shard
 from pipelines.sources.evaluation import read_items
 from pipelines.stages.references import place_in_group
@@ -39,7 +40,6 @@ F32 = npt.NDArray[np.float32]
 I64 = npt.NDArray[np.int64]
 
 UNIT = "cosine distance"
-MAX_SAMPLES_AN_ITEM = 10
 _IMAGES_AT_ONCE = 128  # decoded: 39 MB at 320 px
 
 

@@ -17,7 +17,6 @@ pytest.importorskip("onnx")
 
 from pipelines.audit.asking import Audit
 from pipelines.audit.descriptors import (
-    MAX_SAMPLES_AN_ITEM,
     SearchDescribed,
     default_distance,
     made_from,
@@ -26,6 +25,7 @@ from pipelines.audit.descriptors import (
 )
 from pipelines.audit.engine import run_audit, run_calibration
 from pipelines.audit.methods import ByDescriptor
+from pipelines.audit.search import MAX_SAMPLES_AN_ITEM
 from tests.pipelines.audited import encoded, make_world, picture
 from tests.support import MemoryPart, run_map, write_part
 from wit.cli import main
