@@ -38,6 +38,7 @@ from wit.schema.candidates import (
     PHRASES,
     TERMS,
 )
+from wit.schema.described import DESCRIBED_ITEMS, DESCRIBED_SAMPLES
 from wit.schema.evaluation import (
     CONTAMINATIONS,
     EVALUATION_INPUTS,
@@ -97,6 +98,8 @@ __all__ = [
     "CONTAMINATIONS",
     "COPIES",
     "CUTOFFS",
+    "DESCRIBED_ITEMS",
+    "DESCRIBED_SAMPLES",
     "DIFFERENCES",
     "DUPLICATES",
     "EDGES",
@@ -205,6 +208,8 @@ TABLES: dict[str, pa.Schema] = {
     "unreadable": UNREADABLE,
     "overlaps": OVERLAPS,
     "overlapping": OVERLAPPING,
+    "described_items": DESCRIBED_ITEMS,
+    "described_samples": DESCRIBED_SAMPLES,
     "items": ITEMS,
     "contaminations": CONTAMINATIONS,
     "twins": TWINS,
