@@ -50,6 +50,8 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()
     taken = photos(options.data)
+    if not taken:
+        raise SystemExit(f"{options.data}: expected image_text, eval and neardup with photos, found none")
     if options.photos:
         taken = taken[:: max(1, len(taken) // options.photos)]
     with closing(Pool(options.processes)) as pool, peers_of(options.peers) as peers:
