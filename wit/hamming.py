@@ -1,75 +1,87 @@
-"""Exact search of 64-bit hashes within a Hamming radius, without comparing all pairs.
+"""Exact search of hashes of 64 or more bits within a Hamming radius, without comparing all pairs.
 
-The bits are cut into `b` blocks. Two hashes within `r` bits differ in at most `r` blocks, so they agree in some
-`b - r` blocks (pigeonhole). For each of the C(b, r) choices of blocks, the hashes are permuted so that the chosen
-blocks stand on top, and sorted: candidates are neighbours whose top bits are equal, and are verified by popcount.
-More blocks mean more sorts and fewer false candidates; `b` is chosen by the number of hashes
-(Manku, Jain, Das Sarma, "Detecting near-duplicates for web crawling", WWW 2007, section 3).
+Some bits are cut into m *bands*, and each is given a threshold t_k, together radius - m + 1. Two hashes within the
+radius then differ in at most t_k bits of some band, or they would differ in more than the radius (the general
+pigeonhole principle: Qin et al., "GPH: Similarity search in Hamming space", ICDE 2018). For each band the hashes are
+sorted by it, and each bucket of equal bands is compared with the buckets whose bands differ in up to t_k bits (Norouzi,
+Punjani and Fleet, "Fast search in Hamming space with multi-index hashing", CVPR 2012).
 
-A pair that several choices of blocks find is reported by the first of them, so nothing is found twice and no table
-of pairs is kept beside the result. Memory is about 40 bytes a hash, plus 24 bytes a pair found.
+What is unusual here: candidates are cheap. Two buckets are contiguous, so that a vector instruction compares 16 words
+(5e10 comparisons a second and core, with AVX-512's count of ones). So bands may be few and narrow, and there
+are few sorts. How many bands, how wide, and their thresholds is chosen by what that costs for the number of hashes.
+
+A pair is reported by the first band that finds it, so no table of pairs is kept beside the result. This also bounds the
+bits that are left to differ, which the comparison of lanes makes use of. Hashes of several words are searched word by
+word, by thresholds of the same kind. Where two buckets are far larger than chance makes them, the search begins anew
+inside them, on the bits that vary there.
+
+Memory is about 32 bytes a hash, whatever its width, plus what is found: nothing but a piece of it in the iterators.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations, pairwise
-from math import comb
+from math import log2
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from wit.hamming_plan import Band, Cuts, flips, layout, plan, shares
+from wit.ragged import frozen
+
+if TYPE_CHECKING:
+    from wit.hamming_kernels import Side
+
 Hashes = npt.NDArray[np.uint64]
 Positions = npt.NDArray[np.int64]
 Matches = tuple[Positions, Positions, npt.NDArray[np.int32]]
+Pairs = tuple[Positions, Positions]
 
-NUM_BITS = 64
-SORT_COST = 8  # sorting a hash into a table costs about as much as verifying 8 candidates (measured at 1e6 hashes)
-MAX_EXTRA_BLOCKS = 5
-CHUNK_HASHES = 1 << 20  # hashes compared at a time, which bounds what stands beside the tables
+FEW_COMPARISONS = 1 << 24  # done in less time than it takes to plan
+PIECE_ROWS = 1 << 18  # pairs that are found before they are handed on, at most
+HOT_COMPARISONS = 1 << 26  # done in the millisecond that it takes to begin anew inside two buckets
+HOT_ROWS = 1 << 12
+"""Joins put off at a time."""
+SAMPLE_ROWS = 1 << 14
+BLOCK_LANES = 1 << 15  # 128 KB of lanes: two blocks stay in the second cache
+PARTS_BITS = 9  # a first pass that writes to 512 places at a time: they fit the first cache and its table of pages
 
 
 def pairs_within(hashes: Hashes, radius: int) -> Matches:
-    """Return every pair i < j of distinct hashes at most `radius` bits apart, as (i, j, distance) sorted by (i, j).
+    """Return every pair i < j of hashes at most `radius` bits apart, as (i, j, distance) sorted by (i, j).
 
-    `hashes` [N] uint64 is strictly increasing: collapse equal ones first with `np.unique`, so that a million copies
-    of one placeholder are one hash and not 5e11 pairs.
+    `hashes` are uint64, [N] or [N, words] of one hash each, in any order; 0 <= radius < their bits. Collapse equal ones
+    first, so that a million copies of one placeholder are one hash and not 5e11 pairs.
     """
-    assert hashes.dtype == np.uint64
-    assert bool(np.all(hashes[1:] > hashes[:-1])), "hashes must be strictly increasing"
-    lower, higher = [hashes[:0]], [hashes[:0]]
-    for table in _tables(radius, len(hashes), len(hashes) ** 2 / 2):
-        permuted = np.sort(table.permute(hashes))
-        for first, second in _neighbours(permuted, table.low_mask, radius):
-            one, other = table.restore(first), table.restore(second)
-            mine = table.is_first(one ^ other)
-            lower.append(np.minimum(one, other)[mine])
-            higher.append(np.maximum(one, other)[mine])
-    i = np.searchsorted(hashes, np.concatenate(lower))
-    j = np.searchsorted(hashes, np.concatenate(higher))
-    return _matches(hashes, i, hashes, j)
+    return _sorted(each_pair_within(hashes, radius))
 
 
 def matches_within(hashes: Hashes, references: Hashes, radius: int) -> Matches:
     """Return every (i, j) with `hashes[i]` at most `radius` bits from `references[j]`, and their distance.
 
-    Sorted by (i, j). Both arrays are uint64, [N] and [M], in any order; equal hashes are each reported.
+    Sorted by (i, j). Both are uint64, [N] and [M] or [N, words] and [M, words], in any order; equal hashes are each
+    reported.
     """
-    assert hashes.dtype == references.dtype == np.uint64
-    nothing = np.empty(0, dtype=np.int64)
-    all_i, all_j = [nothing], [nothing]
-    for table in _tables(radius, len(hashes) + len(references), len(hashes) * len(references)):
-        permuted = table.permute(references)
-        order = np.argsort(permuted, kind="stable")
-        permuted = permuted[order]
-        for start in range(0, len(hashes), CHUNK_HASHES):
-            chunk = hashes[start : start + CHUNK_HASHES]
-            for i, j in _lookups(table.permute(chunk), permuted, table.low_mask, radius):
-                mine = table.is_first(chunk[i] ^ references[order[j]])
-                all_i.append(i[mine] + start)
-                all_j.append(order[j[mine]])
-    return _matches(hashes, np.concatenate(all_i), references, np.concatenate(all_j))
+    return _sorted(each_match_within(hashes, references, radius))
+
+
+def each_pair_within(hashes: Hashes, radius: int) -> Iterator[Matches]:
+    """Yield the pairs of `pairs_within` in pieces of up to PIECE_ROWS, in an order that depends on the hashes alone."""
+    rows = _rows(hashes)
+    for i, j in _search(rows, None, radius):
+        yield np.minimum(i, j), np.maximum(i, j), distances(rows, rows, i, j)
+
+
+def each_match_within(hashes: Hashes, references: Hashes, radius: int) -> Iterator[Matches]:
+    """Yield the matches of `matches_within` in pieces of up to PIECE_ROWS, in an order that hashes alone decide.
+
+    Two ranges of hashes whose first bits are known to differ in d bits need only radius - d, and the other bits.
+    """
+    rows, others = _rows(hashes), _rows(references)
+    for i, j in _search(rows, others, radius):
+        yield i, j, distances(rows, others, i, j)
 
 
 def distances(hashes: Hashes, references: Hashes, i: Positions, j: Positions) -> npt.NDArray[np.int32]:
@@ -79,131 +91,183 @@ def distances(hashes: Hashes, references: Hashes, i: Positions, j: Positions) ->
     return total
 
 
-def each_pair_within(hashes: Hashes, radius: int) -> Iterator[Matches]:
-    """Yield every pair i < j of hashes, [N] or [N, 4], at most `radius` bits apart, in pieces."""
-    for i, j, distance in each_match_within(hashes, hashes, radius):
-        yield i[i < j], j[i < j], distance[i < j]
+def _rows(hashes: Hashes) -> Hashes:
+    """Return hashes as [N, words], in one piece and read-only, as kernels are compiled for."""
+    assert hashes.dtype == np.uint64
+    assert len(hashes) < 2**32, "positions are kept in 32 bits"
+    rows: Hashes = frozen(hashes if hashes.ndim == 2 else hashes[:, None])
+    return rows
 
 
-def each_match_within(hashes: Hashes, references: Hashes, radius: int) -> Iterator[Matches]:
-    """Yield every (i, j) with `hashes[i]` at most `radius` bits from `references[j]`, and their distance, in pieces."""
-    for start in range(0, len(hashes), 16):
-        bits = np.bitwise_count(hashes[start : start + 16, None] ^ references[None, :])
-        distance = bits if hashes.ndim == 1 else bits.sum(axis=2)
-        i, j = np.nonzero(distance <= radius)
-        yield i + start, j, distance[i, j].astype(np.int32)
-
-
-def _matches(hashes: Hashes, i: Positions, references: Hashes, j: Positions) -> Matches:
-    """Return pairs of positions sorted, with their distances."""
+def _sorted(pieces: Iterator[Matches]) -> Matches:
+    nothing = np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.int32)
+    i, j, distance = (np.concatenate(column) for column in zip(nothing, *pieces, strict=True))
     order = np.lexsort((j, i))
-    i, j = i[order], j[order]
-    return i, j, np.bitwise_count(hashes[i] ^ references[j]).astype(np.int32)
+    return i[order], j[order], distance[order]
+
+
+def _search(ours: Hashes, theirs: Hashes | None, radius: int) -> Iterator[Pairs]:
+    """Yield all (i, j) within the radius, each once; without `theirs` of pairs in `ours`, either way around."""
+    if not len(ours) or (theirs is not None and not len(theirs)):
+        return
+    varying = _varying(ours, theirs)
+    num_words = max(1, -(-len(varying) // 64))
+    if num_words < ours.shape[1]:
+        ours, theirs = _packed(ours, varying), None if theirs is None else _packed(theirs, varying)
+        varying = _varying(ours, theirs)
+    others = ours if theirs is None else theirs
+    thresholds = shares(radius, num_words)
+    for word, threshold in enumerate(thresholds):
+        if threshold < 0:
+            continue
+        bits = varying[varying // 64 == word] % 64
+        for i, j in _WordSearch(ours, theirs, word, bits, threshold, radius).pairs():
+            bits_apart = np.bitwise_count(ours[i] ^ others[j])
+            keep = bits_apart.sum(axis=1) <= radius
+            keep &= (bits_apart[:, :word] > thresholds[:word]).all(axis=1)
+            if keep.any():
+                yield i[keep], j[keep]
 
 
 @dataclass(frozen=True)
-class _Table:
-    """One choice of the blocks that must agree; blocks are numbered from the most significant."""
+class _WordSearch:
+    """The search for pairs of which one word is within a threshold; not all that it finds are within the radius."""
 
-    blocks: tuple[tuple[int, int], ...]
-    """(lowest bit, width) of each block."""
-    agreeing: tuple[int, ...]
+    ours: Hashes
+    theirs: Hashes | None
+    word: int
+    bits: Positions
+    """Of the word, those that vary."""
+    threshold: int
+    radius: int
+    """That of the whole hashes, for searches that begin anew."""
 
     @property
-    def _order(self) -> tuple[int, ...]:
-        rest = (block for block in range(len(self.blocks)) if block not in self.agreeing)
-        return (*self.agreeing, *rest)
+    def is_self(self) -> bool:
+        return self.theirs is None
 
     @property
-    def low_mask(self) -> np.uint64:
-        """Ones in the bits below the agreeing blocks of a permuted hash."""
-        top = sum(self.blocks[block][1] for block in self.agreeing)
-        return np.uint64((1 << (NUM_BITS - top)) - 1)
+    def others(self) -> Hashes:
+        return self.ours if self.theirs is None else self.theirs
 
-    def permute(self, hashes: Hashes) -> Hashes:
-        """Return the hashes with the agreeing blocks moved to the top, the order of the others kept."""
-        permuted = np.zeros_like(hashes)
-        to = NUM_BITS
-        for block in self._order:
-            start, width = self.blocks[block]
-            to -= width
-            permuted |= ((hashes >> np.uint64(start)) & _ones(width)) << np.uint64(to)
-        return permuted
+    def pairs(self) -> Iterator[Pairs]:
+        """Yield each pair once."""
+        cuts: Cuts = ((1, self.threshold + 1),)  # all pairs
+        if 2 * self.threshold < len(self.bits) and len(self.ours) * len(self.others) > FEW_COMPARISONS:
+            logs = round(log2(len(self.ours))), round(log2(len(self.others)))
+            cuts = plan(len(self.bits), self.threshold, *logs, self.is_self)
+        bands = layout(self._by_use(), cuts, self.threshold)
+        for index, band in enumerate(bands):
+            side = _side(self.ours, self.word, band)
+            other_side = side if self.theirs is None else _side(self.theirs, self.word, band)
+            for found, hot in _joined(side, other_side, band, self.threshold, self.is_self):
+                if len(found):
+                    yield found[:, 0], found[:, 1]
+                for bucket, other in hot.tolist():
+                    rows, other_rows = _members(side, bucket), _members(other_side, other)
+                    for i, j in self._inside(rows, other_rows, bucket ^ other, band):
+                        keep = self._is_found_first(i, j, bands[:index])
+                        yield i[keep], j[keep]
 
-    def restore(self, permuted: Hashes) -> Hashes:
-        """Return the hashes that `permute` moved."""
-        hashes = np.zeros_like(permuted)
-        at = NUM_BITS
-        for block in self._order:
-            start, width = self.blocks[block]
-            at -= width
-            hashes |= ((permuted >> np.uint64(at)) & _ones(width)) << np.uint64(start)
-        return hashes
+    def _by_use(self) -> list[int]:
+        """Return the bits from the one that halves the hashes best to the one that does worst, judged by a sample."""
+        sample = self.ours[:: -(-len(self.ours) // SAMPLE_ROWS), self.word]
+        share = np.array([np.mean((sample >> np.uint64(bit)) & np.uint64(1)) for bit in self.bits])
+        order: list[int] = self.bits[np.argsort(np.abs(share - 0.5), kind="stable")].tolist()
+        return order
 
-    def is_first(self, differences: Hashes) -> npt.NDArray[np.bool_]:
-        """Return which pairs, given as xor of their hashes, no earlier table finds.
+    def _inside(self, rows: Positions, other_rows: Positions, flip: int, band: Band) -> Iterator[Pairs]:
+        """Yield the pairs of two hot buckets within the radius, by a search of the bits that vary in them."""
+        ours, theirs = self.ours[rows], None
+        if flip or not self.is_self:
+            theirs = self.others[other_rows]
+            theirs[:, self.word] ^= np.uint64(sum(1 << bit for at, bit in enumerate(band.bits) if flip >> at & 1))
+        for i, j in _search(ours, theirs, self.radius - flip.bit_count()):
+            yield rows[i], other_rows[j]
 
-        Tables come in lexicographic order of their agreeing blocks, so the first to find a pair is the one whose
-        blocks are the first that agree: any block before the last of them that is not chosen differs.
-        """
-        first = np.ones(len(differences), dtype=np.bool_)
-        for block in range(self.agreeing[-1]):
-            if block not in self.agreeing:
-                start, width = self.blocks[block]
-                first &= (differences & (_ones(width) << np.uint64(start))) != 0
-        return first
-
-
-def _ones(width: int) -> np.uint64:
-    return np.uint64((1 << width) - 1)
-
-
-def _tables(radius: int, num_sorted: int, num_products: float) -> list[_Table]:
-    """Return the tables that together find every pair within `radius` (0 <= radius < 64)."""
-    assert 0 <= radius < NUM_BITS
-    most = min(radius + MAX_EXTRA_BLOCKS, NUM_BITS)
-
-    def cost(num_blocks: int) -> float:
-        agreeing_bits = NUM_BITS * (num_blocks - radius) // num_blocks
-        return comb(num_blocks, radius) * (SORT_COST * num_sorted + num_products * 0.5**agreeing_bits)
-
-    num_blocks = min(range(radius + 1, most + 1), key=cost)
-    edges = [NUM_BITS - NUM_BITS * block // num_blocks for block in range(num_blocks + 1)]
-    blocks = tuple((low, high - low) for high, low in pairwise(edges))
-    return [_Table(blocks, agreeing) for agreeing in combinations(range(num_blocks), num_blocks - radius)]
+    def _is_found_first(self, i: Positions, j: Positions, earlier: tuple[Band, ...]) -> npt.NDArray[np.bool_]:
+        """Return which pairs have the word within the threshold, and were not found by an earlier band."""
+        difference = self.ours[i, self.word] ^ self.others[j, self.word]
+        keep: npt.NDArray[np.bool_] = np.bitwise_count(difference) <= self.threshold
+        for band in earlier:
+            mask = np.uint64(sum(1 << bit for bit in band.bits))
+            keep &= np.bitwise_count(difference & mask) > band.threshold
+        return keep
 
 
-def _neighbours(permuted: Hashes, low_mask: np.uint64, radius: int) -> Iterator[tuple[Hashes, Hashes]]:
-    """Yield pairs within `radius` among sorted hashes that agree above `low_mask`.
+def _joined(ours: Side, theirs: Side, band: Band, radius: int, is_self: bool) -> Iterator[tuple[Positions, Hashes]]:
+    """Yield pairs of hashes [n, 2], and buckets [m, 2] that are too large to be compared."""
+    from wit.hamming_kernels import Flips, Rules, join_all
 
-    Step s compares each hash with the s-th after it, as long as their top bits are equal.
-    """
-    for start in range(0, len(permuted) - 1, CHUNK_HASHES):
-        position = np.arange(start, min(start + CHUNK_HASHES, len(permuted) - 1), dtype=np.int64)
-        step = 1
-        while len(position):
-            difference = permuted[position] ^ permuted[position + step]
-            same = difference <= low_mask
-            position, difference = position[same], difference[same]
-            close = position[np.bitwise_count(difference) <= radius]
-            if len(close):
-                yield permuted[close], permuted[close + step]
-            step += 1
-            position = position[position + step < len(permuted)]
+    block_bits = min(band.width, max(0, (BLOCK_LANES * (len(ours.starts) - 1) // len(ours.places)).bit_length() - 1))
+    numbers, groups = flips(band.width, len(band.limits) - 1, block_bits)
+    limits = np.array(band.limits, np.uint32)[np.bitwise_count(numbers)]
+    rules = Rules(
+        np.uint64(radius),
+        np.array(band.masks, np.uint64),
+        np.array(band.floors, np.uint64),
+        np.uint64(block_bits),
+        np.uint64(2**63 if band.is_everything else HOT_COMPARISONS),
+        np.bool_(is_self),
+    )
+    found, hot = np.empty((PIECE_ROWS, 2), np.uint32), np.empty((HOT_ROWS, 2), np.uint64)
+    state = np.zeros(6, np.uint64)
+    while state[0] < (len(ours.starts) - 1) >> block_bits:
+        num_found, num_hot = join_all(ours, theirs, Flips(numbers, limits, groups), rules, state, found, hot)
+        yield found[:num_found].astype(np.int64), hot[:num_hot].copy()
 
 
-def _lookups(
-    hashes: Hashes, references: Hashes, low_mask: np.uint64, radius: int
-) -> Iterator[tuple[Positions, Positions]]:
-    """Yield positions (i, j) of hashes and sorted references that agree above `low_mask`, within `radius`."""
-    start = np.searchsorted(references, hashes & ~low_mask, side="left")
-    stop = np.searchsorted(references, hashes | low_mask, side="right")
-    i = np.flatnonzero(start < stop)
-    j = start[i]
-    while len(i):
-        close = np.bitwise_count(hashes[i] ^ references[j]) <= radius
-        if close.any():
-            yield i[close], j[close]
-        j = j + 1
-        more = j < stop[i]
-        i, j = i[more], j[more]
+def _members(side: Side, bucket: int) -> Positions:
+    """Return where the hashes of a bucket stand, in ascending order."""
+    return side.places[int(side.starts[bucket]) : int(side.starts[bucket + 1])].astype(np.int64)
+
+
+def _side(hashes: Hashes, word: int, band: Band) -> Side:
+    """Return hashes sorted by a band, in two passes whose writes stay near each other."""
+    from wit.hamming_kernels import PADDING, Side, count, part, sort
+
+    sources = [*band.others, *[-1] * (64 - len(band.others) - band.width), *band.bits]
+    tables = _tables(sources, 1)
+    starts = np.zeros((1 << band.width) + 1, np.uint64)
+    count(hashes, word, tables, np.uint64(64 - band.width), starts[1:])
+    np.cumsum(starts, out=starts)
+    parts = min(PARTS_BITS, band.width)
+    words, places = np.empty(len(hashes), np.uint64), np.empty(len(hashes), np.uint32)
+    ends = starts[: -1 : 1 << (band.width - parts)].copy()
+    part(hashes, word, tables, np.uint64(64 - parts), ends, words, places)
+    lanes, tops = np.zeros((2, len(hashes) + PADDING), np.uint32)
+    side = Side(lanes, tops, np.empty_like(places), starts)
+    sort(words, places, np.uint64(64 - band.width), starts[:-1].copy(), *side[:3])
+    return side
+
+
+def _varying(ours: Hashes, theirs: Hashes | None) -> Positions:
+    """Return which bits are not the same in all hashes."""
+    ones, zeros = np.bitwise_or.reduce(ours), ~np.bitwise_and.reduce(ours)
+    if theirs is not None:
+        ones |= np.bitwise_or.reduce(theirs)
+        zeros |= ~np.bitwise_and.reduce(theirs)
+    return np.flatnonzero(np.unpackbits((ones & zeros).view(np.uint8), bitorder="little"))
+
+
+def _packed(hashes: Hashes, bits: Positions) -> Hashes:
+    """Return hashes of nothing but some bits, dealt out to as few words as hold them."""
+    from wit.hamming_kernels import permute
+
+    num_words = max(1, -(-len(bits) // 64))
+    packed = np.zeros((len(hashes), num_words), np.uint64)
+    for word in range(num_words):
+        permute(frozen(hashes), _tables(bits[word::num_words].tolist(), hashes.shape[1]), packed, word)
+    rows: Hashes = frozen(packed)
+    return rows
+
+
+def _tables(bits: Sequence[int], num_words: int) -> Hashes:
+    """Return what each byte of a hash adds to a word whose bit k is its bits[k], -1: none, [8 x num_words, 256]."""
+    tables = np.zeros((8 * num_words, 256), np.uint64)
+    values = np.arange(256, dtype=np.uint64)
+    for to, source in enumerate(bits):
+        if source >= 0:
+            tables[source // 8] |= ((values >> np.uint64(source % 8)) & np.uint64(1)) << np.uint64(to)
+    read_only: Hashes = frozen(tables)
+    return read_only
