@@ -34,7 +34,9 @@ def _share(_: click.Context, __: click.Parameter, text: str | None) -> float | N
     return share
 
 
-@click.command(epilog="Example: wit overlap runs/tiny/shards --against shapes=data/sample/eval/shapes-test --out audit")
+@click.command(
+    epilog="Example: wit overlap shards --against cifar10=cifar-10-binary.tar.gz --against pets=pets/test --out audit"
+)
 @click.argument("shards")
 @click.option(
     "--against", "sets", multiple=True, metavar="NAME=[FORMAT:]EVALSET", help="An evaluation set; repeatable."

@@ -154,6 +154,17 @@ def test_a_changed_file_is_hashed_again(world: Path, tmp_path: Path, monkeypatch
     assert pets.num_overlap == 3
 
 
+def test_blank_sets_are_told(world: Path, tmp_path: Path) -> None:
+    """Where hashes miss much of a set the audit says so, and --min-quality 0 compares it by them after all."""
+    told: list[str] = []
+    run_audit(asked(world), str(tmp_path / "a"), 1, told.append)
+    (line,) = (line for line in told if "--min-quality 0" in line)
+    assert line.startswith("others: 2 of 4 images have a quality below 50 and are compared by content alone")
+    result = run_audit(asked(world, method=ByHashes(Rule(min_quality=0))), str(tmp_path / "b"), 1)
+    assert [each.contamination.num_overlap for each in result.sets] == [3, 2]
+    assert [each.contamination.num_blank for each in result.sets] == [0, 0]
+
+
 def test_thresholds_and_turns(world: Path, tmp_path: Path) -> None:
     """A set's own threshold leaves out its edit; with turns a mirrored copy is found, and told as such."""
     result = run_audit(asked(world, thresholds=("pets=2", "20"), turns="mirror"), str(tmp_path), 1)
