@@ -26,7 +26,7 @@ from wit.stage import KEPT, Output, Part
 from wit.storage import join
 
 CHUNK_ROWS = 2_000_000
-"""Samples of a chunk: two chunks have 250 MB of prints, and some three times that while they are searched."""
+"""Samples of a chunk: two chunks have 200 MB of prints, and a process 1.4 GB while it searches them."""
 _PRINTS = pa.schema(PRINTS)
 
 

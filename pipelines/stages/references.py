@@ -24,6 +24,8 @@ from wit.schema import REFERENCES
 I64 = npt.NDArray[np.int64]
 I32 = npt.NDArray[np.int32]
 
+_ODD = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio: Fibonacci hashing (Knuth, TAOCP 3, 6.4)
+
 
 class Distinct(NamedTuple):
     """Prints of which no two are equal, and the rows that have each."""
@@ -43,12 +45,33 @@ class Distinct(NamedTuple):
 def distinct(prints: Prints) -> Distinct:
     """Return the prints of which no two are equal in all that they hold."""
     columns = (prints.phash, *prints.pdq.T, prints.quality, prints.content)
-    order = np.lexsort(columns)
-    is_new = np.ones(len(order), np.bool_)
-    if len(order):
-        is_new[1:] = np.any([column[order[1:]] != column[order[:-1]] for column in columns], axis=0)
+    mixed = _mixed(columns)
+    order = np.argsort(mixed, kind="stable")
+    is_new = _differs(columns, order)
+    if (is_new & ~_differs((mixed,), order)).any():  # two prints have one number: a chance of 2^-64 a pair
+        order = np.lexsort(columns)
+        is_new = _differs(columns, order)
     starts = np.append(np.flatnonzero(is_new), len(order))
     return Distinct(prints.take(order[starts[:-1]]), order, starts)
+
+
+def _mixed(columns: Sequence[npt.NDArray[Any]]) -> npt.NDArray[np.uint64]:
+    """Return a number for each row, equal for equal rows: one sort of numbers takes a sixth of that by six columns."""
+    mixed = np.zeros(len(columns[0]), np.uint64)
+    for column in columns:
+        mixed = (mixed ^ column.astype(np.uint64)) * _ODD
+        mixed ^= mixed >> np.uint64(29)
+    return mixed
+
+
+def _differs(columns: Sequence[npt.NDArray[Any]], order: I64) -> npt.NDArray[np.bool_]:
+    """Return which rows, taken in an order, differ from the one before; the first does."""
+    differs = np.zeros(len(order), np.bool_)
+    differs[:1] = True
+    for column in columns:
+        sorted_column = column[order]
+        differs[1:] |= sorted_column[1:] != sorted_column[:-1]
+    return differs
 
 
 def expand(counts: I64) -> tuple[I64, I64]:

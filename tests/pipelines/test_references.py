@@ -129,6 +129,14 @@ def test_distinct_prints_and_their_rows(rows: list[tuple[int, int, int, int]]) -
     assert found.prints.num_rows == len(expected)
 
 
+def test_prints_with_one_number_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the number that sorts prints is the same for all, they are compared by what they hold."""
+    monkeypatch.setattr("pipelines.stages.references._ODD", np.uint64(0))
+    rows = [(1, 2, GOOD, 3), (4, 2, GOOD, 3), (1, 2, GOOD, 3)]
+    found = distinct(prints_of(rows))
+    assert sorted(found.counts.tolist()) == [1, 2]
+
+
 def test_thresholds_by_set() -> None:
     """N is of all sets, NAME=N of one; a name may hold an equals sign."""
     assert parse_thresholds(["24", "b=c=3"], ["a", "b=c"], 31, 127) == {"a": 24, "b=c": 3}
