@@ -252,5 +252,10 @@ def format_comparison(found: Comparison) -> str:
     what = "itself" if found.other is None else f"{found.other} ({found.num_other:,} samples)"
     return (
         f"{found.shards} ({found.num_samples:,} samples) with {what}, threshold {found.threshold:g} {found.unit}:\n"
-        f"{found.num_matched:,} samples ({share:.2%}) in {found.num_pairs:,} pairs and {found.num_clusters:,} clusters"
+        f"{_counted(found.num_matched, 'sample')} ({share:.2%}) in {_counted(found.num_pairs, 'pair')} and "
+        f"{_counted(found.num_clusters, 'cluster')}"
     )
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

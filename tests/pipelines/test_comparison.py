@@ -123,7 +123,7 @@ def test_a_set_with_itself(world: Path, tmp_path: Path) -> None:
     matches = read_parquet(str(tmp_path / "a" / "matches.parquet")).to_pylist()
     assert {row["key_a"] for row in matches} == {"0000"}
     assert {row["key_b"] for row in matches} == {f"{number:04d}" for number in range(1, 12)}
-    assert "12 samples (50.00%) in 11 pairs and 1 clusters" in format_comparison(found)
+    assert "12 samples (50.00%) in 11 pairs and 1 cluster" in format_comparison(found)
     run_comparison(Twins(str(world / "shards")), str(tmp_path / "b"), 2)
     left, right = ({path.name: path.read_bytes() for path in (tmp_path / side).rglob("*.*")} for side in "ab")
     assert left == right
