@@ -208,6 +208,8 @@ def _joined(ours: Side, theirs: Side, band: Band, radius: int, is_self: bool) ->
         np.array(band.floors, np.uint64),
         np.uint64(block_bits),
         np.uint64(2**63 if band.is_everything else HOT_COMPARISONS),
+        np.uint32((1 << band.lane_width) - 1),
+        np.bool_(band.is_by_lanes),
         np.bool_(is_self),
     )
     found, hot = np.empty((PIECE_ROWS, 2), np.uint32), np.empty((HOT_ROWS, 2), np.uint64)

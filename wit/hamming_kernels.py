@@ -1,9 +1,9 @@
 """The kernels of wit.hamming: words sorted by some of their bits, and sorted words compared with their neighbours.
 
-A *word* is 64 bits of a hash, permuted: on top the bits of a *band*, below them the others, of which the lowest 32 are
-the *lane*. A *bucket* is the run of sorted words that agree in the band. A *join* compares all words of two buckets
-whose bands differ in given bits, the *flip*: LANES words with ROWS others at a time, by their lanes alone; only where
-some lane is near are the whole words looked at. Such a comparison may run over the end of a bucket, into the next one
+A *word* is 64 bits of a hash, permuted: on top the bits of a *band*, below them the others, of which up to 32
+at the bottom are the *lane*. A *bucket* is the run of sorted words that agree in the band. A *join* compares all words of two buckets
+whose bands differ in given bits, the *flip*: LANES words with ROWS others at a time, by their lanes first; only where
+some lane is near are the whole words compared. Such a comparison may run over the end of a bucket, into the next one
 or into the PADDING behind the last; what it finds there is not reported.
 
 numba checks no bounds, so each kernel says why it stays within its arrays. Positions are below 2^32.
@@ -11,6 +11,7 @@ numba checks no bounds, so each kernel says why it stays within its arrays. Posi
 
 from __future__ import annotations
 
+import functools
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -68,6 +69,10 @@ class Rules(NamedTuple):
     """Buckets are visited in blocks of 2^block_bits, so that two blocks stay in the cache."""
     hot: np.uint64
     """A join of more comparisons than this is not done but reported."""
+    lane_mask: np.uint32
+    """Ones in the bits of the lane, of the 32 that are kept of a word for it."""
+    by_lanes: np.bool_
+    """Lanes are compared before whole words: not worth it where chance makes many near."""
     is_self: np.bool_
     """The two sides are one: of its pairs each is reported once, and none of a word with itself."""
 
@@ -90,35 +95,80 @@ def _code_of_trailing_zeros(_: Any, word: Any) -> Any:
     return types.uint64(types.uint64), generate
 
 
-def _code_of_near_lanes(_: Any, lanes: Any, i: Any, others: Any, j: Any, limit: Any) -> Any:
-    """Return which of others[j:j + LANES] differ from any of lanes[i:i + ROWS] in at most `limit` bits, as a mask."""
-    lane, vector = ir.IntType(32), ir.VectorType(ir.IntType(32), LANES)
-    undefined, zeros = ir.Constant(vector, ir.Undefined), ir.Constant(vector, None)
+class _Vectors:
+    """Writes code that compares LANES numbers of 32 bits with one."""
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        def at(place: int, offset: Any) -> Any:
-            data = context.make_array(signature.args[place])(context, builder, arguments[place]).data
-            return builder.gep(data, [offset])
+    def __init__(self, context: Any, builder: Any, signature: Any, arguments: Any) -> None:
+        self.context, self.builder, self.signature, self.arguments = context, builder, signature, arguments
+        self.kind = ir.VectorType(ir.IntType(32), LANES)
+        count_type = ir.FunctionType(self.kind, [self.kind])
+        self.count = cgutils.get_or_insert_function(builder.module, count_type, f"llvm.ctpop.v{LANES}i32")
 
-        def spread(value: Any) -> Any:
-            one = builder.insert_element(undefined, value, ir.Constant(lane, 0))
-            return builder.shuffle_vector(one, undefined, zeros)
+    def spread(self, value: Any) -> Any:
+        """Return a vector of one value."""
+        undefined = ir.Constant(self.kind, ir.Undefined)
+        one = self.builder.insert_element(undefined, value, ir.Constant(ir.IntType(32), 0))
+        return self.builder.shuffle_vector(one, undefined, ir.Constant(self.kind, None))
 
-        count_type = ir.FunctionType(vector, [vector])
-        count = cgutils.get_or_insert_function(builder.module, count_type, f"llvm.ctpop.v{LANES}i32")
-        theirs = builder.load(builder.bitcast(at(2, arguments[3]), vector.as_pointer()), align=4)
-        limits, near = spread(arguments[4]), None
-        for row in range(ROWS):
-            ours = spread(builder.load(at(0, builder.add(arguments[1], ir.Constant(ir.IntType(64), row)))))
-            within = builder.icmp_unsigned("<=", builder.call(count, [builder.xor(ours, theirs)]), limits)
-            near = within if near is None else builder.or_(near, within)
-        return builder.zext(builder.bitcast(near, ir.IntType(LANES)), ir.IntType(64))
+    def _place(self, array: int, at: Any) -> Any:
+        kind, value = self.signature.args[array], self.arguments[array]
+        return self.builder.gep(self.context.make_array(kind)(self.context, self.builder, value).data, [at])
 
-    return types.uint64(lanes, types.uint64, others, types.uint64, types.uint32), generate
+    def load(self, array: int, at: Any) -> Any:
+        """Return the LANES numbers from `at` on of the array that is such an argument."""
+        return self.builder.load(self.builder.bitcast(self._place(array, at), self.kind.as_pointer()), align=4)
+
+    def load_one(self, array: int, at: Any, row: int) -> Any:
+        """Return a vector of the number `row` behind `at`."""
+        place = self.builder.add(at, ir.Constant(ir.IntType(64), row))
+        return self.spread(self.builder.load(self._place(array, place)))
+
+    def differing(self, ours: Any, theirs: Any, mask: Any) -> Any:
+        """Return in how many bits of a mask they differ, as a vector."""
+        return self.builder.call(self.count, [self.builder.and_(self.builder.xor(ours, theirs), mask)])
+
+    def any_within(self, distances: list[Any], limit: Any) -> Any:
+        """Return as bits in which lanes any of the vectors of distances is at most the limit."""
+        within = [self.builder.icmp_unsigned("<=", distance, limit) for distance in distances]
+        found = functools.reduce(self.builder.or_, within)
+        return self.builder.zext(self.builder.bitcast(found, ir.IntType(LANES)), ir.IntType(64))
+
+
+def _code_of_near_lanes(_: Any, lanes: Any, i: Any, others: Any, j: Any, mask: Any, limit: Any) -> Any:
+    """Return which of others[j:j + LANES] differ from any of lanes[i:i + ROWS] in at most `limit` bits of the mask."""
+
+    def generate(*code: Any) -> Any:
+        to, (_, i, _, j, mask, limit) = _Vectors(*code), code[3]
+        theirs, masks = to.load(2, j), to.spread(mask)
+        distances = [to.differing(to.load_one(0, i, row), theirs, masks) for row in range(ROWS)]
+        return to.any_within(distances, to.spread(limit))
+
+    return types.uint64(lanes, types.uint64, others, types.uint64, types.uint32, types.uint32), generate
+
+
+def _code_of_near_words(
+    _: Any, lanes: Any, tops: Any, i: Any, other_lanes: Any, other_tops: Any, j: Any, radius: Any
+) -> Any:
+    """Return likewise which words are within the radius, [32] each of lanes and tops."""
+
+    def generate(*code: Any) -> Any:
+        to, (_, _, i, _, _, j, radius) = _Vectors(*code), code[3]
+        low, high, all_bits = to.load(3, j), to.load(4, j), to.spread(ir.Constant(ir.IntType(32), -1))
+        distances = [
+            to.builder.add(
+                to.differing(to.load_one(0, i, row), low, all_bits),
+                to.differing(to.load_one(1, i, row), high, all_bits),
+            )
+            for row in range(ROWS)
+        ]
+        return to.any_within(distances, to.spread(radius))
+
+    kinds = (lanes, tops, types.uint64, other_lanes, other_tops, types.uint64, types.uint32)
+    return types.uint64(*kinds), generate
 
 
 _popcount, _trailing_zeros = intrinsic(_code_of_popcount), intrinsic(_code_of_trailing_zeros)
-_near_lanes = intrinsic(_code_of_near_lanes)
+_near_lanes, _near_words = intrinsic(_code_of_near_lanes), intrinsic(_code_of_near_words)
 
 
 @inlined
@@ -210,7 +260,9 @@ def _join(
         first = max(ours.starts[a], state[5])
         state[5] = _ZERO
         for i in range(first, min(stop, j + _LANES) if is_same else stop, _ROWS):
-            near = _near_lanes(ours.lanes, i, theirs.lanes, j, limit)
+            if rules.by_lanes and _near_lanes(ours.lanes, i, theirs.lanes, j, rules.lane_mask, limit) == _ZERO:
+                continue
+            near = _near_words(ours.lanes, ours.tops, i, theirs.lanes, theirs.tops, j, np.uint32(rules.radius))
             if near == _ZERO:
                 continue
             if num_found + _LANES * _ROWS > np.uint64(len(found)):

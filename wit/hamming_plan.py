@@ -23,7 +23,9 @@ SORT_NS = 15.0
 BUCKET_NS = 4.0
 JOIN_NS = 6.0
 COMPARE_NS = 0.02
-NEAR_LANE_NS = 4.0
+WORDS_NS = 0.04  # a comparison of whole words
+NEAR_BLOCK_NS = 10.0  # words compared after all, where the processor had guessed otherwise
+BLOCK = 128  # comparisons at once
 
 Cuts = tuple[tuple[int, int], ...]
 """(width in bits, threshold in bits) of each band, in the order in which they are searched."""
@@ -31,7 +33,7 @@ Cuts = tuple[tuple[int, int], ...]
 
 @dataclass(frozen=True)
 class Band:
-    """A band of a word of a hash, and how the words are permuted for it: the band on top, the lane in the low 32."""
+    """A band of a word of a hash, and how the words are permuted for it: the band on top, the lane at the bottom."""
 
     bits: tuple[int, ...]
     """Where in the word the bits of the band are, from that of the lowest bit of the bucket's number on."""
@@ -39,6 +41,10 @@ class Band:
     """Where the other bits are, from the lowest of the permuted word on."""
     width: int
     threshold: int
+    lane_width: int
+    """Bits of the lane, 32 at most."""
+    is_by_lanes: bool
+    """Whether comparing lanes before whole words saves time."""
     limits: tuple[int, ...]
     """limits[d] is the lane distance that a pair may have whose bands differ in d bits; no pair has more of these."""
     masks: tuple[int, ...]
@@ -137,11 +143,12 @@ class _Costs:
     def total(self, cuts: Cuts) -> float:
         """Return what all bands cost."""
         pairs = self.num_hashes * self.num_others / (2 if self.is_self else 1)
-        near = 0.0
-        for index, (width, _) in enumerate(cuts):
-            for distance, limit in enumerate(_limits(cuts, index, self.num_bits, self.radius)):
-                near += pairs * comb(width, distance) / 2.0**width * _ball(LANE_BITS, limit) / 2.0**LANE_BITS
-        return near * NEAR_LANE_NS + sum(self.band(*cut) for cut in cuts)
+        total = sum(self.band(*cut) for cut in cuts)
+        for index, (width, threshold) in enumerate(cuts):
+            lane = _lane(cuts, index, self.num_bits, self.radius)
+            compared = pairs * _ball(width, threshold) / 2.0**width
+            total += compared * min(lane.near_ns, WORDS_NS - COMPARE_NS)
+        return total
 
 
 def _ball(width: int, radius: int) -> int:
@@ -149,20 +156,48 @@ def _ball(width: int, radius: int) -> int:
     return sum(comb(width, size) for size in range(min(width, radius) + 1))
 
 
-def _limits(cuts: Cuts, index: int, num_bits: int, radius: int) -> tuple[int, ...]:
-    """Return `Band.limits` of a band.
+@dataclass(frozen=True)
+class _Lane:
+    """Which bits the lane of a band has: those of no band, of later bands, and of the `num_earlier` bands before it."""
+
+    num_earlier: int
+    width: int
+    limits: tuple[int, ...]
+    """See `Band.limits`."""
+
+    @property
+    def share(self) -> float:
+        """Of random pairs whose bands differ as much as they may, those that are near by their lanes."""
+        return _ball(self.width, self.limits[-1]) / 2.0**self.width
+
+    @property
+    def near_ns(self) -> float:
+        """What such pairs cost, in nanoseconds a comparison."""
+        return min(1.0, BLOCK * self.share) * NEAR_BLOCK_NS / BLOCK
+
+    @property
+    def is_useful(self) -> bool:
+        """Whether words are compared after their lanes, and not at once."""
+        return self.near_ns < WORDS_NS - COMPARE_NS
+
+
+def _lane(cuts: Cuts, index: int, num_bits: int, radius: int) -> _Lane:
+    """Return the lane that lets fewest random pairs pass.
 
     Of the radius remains what the band itself and the earlier bands, which found nothing, do not use up. Bits of
     earlier bands that are in the lane count there.
     """
-    remaining = radius - sum(threshold + 1 for _, threshold in cuts[:index])
-    in_lane, free = 0, LANE_BITS - (num_bits - sum(width for width, _ in cuts[: index + 1]))
-    for width, threshold in reversed(cuts[:index]):
-        if free > 0:
-            in_lane += threshold + 1
-            free -= width
     width, threshold = cuts[index]
-    return tuple(remaining - distance + in_lane for distance in range(min(width, threshold, remaining) + 1))
+    remaining = radius - sum(earlier + 1 for _, earlier in cuts[:index])
+    distances = range(min(width, threshold, remaining) + 1)
+    lane_bits, lanes = max(0, num_bits - sum(width for width, _ in cuts[: index + 1])), []
+    for num_earlier in range(index + 1):
+        if num_earlier:
+            earlier_width, earlier = cuts[index - num_earlier]
+            lane_bits, remaining = lane_bits + earlier_width, remaining + earlier + 1
+        limits = tuple(remaining - distance for distance in distances)
+        lanes.append(_Lane(num_earlier, min(lane_bits, LANE_BITS), limits))
+    return min(lanes, key=lambda lane: lane.share)
 
 
 def layout(bits: list[int], cuts: Cuts, radius: int) -> tuple[Band, ...]:
@@ -179,10 +214,11 @@ def layout(bits: list[int], cuts: Cuts, radius: int) -> tuple[Band, ...]:
     bands = []
     for index, (width, threshold) in enumerate(cuts):
         others = [*rest, *(bit for hand in dealt[index + 1 :] for bit in hand)]
-        others += [bit for hand in reversed(dealt[:index]) for bit in hand]
+        lane = _lane(cuts, index, len(bits), radius)
+        others += [bit for hand in reversed(dealt[index - lane.num_earlier : index]) for bit in hand]
+        others += [bit for hand in dealt[: index - lane.num_earlier] for bit in hand]
         place = {bit: at for at, bit in enumerate(others)}
         masks = tuple(sum(1 << place[bit] for bit in hand) for hand in dealt[:index])
         floors = tuple(earlier + 1 for _, earlier in cuts[:index])
-        limits = _limits(cuts, index, len(bits), radius)
-        bands.append(Band(tuple(dealt[index]), tuple(others), width, threshold, limits, masks, floors))
+        bands.append(Band(tuple(dealt[index]), tuple(others), width, threshold, lane.width, lane.is_useful, lane.limits, masks, floors))
     return tuple(bands)
