@@ -24,8 +24,10 @@ I64 = npt.NDArray[np.int64]
 I32 = npt.NDArray[np.int32]
 U64 = npt.NDArray[np.uint64]
 
-PHASH_RADIUS = 10
-PDQ_RADIUS = 31
+PHASH_RADIUS = 8
+PDQ_RADIUS = 40
+"""Radii of the pair for images among themselves, by the curves of docs/near-duplicates.md: no unrelated pictures in 29
+million comparisons, and about ten pairs of them expected among 400 million images."""
 MIN_QUALITY = 50
 """PDQ's documentation advises to discard hashes of quality 49 and less."""
 
@@ -62,6 +64,15 @@ class Rule:
     def radius(self) -> int:
         """The largest distance that `Near.distance` can have, in bits."""
         return self.phash_radius if self.hash == "phash" else self.pdq_radius
+
+
+def copy_rule(hash_name: Literal["phash", "pdq", "both"] = "both", min_quality: int = MIN_QUALITY) -> Rule:
+    """Return when an image is a copy of an evaluation image, unless a threshold says otherwise.
+
+    Wider than images among themselves, for evaluation sets are small and what is found is looked at; pHash has not the
+    bits to go as far alone (docs/near-duplicates.md).
+    """
+    return Rule(hash_name, phash_radius=10 if hash_name == "phash" else 12, pdq_radius=60, min_quality=min_quality)
 
 
 class Near(NamedTuple):

@@ -151,11 +151,11 @@ def _say(line: str) -> None:
 
 def _method(hash_name: str | None, min_quality: int | None, descriptor: str | None) -> Method:
     from pipelines.audit.methods import ByDescriptor, ByHashes
-    from wit.near import MIN_QUALITY, Rule
+    from wit.near import MIN_QUALITY, copy_rule
 
     if descriptor is None:
         quality = MIN_QUALITY if min_quality is None else min_quality
-        return ByHashes(Rule(cast(Any, hash_name or "both"), min_quality=quality))
+        return ByHashes(copy_rule(cast(Any, hash_name or "both"), quality))
     if hash_name or min_quality is not None:
         raise UserError("--descriptor: expected no --hash and no --min-quality beside it: vectors are compared instead")
     return ByDescriptor(descriptor)

@@ -14,14 +14,12 @@ from pipelines.audit.search import Search
 from pipelines.audit.training import HashTraining
 from pipelines.stages.overlap import HashReferences
 from pipelines.stages.thresholds import MAX_RADIUS, rules_of
-from wit.near import Rule
+from wit.near import Rule, copy_rule
 from wit.schema import REFERENCES
 from wit.stage import MapStage
 
-WIDER = {"phash": 1.5, "pdq": 2.0, "both": 2.0}
-"""How many times the threshold `--calibrate` searches, by hash: pHash has too few bits to go further among millions."""
-WIDER_DISTANCE = 1.5
-"""The same, of descriptors."""
+WIDER = 1.5
+"""How many times the threshold `--calibrate` searches."""
 
 _TURNED = {"none": "", "mirror": ", as it is or mirrored", "all": ", as it is, mirrored or rotated by 90 degrees"}
 
@@ -77,7 +75,7 @@ class Method(Protocol):
 class ByHashes:
     """Copies are near-duplicates by their perceptual hashes (wit.near)."""
 
-    rule: Rule = field(default_factory=Rule)
+    rule: Rule = field(default_factory=copy_rule)
 
     unit = "bits"
     references = REFERENCES
@@ -109,7 +107,7 @@ class ByHashes:
 
     def wider(self, threshold: float) -> float:
         """Return a multiple of the threshold, at least two bits more."""
-        return min(self.most, max(math.ceil(WIDER[self.rule.hash] * threshold), threshold + 2))
+        return min(self.most, max(math.ceil(WIDER * threshold), threshold + 2))
 
     def in_words(self, thresholds: Mapping[str, float], turns: str) -> str:
         """Return what counts as a copy."""
@@ -188,7 +186,7 @@ class ByDescriptor:
 
     def wider(self, threshold: float) -> float:
         """Return a multiple of the threshold."""
-        return min(self.most, WIDER_DISTANCE * threshold)
+        return min(self.most, WIDER * threshold)
 
     def in_words(self, thresholds: Mapping[str, float], turns: str) -> str:
         """Return what counts as a copy."""

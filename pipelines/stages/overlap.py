@@ -23,7 +23,7 @@ from pipelines.stages.thresholds import MAX_RADIUS, parse_thresholds, rules_of
 from pipelines.stages.verb import RunSettings
 from wit.fingerprint import TURN_OPTIONS, Prints, fingerprint
 from wit.image import ImageRejected
-from wit.near import Rule
+from wit.near import Rule, copy_rule
 from wit.schema import EVALUATION_INPUTS, FINGERPRINTS, REFERENCES, REJECTS, UNREADABLE
 from wit.stage import KEPT, Output, Part, Step
 from wit.stage import REJECTS as REJECTED
@@ -35,8 +35,8 @@ _RULE = {each.name: each for each in fields(Rule)}
 
 
 def _of_rule(name: str) -> Any:
-    """Return a field of wit.near.Rule as a field of the recipe."""
-    return field(default=_RULE[name].default, metadata=_RULE[name].metadata)
+    """Return a field of wit.near.Rule as a field of the recipe, with the default for copies."""
+    return field(default=getattr(copy_rule(), name), metadata=_RULE[name].metadata)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from pipelines.shardset.indexing import index_tars
 from tests.pipelines.audited import HOSTILE, encoded, make_world, picture, write_images, write_tar
 from wit.cli import main
 from wit.errors import InputError, StageError, UserError
-from wit.near import Rule
+from wit.near import copy_rule
 from wit.shards import write_manifest
 from wit.statistics import clopper_pearson
 from wit.storage import read_parquet
@@ -72,7 +72,7 @@ def test_each_item_has_its_nearest_samples(audited: tuple[Path, AuditResult]) ->
     assert hot[3]["url"] == "http://example.org/3"
     (edit,) = [row for row in matches if row["item"] == "dog/101.png"]
     assert (edit["key"], edit["shard"], edit["caption"], edit["turn"]) == ("0100", "00001.tar", None, "none")
-    assert 0 < edit["distance"] <= 31
+    assert 0 < edit["distance"] <= 60
 
 
 def test_every_item_is_in_one_split(audited: tuple[Path, AuditResult]) -> None:
@@ -101,9 +101,9 @@ def test_every_matching_sample_is_listed_for_removal(audited: tuple[Path, AuditR
 def test_the_audit_says_what_it_was_made_from(audited: tuple[Path, AuditResult]) -> None:
     """audit.json: rule, thresholds, formats, counts and digests; no time, no host."""
     made = json.loads((audited[0] / "audit.json").read_text())
-    assert made["rule"] == {"hash": "both", "phash_radius": 10, "pdq_radius": 31, "min_quality": 50, "turns": "none"}
+    assert made["rule"] == {"hash": "both", "phash_radius": 12, "pdq_radius": 60, "min_quality": 50, "turns": "none"}
     assert [(each["set"], each["format"], each["threshold"]) for each in made["sets"]] == [
-        ("others", "webdataset", 31), ("pets", "folder", 31),
+        ("others", "webdataset", 60), ("pets", "folder", 60),
     ]  # fmt: skip
     assert (made["shards"]["num_samples"], made["shards"]["num_from_index"]) == (24, 0)
     assert all(len(each["content_sha256"]) == 64 for each in (*made["sets"], made["shards"]))
@@ -240,7 +240,7 @@ def test_samples_of_any_webdataset(tmp_path: Path) -> None:
 def test_calibration_writes_a_page_and_keeps_the_hashes(world: Path, tmp_path: Path) -> None:
     """The page, wider than the thresholds; the audit after it hashes nothing again."""
     found = run_calibration(asked(world), str(tmp_path), 1, "wit overlap x")
-    assert [(each.set, each.threshold, each.searched) for each in found.sets] == [("others", 31, 62), ("pets", 31, 62)]
+    assert [(each.set, each.threshold, each.searched) for each in found.sets] == [("others", 60, 90), ("pets", 60, 90)]
     assert (tmp_path / "calibrate.html").exists()
     hashed = {path.name for path in (tmp_path / ".tmp-audit" / "training").iterdir()}
     run_calibration(asked(world, thresholds=("5",)), str(tmp_path), 1, "wit overlap x")
@@ -249,10 +249,10 @@ def test_calibration_writes_a_page_and_keeps_the_hashes(world: Path, tmp_path: P
     assert not (tmp_path / ".tmp-audit").exists()
 
 
-@pytest.mark.parametrize(("hash_name", "most"), [("phash", 10), ("pdq", 31)])
+@pytest.mark.parametrize(("hash_name", "most"), [("phash", 10), ("pdq", 60)])
 def test_one_hash_alone(world: Path, tmp_path: Path, hash_name: str, most: int) -> None:
     """By either hash the planted copies are found, at distances in its bits."""
-    method = ByHashes(Rule(hash_name))  # type: ignore[arg-type]
+    method = ByHashes(copy_rule(hash_name))  # type: ignore[arg-type]
     result = run_audit(asked(world, method=method), str(tmp_path), 1)
     assert [each.contamination.num_overlap for each in result.sets] == [2, 2]
     assert max(row["distance"] for row in rows(tmp_path, "matches.parquet")) <= most
