@@ -160,7 +160,7 @@ def test_blank_sets_are_told(world: Path, tmp_path: Path) -> None:
     run_audit(asked(world), str(tmp_path / "a"), 1, told.append)
     (line,) = (line for line in told if "--min-quality 0" in line)
     assert line.startswith("others: 2 of 4 images have a quality below 50 and are compared by content alone")
-    result = run_audit(asked(world, method=ByHashes(Rule(min_quality=0))), str(tmp_path / "b"), 1)
+    result = run_audit(asked(world, method=ByHashes(copy_rule(min_quality=0))), str(tmp_path / "b"), 1)
     assert [each.contamination.num_overlap for each in result.sets] == [3, 2]
     assert [each.contamination.num_blank for each in result.sets] == [0, 0]
 
