@@ -2,7 +2,7 @@
 
 Near-duplicates are images whose prints are within the radius of the rule (wit.near); images of equal content always
 are. The search is exact. It is cut by the low bits of a hash into places, and each pair of places is a task
-(`searching`), so that neither memory nor time of a task grows with the run. Clusters are found in one task over the
+(`searching`), so that neither memory nor time of a task grows with the run, only the number of tasks. Clusters are found in one task over the
 edges and copies that were found (`claiming`, `clustering`): of the images without near-duplicates it holds nothing.
 
 Tables, each by the step that writes it: dedup/images (entries: prints and contents), dedup/copies (images with a print

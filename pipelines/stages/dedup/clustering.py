@@ -1,6 +1,7 @@
 """Clusters and survivors, in one task over what the search found: a cluster respects no cut of keys or hashes.
 
-Only images with a near-duplicate are held. Memory, measured: see FindClusters.
+Only images with a near-duplicate are held, with 200 bytes each: 3.7 million of 10 million took 14 s and 0.7 GB, so a
+fifth of 400 million would take 16 GB.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ AS_IT_IS, TURNED, CONTENT_SIDE = 0, 1, 2
 """Sides of entries: only those of one side can be copies of each other."""
 
 PLACE_ROWS = 1 << 22
-"""Prints that a place should have at most. A task searches two of them: 8 M prints, about 1 GB."""
+"""Prints that a place should have at most, unless buckets are too few. A task searches two of them: up to 4 GB."""
 
 
 def place_bits(num_prints: int, num_buckets: int) -> int:

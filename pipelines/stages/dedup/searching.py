@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -55,8 +56,8 @@ class PairPlaces:
 class SearchPlaces:
     """Finds the near-duplicates between two places, and with packed images in them.
 
-    Memory: the distinct prints of two places, twice that with packed ones, 100 bytes a print; what the search needs
-    (wit.near); and a piece of what it finds.
+    Memory: 450 bytes for each distinct print of two places, the search's own (wit.near) among them; with packed images
+    those of two more.
     """
 
     rule: Rule
@@ -72,10 +73,11 @@ class SearchPlaces:
         for row in (row for batch in batches for row in batch.to_pylist()):
             places = sorted({row["place_a"], row["place_b"]})
             search = _Search.between(cut, row["place_a"], row["place_b"])
-            prints = [_read_place(part.root, PRINTS_TABLE, place, cut) for place in places]
+            read = partial(_read_place, part.root, cut=cut, with_contents=self.with_packed)
+            prints = [read(PRINTS_TABLE, place) for place in places]
             yield from ((KEPT, batch) for batch in search.edges(prints))
             if self.with_packed:
-                packed = [_read_place(part.root, PACKED_PRINTS_TABLE, place, cut) for place in places]
+                packed = [read(PACKED_PRINTS_TABLE, place) for place in places]
                 yield PACKED, search.packed(prints, packed)
 
 
@@ -92,18 +94,23 @@ class _Side(NamedTuple):
         return self.prints._replace(content=~self.prints.content)
 
 
-def _read_place(root: str, table: str, place: int, cut: Cut) -> list[_Side]:
-    """Return the entries of a place, by side."""
+def _read_place(root: str, table: str, place: int, cut: Cut, *, with_contents: bool) -> list[_Side]:
+    """Return the entries of a place, by side; that of contents is empty unless it is asked for."""
+    rows: list[list[pa.RecordBatch]] = [[], [], []]
     with open_input(join(root, part_names(root, table)[place])) as file:
-        rows = pa.Table.from_batches(pq.ParquetFile(file).iter_batches(_BATCH_ROWS), ENTRIES)
-    return [_side(rows.filter(pc.equal(rows["side"], side)), cut) for side in (AS_IT_IS, TURNED, CONTENT_SIDE)]
+        for batch in pq.ParquetFile(file).iter_batches(_BATCH_ROWS):
+            for side in (AS_IT_IS, TURNED, CONTENT_SIDE) if with_contents else (AS_IT_IS, TURNED):
+                rows[side].append(batch.filter(pc.equal(batch.column("side"), side)).cast(ENTRIES))
+    return [_side(rows.pop(0), cut) for _ in range(len(rows))]
 
 
-def _side(rows: pa.Table, cut: Cut) -> _Side:
-    value, *words = (
-        rows[name].to_numpy().view(np.uint64) for name in ("value", *(f"pdq_{i}" for i in range(4)))
-    )  # fmt: skip
-    pdq = np.stack(words, axis=1)
+def _side(batches: list[pa.RecordBatch], cut: Cut) -> _Side:
+    rows = pa.Table.from_batches(batches, ENTRIES)
+    batches.clear()
+    value = rows["value"].to_numpy().view(np.uint64)
+    pdq = np.empty((len(value), 4), np.uint64)
+    for i in range(4):
+        pdq[:, i] = rows[f"pdq_{i}"].to_numpy().view(np.uint64)
     if cut.rule.hash == "phash":
         value = value & ~cut.mask
     else:
