@@ -6,9 +6,9 @@ pigeonhole principle: Qin et al., "GPH: Similarity search in Hamming space", ICD
 sorted by it, and each bucket of equal bands is compared with the buckets whose bands differ in up to t_k bits (Norouzi,
 Punjani and Fleet, "Fast search in Hamming space with multi-index hashing", CVPR 2012).
 
-What is unusual here: candidates are cheap. Two buckets are contiguous, so that a vector instruction compares 16 words
-(5e10 comparisons a second and core, with AVX-512's count of ones). So bands may be few and narrow, and there
-are few sorts. How many bands, how wide, and their thresholds is chosen by what that costs for the number of hashes.
+What is unusual here: candidates are cheap. Both buckets are contiguous, so that vectors of 16 words are compared (3e10
+comparisons a second and core, where the processor counts the ones of a vector). So bands may be few and narrow, and
+there are few sorts. How many bands, how wide, and their thresholds: what costs least for the number of hashes.
 
 A pair is reported by the first band that finds it, so no table of pairs is kept beside the result. This also bounds the
 bits that are left to differ, which the comparison of lanes makes use of. Hashes of several words are searched word by

@@ -220,5 +220,17 @@ def layout(bits: list[int], cuts: Cuts, radius: int) -> tuple[Band, ...]:
         place = {bit: at for at, bit in enumerate(others)}
         masks = tuple(sum(1 << place[bit] for bit in hand) for hand in dealt[:index])
         floors = tuple(earlier + 1 for _, earlier in cuts[:index])
-        bands.append(Band(tuple(dealt[index]), tuple(others), width, threshold, lane.width, lane.is_useful, lane.limits, masks, floors))
+        bands.append(
+            Band(
+                tuple(dealt[index]),
+                tuple(others),
+                width,
+                threshold,
+                lane.width,
+                lane.is_useful,
+                lane.limits,
+                masks,
+                floors,
+            )
+        )
     return tuple(bands)
