@@ -1,10 +1,10 @@
 """The kernels of wit.hamming: words sorted by some of their bits, and sorted words compared with their neighbours.
 
-A *word* is 64 bits of a hash, permuted: on top the bits of a *band*, below them the others, of which up to 32
-at the bottom are the *lane*. A *bucket* is the run of sorted words that agree in the band. A *join* compares all words of two buckets
-whose bands differ in given bits, the *flip*: LANES words with ROWS others at a time, by their lanes first; only where
-some lane is near are the whole words compared. Such a comparison may run over the end of a bucket, into the next one
-or into the PADDING behind the last; what it finds there is not reported.
+A *word* is 64 bits of a hash, permuted: on top the bits of a *band*, below them the others, of which up to 32 at the
+bottom are the *lane*. A *bucket* is the run of sorted words that agree in the band. A *join* compares all words of two
+buckets whose bands differ in given bits, the *flip*: LANES words with ROWS others at a time, by their lanes first; only
+where some lane is near are the whole words compared. Such a comparison may run over the end of a bucket, into the next
+one or into the PADDING behind the last; what it finds there is not reported.
 
 numba checks no bounds, so each kernel says why it stays within its arrays. Positions are below 2^32.
 """
