@@ -163,7 +163,7 @@ def _hashes(prints: Prints, rule: Rule) -> U64:
 def _driver(hashes: U64, rule: Rule) -> tuple[U64, int]:
     """Return the words of `_hashes` that are searched, and their radius; of both hashes the other judges what is found.
 
-    PDQ is searched in four words, by a quarter of its radius each; two bits more of radius cost one word as much.
+    PDQ is searched in four words, by a quarter of its radius each; a word takes four times as long by two bits more.
     """
     by_phash = rule.hash == "phash" or (rule.hash == "both" and rule.phash_radius <= rule.pdq_radius // 4 + 2)
     return (hashes[:, 0], rule.phash_radius) if by_phash else (hashes[:, -4:], rule.pdq_radius)
