@@ -40,7 +40,7 @@ F32 = npt.NDArray[np.float32]
 I64 = npt.NDArray[np.int64]
 
 UNIT = "cosine distance"
-_IMAGES_AT_ONCE = 128  # decoded: 39 MB at 320 px
+_PICTURES_AT_ONCE = 128  # an image in eight turns is eight; decoded: 39 MB at 320 px
 
 
 def turned(pixels_SS3: U8, turn: int) -> U8:
@@ -83,33 +83,33 @@ def _described(
     pictures: Iterator[_Picture], descriptor: Descriptor, turns: tuple[int, ...], schema: pa.Schema
 ) -> Iterator[Output]:
     """Yield rows of `schema`, one for each turn of each picture, or rows of UNREADABLE."""
-    while some := list(islice(pictures, _IMAGES_AT_ONCE)):
-        rows: list[dict[str, Any]] = []
-        pixels: list[U8] = []
-        unreadable = []
-        for each in some:
-            try:
-                upright = _pixels(each.body, descriptor)
-            except ImageRejected as error:
-                unreadable.append({**each.unreadable, "detail": str(error)})
-                continue
-            rows += [{**each.names, "turn": turn} for turn in turns]
-            pixels += [turned(upright, turn) for turn in turns]
-        if rows:
-            vectors = descriptor.vectors(np.stack(pixels)).astype(np.float16)
-            columns = {
-                name: pa.array([row[name] for row in rows], schema.field(name).type) for name in schema.names[:-1]
-            }
-            offsets = pa.array(np.arange(len(vectors) + 1, dtype=np.int32) * vectors.shape[1])
-            columns["vector"] = pa.ListArray.from_arrays(offsets, pa.array(vectors.ravel()))
-            yield KEPT, pa.RecordBatch.from_arrays(list(columns.values()), schema=schema)
+    prepared = ((each.names, each.unreadable, _pixels(each.body, descriptor)) for each in pictures)
+    while some := list(islice(prepared, _PICTURES_AT_ONCE // len(turns))):
+        good = [(names, upright) for names, _, upright in some if not isinstance(upright, str)]
+        if good:
+            rows = [{**names, "turn": turn} for names, _ in good for turn in turns]
+            pixels = np.stack([turned(upright, turn) for _, upright in good for turn in turns])
+            yield KEPT, _with_vectors(rows, descriptor.vectors(pixels), schema)
+        unreadable = [{**names, "detail": why} for _, names, why in some if isinstance(why, str)]
         yield "unreadable", pa.RecordBatch.from_pylist(unreadable, schema=UNREADABLE)
 
 
-def _pixels(body: bytes | None, descriptor: Descriptor) -> U8:
-    if body is None:
-        raise ImageRejected("too_large", f"expected an image of at most {MAX_IMAGE_BYTES >> 20} MiB")
-    return descriptor.pixels(body)
+def _with_vectors(rows: list[dict[str, Any]], vectors_ND: F32, schema: pa.Schema) -> pa.RecordBatch:
+    """Return rows of `schema`, whose last column is the vector, in 16 bits."""
+    columns = [pa.array([row[name] for row in rows], schema.field(name).type) for name in schema.names[:-1]]
+    offsets = pa.array(np.arange(len(rows) + 1, dtype=np.int32) * vectors_ND.shape[1])
+    vectors = pa.ListArray.from_arrays(offsets, pa.array(vectors_ND.astype(np.float16).ravel()))
+    return pa.RecordBatch.from_arrays([*columns, vectors], schema=schema)
+
+
+def _pixels(body: bytes | None, descriptor: Descriptor) -> U8 | str:
+    """Return an image as the descriptor is shown it, or why it cannot be; its bytes are not held any longer."""
+    try:
+        if body is None:
+            raise ImageRejected("too_large", f"expected an image of at most {MAX_IMAGE_BYTES >> 20} MiB")
+        return descriptor.pixels(body)
+    except ImageRejected as error:
+        return str(error)
 
 
 @dataclass(frozen=True)

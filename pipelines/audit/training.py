@@ -175,22 +175,25 @@ def _hashed(url: str, name: str, wanted: Collection[str] | None) -> Iterator[tup
     """Yield the prints of samples, or of those that are `wanted`, and rows of UNREADABLE."""
     if wanted is not None and not wanted:
         return
-    samples = read_shard(url, wanted)
-    while some := list(islice(samples, _BATCH_ROWS)):
-        keys, prints, unreadable = [], [], []
-        for each in some:
-            try:
-                prints.append(_print(each))
-                keys.append(each.key)
-            except ImageRejected as error:
-                unreadable.append({"set": None, "item": f"{name}/{each.key}", "detail": str(error), "label": None})
-        columns = {"key": pa.array(keys, pa.string()), "shard": pa.repeat(name, len(keys))}
-        columns |= Prints.concat(prints).columns()
+    hashed = ((each.key, _print(each)) for each in read_shard(url, wanted))
+    while some := list(islice(hashed, _BATCH_ROWS)):
+        good = [(key, found) for key, found in some if not isinstance(found, str)]
+        columns = {"key": pa.array([key for key, _ in good], pa.string()), "shard": pa.repeat(name, len(good))}
+        columns |= Prints.concat(found for _, found in good).columns()
         yield KEPT, pa.table([columns[each] for each in TRAINING_PRINTS.names], schema=TRAINING_PRINTS)
+        unreadable = [
+            {"set": None, "item": f"{name}/{key}", "detail": found, "label": None}
+            for key, found in some
+            if isinstance(found, str)
+        ]
         yield "unreadable", pa.Table.from_pylist(unreadable, schema=UNREADABLE)
 
 
-def _print(sample: Sample) -> Prints:
-    if sample.image is None:
-        raise ImageRejected("too_large", f"expected an image of at most {MAX_IMAGE_BYTES >> 20} MiB")
-    return fingerprint(sample.image)
+def _print(sample: Sample) -> Prints | str:
+    """Return the print of a sample, or why it has none; its bytes are not held any longer."""
+    try:
+        if sample.image is None:
+            raise ImageRejected("too_large", f"expected an image of at most {MAX_IMAGE_BYTES >> 20} MiB")
+        return fingerprint(sample.image)
+    except ImageRejected as error:
+        return str(error)

@@ -131,26 +131,27 @@ class HashReferences:
 
     def __call__(self, batches: Iterator[pa.RecordBatch], part: Part) -> Iterator[Output]:
         """Yield rows of REFERENCES for each image, or one of UNREADABLE where it cannot be decoded."""
-        items = read_items(row for batch in batches for row in batch.to_pylist())
-        while some := list(islice(items, _BATCH_ROWS)):
-            yield from self._hash(some)
+        hashed = map(self._hash, read_items(row for batch in batches for row in batch.to_pylist()))
+        while some := list(islice(hashed, _BATCH_ROWS)):
+            yield from self._tables(some)
 
-    def _hash(self, items: list[Item]) -> Iterator[Output]:
+    def _hash(self, item: Item) -> tuple[dict[str, Any], Prints | str]:
+        """Return the names of an image, and its prints or why it has none; its bytes are not held any longer."""
+        names = {"set": item.set, "item": item.item, "label": item.label}
+        try:
+            return names, fingerprint(item.body, turns=TURN_OPTIONS[self.turns])
+        except ImageRejected as error:
+            return names, str(error)
+
+    def _tables(self, hashed: list[tuple[dict[str, Any], Prints | str]]) -> Iterator[Output]:
         turns = TURN_OPTIONS[self.turns]
-        rows: list[dict[str, Any]] = []
-        prints: list[Prints] = []
-        unreadable = []
-        for each in items:
-            row: dict[str, Any] = {"set": each.set, "item": each.item, "label": each.label}
-            try:
-                prints.append(fingerprint(each.body, turns=turns))
-            except ImageRejected as error:
-                unreadable.append({**row, "detail": str(error)})
-                continue
-            rows += [{**row, "turn": turn} for turn in turns]
+        good = [(names, found) for names, found in hashed if not isinstance(found, str)]
+        rows = [{**names, "turn": turn} for names, _ in good for turn in turns]
         named = pa.RecordBatch.from_pylist(rows, schema=pa.schema([REFERENCES.field(i) for i in range(4)]))
-        columns = dict(zip(named.schema.names, named.columns, strict=True)) | Prints.concat(prints).columns()
+        prints = Prints.concat(found for _, found in good)
+        columns = dict(zip(named.schema.names, named.columns, strict=True)) | prints.columns()
         yield KEPT, pa.RecordBatch.from_arrays([columns[name] for name in REFERENCES.names], schema=REFERENCES)
+        unreadable = [{**names, "detail": found} for names, found in hashed if isinstance(found, str)]
         yield "unreadable", pa.RecordBatch.from_pylist(unreadable, schema=UNREADABLE)
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import csv
+import tracemalloc
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 from PIL import Image
 
+from pipelines.audit.training import HashTraining
 from pipelines.sources.evaluation import list_inputs, parse, read_items
 from pipelines.stages.overlap import HashReferences, ListEvaluationInputs, Overlap
-from tests.pipelines.audited import encoded, picture, write_images
+from tests.pipelines.audited import encoded, picture, write_images, write_tar
 from tests.support import MemoryPart, real_data, run_map
 from wit.errors import UserError
 from wit.fingerprint import Prints, fingerprint
@@ -19,6 +21,7 @@ from wit.image import Limits, prepare
 from wit.keys import sample_key
 from wit.near import Rule, copy_rule, near_matches
 from wit.schema import EVALUATION_INPUTS, FINGERPRINTS
+from wit.schema.evaluation import TRAINING_INPUTS
 from wit.storage import join, write_parquet
 
 
@@ -142,3 +145,20 @@ def test_human_judged_duplicates_of_cifar() -> None:
     found = {name: near_matches(left, right, rule) for name, rule in rules.items()}
     counts = {name: int((near.i == near.j).sum()) for name, near in found.items()}
     assert counts == {"phash": 61, "both": 41, "published PDQ": 15}
+
+
+def test_hashing_holds_the_bytes_of_one_image_at_a_time(tmp_path: Path) -> None:
+    """Sixty images of 2 MiB take the memory of a few: a task has a thousand, and photographs may have megabytes."""
+    write_tar(tmp_path / "large.tar", {f"{number}.png": bytes(2 << 20) for number in range(60)})
+    (task,) = ListEvaluationInputs((f"large={tmp_path / 'large.tar'}",))(str(tmp_path))
+    shard = {"shard": "large.tar", "url": str(tmp_path / "large.tar"), "is_trusted": False}
+    shards = pa.Table.from_pylist([shard], schema=TRAINING_INPUTS)
+    for stage, rows in ((HashReferences(), task), (HashTraining(), shards)):
+        tracemalloc.start()
+        try:
+            tables = run_map(stage, rows, MemoryPart(tmp_path))
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert len(tables["unreadable"]) == 60
+        assert peak < 20 << 20
