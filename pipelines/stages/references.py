@@ -1,7 +1,7 @@
 """References: the prints of evaluation images, and the samples that come near them.
 
-Equal prints count as one on both sides before anything is searched, so that a placeholder which a million samples
-show costs what one does. Memory: about 130 bytes for each turn of an evaluation image, with its names.
+Images of equal hashes, and of equal content, count as one on both sides before anything is searched, so that a
+placeholder which a million samples show costs what one does, however each of them was encoded. Memory: about 130 bytes for each turn of an evaluation image, with its names.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from wit.fingerprint import Prints
-from wit.near import Rule, each_match
+from wit.near import Near, Rule, each_match
 from wit.schema import REFERENCES
 
 I64 = npt.NDArray[np.int64]
@@ -122,25 +122,27 @@ class References:
         return np.cumsum(is_new) - 1
 
     @cached_property
-    def _by_rule(self) -> list[tuple[Rule, I64, Distinct]]:
-        """Rule, rows and distinct prints of the sets that have the same rule."""
-        rows_of: dict[Rule, list[I64]] = defaultdict(list)
+    def _by_rule(self) -> list[tuple[Rule, tuple[Distinct, Distinct]]]:
+        """Rule and groups of the sets that have the same rule, by hash and by content."""
+        sets_of: dict[Rule, list[str]] = defaultdict(list)
         for name, rule in self.rules.items():
-            mine = pc.equal(self.table["set"], name).to_numpy()
-            rows_of[rule].append(np.flatnonzero(mine))
+            sets_of[rule].append(name)
         found = []
-        for rule, parts in rows_of.items():
-            rows = np.sort(np.concatenate(parts))
-            found.append((rule, rows, distinct(Prints.of(self.table.take(rows)))))
+        for rule, names in sets_of.items():
+            rows = np.flatnonzero(pc.is_in(self.table["set"], pa.array(names)).to_numpy())
+            groups = _groups(Prints.of(self.table.take(rows)), rule)
+            by_hash, by_content = (each._replace(order=rows[each.order]) for each in groups)
+            apart = by_hash.prints._replace(content=~by_hash.prints.content)  # from those of samples
+            found.append((rule, (by_hash._replace(prints=apart), by_content)))
         return found
 
     def nearest(self, samples: Prints, most: int) -> Nearest:
         """Return what is near among samples: of each item at most `most`, the nearest, the earlier of those as near."""
-        unique = distinct(samples)
         found = [
-            _expand(pairs, unique, references, rows, most)
-            for rule, rows, references in self._by_rule
-            for pairs in each_match(unique.prints, references.prints, rule)
+            _expand(pairs, ours, theirs, most)
+            for rule, references in self._by_rule
+            for ours, theirs in zip(_groups(samples, rule), references, strict=True)
+            for pairs in each_match(ours.prints, theirs.prints, rule)
         ]
         of_items = concat_matches([each.items for each in found])
         of_samples = concat_matches([each.samples for each in found])
@@ -161,8 +163,30 @@ class References:
         return {name: self.table[name].take(rows) for name in columns}
 
 
-def _expand(pairs: Any, unique: Distinct, references: Distinct, rows: I64, most: int) -> Nearest:
-    """Return the pairs of rows that stand for pairs of distinct prints: no more than can be among the nearest."""
+def _groups(prints: Prints, rule: Rule) -> tuple[Distinct, Distinct]:
+    """Return the groups of good images whose hashes, as far as the rule heeds them, are equal; and of equal content.
+
+    Each group is near by that alone: groups by hash have contents that are made up and all differ, those by content a
+    quality that is below every rule's.
+    """
+    rows = np.flatnonzero(prints.quality >= rule.min_quality)
+    good = prints.take(rows)
+    heeded = Prints(
+        np.zeros_like(good.phash) if rule.hash == "pdq" else good.phash,
+        np.zeros_like(good.pdq) if rule.hash == "phash" else good.pdq,
+        np.full_like(good.quality, rule.min_quality),
+        np.zeros_like(good.content),
+    )
+    by_hash = distinct(heeded)
+    made_up = by_hash.prints._replace(content=np.arange(by_hash.prints.num_rows, dtype=np.int64))
+    contents = Prints(
+        np.zeros_like(prints.phash), np.zeros_like(prints.pdq), np.full_like(prints.quality, -1), prints.content
+    )
+    return by_hash._replace(prints=made_up, order=rows[by_hash.order]), distinct(contents)
+
+
+def _expand(pairs: Near, unique: Distinct, references: Distinct, most: int) -> Nearest:
+    """Return the pairs of rows that stand for pairs of groups: no more than can be among the nearest."""
     i, j, distance = pairs.i, pairs.j, pairs.distance
     pair, place = expand(np.minimum(unique.counts[i], most))
     sample = unique.order[unique.starts[i[pair]] + place]
@@ -170,9 +194,9 @@ def _expand(pairs: Any, unique: Distinct, references: Distinct, rows: I64, most:
     order = order[place_in_group(j[pair[order]]) < most]
     pair, sample = pair[order], sample[order]
     again, place = expand(references.counts[j[pair]])
-    reference = rows[references.order[references.starts[j[pair[again]]] + place]]
+    reference = references.order[references.starts[j[pair[again]]] + place]
     items = Matches(sample[again], reference, distance[pair[again]])
-    first = rows[references.order[references.starts[j]]]
+    first = references.order[references.starts[j]]
     order = np.lexsort((first, distance, i))
     order = order[is_first(i[order])]
     member, place = expand(unique.counts[i[order]])

@@ -108,9 +108,12 @@ def test_nearest_is_what_comparing_all_with_all_finds(
 
 
 def test_a_placeholder_of_a_million_samples_is_one_print() -> None:
-    """A million samples and a thousand items with one print make ten matches an item, and no quadratic work."""
-    many = prints_of([(5, 5, GOOD, 1)]).take(np.zeros(1_000_000, np.int64))
-    rows = [("a", f"{number:04d}", 0, (5, 5, GOOD, 2)) for number in range(1_000)]
+    """A million samples and a thousand items that look the same make ten matches an item, and no quadratic work.
+
+    Each was encoded in another way: no two have the same content.
+    """
+    many = prints_of([(5, 5, GOOD, 0)]).take(np.zeros(1_000_000, np.int64))._replace(content=np.arange(1_000_000))
+    rows = [("a", f"{number:04d}", 0, (5, 5, GOOD, -1 - number)) for number in range(1_000)]
     nearest = references_of(rows, {"a": Rule()}).nearest(many, 10)
     assert nearest.items.sample.tolist() == list(range(10)) * 1_000
     assert len(nearest.samples.sample) == 1_000_000
