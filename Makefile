@@ -18,10 +18,10 @@ QUERIES := data/queries
 RUN := runs/tiny
 MODEL := runs/model
 
-.PHONY: help install install-train install-dev sample queries shards train test lint format docs soak soak-fetch bench-fetch bench-shards bench-queries bench-candidates clean
+.PHONY: help install install-train install-dev sample queries shards train test lint format docs soak soak-fetch bench-fetch bench-shards bench-hamming bench-near-duplicates bench-queries bench-candidates clean
 
 help: ## Show what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # Each stamp says which extras are installed; a change of the pins installs anew.
 $(VENV)/bin/python:
@@ -89,6 +89,12 @@ bench-fetch: $(VENV)/.dev ## Measure fetching beside img2dataset, from nginx (PH
 
 bench-shards: $(VENV)/.dev ## Measure the commands on shards at 10,000, 100,000 and a million samples
 	$(VENV)/bin/python -m benchmarks.shard_tools
+
+bench-hamming: $(VENV)/.dev ## Measure the search of hashes beside FAISS and numpy, at 0.1, 1 and 10 million
+	$(VENV)/bin/python -m benchmarks.hamming --limit 60
+
+bench-near-duplicates: $(VENV)/.dev ## Recall and false pairs over radius (DATA=folder PEERS=python-with-imagededup DETECTOR=file.onnx)
+	$(VENV)/bin/python -m benchmarks.near_duplicates --data $(DATA) --peers $(PEERS) --detector $(DETECTOR) --out data/bench/near_duplicates
 
 bench-queries: $(VENV)/.dev ## Measure query building beside decompression (DUMP=enwiki-….xml.bz2 SCALE=10)
 	$(VENV)/bin/python -m benchmarks.synthetic_dump data/bench/$(SCALE)x.xml.bz2 --from $(DUMP) --scale $(SCALE)
