@@ -91,9 +91,17 @@ def _explain_missing(error: ImportError) -> str | None:
     return f"this command needs {package}; install it with: pip install 'wit[{extra}]'" if extra else None
 
 
+def _require_text(words: list[str]) -> None:
+    """Raise UserError for a word whose bytes are not UTF-8: no table or page could hold it."""
+    for word in words:
+        if word != word.encode(errors="ignore").decode():
+            raise UserError(f"{word!r}: expected words in UTF-8, found other bytes; rename the file that it names")
+
+
 def main(arguments: list[str] | None = None) -> Any:
     """Run the command line; exit 0 when all was done, 2 for a user's mistake, 1 for a failure, 130 for Ctrl-C."""
     try:
+        _require_text(sys.argv[1:] if arguments is None else arguments)
         status = wit.main(args=arguments, prog_name="wit", standalone_mode=False)
         sys.exit(status if isinstance(status, int) else 0)
     except click.exceptions.Abort:

@@ -13,8 +13,9 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -26,7 +27,8 @@ ROW_GROUP_ROWS = 65_536  # rows of a Parquet row group: about 20 MB of captions 
 
 _SCHEME = re.compile(r"^[a-z][a-z0-9+.-]+://")
 _BRACES = re.compile(r"\{([^{}]*)\}")
-_RANGE = re.compile(r"^(\d+)\.\.(\d+)$")
+_RANGE = re.compile(r"^(\d{1,18})\.\.(\d{1,18})$")
+_MAX_EXPANDED = 1_000_000  # names of a pattern; LAION-2B's shards are 231,349
 
 
 def is_remote(url: str) -> bool:
@@ -66,21 +68,34 @@ def _filesystem(url: str) -> tuple[Any, str]:
 
 
 def expand_braces(pattern: str) -> list[str]:
-    """Return what a shell would: `a{0..2}` gives a0, a1, a2; `{00..10}` keeps the width; `{x,y}` alternates."""
+    """Return what a shell would: `a{0..2}` gives a0, a1, a2; `{00..10}` keeps the width; `{x,y}` alternates.
+
+    Raises InputError for more than a million names.
+    """
+    found = list(islice(_expanded(pattern), _MAX_EXPANDED + 1))
+    if len(found) > _MAX_EXPANDED:
+        raise InputError(f"{pattern}: expected at most {_MAX_EXPANDED:,} names in braces, found more; name fewer")
+    return found
+
+
+def _expanded(pattern: str) -> Iterator[str]:
     match = _BRACES.search(pattern)
     if not match:
-        return [pattern]
+        yield pattern
+        return
     inside, head, tail = match.group(1), pattern[: match.start()], pattern[match.end() :]
     numbers = _RANGE.match(inside)
     if numbers:
         low, high = numbers.groups()
         width = len(low) if len(low) == len(high) or low.startswith("0") else 0
-        choices = [str(number).zfill(width) for number in range(int(low), int(high) + 1)]
+        choices: Iterable[str] = (str(number).zfill(width) for number in range(int(low), int(high) + 1))
     elif "," in inside:
         choices = inside.split(",")
     else:
-        return [pattern]
-    return [expanded for choice in choices for expanded in expand_braces(head + choice + tail)]
+        yield pattern
+        return
+    for choice in choices:
+        yield from _expanded(head + choice + tail)
 
 
 def expand(pattern: str) -> list[str]:

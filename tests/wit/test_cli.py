@@ -52,6 +52,7 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
         (("queries", "build", "--dump", "none.xml", "--out", "x"), "none.xml"),
         (("run", "tiny", "--out", "x", "--set", "match.mod=1"), "did you mean 'mode'"),
         (("run", "tiny", "--out", "x", "--from", "nowhere"), "expected a stage"),
+        (("overlap", "shards", "--itself", "--out", "a\udcff"), "expected words in UTF-8"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(arguments: tuple[str, ...], words: str) -> None:

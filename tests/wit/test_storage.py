@@ -89,6 +89,13 @@ def test_braces_expand_as_in_a_shell(pattern: str, names: list[str]) -> None:
     assert storage.expand_braces(pattern) == names
 
 
+@pytest.mark.parametrize("pattern", ["{0..999999999999}.tar", "{0..999}{0..999}{0..999}", f"{{0..{'9' * 18}}}"])
+def test_braces_that_give_too_many_names(pattern: str) -> None:
+    """A range with a digit too many is a mistake that is told at once, not memory that runs out."""
+    with pytest.raises(InputError, match=r"at most 1,000,000 names in braces"):
+        storage.expand_braces(pattern)
+
+
 def test_expand_sorts_globs_and_refuses_what_is_not_there(tmp_path: Path) -> None:
     """A glob gives its files in order; a pattern that finds nothing is an error that names it."""
     for name in ("b.gz", "a.gz"):

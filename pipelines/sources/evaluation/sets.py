@@ -46,6 +46,8 @@ def parse(text: str) -> EvaluationSet:
             "expected an evaluation set as NAME=PATH (cifar10=eval/cifar10), or as NAME=FORMAT:PATH with one of "
             f"{', '.join(FORMATS)}; found {text!r}"
         )
+    if not name.isprintable():
+        raise UserError(f"expected a name of printable characters for an evaluation set, found {name!r}; rename it")
     return EvaluationSet(name, path, kind)
 
 

@@ -159,7 +159,7 @@ def test_metadata_without_classes_leave_the_folders(tmp_path: Path) -> None:
         (
             "metadata.csv",
             "file_name,label\n1.png,a\n2.png,b\n3.png,c\n",
-            r"names 2 images that are not there \('2.png', '3",
+            r"names images that are not there, 2 of 3 \('2.png', '3",
         ),
         ("metadata.csv", "file_name,label\n../../etc/passwd,a\n", "not there"),
         ("metadata.csv", "name,label\n1.png,a\n", "'file_name' with a path, found none in row 1"),

@@ -53,6 +53,13 @@ def test_malformed_sets_are_user_errors(text: str) -> None:
         parse(text)
 
 
+@pytest.mark.parametrize("name", ["a\nb", "\x1b[31m", "a\0b", "a\udcff"])
+def test_names_that_cannot_be_shown_are_refused(name: str) -> None:
+    """A set's name stands in lines on the terminal, in tables and pages: no line break, escape or broken character."""
+    with pytest.raises(UserError, match="printable characters"):
+        parse(f"{name}=path")
+
+
 def test_names_are_distinct() -> None:
     """Sets are ordered by name; two of one name are refused."""
     assert [each.name for each in parse_all(["b=1", "a=2"])] == ["a", "b"]
