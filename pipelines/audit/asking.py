@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pipelines.audit.methods import ByHashes, Method
 from pipelines.report.overlap.predictions import Predictions, read_predictions
 from pipelines.shardset.making import open_set
-from pipelines.sources.evaluation import Listing, list_set, parse_all
+from pipelines.sources.evaluation import EvaluationSet, Listing, list_set, parse_all
 from pipelines.stages.thresholds import parse_thresholds
 from wit.errors import UserError
+from wit.storage import is_folder, is_remote, local_path
 
 
 @dataclass(frozen=True)
@@ -46,15 +48,30 @@ class Asked:
         return [each.set.name for each in self.listings]
 
 
-def ask(audit: Audit) -> Asked:
+def ask(audit: Audit, out: str) -> Asked:
     """Look at all that an audit names; raises UserError for what is not there or not what it should be."""
     shards = open_set(audit.shards)
     sets = parse_all(audit.sets)
+    for each in sets:
+        _require_outside(out, each)
     names = [each.name for each in sets]
     thresholds = parse_thresholds(audit.thresholds, names, audit.method.threshold, audit.method.most)
     files = _by_set(audit.predictions, names)
     listings = tuple(list_set(each) for each in sets)
     return Asked(audit, listings, thresholds, shards, {name: read_predictions(file) for name, file in files.items()})
+
+
+def _require_outside(out: str, evaluation_set: EvaluationSet) -> None:
+    """Raise UserError for an output that would be read as a part of the set by the next audit."""
+    path = evaluation_set.path
+    if is_remote(out) or is_remote(path) or not is_folder(path):
+        return
+    folder, inside = (os.path.realpath(local_path(each)) for each in (path, out))
+    if os.path.commonpath([folder, inside]) == folder:
+        raise UserError(
+            f"--out {out}: expected a folder outside the evaluation set {evaluation_set.name!r}, found one inside "
+            f"{path}; choose another"
+        )
 
 
 def _by_set(texts: Sequence[str], names: Sequence[str]) -> dict[str, str]:

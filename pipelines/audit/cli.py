@@ -94,6 +94,7 @@ def overlap(
     audit = Audit(shards, sets, method, thresholds, turns, not pixels, predictions)
     if [bool(sets), other is not None, is_itself].count(True) != 1:
         raise UserError("expected one of --against NAME=EVALSET, --with SHARDS2 and --itself; see wit overlap --help")
+    _require_together(is_removing, reason, yes, calibrate, fail_above)
     if not sets:
         _require_plain(calibrate, predictions, is_removing, fail_above, turns)
         _compare(Twins(shards, other, _by_hashes(method), thresholds, not pixels), out, num_processes)
@@ -112,6 +113,20 @@ def overlap(
     if is_removing:
         _remove(shards, out, str(reason), yes, num_processes)
     return _tell_above(result, fail_above)
+
+
+def _require_together(
+    is_removing: bool, reason: str | None, yes: bool, calibrate: bool, fail_above: float | None
+) -> None:
+    """Raise UserError for an option that would do nothing beside, or without, another."""
+    alone = {"--reason": reason is not None, "--yes": yes}
+    for option, is_given in alone.items():
+        if is_given and not is_removing:
+            raise UserError(f"{option}: expected --remove beside it, found none; add that, or leave it out")
+    late = {"--remove": is_removing, "--fail-above": fail_above is not None}
+    for option, is_given in late.items():
+        if is_given and calibrate:
+            raise UserError(f"{option}: expected no --calibrate beside it, which only writes a page; leave one out")
 
 
 def _require_plain(

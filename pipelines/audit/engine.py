@@ -40,7 +40,7 @@ def run_audit(audit: Audit, out: str, processes: int, say: Say = lambda _: None)
     (about 130 bytes for each turn of an image) and 600,000 samples; in this one the ten nearest samples of each image.
     Raises UserError for sets, shards or predictions that are not there or not what they should be.
     """
-    asked = _ask(audit, say)
+    asked = _ask(audit, out, say)
     with opened(out, processes) as work:
         compared = compare(work, asked, asked.thresholds)
         _tell_blank(asked, compared, say)
@@ -62,7 +62,7 @@ def run_calibration(audit: Audit, out: str, processes: int, command: str, say: S
 
     `command` is that of the audit, without thresholds; for it the hashes stay. Raises what `run_audit` raises.
     """
-    asked = _ask(audit, say)
+    asked = _ask(audit, out, say)
     wider = {name: audit.method.wider(threshold) for name, threshold in asked.thresholds.items()}
     with opened(out, processes) as work:
         compared = compare(work, asked, wider)
@@ -77,8 +77,8 @@ def run_calibration(audit: Audit, out: str, processes: int, command: str, say: S
     return calibration
 
 
-def _ask(audit: Audit, say: Say) -> Asked:
-    asked = ask(audit)
+def _ask(audit: Audit, out: str, say: Say) -> Asked:
+    asked = ask(audit, out)
     for listing in asked.listings:
         say(listing.line())
     return asked

@@ -15,13 +15,27 @@ from typing import Any
 
 import pyarrow as pa
 
+from pipelines.audit.outputs import AUDIT
 from pipelines.executors.local import LocalExecutor
 from pipelines.executors.parts import part_name, parts_of, write_rows
+from pipelines.report.overlap.page import REPORT
+from pipelines.report.overlap.pairs import PAGES
 from wit import manifest
+from wit.errors import OutputError
 from wit.locking import locked
 from wit.progress import progress
 from wit.stage import MapStage, Step
-from wit.storage import TEMPORARY_PREFIX, base_name, exists, is_remote, join, local_path, remove
+from wit.storage import (
+    TEMPORARY_PREFIX,
+    base_name,
+    exists,
+    is_folder,
+    is_remote,
+    join,
+    local_path,
+    make_folder,
+    remove,
+)
 
 FOLDER = f"{TEMPORARY_PREFIX}audit"
 _MEMORY_MB = 1024  # of the executor's SQL, which an audit has none of
@@ -60,8 +74,10 @@ class Work:
 def opened(out: str, processes: int) -> Iterator[Work]:
     """Yield the work of an audit that writes to `out`; it stays until `finish`.
 
-    Raises OutputError when another audit is at work there.
+    Raises OutputError when another audit is at work there, or what is there is no audit's.
     """
+    make_folder(out)
+    _require_ours(out)
     root = join(out, FOLDER)
     with locked(root, "wit overlap command"):
         work = Work(root, processes)
@@ -69,6 +85,18 @@ def opened(out: str, processes: int) -> Iterator[Work]:
             yield work
         finally:
             work.executor.close()
+
+
+def _require_ours(out: str) -> None:
+    """Raise OutputError for a folder with pages that no audit made: they would be lost."""
+    if exists(join(out, AUDIT)) or is_folder(join(out, FOLDER)):
+        return
+    for name in (PAGES, REPORT):
+        if exists(join(out, name)):
+            raise OutputError(
+                f"{join(out, name)}: expected a new folder, or one of an audit ({AUDIT}), found this without it; "
+                "choose another --out"
+            )
 
 
 def finish(work: Work) -> None:

@@ -42,8 +42,8 @@ def read_labels(tables: Sequence[File], images: Sequence[str]) -> dict[str, str 
         if missing:
             shown = ", ".join(map(repr, missing[:_SHOWN]))
             raise InputError(
-                f"{table.url}: names images that are not there, {len(missing):,} of {len(named):,} ({shown}); fetch the set again, or "
-                "take their rows out"
+                f"{table.url}: names images that are not there, {len(missing):,} of {len(named):,} ({shown}); fetch "
+                "the set again, or take their rows out"
             )
         if field is not None:
             labels |= {name: label_text(row.get(field)) for name, row in named.items()}

@@ -1,0 +1,92 @@
+"""What `wit overlap` refuses before it hashes anything, or writes over anything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipelines.audit.asking import Audit
+from pipelines.audit.comparison import Twins, run_comparison
+from pipelines.audit.engine import run_audit, run_calibration
+from tests.pipelines.audited import encoded, picture, write_images, write_tar
+from wit.cli import main
+from wit.errors import UserError
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Path:
+    """A set of two images, and shards with one of them."""
+    images = {f"{seed}.png": encoded(picture(seed), "PNG") for seed in (1, 2)}
+    write_images(tmp_path / "set", images)
+    write_tar(tmp_path / "shards" / "0.tar", {"1.png": images["1.png"]})
+    return tmp_path
+
+
+def asked(world: Path) -> Audit:
+    return Audit(str(world / "shards"), (f"x={world / 'set'}",))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--reason", "x"], "--reason: expected --remove"),
+        (["--yes"], "--yes: expected --remove"),
+        (["--calibrate", "--fail-above", "0"], "--fail-above: expected no --calibrate"),
+        (["--calibrate", "--remove", "--reason", "x", "--yes"], "--remove: expected no --calibrate"),
+    ],
+)
+def test_options_that_would_do_nothing(
+    world: Path, capsys: pytest.CaptureFixture[str], options: list[str], message: str
+) -> None:
+    """An option that another makes idle is refused: a removal or a check that never ran would pass for one that did."""
+    command = ["overlap", str(world / "shards"), "--against", f"x={world / 'set'}", "--out", str(world / "out")]
+    with pytest.raises(SystemExit) as ended:
+        main([*command, *options])
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
+    assert not (world / "out").exists()
+
+
+@pytest.mark.parametrize("command", ["audit", "calibration", "comparison"])
+def test_no_folder_is_written_to_by_an_empty_name(world: Path, command: str) -> None:
+    """An empty name, as of a variable that is not set, is not the root folder."""
+    with pytest.raises(UserError, match="expected the name of a folder"):
+        run(command, world, "")
+
+
+@pytest.mark.parametrize("command", ["audit", "calibration", "comparison"])
+@pytest.mark.parametrize("name", ["pages", "report.html"])
+def test_pages_of_others_stay(world: Path, command: str, name: str) -> None:
+    """A folder with pages that no audit made is left as it is."""
+    write_images(world / "site", {f"{name}/mine" if name == "pages" else name: b"mine"})
+    with pytest.raises(UserError, match=rf"site/{name}: expected a new folder, or one of an audit"):
+        run(command, world, str(world / "site"))
+    assert [path.read_bytes() for path in (world / "site").rglob("*") if path.is_file()] == [b"mine"]
+
+
+@pytest.mark.parametrize("below", [".", "audits/1"])
+def test_an_output_inside_a_set_is_refused(world: Path, below: str) -> None:
+    """Its tables would be read as a part of the set by the next audit."""
+    link = world / "link"
+    link.symlink_to(world / "set")
+    with pytest.raises(UserError, match="outside the evaluation set 'x'"):
+        run("audit", world, str(link / below))
+    assert sorted(path.name for path in (world / "set").iterdir()) == ["1.png", "2.png"]
+
+
+def test_one_folder_for_one_audit_after_another(world: Path) -> None:
+    """An audit may follow a calibration, an audit or a comparison where that wrote."""
+    for command in ("calibration", "audit", "audit", "comparison", "audit"):
+        run(command, world, str(world / "out"))
+    assert (world / "out" / "report.html").exists()
+
+
+def run(command: str, world: Path, out: str) -> None:
+    if command == "audit":
+        run_audit(asked(world), out, 1)
+    elif command == "calibration":
+        run_calibration(asked(world), out, 1, "wit overlap x")
+    else:
+        run_comparison(Twins(str(world / "shards")), out, 1)
