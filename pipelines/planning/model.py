@@ -138,6 +138,7 @@ def _costs(assumptions: Assumptions, flow: dict[str, tuple[float, float]], wat_b
     }
     seconds = {stage: num_in / 1e6 * getattr(rates, f"{stage}_s", 0.0) for stage, (num_in, _) in flow.items()}
     seconds["extract"] = wat_bytes / _GB * rates.extract_s_a_gb
+    seconds["dedup"] += (flow["dedup"][0] / 1e6) ** 2 * rates.dedup_pairs_s
     return tuple(
         Cost(stage, num_in, num_out, seconds[stage] / 3600, read.get(stage, 0.0), disk.get(stage, 0.0))
         for stage, (num_in, num_out) in flow.items()
