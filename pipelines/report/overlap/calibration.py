@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipelines.report.overlap.pairs import BREAK, books, long_distance, picture
+from pipelines.report.overlap.pairs import BREAK, books, nearness, picture
 from pipelines.report.overlap.results import BITS, EVALUATION, TRAINING, Calibration, SearchedSet, Thumbs
 from wit.page import (
     ACCENT,
@@ -168,7 +168,7 @@ def _tile(row: dict[str, Any], unit: str, thumbs: Thumbs) -> Html:
         picture(thumbs(EVALUATION, f"{row['set']}/{row['item']}"), f"image {row['item']}"),
         picture(thumbs(TRAINING, f"{row['shard']}/{row['key']}"), f"sample {row['key']}"),
     )
-    words = f"{long_distance(row['distance'], unit)}, "
+    words = f"{nearness(row, unit)}, "
     return element("figure", both, element("figcaption", words, foreign(row["item"], _MAX_NAME)))
 
 

@@ -174,6 +174,12 @@ def long_distance(distance: float, unit: str) -> str:
     return f"{distance:.4f} {unit}"
 
 
+def nearness(row: dict[str, Any], unit: str) -> str:
+    """Return the distance of a match, and by which turn of the evaluation image it is one: 2 bits, rotate 90."""
+    distance = long_distance(row["distance"], unit)
+    return distance if row["turn"] == "none" else f"{distance}, {row['turn'].replace('_', ' ')}"
+
+
 def show(book: Book, begin: int, stop: int, thumbs: Thumbs, most: int = PAIRS_A_PAGE) -> list[Html]:
     """Return the rows from `begin` to `stop` as groups, an item with at most `most` of its samples each."""
     rows = book.rows.slice(begin, stop - begin).to_pylist()
@@ -206,7 +212,7 @@ def _sample(row: dict[str, Any], unit: str, thumbs: Thumbs) -> Html:
     caption = row["caption"] or ""
     url = address(row["url"] or "")
     lines = [
-        element("span", long_distance(row["distance"], unit), class_="tag"),
+        element("span", nearness(row, unit), class_="tag"),
         foreign(caption) if caption.strip() else element("span", "no caption", class_="quiet"),
         *([url] if url else []),
         element("span", foreign(row["shard"]), ", ", foreign(row["key"]), class_="quiet"),

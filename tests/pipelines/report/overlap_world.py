@@ -20,6 +20,7 @@ MATCHES = pa.schema(
         pa.field("label", pa.string()),
         pa.field("key", pa.string()),
         pa.field("shard", pa.string()),
+        pa.field("turn", pa.string()),
         pa.field("distance", pa.int32()),
         pa.field("caption", pa.string()),
         pa.field("url", pa.string()),
@@ -32,8 +33,8 @@ Row = tuple[str, str, str, int]
 def matches(rows: Sequence[Row], words: str | None = None) -> pa.Table:
     """A row a (set, item, key, distance), with the same words as label, caption and address."""
     table = [
-        {"set": name, "item": item, "label": words, "key": key, "shard": "00000.tar", "distance": distance,
-         "caption": words, "url": words}
+        {"set": name, "item": item, "label": words, "key": key, "shard": "00000.tar", "turn": "none",
+         "distance": distance, "caption": words, "url": words}
         for name, item, key, distance in rows
     ]  # fmt: skip
     return pa.Table.from_pylist(table, schema=MATCHES)

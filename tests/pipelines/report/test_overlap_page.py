@@ -226,6 +226,16 @@ def test_distances_of_descriptors_are_no_whole_numbers(tmp_path: Path) -> None:
     assert "0.19" in text
 
 
+def test_the_turn_of_a_copy_is_told(tmp_path: Path) -> None:
+    """Two pictures that look unlike side by side are said to be one after a turn of the first."""
+    table = matches([("s", "a", "k", 2), ("s", "b", "k", 2)])
+    table = table.set_column(table.schema.get_field_index("turn"), "turn", pa.array(["rotate_90", "none"]))
+    write_report(str(tmp_path), result(set_result("s", 2, 2)), table, no_thumbs)
+    for name in ("report.html", "pages/s-00001.html"):
+        text = shown_text((tmp_path / name).read_text())
+        assert (text.count("2 bits, rotate 90"), text.count("2 bits")) == (1, 2)
+
+
 def test_bits_are_whole_whatever_the_type_of_their_column(tmp_path: Path) -> None:
     """A table that holds bits as floats gives the same pages as one that holds integers."""
     table = matches(many(30, 2))
