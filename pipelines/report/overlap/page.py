@@ -53,8 +53,8 @@ _WORDS = {
 def write_report(out: str, result: AuditResult, matches: pa.Table, thumbs: Thumbs) -> None:
     """Write `report.html`, `figure.svg` (when some set has accuracies) and `pages/` into the folder `out`.
 
-    `matches`: set, item, label, key, shard, distance (integer or float), caption, url; label, caption and url may be
-    null; any order. What an audit wrote there before is replaced. Memory: `matches` and one page.
+    `matches`: set, item, label, key, shard, turn, distance (integer or float), caption, url; label, caption and url
+    may be null; any order. What an audit wrote there before is replaced. Memory: `matches` and one page.
     """
     found = books([each.contamination.set for each in result.sets], matches, result.unit)
     write_pages(out, found, thumbs)
