@@ -24,6 +24,7 @@ from pipelines.stages.tables import read_small
 from wit.errors import InputError
 from wit.schema import OVERLAPS, UNREADABLE
 from wit.schema.evaluation import PICTURES, TRAINING_READ
+from wit.shards import find_index
 from wit.stage import KEPT
 from wit.storage import base_name, join
 
@@ -73,7 +74,7 @@ def compare(work: Work, asked: Asked, thresholds: Mapping[str, float]) -> Compar
 
 def hash_shards(work: Work, inputs: list[dict[str, Any]], method: Method) -> str:
     """Have the prints of shards, a task each; return the folder of the tables."""
-    times = stamps(row["url"] for row in inputs)
+    times = stamps(file for row in inputs for file in (row["url"], find_index(row["url"])))
     tasks = [[row] for row in inputs]
     return work.table("training", method.hash_training, tasks, "hash shards", times, *method.made_from)
 
@@ -134,8 +135,9 @@ def illustrate(work: Work, asked: Asked, compared: Compared, shown: pa.Table) ->
     sets, shards = (set(shown[name].unique().to_pylist()) for name in ("set", "shard"))
     pieces = [[piece.row()] for each in asked.listings if each.set.name in sets for piece in each.pieces]
     rows = [[row] for row in compared.inputs if row["shard"] in shards]
-    item_pictures = work.table("pictures", ShowItems(items), pieces, "show evaluation images")
-    sample_pictures = work.table("pictures", ShowSamples(samples), rows, "show samples")
+    # The names of hashed tables change with the files that are shown.
+    item_pictures = work.table("pictures", ShowItems(items), pieces, "show evaluation images", compared.tables)
+    sample_pictures = work.table("pictures", ShowSamples(samples), rows, "show samples", compared.training)
     pictures = read_small(work.root, f"{sample_pictures}/{KEPT}", PICTURES)
     thumbs = open_thumbs(work.root, item_pictures, sample_pictures)
     return thumbs, with_words(compared.found, pictures).select(OVERLAPS.names).cast(OVERLAPS)

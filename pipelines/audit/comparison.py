@@ -80,8 +80,7 @@ def run_comparison(twins: Twins, out: str, processes: int) -> Comparison:
     """Compare, and write tables, pages and `audit.json` into the folder `out`; return what was found.
 
     A function of the files alone; a killed command is finished by the same call. Memory in each process: two chunks of
-    two million samples; in this one some 100 bytes for each sample that is in a pair. Raises UserError for shards that
-    are not there.
+    two million samples; in this one some 200 bytes for each pair. Raises UserError for shards that are not there.
     """
     (threshold,) = parse_thresholds(twins.thresholds, [""], twins.method.threshold, twins.method.most).values()
     rule = with_radius(twins.method.rule, int(threshold))
@@ -201,7 +200,7 @@ def _pictures(work: Work, side: _Side, wanted: pa.Table) -> str:
     table = want(work, "samples", wanted, "shard", "key")
     shards = set(wanted["shard"].unique().to_pylist())
     tasks = [[row] for row in side.inputs if row["shard"] in shards]
-    return work.table("pictures", ShowSamples(table), tasks, "show samples")
+    return work.table("pictures", ShowSamples(table), tasks, "show samples", side.table)
 
 
 def _without_set(thumbs: Thumbs, name: str) -> Thumbs:

@@ -89,7 +89,7 @@ class ByHashes:
 
     @property
     def most(self) -> float:
-        """Half of the bits, less one: what two unrelated pictures differ by."""
+        """One bit less than half of them, which is what two unrelated pictures differ by."""
         return MAX_RADIUS[self.rule.hash]
 
     @property

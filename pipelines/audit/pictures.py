@@ -120,7 +120,7 @@ class ShowSamples:
 def open_thumbs(root: str, evaluation: str, training: str) -> Thumbs:
     """Return the function that pages ask for thumbnails; it reads them from the blobs of two tables of PICTURES.
 
-    Memory: about 200 bytes a picture.
+    Memory: about 350 bytes a picture.
     """
     sides = {side: _places(root, table) for side, table in ((EVALUATION, evaluation), (TRAINING, training))}
 

@@ -154,6 +154,19 @@ def test_a_changed_file_is_hashed_again(world: Path, tmp_path: Path, monkeypatch
     assert pets.num_overlap == 3
 
 
+def test_a_changed_file_is_shown_as_it_is_now(world: Path, tmp_path: Path) -> None:
+    """What an earlier command has left shows no image as it was, where the same pairs match as before."""
+    copy = tmp_path / "copy"
+    shutil.copytree(world, copy)
+    run_calibration(asked(copy), str(tmp_path / "used"), 1, "wit overlap x")
+    darker = picture(100).point(lambda level: level * 0.8)
+    write_images(copy / "pets", {"cat/100.png": encoded(darker, "PNG")})
+    for out in ("used", "new"):
+        run_calibration(asked(copy), str(tmp_path / out), 1, "wit overlap x")
+    pages = [(tmp_path / out / "calibrate.html").read_bytes() for out in ("used", "new")]
+    assert pages[0] == pages[1]
+
+
 def test_blank_sets_are_told(world: Path, tmp_path: Path) -> None:
     """Where hashes miss much of a set the audit says so, and --min-quality 0 compares it by them after all."""
     told: list[str] = []
