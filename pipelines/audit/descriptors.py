@@ -18,11 +18,12 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipelines.audit.search import MAX_SAMPLES_AN_ITEM
 from pipelines.audit.training import read_shard
 from pipelines.sources.evaluation import read_items
-from pipelines.stages.references import place_in_group
+from pipelines.stages.references import number_items, place_in_group
 from pipelines.stages.tables import read_small
 from wit import manifest
 from wit.descriptor_search import nearest
@@ -239,14 +240,14 @@ def _items(root: str, tables: tuple[str, ...], thresholds: tuple[tuple[str, floa
     table = pa.concat_tables([read_small(root, each, DESCRIBED_ITEMS) for each in tables]).sort_by(keys)
     vectors = unpacked(table)
     table = table.drop_columns(["vector"]).combine_chunks()
-    images = list(zip(table["set"].to_pylist(), table["item"].to_pylist(), strict=True))
-    is_new = [row == 0 or images[row] != images[row - 1] for row in range(len(images))]
-    by_threshold: dict[float, list[int]] = defaultdict(list)
-    most_of = dict(thresholds)
-    for row, (name, _) in enumerate(images):
-        by_threshold[most_of[name]].append(row)
-    groups = [_Group(1 - most, np.array(rows), vectors[rows]) for most, rows in sorted(by_threshold.items())]
-    return _Items(table, np.cumsum(is_new) - 1, groups)
+    sets_of: dict[float, list[str]] = defaultdict(list)
+    for name, most in thresholds:
+        sets_of[most].append(name)
+    groups = []
+    for most, names in sorted(sets_of.items()):
+        rows = np.flatnonzero(pc.is_in(table["set"], pa.array(names)).to_numpy())
+        groups.append(_Group(1 - most, rows, vectors[rows]))
+    return _Items(table, number_items(table), groups)
 
 
 def _of_items(items: _Items, samples_ND: F32) -> _Pairs:

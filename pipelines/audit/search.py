@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.stages.references import I64, Matches, References, place_in_group
+from pipelines.stages.references import I64, Matches, References, number_items, place_in_group
 from pipelines.stages.tables import read_small
 from wit.fingerprint import TURNS, Prints
 from wit.near import Rule
@@ -107,8 +107,4 @@ def nearest_found(tables: list[pa.Table]) -> pa.Table:
 
 def place_of_items(found: pa.Table) -> I64:
     """Return the place of each row among those, side by side, of its set and item."""
-    is_new = np.zeros(len(found), np.bool_)
-    for name in ("set", "item"):
-        column = found[name].combine_chunks()
-        is_new[1:] |= pc.not_equal(column[1:], column[:-1]).to_numpy(zero_copy_only=False)
-    return place_in_group(np.cumsum(is_new))
+    return place_in_group(number_items(found))

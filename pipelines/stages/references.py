@@ -1,7 +1,8 @@
 """References: the prints of evaluation images, and the samples that come near them.
 
 Images of equal hashes, and of equal content, count as one on both sides before anything is searched, so that a
-placeholder which a million samples show costs what one does, however each of them was encoded. Memory: about 130 bytes for each turn of an evaluation image, with its names.
+placeholder which a million samples show costs what one does, however each of them was encoded. Memory: about 130
+bytes for each turn of an evaluation image, with its names.
 """
 
 from __future__ import annotations
@@ -114,12 +115,7 @@ class References:
     @cached_property
     def item_of(self) -> I64:
         """Number of the item of each row: rows that are turns of one image have the same."""
-        is_new = np.ones(len(self.table), np.bool_)
-        for side in ("set", "item"):
-            column = self.table[side].combine_chunks()
-            differs = pc.not_equal(column[1:], column[:-1]).to_numpy(zero_copy_only=False)
-            is_new[1:] = differs if side == "set" else is_new[1:] | differs
-        return np.cumsum(is_new) - 1
+        return number_items(self.table)
 
     @cached_property
     def _by_rule(self) -> list[tuple[Rule, tuple[Distinct, Distinct]]]:
@@ -220,6 +216,15 @@ def concat_matches(parts: Sequence[Matches]) -> Matches:
 def take(matches: Matches, rows: npt.NDArray[Any]) -> Matches:
     """Return some of the matches: those at positions, or where a mask is true."""
     return Matches(*(array[rows] for array in matches))
+
+
+def number_items(table: pa.Table) -> I64:
+    """Return a number for each row, from 0: one higher where its set and item are not those of the row before."""
+    is_new = np.zeros(len(table), np.bool_)
+    for name in ("set", "item"):
+        column = table[name].combine_chunks()
+        is_new[1:] |= pc.not_equal(column[1:], column[:-1]).to_numpy(zero_copy_only=False)
+    return np.cumsum(is_new)
 
 
 def is_first(*columns: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:

@@ -30,7 +30,9 @@ def parse_thresholds(
     for text in texts:
         name, equals, number = text.rpartition("=")
         if equals and name not in names:
-            raise UserError(f"{option} {text}: expected the name of a set ({', '.join(names)}), found {name!r}")
+            known = ", ".join(filter(None, names))
+            expected = f"the name of a set ({known})" if known else "a number alone, where no evaluation set is named"
+            raise UserError(f"{option} {text}: expected {expected}, found {name!r}")
         if name in given:
             raise UserError(f"{option} {text}: {f'of {name!r}' if name else 'of all sets'} another is given; keep one")
         given[name] = _number(text, number, most, option)

@@ -166,3 +166,9 @@ def test_wrong_thresholds_are_one_line(texts: list[str], message: str) -> None:
     with pytest.raises(UserError, match=message) as caught:
         parse_thresholds(texts, ["a"], 31, 127)
     assert str(caught.value).startswith("--threshold ")
+
+
+def test_a_comparison_of_training_sets_has_one_threshold() -> None:
+    """There it is a number without a name."""
+    with pytest.raises(UserError, match="expected a number alone, where no evaluation set is named, found 'a'"):
+        parse_thresholds(["a=3"], [""], 31, 127)
