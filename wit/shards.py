@@ -319,6 +319,14 @@ def read_manifest(folder: str) -> tuple[dict[str, Described], dict[str, Any]]:
     return described, {name: each for name, each in value.items() if name not in computed}
 
 
+def stated_shards(folder: str) -> dict[str, Described]:
+    """Return what the manifest of a folder says of each shard, by name: nothing where there is none, or no such one."""
+    try:
+        return read_manifest(folder)[0] if exists(join(folder, MANIFEST)) else {}
+    except InputError:  # somebody else's file of the same name
+        return {}
+
+
 def stated_metadata(folder: str) -> tuple[str, ...]:
     """Return the fields that, by the manifest of a folder, the JSON member of every sample has.
 

@@ -33,7 +33,7 @@ from wit.foreign import (
 from wit.image import ImageRejected
 from wit.schema import PRINTS, UNREADABLE
 from wit.schema.evaluation import TRAINING_INPUTS, TRAINING_PRINTS, TRAINING_READ
-from wit.shards import MANIFEST, Described, find_index, folder_of, read_any_index, read_manifest
+from wit.shards import Described, find_index, folder_of, read_any_index, stated_shards
 from wit.stage import KEPT, Output, Part
 from wit.storage import base_name, exists, join, read_parquet, reading, size
 
@@ -53,20 +53,11 @@ def training_inputs(shards: list[str], trust: bool) -> list[dict[str, Any]]:
     """Return rows of TRAINING_INPUTS, one a shard; without `trust` no index is believed."""
     stated: dict[str, Described] = {}
     for folder in dict.fromkeys(map(folder_of, shards)) if trust else ():
-        stated |= {join(folder, name): each for name, each in _stated(folder).items()}
+        stated |= {join(folder, name): each for name, each in stated_shards(folder).items()}
     with ThreadPoolExecutor(_SIZES_AT_ONCE) as pool:
         is_trusted = pool.map(lambda url: _stands(url, stated.get(join(folder_of(url), base_name(url)))), shards)
         rows = zip(shard_names(shards).items(), is_trusted, strict=True)
         return [{"shard": name, "url": url, "is_trusted": stands} for (url, name), stands in rows]
-
-
-def _stated(folder: str) -> Mapping[str, Described]:
-    if not exists(join(folder, MANIFEST)):
-        return {}
-    try:
-        return read_manifest(folder)[0]
-    except InputError:  # somebody else's manifest says nothing of prints
-        return {}
 
 
 def _stands(url: str, described: Described | None) -> bool:

@@ -24,6 +24,7 @@ from tests.wit.test_shards import make_samples
 from wit.errors import InputError
 from wit.fingerprint import fingerprint
 from wit.schema import FIRST_NUMBERS
+from wit.shards import MANIFEST
 from wit.storage import write_parquet
 
 
@@ -142,6 +143,13 @@ def test_shards_without_prints_are_hashed(tmp_path: Path) -> None:
     for with_prints in (False, True):
         index_tar(str(tar), with_prints=with_prints)
         assert described(tmp_path, tar.parent)[0] == expected
+
+
+def test_a_manifest_of_somebody_else_says_nothing(tmp_path: Path) -> None:
+    """A file of that name that tells of no shards is passed over: the tars are read all the same."""
+    tar = write_tar(tmp_path / "tars/a.tar", [("0.jpg", photograph(0))])
+    (tar.parent / MANIFEST).write_text('{"made": "elsewhere"}')
+    assert list(described(tmp_path, tar.parent)[0]) == [f"{tar}/0"]
 
 
 def test_a_set_without_shards_is_refused(tmp_path: Path) -> None:

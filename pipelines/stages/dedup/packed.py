@@ -20,9 +20,9 @@ from wit.image import ImageRejected
 from wit.integrity import shards_of
 from wit.near import Rule
 from wit.schema import ENTRIES, PACKED_SHARDS, UNREADABLE
-from wit.shards import MANIFEST, folder_of, read_any_index, read_manifest
+from wit.shards import folder_of, read_any_index, stated_shards
 from wit.stage import KEPT, Output, Part
-from wit.storage import base_name, exists, join, open_input, size
+from wit.storage import base_name, open_input, size
 
 UNREADABLE_TABLE = "unreadable"
 _NUMBER_BITS = 32
@@ -74,8 +74,7 @@ def _num_samples(shard: str, counts: dict[str, Mapping[str, int]]) -> int:
     """Return about how many samples a tar has; `counts` remembers the manifest of each folder."""
     folder = folder_of(shard)
     if folder not in counts:
-        described = read_manifest(folder)[0] if exists(join(folder, MANIFEST)) else {}
-        counts[folder] = {name: each.of_shard["num_samples"] for name, each in described.items()}
+        counts[folder] = {name: each.of_shard["num_samples"] for name, each in stated_shards(folder).items()}
     known = counts[folder].get(base_name(shard))
     return size(shard) // _SAMPLE_BYTES + 1 if known is None else known
 
