@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +19,7 @@ import orjson
 import pyarrow as pa
 
 from pipelines.report.overlap.results import Accuracies
+from pipelines.sources.evaluation.splits import num_shared
 from pipelines.sources.parquet import open_parquet
 from pipelines.sources.rows import one_line
 from wit.errors import InputError
@@ -265,13 +266,11 @@ def _join_names(paths: Set[str], items: Sequence[str]) -> dict[str, str]:
     return best
 
 
-def _shared_folders(names: Iterable[str]) -> list[int]:
+def _shared_folders(names: Collection[str]) -> list[int]:
     """Return the lengths of the beginnings, each up to a slash, that all names share: the shortest few of them."""
     low, high = min(names, default=""), max(names, default="")
-    same = next(
-        (place for place, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), min(len(low), len(high))
-    )
-    return [place + 1 for place in range(same) if low[place] == "/"][:_MAX_FOLDERS]
+    same = low[: num_shared((low, high))]
+    return [place + 1 for place, sign in enumerate(same) if sign == "/"][:_MAX_FOLDERS]
 
 
 def _nothing_in_common(predictions: Predictions, name: str, items: pa.Table, num_found: int, num_readable: int) -> str:

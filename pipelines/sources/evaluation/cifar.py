@@ -13,7 +13,7 @@ from typing import IO, NamedTuple
 
 import numpy as np
 
-from pipelines.sources.evaluation.labels import class_lines, decode_text, folder_of, name_class, read_text
+from pipelines.sources.evaluation.labels import class_lines, decode_text, name_class, read_text
 from pipelines.sources.evaluation.packed import open_unpacked
 from pipelines.sources.evaluation.pieces import Labelled, Listing, Piece, Wanted, cut, to_png
 from pipelines.sources.evaluation.sets import CIFAR10, CIFAR100, EvaluationSet
@@ -21,6 +21,7 @@ from pipelines.sources.evaluation.splits import File, Found, choose_split, split
 from pipelines.sources.evaluation.tars import is_tar_name
 from wit import tar
 from wit.errors import InputError
+from wit.shards import folder_of
 from wit.storage import exists, join, reading, size
 
 _SIDE_PX = 32

@@ -8,7 +8,7 @@ from pipelines.sources.evaluation.labels import order_classes
 from pipelines.sources.evaluation.metadata import is_metadata, read_labels
 from pipelines.sources.evaluation.pieces import Labelled, Listing, Piece, Wanted, cut, is_image_name
 from pipelines.sources.evaluation.sets import FOLDER, EvaluationSet
-from pipelines.sources.evaluation.splits import File, Found, SplitOf, choose_split, split_of_folder
+from pipelines.sources.evaluation.splits import File, Found, SplitOf, choose_split, num_shared, split_of_folder
 from wit.errors import InputError
 from wit.foreign import MAX_IMAGE_BYTES
 from wit.storage import join, reading
@@ -37,7 +37,7 @@ def list_folder(evaluation_set: EvaluationSet, found: Found) -> Listing:
 
 def _split_below(images: Sequence[File]) -> SplitOf:
     """Return how to tell the split of an image below the folders that all images lie in."""
-    depth = len(_common([_folders(file.name) for file in images]))
+    depth = num_shared([_folders(file.name) for file in images])
     return lambda name: split_of_folder("/".join(name.split("/")[depth:]))
 
 
@@ -48,8 +48,8 @@ def folder_classes(names: Sequence[str]) -> dict[str, str | None]:
     None for an image in no folder, and for all where there are not two classes.
     """
     folders = [_folders(name) for name in names]
-    first = len(_common(folders))
-    last = len(_common([each[first:][::-1] for each in folders]))
+    first = num_shared(folders)
+    last = num_shared([each[first:][::-1] for each in folders])
     classes = ["/".join(each[first : len(each) - last]) or None for each in folders]
     if len({name for name in classes if name is not None}) < 2:
         return dict.fromkeys(names)
@@ -58,13 +58,6 @@ def folder_classes(names: Sequence[str]) -> dict[str, str | None]:
 
 def _folders(name: str) -> list[str]:
     return name.split("/")[:-1]
-
-
-def _common(lists: Sequence[list[str]]) -> list[str]:
-    """Return what all lists begin with."""
-    low, high = min(lists), max(lists)
-    num = next((i for i, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), min(len(low), len(high)))
-    return low[:num]
 
 
 def read_folder(piece: Piece, wanted: Wanted) -> Iterator[Labelled]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from wit.errors import InputError
-from wit.storage import base_name, exists, join, reading
+from wit.storage import exists, join, reading
 
 LABEL_FIELDS = ("label", "fine_label", "cls", "class", "class_name", "label_name", "category", "target", "labels")
 """Names of columns and JSON fields with an image's class, the first that is there before the others."""
@@ -82,8 +82,3 @@ def decode_text(data: bytes, where: str, limit: int = _MAX_CLASS_FILE_BYTES) -> 
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{where}: expected text in UTF-8, found other bytes at {error.start}") from error
-
-
-def folder_of(url: str) -> str:
-    """Return the folder in which a file lies."""
-    return url.removesuffix(base_name(url)).rstrip("/") or "."

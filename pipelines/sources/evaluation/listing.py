@@ -26,7 +26,7 @@ from pipelines.sources.evaluation.sets import (
     WEBDATASET,
     EvaluationSet,
 )
-from pipelines.sources.evaluation.splits import File, Found
+from pipelines.sources.evaluation.splits import File, Found, num_shared
 from pipelines.sources.evaluation.tars import is_tar_name, list_tars
 from wit import tar
 from wit.errors import InputError
@@ -101,9 +101,8 @@ def _is_hidden(name: str) -> bool:
 
 def _common_folder(urls: Sequence[str]) -> str:
     """Return what the paths or URLs of files begin with, up to a slash."""
-    low, high = min(urls), max(urls)
-    length = next((i for i, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), len(low))
-    return low[: low.rfind("/", 0, length) + 1]
+    first = urls[0]
+    return first[: first.rfind("/", 0, num_shared(urls)) + 1]
 
 
 def _is_table_name(name: str) -> bool:

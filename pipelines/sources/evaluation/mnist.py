@@ -15,13 +15,14 @@ from typing import IO
 
 import numpy as np
 
-from pipelines.sources.evaluation.labels import folder_of, name_class, read_text
+from pipelines.sources.evaluation.labels import name_class, read_text
 from pipelines.sources.evaluation.packed import open_unpacked
 from pipelines.sources.evaluation.pieces import Labelled, Listing, Piece, Wanted, cut, to_png
 from pipelines.sources.evaluation.sets import MNIST, EvaluationSet
 from pipelines.sources.evaluation.splits import File, Found, choose_split, split_of_words
 from wit.errors import InputError
 from wit.image import Limits
+from wit.shards import folder_of
 from wit.storage import base_name, exists, join
 
 _IMAGES = re.compile(r"(?:.*[-_.])?images[-_.]idx3[-_.]ubyte(\.gz)?", re.IGNORECASE)

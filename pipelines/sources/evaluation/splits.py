@@ -80,3 +80,11 @@ def choose_split(found: Found, files: Sequence[File], split_of: SplitOf) -> Spli
         return Split(tuple(files))
     chosen = tuple(file for file, split in zip(files, splits, strict=True) if split == present[0])
     return Split(chosen, present[0], tuple(present[1:]))
+
+
+def num_shared(names: Sequence[str] | Sequence[list[str]]) -> int:
+    """Return with how many equal characters all names begin, or with how many equal parts those that are split up."""
+    low, high = min(names), max(names)  # what these two share, all those between them share
+    return next(
+        (place for place, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), min(len(low), len(high))
+    )

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import IO
 
-from pipelines.sources.evaluation.labels import LABEL_FIELDS, folder_of, label_text, name_class, read_classes
+from pipelines.sources.evaluation.labels import LABEL_FIELDS, label_text, name_class, read_classes
 from pipelines.sources.evaluation.packed import open_unpacked
 from pipelines.sources.evaluation.pieces import Labelled, Listing, Piece, Wanted, is_image_name
 from pipelines.sources.evaluation.sets import WEBDATASET, EvaluationSet
@@ -14,6 +14,7 @@ from pipelines.sources.evaluation.splits import Found, choose_split, split_of_wo
 from wit import tar
 from wit.errors import InputError
 from wit.foreign import MAX_IMAGE_BYTES, MAX_MEMBERS, facts_of, last_suffix, split_name
+from wit.shards import folder_of
 
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz")
 _LABEL_SUFFIXES = ("cls", "json", "txt")  # members that may say the class, the first before the others
