@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import signal
 import sys
 import time
@@ -16,13 +15,13 @@ import torch
 from trainer import checkpoint
 from trainer.checkpoint import TrainState
 from trainer.data import Batch
+from trainer.folder import claim_folder, require_finite
 from trainer.index import read_index
 from trainer.log import Log
 from trainer.optim import learning_rate, set_learning_rate
 from trainer.recipe import TrainRecipe
-from trainer.session import Session, claim_folder, open_session
+from trainer.session import Session, open_session, run_facts
 from trainer.step import StepNumbers, train_step, trim_tokens
-from wit.errors import StageError
 from wit.locking import locked
 from wit.progress import progress
 from wit.storage import join
@@ -50,7 +49,7 @@ def train(recipe: TrainRecipe, shards: str, out: str, device: str) -> TrainResul
     index = read_index(shards)
     session = open_session(recipe, index, out, torch.device(device))
     with locked(out, "wit train"):  # not before: a folder that is not ours stays as it is
-        claim_folder(recipe, index, out)
+        claim_folder(out, recipe, run_facts(recipe, index))
         with closing(Log(join(out, "log.jsonl"), session.state.step)) as log, stop_signals() as stopped_by:
             num_replaced = _run(session, log, stopped_by)
             session.save()
@@ -89,11 +88,8 @@ def _step(session: Session, batch: Batch, rate: float) -> StepNumbers:
     )
     step = session.state.step + 1
     is_saved = step % session.recipe.run.save_every_steps == 0 or step == session.num_steps
-    if is_saved and not math.isfinite(float(numbers.loss)):  # only then: to read the loss is to wait for the device
-        raise StageError(
-            f"{session.out}: step {step}: expected a finite loss, found {float(numbers.loss)}; the last checkpoint is "
-            "kept; set a lower optimiser.learning_rate under another --out"
-        )
+    if is_saved:  # only then: to read the loss is to wait for the device
+        require_finite(session.out, step, float(numbers.loss))
     session.state = TrainState(step, batch.state)
     return numbers
 

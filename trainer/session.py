@@ -18,17 +18,15 @@ from numpy.typing import NDArray
 from trainer import checkpoint
 from trainer.checkpoint import TrainState
 from trainer.data import Loader, LoaderOptions, LoaderState
+from trainer.folder import check_folder
 from trainer.index import Index, read_captions
 from trainer.models.clip import Clip, build_clip
 from trainer.models.config import ClipConfig, model_config
 from trainer.optim import build_optimiser
 from trainer.recipe import TrainRecipe
 from trainer.tokenizer import ClipTokenizer, read_merges, train_merges
-from wit import manifest
-from wit.errors import MismatchError, RecipeError
-from wit.locking import LOCK
-from wit.recipe import dumps, identity
-from wit.storage import exists, join, list_names, publish_text, remove_temporaries
+from wit.errors import RecipeError
+from wit.recipe import identity
 
 
 @dataclass
@@ -66,7 +64,7 @@ def open_session(recipe: TrainRecipe, index: Index, out: str, device: torch.devi
 
     Raises MismatchError when `out` was made from another recipe or other shards, or holds something else.
     """
-    resumed = _check_folder(recipe, index, out)
+    resumed = check_folder(out, run_facts(recipe, index))
     tokenizer = checkpoint.load_tokenizer(resumed) if resumed else _build_tokenizer(recipe, index)
     config = model_config(recipe.model.name, tokenizer.vocabulary_size)
     model = build_clip(config, recipe.run.seed).to(device)
@@ -106,24 +104,6 @@ def _build_loader(
     return Loader(index, tokenize, state, options)
 
 
-def _facts(recipe: TrainRecipe, index: Index) -> dict[str, object]:
+def run_facts(recipe: TrainRecipe, index: Index) -> dict[str, object]:
+    """Return what a run is made from, as run.json says it."""
     return {"recipe": identity(recipe), "shards": {"index_hash": index.hash, "num_samples": len(index)}}
-
-
-def _check_folder(recipe: TrainRecipe, index: Index, out: str) -> str | None:
-    """Return the checkpoint to go on from, if any."""
-    run = join(out, "run.json")
-    if exists(run):
-        remedy = "train with what it was made from, or choose another --out"
-        manifest.require_same(out, manifest.read(run), _facts(recipe, index), remedy)
-        return checkpoint.newest(out)
-    if any(name != LOCK for name in list_names(out)):
-        raise MismatchError(f"{out}: expected a new folder or a training run, found other files; choose another --out")
-    return None
-
-
-def claim_folder(recipe: TrainRecipe, index: Index, out: str) -> None:
-    """Write what a run is made from into its folder, and remove what dead writers left; the folder must be locked."""
-    remove_temporaries(out)
-    publish_text(join(out, "recipe.toml"), dumps(recipe))
-    manifest.write(join(out, "run.json"), _facts(recipe, index))

@@ -106,7 +106,6 @@ def write_detector(out: str, model: Detector, measured: Measured | None, made: d
 
     `made` says how the detector came to be.
     """
-
     data = to_onnx(model)
     url = join(out, ONNX)
     publish_bytes(url, data)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -17,15 +16,15 @@ from trainer.detector.export import FACTS, ONNX, write_detector
 from trainer.detector.measuring import Measured, measure, whiten_on
 from trainer.detector.pictures import find_pictures
 from trainer.detector.recipe import TEMPERATURE, DetectorRecipe
-from trainer.detector.session import DetectorSession, begin, claim_folder, open_session
+from trainer.detector.session import DetectorSession, begin, open_session, run_facts
 from trainer.detector.step import PairNumbers, pair_step
+from trainer.folder import claim_folder, require_finite
 from trainer.log import Log
 from trainer.loop import show_steps, stop_signals
 from trainer.optim import learning_rate, set_learning_rate
 from wit import manifest
-from wit.errors import InputError, StageError
+from wit.errors import InputError
 from wit.locking import locked
-from wit.recipe import identity
 from wit.storage import exists, join
 
 
@@ -57,7 +56,7 @@ def train_detector(recipe: DetectorRecipe, images: Sequence[str], out: str, devi
     pictures = find_pictures(images)
     session = open_session(recipe, pictures, out, torch.device(device))
     with locked(out, "wit overlap train-detector"):  # not before: a folder that is not ours stays as it is
-        claim_folder(recipe, pictures, out)
+        claim_folder(out, recipe, run_facts(recipe, pictures))
         with closing(Log(join(out, "log.jsonl"), session.state.step)) as log, stop_signals() as stopped_by:
             num_replaced = _run(session, log, stopped_by)
             session.save()
@@ -106,11 +105,8 @@ def _step(session: DetectorSession, batch: PairBatch, rate: float) -> PairNumber
     )
     step = session.state.step + 1
     is_saved = step % recipe.run.save_every_steps == 0 or step == session.num_steps
-    if is_saved and not math.isfinite(float(numbers.loss)):  # only then: to read the loss is to wait for the device
-        raise StageError(
-            f"{session.out}: step {step}: expected a finite loss, found {float(numbers.loss)}; the last checkpoint is "
-            "kept; set a lower optimiser.learning_rate under another --out"
-        )
+    if is_saved:  # only then: to read the loss is to wait for the device
+        require_finite(session.out, step, float(numbers.loss))
     session.state = TrainState(step, batch.state)
     return numbers
 
@@ -142,8 +138,7 @@ def _finish(session: DetectorSession) -> Measured | None:
         whiten_on(session.model, session.pictures, session.loader.places, session.recipe)
         measured = measure(session.model, session.pictures, session.held_out, session.recipe)
         made = {
-            "recipe": identity(session.recipe),
-            "pictures": {"hash": session.pictures.hash, "num_pictures": len(session.pictures)},
+            **run_facts(session.recipe, session.pictures),
             "step": session.state.step,
             "temperature": TEMPERATURE,
         }

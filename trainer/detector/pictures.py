@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.data import epoch_order
-from trainer.evaluation.zero_shot import IMAGE_SUFFIXES
 from trainer.index import Index, read_index, read_sample
 from wit.errors import InputError
+from wit.foreign import IMAGE_SUFFIXES
 from wit.storage import is_remote, join, list_names, local_path, read_bytes, size, walk_files
 
 
@@ -123,7 +123,9 @@ def _source(path: str) -> Source:
         return ShardSource(read_index(path))
     root = local_path(path)
     paths = [
-        os.path.relpath(found, root) for found in walk_files(root) if found.lower().endswith((*IMAGE_SUFFIXES, ".avif"))
+        os.path.relpath(found, root)
+        for found in walk_files(root)
+        if os.path.splitext(found)[1].lower().removeprefix(".") in IMAGE_SUFFIXES
     ]
     if not paths:
         raise InputError(f"{path}: expected a folder of images or of shards (*.tar), found neither")

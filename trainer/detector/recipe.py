@@ -37,7 +37,7 @@ class Data:
         0, "short side of the pictures that edits are made from; 0: three times the network's", min=0, max=4096
     )
     held_out_share: float = _set(0.02, "of the pictures, kept apart to measure with", min=0, max=0.5)
-    max_held_out: int = _set(2_000, "pictures kept apart at most", min=2, max=100_000)
+    max_held_out: int = _set(2_000, "pictures kept apart at most: each is compared with each", min=2, max=10_000)
     num_threads: int = _set(2, "threads that read, decode and edit", min=1, max=1024, identity=False)
     prefetch_batches: int = _set(3, "batches made ahead", min=1, max=1024, identity=False)
     cache_mb: int = _set(0, "memory for decoded pictures, so that later epochs decode less", min=0, identity=False)

@@ -23,13 +23,10 @@ from trainer.detector.data import PairLoader
 from trainer.detector.model import Detector, build_detector, detector_config, measure_scales
 from trainer.detector.pictures import Pictures, split_held_out
 from trainer.detector.recipe import DetectorRecipe
+from trainer.folder import check_folder
 from trainer.optim import build_optimiser
 from trainer.step import normalise_images
-from wit import manifest
-from wit.errors import MismatchError
-from wit.locking import LOCK
-from wit.recipe import dumps, identity
-from wit.storage import exists, join, list_names, publish_text, remove_temporaries
+from wit.recipe import identity
 
 MEASURED_PICTURES = 64
 """Pictures of the first batch by which the first scales of the weights are set."""
@@ -71,7 +68,7 @@ def open_session(recipe: DetectorRecipe, pictures: Pictures, out: str, device: t
 
     Raises MismatchError when `out` was made from another recipe or other pictures, or holds something else.
     """
-    resumed = _check_folder(recipe, pictures, out)
+    resumed = check_folder(out, run_facts(recipe, pictures))
     model = build_detector(detector_config(recipe.model.name), recipe.run.seed).to(device)
     optimiser = build_optimiser(model, recipe.optimiser)
     state = TrainState(0, LoaderState(0, 0, recipe.run.seed, recipe.data.batch_size, pictures.hash))
@@ -92,24 +89,6 @@ def begin(session: DetectorSession) -> None:
     measure_scales(session.model, normalise_images(images))
 
 
-def _facts(recipe: DetectorRecipe, pictures: Pictures) -> dict[str, object]:
+def run_facts(recipe: DetectorRecipe, pictures: Pictures) -> dict[str, object]:
+    """Return what a run is made from, as run.json says it."""
     return {"recipe": identity(recipe), "pictures": {"hash": pictures.hash, "num_pictures": len(pictures)}}
-
-
-def _check_folder(recipe: DetectorRecipe, pictures: Pictures, out: str) -> str | None:
-    """Return the checkpoint to go on from, if any."""
-    run = join(out, "run.json")
-    if exists(run):
-        remedy = "train with what it was made from, or choose another --out"
-        manifest.require_same(out, manifest.read(run), _facts(recipe, pictures), remedy)
-        return checkpoint.newest(out)
-    if any(name != LOCK for name in list_names(out)):
-        raise MismatchError(f"{out}: expected a new folder or a training run, found other files; choose another --out")
-    return None
-
-
-def claim_folder(recipe: DetectorRecipe, pictures: Pictures, out: str) -> None:
-    """Write what a run is made from into its folder, and remove what dead writers left; the folder must be locked."""
-    remove_temporaries(out)
-    publish_text(join(out, "recipe.toml"), dumps(recipe))
-    manifest.write(join(out, "run.json"), _facts(recipe, pictures))
