@@ -118,7 +118,7 @@ def scaled(pixels_NSS3: U8, preparation: Preparation) -> F32:
 
 def distances(similarities: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     """Return cosines as distances, 1 - cosine, to six decimals: from 0 to 2."""
-    return np.round(1 - np.asarray(similarities, np.float64), 6).clip(0, None) + 0.0
+    return np.round(1 - np.asarray(similarities, np.float64), 6).clip(0, None) + 0.0  # not -0.0
 
 
 def load(path: str, num_threads: int = 1) -> Descriptor:

@@ -22,7 +22,7 @@ from wit import image_planes, jpeg
 from wit.image import TOO_MANY_PIXELS, ImageRejected, decode
 from wit.image_colour import changes_colours
 from wit.image_metadata import exif_orientation
-from wit.pdq import SIDE, Bands, bands, is_hashable, quality, smoothed, smoothing, transform, words
+from wit.pdq import MAX_CACHED_PX, SIDE, Bands, bands, is_hashable, quality, smoothed, smoothing, transform, words
 from wit.resizing import Fit, Span, resample
 
 U8 = npt.NDArray[np.uint8]
@@ -40,7 +40,6 @@ _PDQ_SCALE = 1 << 13
 _PHASH_SCALE = 1 << 16
 _NO_PICTURE = np.zeros((SIDE, SIDE))
 _UNIT = 1 << kernels.PICTURE_BITS
-_MAX_CACHED_PX = 4096  # the weights of an axis of as many pixels take 33 KB at most
 
 _STEPS = (
     (False, False, False),
@@ -183,7 +182,7 @@ _cached_weights = lru_cache(maxsize=1024)(_computed_weights)
 
 
 def _weights(size: int, side: int, is_reversed: bool) -> Bands:
-    return (_cached_weights if size <= _MAX_CACHED_PX else _computed_weights)(size, side, is_reversed)
+    return (_cached_weights if size <= MAX_CACHED_PX else _computed_weights)(size, side, is_reversed)
 
 
 @lru_cache(maxsize=2)

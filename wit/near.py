@@ -28,6 +28,8 @@ PHASH_RADIUS = 8
 PDQ_RADIUS = 40
 """Radii of the pair for images among themselves, by the curves of docs/near-duplicates.md: no unrelated pictures in 29
 million comparisons, and about ten pairs of them expected among 400 million images."""
+MAX_PHASH_RADIUS, MAX_PDQ_RADIUS = 31, 127
+"""One bit less than half of them, which is what two unrelated pictures differ by."""
 MIN_QUALITY = 50
 """PDQ's documentation advises to discard hashes of quality 49 and less."""
 
@@ -49,11 +51,19 @@ class Rule:
     )
     phash_radius: int = field(
         default=PHASH_RADIUS,
-        metadata={"min": 0, "max": 31, "help": "bits of 64 by which pHashes of near-duplicates may differ"},
+        metadata={
+            "min": 0,
+            "max": MAX_PHASH_RADIUS,
+            "help": "bits of 64 by which pHashes of near-duplicates may differ",
+        },
     )
     pdq_radius: int = field(
         default=PDQ_RADIUS,
-        metadata={"min": 0, "max": 127, "help": "bits of 256 by which PDQ hashes of near-duplicates may differ"},
+        metadata={
+            "min": 0,
+            "max": MAX_PDQ_RADIUS,
+            "help": "bits of 256 by which PDQ hashes of near-duplicates may differ",
+        },
     )
     min_quality: int = field(
         default=MIN_QUALITY,

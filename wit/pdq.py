@@ -15,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 
 F64 = npt.NDArray[np.float64]
-I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
 U8 = npt.NDArray[np.uint8]
 U64 = npt.NDArray[np.uint64]
@@ -75,12 +74,13 @@ def _computed_smoothing(size: int) -> Bands:
 
 
 _cached_smoothing = lru_cache(maxsize=32)(_computed_smoothing)
-_MAX_CACHED_PX = 4096  # the weights of an axis of as many pixels take 33 KB
+MAX_CACHED_PX = 4096
+"""Longest axis whose weights are kept for the next image: they take 33 KB."""
 
 
 def smoothing(size: int) -> Bands:
     """Return how an axis of `size` samples is smoothed twice and sampled at 64 places; the weights are float64."""
-    return (_cached_smoothing if size <= _MAX_CACHED_PX else _computed_smoothing)(size)
+    return (_cached_smoothing if size <= MAX_CACHED_PX else _computed_smoothing)(size)
 
 
 @lru_cache(maxsize=1)

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from wit.errors import UserError
-from wit.near import Rule
+from wit.near import MAX_PDQ_RADIUS, MAX_PHASH_RADIUS, Rule
 
-MAX_RADIUS = {"phash": 31, "pdq": 127, "both": 127}
-"""Greatest threshold by hash, in bits: half of its bits are what two unrelated pictures differ by."""
+MAX_RADIUS = {"phash": MAX_PHASH_RADIUS, "pdq": MAX_PDQ_RADIUS, "both": MAX_PDQ_RADIUS}
+"""Greatest threshold by hash, in bits."""
 
 
 def with_radius(rule: Rule, radius: int) -> Rule:

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from tests.support import real_data
+from tests.wit.test_fingerprint import TRANSPOSES
 from wit.fingerprint import TURNS, Prints, fingerprint
 from wit.image import decode
 
@@ -60,19 +61,8 @@ def test_phash_of_real_photographs_is_imagehash_s() -> None:
     for path in sorted(real_data("image_text", "coco-mini", "train2017").glob("*.jpg"))[::4]:
         body = path.read_bytes()
         prints, image = fingerprint(body, exact=True, turns=ALL_TURNS), decode(body)
-        turned = [image, *(image.transpose(turn) for turn in TRANSPOSES)]
+        turned = [image, *(image.transpose(turn) for turn in TRANSPOSES.values())]
         assert [f"{value:016x}" for value in prints.phash.tolist()] == [str(imagehash.phash(each)) for each in turned]
-
-
-TRANSPOSES = (
-    Image.Transpose.ROTATE_90,
-    Image.Transpose.ROTATE_180,
-    Image.Transpose.ROTATE_270,
-    Image.Transpose.FLIP_LEFT_RIGHT,
-    Image.Transpose.FLIP_TOP_BOTTOM,
-    Image.Transpose.TRANSPOSE,
-    Image.Transpose.TRANSVERSE,
-)
 
 
 @pytest.mark.parametrize("exact", [True, False])
