@@ -3,8 +3,8 @@
 A rule bounds how many bits two perceptual hashes may differ by. Images of low quality (blank, hardly any detail) have
 hashes that say nothing, so the rule passes them over; images of equal content are near-duplicates whatever their hash.
 
-Nothing here is quadratic in copies: equal prints are one print to the search (`wit.hamming`). Prints of one picture that
-differ are as many pairs as are near: of 20,000 encodings, no two of which have the same print, 2e8.
+Nothing here is quadratic in copies: equal prints are one print to the search (`wit.hamming`). Prints of one picture
+that differ are as many pairs as are near: of 20,000 encodings, no two of which have the same print, 2e8.
 """
 
 from __future__ import annotations
