@@ -29,6 +29,7 @@ _SCHEME = re.compile(r"^[a-z][a-z0-9+.-]+://")
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"^(\d{1,18})\.\.(\d{1,18})$")
 _MAX_EXPANDED = 1_000_000  # names of a pattern; LAION-2B's shards are 231,349
+_NO_RANGES = "support range requests"  # in the ValueError that fsspec raises for an HTTP server that has none
 
 
 def is_remote(url: str) -> bool:
@@ -256,6 +257,10 @@ def reading(url: str) -> Iterator[IO[bytes]]:
             yield file
         except OSError as error:
             raise input_error(url, error) from error
+        except ValueError as error:
+            if _NO_RANGES not in str(error):
+                raise
+            raise InputError(f"{url}: the server sends no parts of files; fetch the file and name the copy") from error
 
 
 def input_error(url: str, error: OSError) -> InputError:

@@ -34,7 +34,9 @@ from wit.storage import (
     join,
     local_path,
     make_folder,
+    move,
     remove,
+    remove_temporaries,
 )
 
 FOLDER = f"{TEMPORARY_PREFIX}audit"
@@ -80,6 +82,7 @@ def opened(out: str, processes: int) -> Iterator[Work]:
     _require_ours(out)
     root = join(out, FOLDER)
     with locked(root, "wit overlap command"):
+        _sweep(out)
         work = Work(root, processes)
         try:
             yield work
@@ -99,10 +102,23 @@ def _require_ours(out: str) -> None:
             )
 
 
+def _sweep(out: str) -> None:
+    """Remove what killed commands were writing, or removing."""
+    remove_temporaries(join(out, FOLDER))
+    for name in () if is_remote(out) else os.listdir(local_path(out)):
+        if name.startswith(TEMPORARY_PREFIX) and name != FOLDER:
+            remove(join(out, name))
+
+
 def finish(work: Work) -> None:
-    """Remove what the work has left."""
+    """Remove what the work has left: all at once, for what is half there would be taken for whole after a kill."""
     work.executor.close()
-    remove(work.root)
+    if is_remote(work.root):
+        remove(work.root)
+        return
+    done = f"{work.root}-done"
+    move(work.root, done)
+    remove(done)
 
 
 def stamps(urls: Iterable[str]) -> list[Any]:

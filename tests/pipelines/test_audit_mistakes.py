@@ -83,6 +83,37 @@ def test_one_folder_for_one_audit_after_another(world: Path) -> None:
     assert (world / "out" / "report.html").exists()
 
 
+@pytest.mark.parametrize("command", ["audit", "calibration", "comparison"])
+def test_what_killed_commands_left_goes(world: Path, command: str) -> None:
+    """Files half written, folders half removed and finished work go; the rest is as if nothing had been killed."""
+    run(command, world, str(world / "new"))
+    (world / "out" / ".tmp-audit-done" / "training").mkdir(parents=True)
+    (world / "out" / ".tmp-pages-1-0").mkdir()
+    write_images(world / "out", {".tmp-report.html-1-0": b"<", ".tmp-audit/training/x/kept/.tmp-part-0-1-0": b"P"})
+    run(command, world, str(world / "out"))
+    assert names(world / "out") == names(world / "new")
+
+
+def names(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def test_finished_work_goes_at_once(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that is killed while it removes its work leaves none that the next would take for whole."""
+    killed = RuntimeError("killed")
+
+    def kill(_: str) -> None:
+        raise killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pipelines.audit.work.remove", kill)
+        with pytest.raises(RuntimeError, match="killed"):
+            run("audit", world, str(world / "out"))
+    assert not (world / "out" / ".tmp-audit").exists()
+    run("audit", world, str(world / "out"))
+    assert not list((world / "out").glob(".tmp-*"))
+
+
 def run(command: str, world: Path, out: str) -> None:
     if command == "audit":
         run_audit(asked(world), out, 1)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.served_file import served
 from wit import storage
 from wit.errors import InputError, OutputError
 
@@ -105,6 +106,18 @@ def test_expand_sorts_globs_and_refuses_what_is_not_there(tmp_path: Path) -> Non
         storage.expand(f"{tmp_path}/none.gz")
     with pytest.raises(InputError, match="found nothing"):
         storage.expand(f"{tmp_path}/*.xz")
+
+
+def test_a_server_without_ranges_is_told() -> None:
+    """A file of more than a block can be read only in parts; a server that sends none is named in one line."""
+
+    def read(url: str) -> None:
+        with storage.reading(url) as file:
+            while file.read(1 << 20):
+                pass
+
+    with served(bytes(12 << 20), ranges=False) as url, pytest.raises(InputError, match=r"a\.xml: the server sends no"):
+        read(url)
 
 
 def test_remote_urls_go_through_fsspec() -> None:
