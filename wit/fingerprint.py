@@ -19,6 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from PIL import Image
 
+from wit.errors import ContractError
 from wit.fingerprint_pictures import Pictures, exact_pictures, fast_pictures, hashes
 from wit.image import Limits, decode
 from wit.schema import PRINTS
@@ -145,6 +146,17 @@ def _look(
 def _content_of_bytes(body: bytes, turn: int) -> int:
     """Return the digest of an image's bytes; that of a turn is another's, since those bytes are not known."""
     return _first_64_bits(body + b"\0" + TURNS[turn].encode() if turn else body)
+
+
+def contents_of_sha256(digests: pa.ChunkedArray) -> I64:
+    """Return the contents [N] of images by their bytes, of which `digests` are the SHA-256s in hex.
+
+    Raises ContractError for what is no such digest.
+    """
+    try:
+        return np.array([int(each[:16], 16) for each in digests.to_pylist()], np.uint64).view(np.int64)
+    except (TypeError, ValueError) as error:
+        raise ContractError(f"expected SHA-256s in hex, found another value ({error})") from error
 
 
 def _content_of_pixels(image: Image.Image) -> int:

@@ -22,7 +22,19 @@ from wit import image_planes, jpeg
 from wit.image import TOO_MANY_PIXELS, ImageRejected, decode
 from wit.image_colour import changes_colours
 from wit.image_metadata import exif_orientation
-from wit.pdq import MAX_CACHED_PX, SIDE, Bands, bands, is_hashable, quality, smoothed, smoothing, transform, words
+from wit.pdq import (
+    MAX_CACHED_PX,
+    SIDE,
+    Bands,
+    bands,
+    is_hashable,
+    is_too_long,
+    quality,
+    smoothed,
+    smoothing,
+    transform,
+    words,
+)
 from wit.resizing import Fit, Span, resample
 
 U8 = npt.NDArray[np.uint8]
@@ -39,6 +51,7 @@ _PDQ_SCALE = 1 << 13
 # 8 bits of a pixel, 32 weights of at most 2^16: 8 + 21 + 21 = 50 bits.
 _PHASH_SCALE = 1 << 16
 _NO_PICTURE = np.zeros((SIDE, SIDE))
+_NO_COARSE = np.zeros((PHASH_SIDE, PHASH_SIDE), np.uint8)
 _UNIT = 1 << kernels.PICTURE_BITS
 
 _STEPS = (
@@ -82,6 +95,8 @@ class _Luma(NamedTuple):
 
 def exact_pictures(image: Image.Image) -> Pictures:
     """Return the small pictures of an 8-bit RGB or grey image, as imagehash and PDQ define them."""
+    if is_too_long(image.size):
+        return Pictures(_NO_COARSE, _NO_PICTURE, 0)
     coarse = np.asarray(image.convert("L").resize((PHASH_SIDE, PHASH_SIDE), Image.Resampling.LANCZOS))
     if not is_hashable(image.size):
         return Pictures(coarse, _NO_PICTURE, 0)
@@ -95,10 +110,15 @@ def fast_pictures(body: bytes, max_pixels: int, turns: tuple[int, ...]) -> list[
     if luma is None:
         grey = np.array(decode(body, max_pixels=max_pixels).convert("L"))
         luma = _Luma(grey, grey.shape[::-1], 8)
-    across, down = (pixels * luma.side / 8 for pixels in luma.size)
-    coarse = resample(luma.plane, (across, down), Fit(_small(across), _small(down)))
+    coarse = _NO_COARSE if is_too_long(luma.size) else _fast_coarse(luma)
     smooth = {key: _fast_smoothed(luma, key) for key in {_reversed_axes(turn) for turn in turns}}
     return [_turned(coarse, *smooth[_reversed_axes(turn)], turn) for turn in turns]
+
+
+def _fast_coarse(luma: _Luma) -> U8:
+    """Return pHash's small picture."""
+    across, down = (pixels * luma.side / 8 for pixels in luma.size)
+    return resample(luma.plane, (across, down), Fit(_small(across), _small(down)))
 
 
 def _luma_of_jpeg(body: bytes, max_pixels: int) -> _Luma | None:

@@ -24,7 +24,7 @@ SIDE = 64
 NUM_FREQUENCIES = 16
 _SIDES_PX = range(5, 65_536)
 """A picture with another side has no hash: 0, of quality 0. The reference has the lower limit; the upper one is that of
-JPEG, without which a PNG of 9,000,000 x 5 takes minutes."""
+JPEG, without which a PNG of 9,000,000 x 5 takes minutes, and a pHash gigabytes."""
 _BOXES_A_SIDE = 128
 _LUMA_WEIGHTS = np.array([0.299, 0.587, 0.114])  # of R, G and B: ITU-R BT.601
 _QUALITY_DIVISOR = 90
@@ -37,6 +37,11 @@ class Bands(NamedTuple):
     """[64]: the first sample of each."""
     weights: npt.NDArray[Any]
     """[64, samples], float64, or int32: of that sample and the next; 0 behind the last."""
+
+
+def is_too_long(size: tuple[int, ...]) -> bool:
+    """Return whether a picture has a side, in pixels, that is too long for any hash."""
+    return max(size) >= _SIDES_PX.stop
 
 
 def is_hashable(size: tuple[int, ...]) -> bool:

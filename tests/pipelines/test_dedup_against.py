@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from PIL import Image as Pillow
 
 from pipelines.shardset.indexing import index_tar
-from pipelines.stages.dedup import Dedup, entries
+from pipelines.stages.dedup import Dedup, entries, packed
 from pipelines.stages.dedup.packed import DescribePacked, ListPacked
 from pipelines.stages.fingerprint import Fingerprint
 from tests.pipelines.dedup_runs import Image, Row, dedup, rows_of, words
@@ -34,7 +35,8 @@ def pack(folder: Path, images: list[Image]) -> dict[str, Image]:
     for number, ((row, body), image) in enumerate(zip(make_samples(len(images)), images, strict=True)):
         content = 5000 + number if image.content is None else image.content
         prints = {**words(image.phash, image.pdq), "quality": image.quality, "content": content}
-        samples.append((row | prints, body))
+        by_bytes = {"sha256": f"{content % 2**64:016x}" + 48 * "0"}
+        samples.append((row | prints | by_bytes, body))
     size = -(-len(samples) // 2)
     write_set(folder, samples, [size, len(samples) - size])
     names = (f"{folder}/{number // size:05d}.tar/{row['key']}" for number, (row, _) in enumerate(samples))
@@ -63,14 +65,14 @@ def test_what_is_packed_goes_and_the_rest_is_as_without_it(
     """Images near a packed one go for the nearest, by all with all; the others fare as if those had never come."""
     monkeypatch.setattr(entries, "PLACE_ROWS", place_rows)
     old, new = planted(3)[:20], planted(3)[12:]
-    packed = pack(tmp_path / "old", old)
+    there = pack(tmp_path / "old", old)
     stage = replace(BOTH, against=(str(tmp_path / "old"),), turns=turns)
     rows = rows_of(new)
     tables = dedup(tmp_path / "run", rows, stage)
     nearest = {}
     for row in rows:
         found = [
-            (bits, name) for name, image in packed.items() if (bits := distance(row.image, image, stage)) is not None
+            (bits, name) for name, image in there.items() if (bits := distance(row.image, image, stage)) is not None
         ]
         if found:
             nearest[row.key] = min(found)
@@ -121,15 +123,17 @@ def photograph(seed: int) -> bytes:
     return buffer.getvalue()
 
 
-def described(root: Path, shards: Path) -> tuple[dict[str, int], list[str]]:
-    """What is listed of the images in shards: pHash by key, and what cannot be read."""
+def described(
+    root: Path, shards: Path, side: int = entries.AS_IT_IS, content: str = "bytes"
+) -> tuple[dict[str, int], list[str]]:
+    """What is listed of the images in shards: pHash (or what a side has) by key, and what cannot be read."""
     numbers = pa.Table.from_pylist([{"part": 0, "first": 0, "place_bits": 0}], schema=FIRST_NUMBERS)
     write_parquet(str(root / "dedup/numbers/part-00000.parquet"), numbers)
     (task,) = ListPacked((str(shards),))(str(root))
-    found = run_map(DescribePacked(BOTH.rule, Fingerprint()), task, MemoryPart(root))
+    found = run_map(DescribePacked(BOTH.rule, Fingerprint(content=content)), task, MemoryPart(root))
     rows = found["kept"].to_pylist()
     assert len({row["entry"] for row in rows}) == len(rows)
-    upright = {row["key"]: row["value"] for row in rows if row["side"] == entries.AS_IT_IS}
+    upright = {row["key"]: row["value"] for row in rows if row["side"] == side}
     return upright, found["unreadable"]["item"].to_pylist()
 
 
@@ -156,3 +160,28 @@ def test_a_set_without_shards_is_refused(tmp_path: Path) -> None:
     """A folder without tars is one line before the run begins."""
     with pytest.raises(InputError, match=r"expected shards \(\.tar\)"):
         Dedup(against=(str(tmp_path),)).inputs()
+
+
+@pytest.mark.parametrize("packed_with", ["bytes", "pixels"])
+@pytest.mark.parametrize("content", ["bytes", "pixels"])
+def test_contents_are_of_the_kind_that_the_run_has(packed_with: str, content: str, tmp_path: Path) -> None:
+    """Whatever fingerprint.content was when shards were packed: a blank image is known by its content alone."""
+    bodies = [photograph(number) for number in range(3)]
+    samples = []
+    for (row, _), body in zip(make_samples(3), bodies, strict=True):
+        prints = fingerprint(body, pixels=packed_with == "pixels")
+        facts = {name: column[0].as_py() for name, column in prints.columns().items()}
+        samples.append((row | facts | {"sha256": hashlib.sha256(body).hexdigest()}, body))
+    write_set(tmp_path / "old", samples, [3])
+    expected = [int(fingerprint(body, pixels=content == "pixels").content[0]) for body in bodies]
+    contents, unreadable = described(tmp_path, tmp_path / "old", entries.CONTENT_SIDE, content)
+    assert (list(contents.values()), unreadable) == (expected, [])
+
+
+def test_an_image_too_large_to_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A member of a tar may state any length: it is not read into memory."""
+    body = photograph(0)
+    tar = write_tar(tmp_path / "tars/a.tar", [("0.jpg", body), ("1.jpg", body + bytes(9))])
+    monkeypatch.setattr(packed, "MAX_IMAGE_BYTES", len(body))
+    upright, unreadable = described(tmp_path, tar.parent)
+    assert (list(upright), unreadable) == ([f"{tar}/0"], ["a.tar/1"])

@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 from pipelines.stages.dedup.describing import read_cut
 from pipelines.stages.fingerprint import Fingerprint
 from wit.errors import ContractError, InputError
-from wit.fingerprint import Prints, fingerprint
-from wit.foreign import read_tar
+from wit.fingerprint import Prints, contents_of_sha256, fingerprint
+from wit.foreign import MAX_IMAGE_BYTES, read_tar
 from wit.image import ImageRejected
 from wit.integrity import shards_of
 from wit.near import Rule
@@ -114,23 +114,44 @@ class DescribePacked:
         with open_input(shard) as file:
             index = _index(shard)
             if index is not None:
-                is_hashed = pc.is_valid(index["phash"])
-                known = index.filter(is_hashed)
-                yield _Hashed(known["key"].to_pylist(), Prints.of(known), [])
-                places = index.filter(pc.invert(is_hashed)).select(["key", "image_offset", "image_length"])
+                known, others = self._known(index)
+                yield known
+                places = others.select(["key", "image_offset", "image_length"])
                 images = zip(*(column.to_pylist() for column in places.columns), strict=True)
             else:
                 images = _walk(file, shard)
             while some := list(islice(images, _BATCH_ROWS)):
                 yield self._hash(file, some)
 
+    def _known(self, index: pa.Table) -> tuple[_Hashed, pa.Table]:
+        """Return the prints in an index with contents of the recipe's kind, and the rows that have none such.
+
+        The index says the digest of the bytes, too, so a content that is another one is that of the pixels.
+        """
+        by_bytes = contents_of_sha256(index["sha256"])
+        is_known = pc.is_valid(index["phash"])
+        if self._by_pixels:
+            is_known = pc.and_(is_known, pc.not_equal(index["content"], pa.array(by_bytes)))
+            is_known = pc.fill_null(is_known, False)
+        known = index.filter(is_known)
+        prints = Prints.of(known)
+        if not self._by_pixels:
+            prints = prints._replace(content=by_bytes[is_known.to_numpy()])
+        return _Hashed(known["key"].to_pylist(), prints, []), index.filter(pc.invert(is_known))
+
+    @property
+    def _by_pixels(self) -> bool:
+        return self.hashing.content == "pixels"
+
     def _hash(self, file: IO[bytes], images: list[tuple[str, int, int]]) -> _Hashed:
         keys, prints, unreadable = [], [], []
-        pixels = self.hashing.content == "pixels"
         for key, offset, length in images:
+            if length > MAX_IMAGE_BYTES:
+                unreadable.append((key, f"{length} bytes, limit {MAX_IMAGE_BYTES}"))
+                continue
             file.seek(offset)
             try:
-                prints.append(fingerprint(file.read(length), exact=self.hashing.exact, pixels=pixels))
+                prints.append(fingerprint(file.read(length), exact=self.hashing.exact, pixels=self._by_pixels))
                 keys.append(key)
             except ImageRejected as error:
                 unreadable.append((key, str(error)))
@@ -156,5 +177,8 @@ def _walk(file: IO[bytes], shard: str) -> Iterator[tuple[str, int, int]]:
 def packed_inputs(against: tuple[str, ...]) -> tuple[str, ...]:
     """Return the sets of shards as inputs of a run; raises InputError now for one that has none."""
     for shards in against:
-        shards_of(shards)
+        try:
+            shards_of(shards)
+        except InputError as error:
+            raise InputError(f"dedup.against: {error}") from error
     return against
