@@ -21,7 +21,7 @@ from wit.image import ImageRejected, decode
 from wit.schema import EVALUATION_INPUTS
 from wit.schema.evaluation import PICTURES, TRAINING_INPUTS
 from wit.stage import KEPT, Output, Part
-from wit.storage import join, read_parquet, read_range
+from wit.storage import join, output_error, read_parquet, read_range
 
 SIDE_PX = 160
 _QUALITY = 85
@@ -58,17 +58,24 @@ class _Album:
 
     def __init__(self, part: Part) -> None:
         self._name, self._file = part.blob("jpgs")
+        self._url = join(part.root, self._name)
         self._rows: list[dict[str, Any]] = []
 
     def add(self, name: str, body: bytes | None, caption: str | None = None, url: str | None = None) -> None:
-        """Add an image; one that cannot be decoded, or was not read, has a thumbnail of no bytes."""
+        """Add an image; one that cannot be decoded, or was not read, has a thumbnail of no bytes.
+
+        Raises OutputError when the disk is full.
+        """
         try:
             picture = thumbnail(body) if body else b""
         except ImageRejected:
             picture = b""
         place = {"offset": self._file.tell(), "length": len(picture), "blob": self._name}
         self._rows.append({"id": name, **place, "caption": caption, "url": url})
-        self._file.write(picture)
+        try:
+            self._file.write(picture)
+        except OSError as error:
+            raise output_error(self._url, error) from error
 
     def flush(self, least: int = 1) -> Iterator[Output]:
         """Yield the rows that wait, if there are so many."""

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, cast
 
+import pyarrow as pa
 import pytest
 
 from pipelines.audit.asking import Audit
 from pipelines.audit.comparison import Twins, run_comparison
 from pipelines.audit.engine import run_audit, run_calibration
+from pipelines.audit.pictures import WANTED, ShowSamples
+from pipelines.audit.training import training_inputs
+from pipelines.executors.parts import part_name, write_rows
 from tests.pipelines.audited import encoded, picture, write_images, write_tar
 from wit.cli import main
-from wit.errors import UserError
+from wit.errors import OutputError, UserError
+from wit.schema.evaluation import TRAINING_INPUTS
+from wit.stage import Part
 
 
 @pytest.fixture
@@ -112,6 +120,30 @@ def test_finished_work_goes_at_once(world: Path, monkeypatch: pytest.MonkeyPatch
     assert not (world / "out" / ".tmp-audit").exists()
     run("audit", world, str(world / "out"))
     assert not list((world / "out").glob(".tmp-*"))
+
+
+@dataclass(frozen=True)
+class FullDisk:
+    """A part of a run whose files are on a disk that is full."""
+
+    root: str
+    file: IO[bytes]
+
+    def blob(self, _: str) -> tuple[str, IO[bytes]]:
+        return "blobs/part-00000.jpgs", self.file
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux")
+def test_thumbnails_that_a_disk_has_no_room_for(world: Path) -> None:
+    """A disk that fills up while thumbnails are made is told as any other output's."""
+    table = pa.Table.from_pylist([{"group": "0.tar", "name": "1"}], schema=WANTED)
+    write_rows(str(world / "wanted" / part_name(0)), WANTED, table.to_batches())
+    inputs = pa.Table.from_pylist(training_inputs([str(world / "shards" / "0.tar")], False), schema=TRAINING_INPUTS)
+    with (
+        open("/dev/full", "wb", buffering=0) as file,
+        pytest.raises(OutputError, match=r"blobs/part-00000\.jpgs: cannot be written: no space left"),
+    ):
+        list(ShowSamples("wanted")(iter(inputs.to_batches()), cast(Part, FullDisk(str(world), file))))
 
 
 def run(command: str, world: Path, out: str) -> None:
