@@ -36,12 +36,13 @@ class Recipe:
     pack: Pack = field(default_factory=Pack)
 
     def verbs(self) -> tuple[Verb, ...]:
-        """Return the ten stages in order; dedup and pack heed what fingerprint and balance say.
+        """Return the ten stages in order; dedup, overlap and pack heed what fingerprint and balance say.
 
         Raises RecipeError when that does not fit.
         """
         bound: dict[str, Verb] = {
             "dedup": self.dedup.after(self.fingerprint),
+            "overlap": self.overlap.after(self.fingerprint),
             "pack": self.pack.after(self.balance),
         }
         return tuple(bound.get(name) or getattr(self, name) for name in STAGES)

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from pipelines.sources.evaluation import list_inputs, parse_all, read_items
 from pipelines.sources.evaluation.pieces import Item
+from pipelines.stages.fingerprint import Fingerprint
 from pipelines.stages.references import References
 from pipelines.stages.tables import read_small
 from pipelines.stages.thresholds import MAX_RADIUS, parse_thresholds, rules_of
@@ -86,11 +87,13 @@ class Overlap:
         thresholds = parse_thresholds(self.thresholds, names, rule.radius, most, "overlap.thresholds")
         return rules_of(rule, thresholds)
 
-    def steps(self, run: RunSettings) -> tuple[Step, ...]:
-        """List the evaluation images, hash them, then compare each part with all of them."""
+    def steps(self, run: RunSettings, hashing: Fingerprint | None = None) -> tuple[Step, ...]:
+        """List the evaluation images, hash them as `hashing` says, then compare each part with all of them."""
+        like = hashing or Fingerprint()
+        hash_references = HashReferences(self.turns, like.exact, like.content == "pixels")
         return (
             Step(ListEvaluationInputs(self.sets), {}, "overlap/inputs"),
-            Step(HashReferences(self.turns), {"inputs": "overlap/inputs"}, _TARGET),
+            Step(hash_references, {"inputs": "overlap/inputs"}, _TARGET),
             Step(self, {"fingerprints": "dedup/kept"}, self.name),
         )
 
@@ -101,6 +104,29 @@ class Overlap:
         for each in sets:
             list_inputs(each)
         return tuple(each.path for each in sets)
+
+    def after(self, fingerprint: Fingerprint) -> OverlapAfter:
+        """Return the stage as it goes on from `fingerprint`: only what is hashed alike has equal contents."""
+        return OverlapAfter(self, fingerprint)
+
+
+@dataclass(frozen=True)
+class OverlapAfter:
+    """Overlap that hashes as the section of fingerprint says."""
+
+    overlap: Overlap
+    fingerprint: Fingerprint
+
+    name: ClassVar[str] = Overlap.name
+    reasons: ClassVar[dict[str, str]] = Overlap.reasons
+
+    def steps(self, run: RunSettings) -> tuple[Step, ...]:
+        """Return the steps of overlap."""
+        return self.overlap.steps(run, self.fingerprint)
+
+    def inputs(self) -> tuple[str, ...]:
+        """Return the inputs of overlap."""
+        return self.overlap.inputs()
 
 
 @dataclass(frozen=True)
@@ -121,9 +147,14 @@ class ListEvaluationInputs:
 
 @dataclass(frozen=True)
 class HashReferences:
-    """Hashes evaluation images as they are seen: upright, in sRGB, at any size; `turns` as in Overlap."""
+    """Hashes evaluation images as they are seen: upright, in sRGB, at any size.
+
+    `turns` as in Overlap, `exact` and `pixels` as for wit.fingerprint.
+    """
 
     turns: str = "none"
+    exact: bool = False
+    pixels: bool = False
 
     name: ClassVar[str] = "overlap"
     reads: ClassVar[pa.Schema] = EVALUATION_INPUTS
@@ -139,7 +170,8 @@ class HashReferences:
         """Return the names of an image, and its prints or why it has none; its bytes are not held any longer."""
         names = {"set": item.set, "item": item.item, "label": item.label}
         try:
-            return names, fingerprint(item.body, turns=TURN_OPTIONS[self.turns])
+            turns = TURN_OPTIONS[self.turns]
+            return names, fingerprint(item.body, exact=self.exact, turns=turns, pixels=self.pixels)
         except ImageRejected as error:
             return names, str(error)
 

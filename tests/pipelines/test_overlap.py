@@ -11,8 +11,11 @@ import pytest
 from PIL import Image
 
 from pipelines.audit.training import HashTraining
+from pipelines.recipes import Recipe
 from pipelines.sources.evaluation import list_inputs, parse, read_items
+from pipelines.stages.fingerprint import Fingerprint
 from pipelines.stages.overlap import HashReferences, ListEvaluationInputs, Overlap
+from pipelines.stages.verb import RunSettings
 from tests.pipelines.audited import encoded, picture, write_images, write_tar
 from tests.support import MemoryPart, real_data, run_map
 from wit.errors import UserError
@@ -145,6 +148,22 @@ def test_human_judged_duplicates_of_cifar() -> None:
     found = {name: near_matches(left, right, rule) for name, rule in rules.items()}
     counts = {name: int((near.i == near.j).sum()) for name, near in found.items()}
     assert counts == {"phash": 61, "both": 41, "published PDQ": 15}
+
+
+@pytest.mark.parametrize("content", ["bytes", "pixels"])
+def test_contents_are_told_as_the_run_tells_them(tmp_path: Path, content: str) -> None:
+    """A blank image, known by its content alone, has the one that `fingerprint` gives it; pixels in any encoding."""
+    blank = Image.new("RGB", (64, 64), "grey")
+    body = encoded(blank, "PNG", compress_level=9)
+    write_images(tmp_path / "eval", {"blank.png": body})
+    stage = Recipe(fingerprint=Fingerprint(content=content), overlap=Overlap((f"set={tmp_path / 'eval'}",))).verbs()
+    listing, hashing, _ = next(verb for verb in stage if verb.name == "overlap").steps(RunSettings())
+    assert isinstance(listing.stage, ListEvaluationInputs)
+    assert isinstance(hashing.stage, HashReferences)
+    (task,) = listing.stage(str(tmp_path))
+    found = Prints.of(run_map(hashing.stage, task, MemoryPart(tmp_path))["kept"]).content[0]
+    other = encoded(blank, "PNG", compress_level=0) if content == "pixels" else body
+    assert found == fingerprint(other, pixels=content == "pixels").content[0]
 
 
 def test_hashing_holds_the_bytes_of_one_image_at_a_time(tmp_path: Path) -> None:
