@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from wit import tar
 from wit.errors import ContractError, InputError
-from wit.fingerprint import Prints, fingerprint
+from wit.fingerprint import Prints, contents_of_sha256, fingerprint
 from wit.foreign import (
     CAPTION_FIELDS,
     MAX_IMAGE_BYTES,
@@ -151,13 +151,14 @@ class HashTraining:
 def _indexed(url: str, name: str) -> tuple[pa.Table | None, Collection[str] | None]:
     """Return the prints in the index of a shard, and the keys of samples without one; None when that is all."""
     index = read_parquet(find_index(url))
-    if not {"key", *_NAMES} <= set(index.column_names):
+    if not {"key", "sha256", *_NAMES} <= set(index.column_names):
         return None, None
     is_known = pc.is_valid(index["content"])
     for each in _NAMES:
         is_known = pc.and_(is_known, pc.is_valid(index[each]))
     rows = index.filter(is_known)
     columns = {"key": rows["key"], "shard": pa.repeat(name, len(rows)), **{each: rows[each] for each in _NAMES}}
+    columns["content"] = pa.array(contents_of_sha256(rows["sha256"]))  # a run may have written that of the pixels
     known = pa.table([columns[each] for each in TRAINING_PRINTS.names], schema=TRAINING_PRINTS)
     return known, frozenset(index["key"].filter(pc.invert(is_known)).to_pylist())
 

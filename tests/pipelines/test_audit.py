@@ -8,19 +8,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipelines.audit.asking import Audit
 from pipelines.audit.engine import run_audit, run_calibration
 from pipelines.audit.methods import ByHashes
 from pipelines.audit.outputs import format_table
-from pipelines.audit.training import read_shard
+from pipelines.audit.training import HashTraining, read_shard, training_inputs
 from pipelines.report.overlap.results import AuditResult
 from pipelines.shardset.indexing import index_tars
 from tests.pipelines.audited import HOSTILE, encoded, make_world, picture, write_images, write_tar
+from tests.support import run_map
 from wit.cli import main
 from wit.errors import InputError, StageError, UserError
 from wit.near import copy_rule
+from wit.schema.evaluation import TRAINING_INPUTS
 from wit.shards import write_manifest
 from wit.statistics import clopper_pearson
 from wit.storage import read_parquet
@@ -225,6 +229,28 @@ def test_prints_in_an_index_count_while_it_stands(world: Path, tmp_path: Path) -
     with (shards / "00000.index.parquet").open("ab") as index:
         index.write(b"x")  # it is not what the manifest describes any more
     assert compare(audit) == (4, [2, 2])
+
+
+def test_contents_are_those_of_the_bytes(world: Path, tmp_path: Path) -> None:
+    """An index may have the contents of pixels, as a run can ask for: an audit compares those of the bytes."""
+    shards = tmp_path / "shards"
+    shutil.copytree(world / "shards", shards)
+    index_tars(str(shards), None, 1, with_prints=True)
+    tars = [str(path) for path in sorted(shards.glob("*.tar"))]
+
+    def contents() -> list[int]:
+        inputs = pa.Table.from_pylist(training_inputs(tars, trust=True), schema=TRAINING_INPUTS)
+        found = run_map(HashTraining(), inputs)
+        assert sum(found["read"]["num_from_index"].to_pylist()) == len(found["kept"])
+        return found["kept"]["content"].to_pylist()
+
+    expected = contents()
+    for path in shards.glob("*.index.parquet"):
+        table = pq.read_table(path)
+        others = pa.array(range(len(table)), pa.int64())
+        pq.write_table(table.set_column(table.column_names.index("content"), table.field("content"), others), path)
+    index_tars(str(shards), None, 1, with_prints=True)  # the manifest states the new sizes
+    assert contents() == expected
 
 
 def test_the_keys_of_an_index_are_told(tmp_path: Path) -> None:
