@@ -158,7 +158,7 @@ def test_a_manifest_of_somebody_else_says_nothing(tmp_path: Path) -> None:
 
 def test_a_set_without_shards_is_refused(tmp_path: Path) -> None:
     """A folder without tars is one line before the run begins."""
-    with pytest.raises(InputError, match=r"expected shards \(\.tar\)"):
+    with pytest.raises(InputError, match=r"^dedup\.against: .*expected shards \(\.tar\)"):
         Dedup(against=(str(tmp_path),)).inputs()
 
 
