@@ -34,6 +34,10 @@ MAX_PHASH_RADIUS, MAX_PDQ_RADIUS = 31, 127
 MIN_QUALITY = 50
 """PDQ's documentation advises to discard hashes of quality 49 and less."""
 
+SAMPLE_ROWS = 1_000
+"""Prints by which it is judged whether a hash is crowded."""
+CROWD = 64
+"""Matches of a print by one hash above which searching the other may be faster than judging them."""
 CHUNK_ROWS = 1 << 20
 """Pairs in one piece of what the iterators yield, at most."""
 
@@ -139,8 +143,8 @@ def each_pair(prints: Prints, rule: Rule) -> Iterator[Near]:
     for repeats in _pieces(np.flatnonzero(~is_first)):
         yield from _of_other_content(prints, prints, rows[firsts[repeats]], rows[repeats], rule)
     rows, hashes = rows[is_first], hashes[is_first]
-    driver, radius = _driver(hashes, rule)
-    for i, j, _ in each_pair_within(driver, radius):
+    searched, radius = _searched(hashes, hashes, rule)
+    for i, j, _ in each_pair_within(hashes[:, searched], radius):
         yield from _of_other_content(prints, prints, rows[i], rows[j], rule)
 
 
@@ -158,9 +162,9 @@ def each_match(prints: Prints, references: Prints, rule: Rule) -> Iterator[Near]
     rows, their_rows = (np.flatnonzero(side.quality >= rule.min_quality) for side in (prints, references))
     hashes, their_hashes = _hashes(prints, rule)[rows], _hashes(references, rule)[their_rows]
     ours, theirs = _Groups.of(hashes), _Groups.of(their_hashes)
-    driver, radius = _driver(hashes[ours.firsts], rule)
-    their_driver, _ = _driver(their_hashes[theirs.firsts], rule)
-    for group, other, _ in each_match_within(driver, their_driver, radius):
+    hashes, their_hashes = hashes[ours.firsts], their_hashes[theirs.firsts]
+    searched, radius = _searched(hashes, their_hashes, rule)
+    for group, other, _ in each_match_within(hashes[:, searched], their_hashes[:, searched], radius):
         for i, j in ours.products(group, theirs, other):
             yield from _of_other_content(prints, references, rows[i], their_rows[j], rule)
 
@@ -171,13 +175,33 @@ def _hashes(prints: Prints, rule: Rule) -> U64:
     return np.concatenate(columns[rule.hash], axis=1)
 
 
-def _driver(hashes: U64, rule: Rule) -> tuple[U64, int]:
-    """Return the words of `_hashes` that are searched, and their radius; of both hashes the other judges what is found.
+def _searched(hashes: U64, others: U64, rule: Rule) -> tuple[slice, int]:
+    """Return which words of `_hashes` are searched, and within which radius; of both, the other judges what is found.
 
-    PDQ is searched in four words, by a quarter of its radius each; a word takes four times as long by two bits more.
+    Of both that is the one that is searched faster, unless it finds so many (pictures of one template have one pHash
+    and a thousand PDQs) that judging them would take longer than searching the other.
     """
-    by_phash = rule.hash == "phash" or (rule.hash == "both" and rule.phash_radius <= rule.pdq_radius // 4 + 2)
-    return (hashes[:, 0], rule.phash_radius) if by_phash else (hashes[:, -4:], rule.pdq_radius)
+    by_phash, by_pdq = (slice(0, 1), rule.phash_radius), (slice(-4, None), rule.pdq_radius)
+    if rule.hash != "both":
+        return by_phash if rule.hash == "phash" else by_pdq
+    # PDQ is searched in four words, by a quarter of its radius each; a word takes four times as long by two bits more.
+    is_phash_faster = rule.phash_radius <= rule.pdq_radius // 4 + 2
+    first, second = (by_phash, by_pdq) if is_phash_faster else (by_pdq, by_phash)
+    sample = hashes[:: len(hashes) // SAMPLE_ROWS + 1]
+    num_first = _num_found(sample, others, *first)
+    if num_first <= CROWD * len(sample) or num_first <= _num_found(sample, others, *second):
+        return first
+    return second
+
+
+def _num_found(sample: U64, others: U64, searched: slice, radius: int) -> int:
+    """Return how many matches the words of a sample have; the counting stops where they are too many anyway."""
+    count = 0
+    for i, _, _ in each_match_within(sample[:, searched], others[:, searched], radius):
+        count += len(i)
+        if count > 64 * CROWD * len(sample):
+            break
+    return count
 
 
 def _near(prints: Prints, references: Prints, i: I64, j: I64, rule: Rule) -> Near:

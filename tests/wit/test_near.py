@@ -158,3 +158,43 @@ def test_pieces_are_bounded_and_make_the_whole(ours: Prints, theirs: Prints, rul
         patch.setattr(near, "CHUNK_ROWS", 3)
         pairs, matches = list(each_pair(ours, rule)), list(each_match(ours, theirs, rule))
     assert (as_tuples(Near.concat(pairs)), as_tuples(Near.concat(matches))) == whole
+
+
+@pytest.mark.parametrize("crowd", [0, 10**9])
+def test_which_hash_is_searched_changes_nothing(crowd: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pairs and matches of both hashes are the same whichever of the two finds them."""
+    random = np.random.default_rng(3)
+    size = 300
+    prints = Prints(
+        random.integers(0, 8, size, dtype=np.uint64),
+        random.integers(0, 4, (size, 4), dtype=np.uint64),
+        np.full(size, 100, np.int32),
+        np.arange(size),
+    )
+    rule = Rule(phash_radius=2, pdq_radius=5)
+    expected = as_tuples(near_pairs(prints, rule)), as_tuples(near_matches(prints, prints.take(slice(0, 50)), rule))
+    monkeypatch.setattr(near, "CROWD", crowd)
+    assert as_tuples(near_pairs(prints, rule)) == expected[0]
+    assert as_tuples(near_matches(prints, prints.take(slice(0, 50)), rule)) == expected[1]
+    assert len(expected[0]) > 1000
+
+
+@pytest.mark.parametrize("crowded", ["phash", "pdq"])
+def test_a_crowded_hash_is_not_searched(crowded: str) -> None:
+    """Of 200,000 pictures with one pHash and PDQs of their own (a template), or one PDQ, planted pairs are found."""
+    random = np.random.default_rng(4)
+    size, num_planted = 200_000, 40
+    prints = Prints(
+        random.integers(0, 2**64, size, dtype=np.uint64),
+        random.integers(0, 2**64, (size, 4), dtype=np.uint64),
+        np.full(size, 100, np.int32),
+        np.arange(size),
+    )
+    first, last = slice(0, num_planted), slice(size - num_planted, size)
+    prints.phash[last], prints.pdq[last] = prints.phash[first] ^ np.uint64(3), prints.pdq[first] ^ np.uint64(1)
+    if crowded == "phash":
+        prints.phash[:] = np.uint64(7)
+    else:
+        prints.pdq[:] = np.uint64(7)
+    found = near_pairs(prints, Rule(phash_radius=4))  # by chance alone there are none
+    assert list(zip(found.i, found.j, strict=True)) == [(i, size - num_planted + i) for i in range(num_planted)]
