@@ -31,7 +31,8 @@ def test_commands_in_prose_exist(page: Path) -> None:
     for line in re.findall(r"^(?:\$ )?(?: *)wit (\S.*)$", text, re.MULTILINE):
         words = line.split(" -- ")[0].split()
         assert words[0] in COMMANDS, line
-        command = wit.get_command(context, words[0])
+        name = " ".join(words[:2])
+        command = wit.get_command(context, name if name in COMMANDS else words[0])
         while isinstance(command, click.Group) and words[1:] and words[1] in command.commands:
             words = words[1:]
             command = command.commands[words[0]]
