@@ -7,7 +7,7 @@ usual test sets together have, are 13 MB with their names; eight times that with
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, ClassVar
 
@@ -19,6 +19,7 @@ from pipelines.sources.evaluation import list_inputs, parse_all, read_items
 from pipelines.sources.evaluation.pieces import Item
 from pipelines.stages.fingerprint import Fingerprint
 from pipelines.stages.references import References
+from pipelines.stages.rules import rule_field, rule_of
 from pipelines.stages.tables import read_small
 from pipelines.stages.thresholds import MAX_RADIUS, parse_thresholds, rules_of
 from pipelines.stages.verb import RunSettings
@@ -32,12 +33,7 @@ from wit.storage import join
 
 _BATCH_ROWS = 1_000
 _TARGET = "overlap/references"
-_RULE = {each.name: each for each in fields(Rule)}
-
-
-def _of_rule(name: str) -> Any:
-    """Return a field of wit.near.Rule as a field of the recipe, with the default for copies."""
-    return field(default=getattr(copy_rule(), name), metadata=_RULE[name].metadata)
+_RULE = copy_rule()
 
 
 @dataclass(frozen=True)
@@ -48,10 +44,10 @@ class Overlap:
         default=(),
         metadata={"help": "evaluation sets, each NAME=PATH or NAME=FORMAT:PATH, as wit overlap --against takes them"},
     )
-    hash: str = _of_rule("hash")
-    phash_radius: int = _of_rule("phash_radius")
-    pdq_radius: int = _of_rule("pdq_radius")
-    min_quality: int = _of_rule("min_quality")
+    hash: str = rule_field("hash", _RULE)
+    phash_radius: int = rule_field("phash_radius", _RULE)
+    pdq_radius: int = rule_field("pdq_radius", _RULE)
+    min_quality: int = rule_field("min_quality", _RULE)
     thresholds: tuple[str, ...] = field(
         default=(),
         metadata={"help": "radius of a set of its own, each NAME=BITS: of pHash when hash is phash, else of PDQ"},
@@ -81,7 +77,7 @@ class Overlap:
             yield REJECTED, _rejects(batch, pa.array(nearest.sample), details.combine_chunks())
 
     def _rules(self) -> dict[str, Rule]:
-        rule = Rule(**{name: getattr(self, name) for name in _RULE})
+        rule = rule_of(self)
         names = [each.name for each in parse_all(self.sets)]
         most = MAX_RADIUS[self.hash]
         thresholds = parse_thresholds(self.thresholds, names, rule.radius, most, "overlap.thresholds")

@@ -14,8 +14,8 @@ or content that another has), dedup/edges (pairs of prints that are near), dedup
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 from pipelines import sql
 from pipelines.stages.dedup.claiming import NO_LIMIT
@@ -31,6 +31,7 @@ from pipelines.stages.dedup.packed import DescribePacked, ListPacked, packed_inp
 from pipelines.stages.dedup.parting import ALREADY_PACKED, NEAR_DUPLICATE, PartImages
 from pipelines.stages.dedup.searching import PACKED_PRINTS_TABLE, PRINTS_TABLE, PairPlaces, SearchPlaces
 from pipelines.stages.fingerprint import Fingerprint
+from pipelines.stages.rules import rule_field, rule_of
 from pipelines.stages.verb import RunSettings
 from wit.errors import RecipeError
 from wit.near import Rule
@@ -39,22 +40,17 @@ from wit.stage import KEPT, SqlStage, Step, View
 
 STAR, COMPONENTS = "star", "components"
 
-_RULE = {each.name: each for each in fields(Rule)}
-
-
-def _of_rule(name: str) -> Any:
-    """Return a field of wit.near.Rule as a field of the recipe."""
-    return field(default=_RULE[name].default, metadata=_RULE[name].metadata)
+_RULE = Rule()
 
 
 @dataclass(frozen=True)
 class Dedup:
     """Keeps one image of each cluster of near-duplicates."""
 
-    hash: str = _of_rule("hash")
-    phash_radius: int = _of_rule("phash_radius")
-    pdq_radius: int = _of_rule("pdq_radius")
-    min_quality: int = _of_rule("min_quality")
+    hash: str = rule_field("hash", _RULE)
+    phash_radius: int = rule_field("phash_radius", _RULE)
+    pdq_radius: int = rule_field("pdq_radius", _RULE)
+    min_quality: int = rule_field("min_quality", _RULE)
     turns: bool = field(
         default=False, metadata={"help": "turned images are near-duplicates, too: as fingerprint.turns turns them"}
     )
@@ -97,7 +93,7 @@ class Dedup:
     @property
     def rule(self) -> Rule:
         """When two prints are near-duplicates."""
-        return Rule(**{name: getattr(self, name) for name in _RULE})
+        return rule_of(self)
 
     @property
     def needs_captions(self) -> bool:
