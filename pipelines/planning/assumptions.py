@@ -11,6 +11,7 @@ from typing import Any
 _HERE = "benchmarks/candidates_epyc-2core_2026-11-21.md"
 _CHAIN = "benchmarks/chain_epyc-2core_2026-11-21.md"
 _FETCHING = "benchmarks/fetching_epyc-2core_2026-11-21.md"
+_PRINTS = "benchmarks/fingerprints_epyc-2core_2026-11-21.md"
 _HASHES = "benchmarks/hamming_epyc-2core_2026-11-21.md"
 _METACLIP = "MetaCLIP (arXiv 2309.16671)"
 _GUESS = "assumed"
@@ -81,7 +82,7 @@ class Rates:
     balance_s: float = _value(2.9, "core-s", "a million pairs", _HERE)
     fetch_s: float = _value(1_700.0, "core-s", "a million images: network, decoding, resizing", _FETCHING)
     filter_image_s: float = _value(4.2, "core-s", "a million images", _CHAIN)
-    fingerprint_s: float = _value(357.0, "core-s", "a million images of 256 pixels at most", _CHAIN)
+    fingerprint_s: float = _value(670.0, "core-s", "a million images of 512 pixels at most", _PRINTS)
     dedup_s: float = _value(9.0, "core-s", "a million images, but for comparing them", _HASHES)
     dedup_pairs_s: float = _value(0.2, "core-s", "a million images compared with another million", _HASHES)
     overlap_s: float = _value(7.6, "core-s", "a million images", _CHAIN)
