@@ -15,7 +15,7 @@ bits that are left to differ, which the comparison of lanes makes use of. Hashes
 word, by thresholds of the same kind. Where two buckets are far larger than chance makes them, the search begins anew
 inside them, on the bits that vary there.
 
-Memory is about 32 bytes a hash, whatever its width, plus what is found: nothing but a piece of it in the iterators.
+Memory is about 36 bytes a hash, whatever its width, plus what is found: nothing but a piece of it in the iterators.
 """
 
 from __future__ import annotations
