@@ -30,14 +30,15 @@ def read_labels(tables: Sequence[File], images: Sequence[str]) -> dict[str, str 
     """Return the classes that tables say of images, by name; an image in several has what the nearest table says.
 
     A table's "file_name" is a path from its own folder; its class is the first of LABEL_FIELDS that it has. Raises
-    InputError for a table that cannot be read, has no file names, or names a file that is not among `images`.
+    InputError for a table that cannot be read, has no file names, says two classes of an image, or names a file that is
+    not among `images`.
     """
     known = set(images)
     labels: dict[str, str | None] = {}
     for table in sorted(tables, key=lambda file: (file.name.count("/"), file.name)):
         rows = list(_rows(table))
         field = next((name for name in LABEL_FIELDS if any(name in row for row in rows)), None)
-        named = {_place(table, row, number): row for number, row in enumerate(rows, 1)}
+        named = _labelled(table, rows, field)
         missing = [name for name in named if name not in known]
         if missing:
             shown = ", ".join(map(repr, missing[:_SHOWN]))
@@ -46,8 +47,22 @@ def read_labels(tables: Sequence[File], images: Sequence[str]) -> dict[str, str 
                 "the set again, or take their rows out"
             )
         if field is not None:
-            labels |= {name: label_text(row.get(field)) for name, row in named.items()}
+            labels |= named
     return labels
+
+
+def _labelled(table: File, rows: Sequence[dict[str, Any]], field: str | None) -> dict[str, str | None]:
+    """Return the class of each image that a table names; raises InputError where it says two of one."""
+    named: dict[str, str | None] = {}
+    for number, row in enumerate(rows, 1):
+        name = _place(table, row, number)
+        label = None if field is None else label_text(row.get(field))
+        if named.setdefault(name, label) != label:
+            raise InputError(
+                f"{table.url}, row {number}: expected one class of {name!r}, found {named[name]!r} and {label!r}; "
+                "keep one of the rows"
+            )
+    return named
 
 
 def _place(table: File, row: dict[str, Any], number: int) -> str:

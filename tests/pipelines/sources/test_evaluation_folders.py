@@ -163,6 +163,11 @@ def test_metadata_without_classes_leave_the_folders(tmp_path: Path) -> None:
         ),
         ("metadata.csv", "file_name,label\n../../etc/passwd,a\n", "not there"),
         ("metadata.csv", "name,label\n1.png,a\n", "'file_name' with a path, found none in row 1"),
+        (
+            "metadata.csv",
+            "file_name,label\n1.png,a\n./1.png,b\n",
+            "row 2: expected one class of '1.png', found 'a' and 'b'",
+        ),
         ("metadata.csv", "file_name\n" + "x" * 200_000, "after line 1: expected rows of CSV"),
         ("metadata.csv", b"file_name\n\xff\xfe", "UTF-8"),
         ("metadata.jsonl", '{"file_name": "1.png"}\n[1]', "line 2: expected a JSON object, found list"),
