@@ -118,10 +118,8 @@ class ByHashes:
             "both": f"whose 256-bit PDQ hash differs in at most {bits} bits and its 64-bit pHash in at most "
             f"{self.rule.phash_radius}",
         }
-        return (
-            f"an image {hashes[self.rule.hash]}{_TURNED[turns]}, both of a PDQ quality of at least "
-            f"{self.rule.min_quality}; or one of equal content"
-        )
+        quality = f", both of a PDQ quality of at least {self.rule.min_quality}" if self.rule.min_quality else ""
+        return f"an image {hashes[self.rule.hash]}{_TURNED[turns]}{quality}; or one of equal content"
 
     def making(self) -> dict[str, Any]:
         """Return the rule."""
