@@ -97,9 +97,9 @@ def run_comparison(twins: Twins, out: str, processes: int) -> Comparison:
         table = _named(work, sides, rows)
         comparison = _summary(twins, threshold, sides, rows, _versions(work, sides))
         thumbs, shown = _illustrate(work, twins, sides, table)
-        _write(work, out, twins, sides, table)
+        written = _write(work, out, twins, sides, table)
         write_comparison(out, comparison, shown, thumbs)
-        write_making(out, _making(twins, threshold, comparison))
+        write_making(out, _making(twins, threshold, comparison), written)
         finish(work)
     return comparison
 
@@ -208,12 +208,15 @@ def _without_set(thumbs: Thumbs, name: str) -> Thumbs:
     return lambda side, each: thumbs(side, each.removeprefix(f"{name}/") if side == EVALUATION else each)
 
 
-def _write(work: Work, out: str, twins: Twins, sides: Sequence[_Side], table: pa.Table) -> None:
+def _write(work: Work, out: str, twins: Twins, sides: Sequence[_Side], table: pa.Table) -> tuple[str, ...]:
+    """Write the tables into the folder `out`; return their names."""
     write_parquet(join(out, MATCHES), table)
     unreadable = (read_small(work.root, join(side.table, "unreadable"), UNREADABLE) for side in sides)
     write_parquet(join(out, UNREADABLE_FILE), pa.concat_tables(unreadable))
-    if twins.other is not None:
-        write_parquet(join(out, SAMPLES_FILE), nearest_others(table, twins.other))
+    if twins.other is None:
+        return MATCHES, UNREADABLE_FILE
+    write_parquet(join(out, SAMPLES_FILE), nearest_others(table, twins.other))
+    return MATCHES, UNREADABLE_FILE, SAMPLES_FILE
 
 
 def nearest_others(table: pa.Table, other: str) -> pa.Table:

@@ -20,7 +20,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.audit.search import MAX_SAMPLES_AN_ITEM
+from pipelines.audit.search import MAX_SAMPLES_AN_ITEM, found_table, read_samples
 from pipelines.audit.training import read_shard
 from pipelines.sources.evaluation import read_items
 from pipelines.stages.references import number_items, place_in_group
@@ -35,7 +35,7 @@ from wit.schema import EVALUATION_INPUTS, UNREADABLE
 from wit.schema.described import DESCRIBED_ITEMS, DESCRIBED_SAMPLES
 from wit.schema.evaluation import FOUND, OVERLAPPING, SEARCH_INPUTS, TRAINING_INPUTS, TRAINING_READ
 from wit.stage import KEPT, Output, Part
-from wit.storage import exists, join, read_parquet
+from wit.storage import exists
 
 F32 = npt.NDArray[np.float32]
 I64 = npt.NDArray[np.int64]
@@ -181,14 +181,14 @@ class SearchDescribed:
     def __call__(self, batches: Iterator[pa.RecordBatch], part: Part) -> Iterator[Output]:
         """Yield the nearest samples of each item, ten at most, and the nearest item of each sample."""
         items = _items(part.root, self.tables, self.thresholds)
-        parts = [row["part"] for batch in batches for row in batch.to_pylist()]
-        samples = pa.concat_tables([read_parquet(join(part.root, each)) for each in parts])
+        samples = read_samples(part.root, batches)
         vectors = unpacked(samples)
         for table, schema, pairs in (
             (KEPT, FOUND, _of_items(items, vectors)),
             ("samples", OVERLAPPING, _of_samples(items, vectors)),
         ):
-            for batch in _table(pairs, items.table, samples, schema).to_batches():
+            found = found_table(items.table, pairs.item, samples, pairs.sample, pairs.distance, schema)
+            for batch in found.to_batches():
                 yield table, batch
 
 
@@ -285,12 +285,3 @@ def _numbered(*columns: I64) -> I64:
 def _concat(parts: list[_Pairs]) -> _Pairs:
     nothing = _Pairs(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float64))
     return _Pairs(*(np.concatenate(columns) for columns in zip(nothing, *parts, strict=True)))
-
-
-def _table(pairs: _Pairs, items: pa.Table, samples: pa.Table, schema: pa.Schema) -> pa.Table:
-    rows = pa.array(pairs.item)
-    columns: dict[str, Any] = {name: items[name].take(rows) for name in ("set", "item")}
-    columns["turn"] = pa.array(TURNS, pa.string()).take(items["turn"].take(rows).combine_chunks())
-    columns["distance"] = pa.array(pairs.distance)
-    columns |= {name: samples[name].take(pa.array(pairs.sample)) for name in ("key", "shard")}
-    return pa.table([columns[name] for name in schema.names], schema=schema)

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from pipelines.audit.asking import Asked, Audit, ask
 from pipelines.audit.comparing import Compared, compare, digest_of_images, illustrate
-from pipelines.audit.outputs import SAMPLES_FILE, Measured, measure, with_accuracies, write_making, write_tables
+from pipelines.audit.outputs import SAMPLES_FILE, TABLES, Measured, measure, with_accuracies, write_making, write_tables
 from pipelines.audit.work import Work, finish, opened
 from pipelines.executors.parts import parts_of, read_batches, write_rows
 from pipelines.report.overlap.calibration import shown_pairs, write_calibration
@@ -52,7 +52,7 @@ def run_audit(audit: Audit, out: str, processes: int, say: Say = lambda _: None)
         write_tables(out, result, measured, matches, compared.unreadable)
         write_rows(join(out, SAMPLES_FILE), OVERLAPPING, _rows(work, compared.samples, OVERLAPPING))
         write_report(out, result, matches, thumbs)
-        write_making(out, making)
+        write_making(out, making, TABLES)
         finish(work)
     return result
 

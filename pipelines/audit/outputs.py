@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,12 +14,13 @@ from pipelines.report.overlap.predictions import Predictions, join_predictions
 from pipelines.report.overlap.results import AuditResult, Contamination, SetResult
 from wit import manifest
 from wit.schema import CONTAMINATIONS, ITEMS
-from wit.storage import join, write_parquet
+from wit.storage import join, remove, write_parquet
 
 SCHEMA_VERSION = 1
 AUDIT, SETS, ITEMS_FILE, MATCHES, SAMPLES_FILE, UNREADABLE_FILE = (
     "audit.json", "sets.parquet", "items.parquet", "matches.parquet", "samples.parquet", "unreadable.parquet",
 )  # fmt: skip
+TABLES = (SETS, ITEMS_FILE, MATCHES, SAMPLES_FILE, UNREADABLE_FILE)
 OVERLAP, CLEAN, UNREADABLE_SPLIT = "overlap", "clean", "unreadable"
 
 
@@ -104,8 +105,14 @@ def write_tables(
     write_parquet(join(out, UNREADABLE_FILE), unreadable)
 
 
-def write_making(out: str, value: Mapping[str, Any]) -> None:
-    """Write `audit.json`, which says what the audit was made from and by which rule."""
+def write_making(out: str, value: Mapping[str, Any], written: Collection[str]) -> None:
+    """Write `audit.json`, which says what the audit was made from and by which rule.
+
+    Of the tables only those `written` stay: others are of another command in the same folder.
+    """
+    for name in TABLES:
+        if name not in written:
+            remove(join(out, name))
     manifest.write(join(out, AUDIT), {"schema_version": SCHEMA_VERSION, **value})
 
 

@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -56,10 +57,7 @@ class Search:
     def __call__(self, batches: Iterator[pa.RecordBatch], part: Part) -> Iterator[Output]:
         """Yield the nearest samples of each item, ten at most, and the nearest item of each sample."""
         references = _references(part.root, self.tables, self.rules)
-        parts = [row["part"] for batch in batches for row in batch.to_pylist()]
-        samples = pa.concat_tables([read_parquet(join(part.root, each)) for each in parts]).select(
-            TRAINING_PRINTS.names
-        )
+        samples = read_samples(part.root, batches).select(TRAINING_PRINTS.names)
         nearest = references.nearest(Prints.of(samples.combine_chunks()), MAX_SAMPLES_AN_ITEM)
         for batch in _table(nearest.items, references, samples, FOUND).to_batches():
             yield KEPT, batch
@@ -73,13 +71,30 @@ def _references(root: str, tables: tuple[str, ...], rules: tuple[tuple[str, Rule
     return References.of(pa.concat_tables([read_small(root, each, REFERENCES) for each in tables]), dict(rules))
 
 
+def read_samples(root: str, batches: Iterator[pa.RecordBatch]) -> pa.Table:
+    """Return the samples of a task, whose parts the rows of SEARCH_INPUTS name."""
+    return pa.concat_tables([read_parquet(join(root, row["part"])) for batch in batches for row in batch.to_pylist()])
+
+
 def _table(matches: Matches, references: References, samples: pa.Table, schema: pa.Schema) -> pa.Table:
-    columns: dict[str, Any] = references.names(matches, ("set", "item"))
-    turn = references.names(matches, ("turn",))["turn"]
-    columns["turn"] = pa.array(TURNS, pa.string()).take(turn.combine_chunks())
-    columns["distance"] = pa.array(matches.distance.astype(np.float64))
-    rows = pa.array(matches.sample)
-    columns |= {name: samples[name].take(rows) for name in ("key", "shard")}
+    distance = matches.distance.astype(np.float64)
+    return found_table(references.table, matches.reference, samples, matches.sample, distance, schema)
+
+
+def found_table(
+    items: pa.Table,
+    item_rows: I64,
+    samples: pa.Table,
+    sample_rows: I64,
+    distance: npt.NDArray[np.float64],
+    schema: pa.Schema,
+) -> pa.Table:
+    """Return FOUND or OVERLAPPING of pairs: rows of `items` (set, item, turn) and of `samples` (key, shard)."""
+    of_items = items.select(["set", "item", "turn"]).take(pa.array(item_rows))
+    of_samples = samples.select(["key", "shard"]).take(pa.array(sample_rows))
+    columns: dict[str, Any] = {name: table[name] for table in (of_items, of_samples) for name in table.column_names}
+    columns["turn"] = pa.array(TURNS, pa.string()).take(of_items["turn"].combine_chunks())
+    columns["distance"] = pa.array(distance)
     return pa.table([columns[name] for name in schema.names], schema=schema)
 
 

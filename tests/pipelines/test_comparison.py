@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipelines.audit.asking import Audit
 from pipelines.audit.comparison import Twins, format_comparison, num_components, run_comparison
+from pipelines.audit.engine import run_audit
 from pipelines.audit.twins import CHUNK_ROWS, Chunk, between, chunks, pairs_of_chunks
 from pipelines.stages.references import Matches, concat_matches
 from tests.pipelines.audited import encoded, make_world, picture, write_tar
@@ -145,6 +147,20 @@ def test_two_sets(world: Path, tmp_path: Path) -> None:
     assert samples[-1]["item"] == "00000.tar/y"
     made = json.loads((tmp_path / "out" / "audit.json").read_text())
     assert (made["other"]["num_samples"], made["num_clusters"]) == (3, 2)
+
+
+def test_a_folder_holds_the_tables_of_one_command(world: Path, tmp_path: Path) -> None:
+    """What an audit left in the folder, tables, figure and pages, goes when a comparison is written there."""
+    shards, pets = str(world / "shards"), world / "pets"
+    run_audit(Audit(shards, (f"pets={pets}",)), str(tmp_path / "both"), 1)
+    (tmp_path / "both" / "figure.svg").write_text("of a model's predictions")
+    for out in ("both", "alone"):
+        run_comparison(Twins(shards), str(tmp_path / out), 1)
+    files = [
+        {str(path.relative_to(tmp_path / out)): path.read_bytes() for path in (tmp_path / out).rglob("*.*")}
+        for out in ("both", "alone")
+    ]
+    assert files[0] == files[1]
 
 
 def test_sets_without_matches_and_without_images(world: Path, tmp_path: Path) -> None:

@@ -266,6 +266,7 @@ def write_comparison(out: str, found: Comparison, matches: pa.Table, thumbs: Thu
     """
     (book,) = books([found.name], matches, found.unit)
     write_pages(out, [book], thumbs)
+    remove(join(out, FIGURE))  # of an audit in the same folder
     publish_text(join(out, REPORT), _comparison(found, book, thumbs))
 
 

@@ -99,7 +99,11 @@ class DescribeImages:
 
     def _turned(self, part: Part, cut: Cut, keys: pa.Array, first: int) -> Iterator[Output]:
         for batch in _read_part(part.root, TURNED_TABLE, part.index, None):
-            numbers = pc.index_in(batch.column("key"), keys).to_numpy().astype(np.int64) + first
+            rows = pc.index_in(batch.column("key"), keys)
+            if rows.null_count:
+                missing = batch.column("key").filter(rows.is_null())[0].as_py()
+                raise ContractError(f"{TURNED_TABLE}: expected turns of images in its part, found those of {missing}")
+            numbers = rows.to_numpy().astype(np.int64) + first
             turns = batch.column("turn").to_numpy().astype(np.int64)
             yield KEPT, cut.prints(numbers, batch.column("key"), Prints.of(batch), turns)
 
