@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from pipelines.stages.tables import count_rows, parts
 from wit.errors import ContractError, InputError
 from wit.shards import list_indexes, shards_of_run
-from wit.storage import filesystem, is_remote, join, list_names, local_path, open_input, size
+from wit.storage import is_remote, join, list_names, local_path, locate, open_input, size
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ def open_tables(root: str) -> Any:
     connection = duckdb.connect()
     views = dict(_tables(root))
     if is_remote(shards_of_run(root)):
-        connection.register_filesystem(filesystem(shards_of_run(root)))
+        connection.register_filesystem(locate(shards_of_run(root))[0])
     for name in sorted(views):
         files = ", ".join("'" + local_path(url).replace("'", "''") + "'" for url in views[name])
         try:

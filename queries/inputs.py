@@ -15,18 +15,10 @@ from functools import partial
 
 from wit.copying import READ_BYTES, copy_whole
 from wit.errors import InputError
+from wit.patterns import expand, expand_files
 from wit.processes import Pool
 from wit.progress import progress
-from wit.storage import (
-    base_name,
-    expand,
-    expand_files,
-    is_remote,
-    local_path,
-    make_folder,
-    reading,
-    size,
-)
+from wit.storage import base_name, is_remote, local_path, make_folder, reading, size
 
 
 @dataclass(frozen=True)

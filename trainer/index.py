@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 from wit.errors import ContractError, InputError
 from wit.foreign import caption_in
+from wit.patterns import expand
 from wit.shards import MAKE_INDEX, find_index, index_name, list_shards
 from wit.shards import read_index as read_shard_index
-from wit.storage import base_name, expand, is_remote, local_path, read_range, size
+from wit.storage import base_name, is_remote, local_path, read_range, size
 
 _HASHED_COLUMNS = ("key", "image_offset", "image_length", "text_offset", "text_length", "sha256")
 

@@ -11,8 +11,9 @@ import numpy as np
 
 from wit.errors import InputError
 from wit.hosts import MAX_HOST_CHARACTERS, Domains, host_of
+from wit.patterns import expand_files
 from wit.ragged import ragged
-from wit.storage import expand_files, read_bytes
+from wit.storage import read_bytes
 
 T = TypeVar("T")
 

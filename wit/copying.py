@@ -11,7 +11,7 @@ from time import sleep
 from typing import IO
 
 from wit.errors import InputError
-from wit.storage import filesystem, network_trouble, open_input, output_error, size
+from wit.storage import locate, network_trouble, open_input, output_error, size
 
 READ_BYTES = 1 << 20
 PARTIAL = ".partial"
@@ -97,7 +97,7 @@ def _append(target: IO[bytes], url: str, advance: Callable[[int], None]) -> None
     except ValueError:  # fsspec's word for a server that sends the whole, whatever is asked: from its start, then
         advance(-target.tell())
         target.truncate(0)
-        with filesystem(url).open(url, "rb", block_size=0) as source:
+        with locate(url)[0].open(url, "rb", block_size=0) as source:
             _pour(source, target, advance)
 
 

@@ -20,8 +20,9 @@ from wit.foreign_integrity import check_foreign
 from wit.image import sniff
 from wit.image_checks import check_image
 from wit.keys import KEY_HEX_DIGITS
+from wit.patterns import expand
 from wit.shards import METADATA, PARTS, SUFFIXES, find_index, fingerprint, is_foreign, list_shards, read_any_index
-from wit.storage import base_name, exists, expand, is_remote, local_path, open_input, size
+from wit.storage import base_name, exists, is_remote, local_path, open_input, size
 
 MAX_PROBLEMS = 20
 """Problems told of one shard; what is broken all through need not be told ten thousand times."""

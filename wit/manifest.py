@@ -10,7 +10,8 @@ from importlib import resources
 from typing import Any
 
 from wit.errors import InputError, MismatchError
-from wit.storage import base_name, expand, is_remote, join, publish_bytes, read_bytes, reading, size, walk_files
+from wit.patterns import expand, walk_files
+from wit.storage import base_name, is_remote, join, publish_bytes, read_bytes, reading, size
 
 WHOLE_HASH_BYTES = 64 << 20  # above 64 MiB an input is known by its size and its ends: hashing a crawl takes days
 END_BYTES = 1 << 20

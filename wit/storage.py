@@ -8,14 +8,12 @@ is written to a local file first, then uploaded (`wit.uploads`).
 from __future__ import annotations
 
 import errno
-import glob as globbing
 import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -26,9 +24,6 @@ TEMPORARY_PREFIX = ".tmp-"
 ROW_GROUP_ROWS = 65_536  # rows of a Parquet row group: about 20 MB of captions and URLs
 
 _SCHEME = re.compile(r"^[a-z][a-z0-9+.-]+://")
-_BRACES = re.compile(r"\{([^{}]*)\}")
-_RANGE = re.compile(r"^(\d{1,18})\.\.(\d{1,18})$")
-_MAX_EXPANDED = 1_000_000  # names of a pattern; LAION-2B's shards are 231,349
 _NO_RANGES = "support range requests"  # in the ValueError that fsspec raises for an HTTP server that has none
 
 
@@ -53,12 +48,8 @@ def base_name(url: str) -> str:
     return bare.rstrip("/").rsplit("/", 1)[-1]
 
 
-def filesystem(url: str) -> Any:
-    """Return the fsspec file system of a URL; raises InputError when there is none for it."""
-    return _filesystem(url)[0]
-
-
-def _filesystem(url: str) -> tuple[Any, str]:
+def locate(url: str) -> tuple[Any, str]:
+    """Return the fsspec file system of a URL, and its path there; raises InputError when there is none for it."""
     import fsspec
 
     try:
@@ -68,141 +59,22 @@ def _filesystem(url: str) -> tuple[Any, str]:
     return fs, path
 
 
-def expand_braces(pattern: str) -> list[str]:
-    """Return what a shell would: `a{0..2}` gives a0, a1, a2; `{00..10}` keeps the width; `{x,y}` alternates.
-
-    Raises InputError for more than a million names.
-    """
-    found = list(islice(_expanded(pattern), _MAX_EXPANDED + 1))
-    if len(found) > _MAX_EXPANDED:
-        raise InputError(f"{pattern}: expected at most {_MAX_EXPANDED:,} names in braces, found more; name fewer")
-    return found
-
-
-def _expanded(pattern: str) -> Iterator[str]:
-    match = _BRACES.search(pattern)
-    if not match:
-        yield pattern
-        return
-    inside, head, tail = match.group(1), pattern[: match.start()], pattern[match.end() :]
-    numbers = _RANGE.match(inside)
-    if numbers:
-        low, high = numbers.groups()
-        width = len(low) if len(low) == len(high) or low.startswith("0") else 0
-        choices: Iterable[str] = (str(number).zfill(width) for number in range(int(low), int(high) + 1))
-    elif "," in inside:
-        choices = inside.split(",")
-    else:
-        yield pattern
-        return
-    for choice in choices:
-        yield from _expanded(head + choice + tail)
-
-
-def expand(pattern: str) -> list[str]:
-    """Return the files that a path, URL, brace or glob pattern names, sorted within each glob.
-
-    What is there under the very name is meant, whatever signs are in it. Raises InputError when a path does not exist
-    or a glob finds nothing.
-    """
-    if not is_remote(pattern) and os.path.exists(local_path(pattern)):
-        return [_utf8(local_path(pattern))]
-    found: list[str] = []
-    for one in expand_braces(pattern):
-        if not is_remote(one):
-            path = os.path.expanduser(local_path(one))
-            names = sorted(globbing.glob(path, recursive=True)) if globbing.has_magic(path) else [path]
-            if not names:
-                raise InputError(f"{one}: expected a file here, found nothing")
-            _require(names[0])
-            found += map(_utf8, names)
-        elif any(sign in one for sign in "*["):  # '?' begins a query in a URL
-            fs, path = _filesystem(one)
-            try:
-                names = sorted(fs.glob(path))
-            except OSError as error:
-                raise input_error(one, error) from error
-            if not names:
-                raise InputError(f"{one}: expected files to match, found none")
-            found += [fs.unstrip_protocol(name) for name in names]
-        else:
-            found.append(one)
-    return found
-
-
-def expand_files(pattern: str) -> list[str]:
-    """Return what `expand` does; raises InputError, too, when a folder, a pipe or a device is among them."""
-    found = expand(pattern)
-    for one in found:
-        if not is_remote(one) and os.path.exists(one) and not os.path.isfile(one):
-            inside = f"a folder; name the files in it, as {join(one, '*')}"
-            found_there = inside if os.path.isdir(one) else "a pipe or a device; name a file with its content"
-            raise InputError(f"{one}: expected a file, found {found_there}")
-    return found
-
-
-def _require(path: str) -> None:
-    try:
-        os.stat(path)
-    except OSError as error:
-        raise input_error(path, error) from error
-
-
-def _utf8(path: str) -> str:
-    """Return a local path that tables can hold; raises InputError when its bytes are not UTF-8."""
-    if path.encode(errors="ignore").decode() != path:
-        raise InputError(f"{path!r}: expected a name in UTF-8; rename the file")
-    return path
-
-
 def is_folder(url: str) -> bool:
     """Return whether a folder is there; raises InputError when that cannot be had."""
     if not is_remote(url):
         return os.path.isdir(local_path(url))
-    fs, path = _filesystem(url)
+    fs, path = locate(url)
     try:
         return bool(fs.isdir(path))
     except OSError as error:
         raise input_error(url, error) from error
 
 
-def walk_files(folder: str) -> list[str]:
-    """Return the sorted paths (or URLs) of all files below a folder, behind links to folders too.
-
-    Each begins with the folder as it is given. A link to a folder in which it lies is not followed. Raises InputError
-    when a folder cannot be read.
-    """
-    if is_remote(folder):
-        fs, path = _filesystem(folder)
-        try:
-            return sorted(join(folder, name.removeprefix(path)) for name in fs.find(path))
-        except OSError as error:
-            raise input_error(folder, error) from error
-    return sorted(_walk(local_path(folder), ()))
-
-
-def _walk(folder: str, above: tuple[str, ...]) -> Iterator[str]:
-    """Yield the files below a folder; `above` are the real paths of the folders that it lies in."""
-    real = os.path.realpath(folder)
-    if real in above:
-        return
-    try:
-        with os.scandir(folder) as found:
-            entries = [(entry.path, entry.is_dir()) for entry in found]
-    except OSError as error:
-        raise input_error(folder, error) from error
-    for path, is_dir in entries:
-        if is_dir:
-            yield from _walk(path, (*above, real))
-        else:
-            yield _utf8(path)
-
-
 def exists(url: str) -> bool:
     """Return whether a file or folder is there."""
     if not is_remote(url):
         return os.path.exists(local_path(url))
-    fs, path = _filesystem(url)
+    fs, path = locate(url)
     return bool(fs.exists(path))
 
 
@@ -211,7 +83,7 @@ def size(url: str) -> int:
     try:
         if not is_remote(url):
             return os.path.getsize(local_path(url))
-        fs, path = _filesystem(url)
+        fs, path = locate(url)
         num_bytes = fs.size(path)
     except OSError as error:
         raise input_error(url, error) from error
@@ -232,7 +104,7 @@ def list_names(folder: str) -> list[str]:
         except OSError as error:
             raise input_error(folder, error) from error
     else:
-        fs, path = _filesystem(folder)
+        fs, path = locate(folder)
         names = [entry.rstrip("/").rsplit("/", 1)[-1] for entry in fs.ls(path, detail=False)] if fs.exists(path) else []
     return sorted(name for name in names if not name.startswith(TEMPORARY_PREFIX))
 
@@ -242,7 +114,7 @@ def open_input(url: str) -> IO[bytes]:
     try:
         if not is_remote(url):
             return open(local_path(url), "rb")
-        fs, path = _filesystem(url)
+        fs, path = locate(url)
         opened: IO[bytes] = fs.open(path, "rb")
     except OSError as error:
         raise input_error(url, error) from error
@@ -294,7 +166,7 @@ def read_range(url: str, offset: int, length: int) -> bytes:
     Of a remote file no other byte is asked for.
     """
     if is_remote(url):
-        fs, path = _filesystem(url)
+        fs, path = locate(url)
         try:
             data = fs.cat_file(path, start=offset, end=offset + length) if length else b""
         except OSError as error:
@@ -365,7 +237,7 @@ class Draft:
             os.fsync(self.file.fileno())
             self.file.close()
             if is_remote(self.url):
-                fs, path = _filesystem(self.url)
+                fs, path = locate(self.url)
                 upload(fs, self._path, path, self._name)
                 os.unlink(self._path)
                 return
@@ -428,7 +300,7 @@ def remove(url: str) -> None:
     A local folder goes from its place at once: a kill on the way leaves a temporary, never some of its files.
     """
     if is_remote(url):
-        fs, path = _filesystem(url)
+        fs, path = locate(url)
         if fs.exists(path):
             fs.rm(path, recursive=True)
         return
@@ -454,10 +326,10 @@ def move(source: str, target: str) -> None:
             os.replace(local_path(source), local_path(target))
             _sync_folder(os.path.dirname(local_path(target)) or ".")
             return
-        fs, path = _filesystem(target)
+        fs, path = locate(target)
         if fs.exists(path):
             fs.rm_file(path)
-        fs.mv(_filesystem(source)[1], path)
+        fs.mv(locate(source)[1], path)
     except OSError as error:
         raise output_error(target, error) from error
 
@@ -465,7 +337,7 @@ def move(source: str, target: str) -> None:
 def remove_temporaries(folder: str) -> None:
     """Remove the files and folders that dead writers left anywhere under a folder."""
     if is_remote(folder):
-        remove_left(*_filesystem(folder), TEMPORARY_PREFIX)
+        remove_left(*locate(folder), TEMPORARY_PREFIX)
         return
     for parent, folders, names in os.walk(local_path(folder)):
         for name in [name for name in (*folders, *names) if name.startswith(TEMPORARY_PREFIX)]:

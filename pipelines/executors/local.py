@@ -18,7 +18,7 @@ from pipelines.executors.parts import bind, is_done, part_name, parts_of, run_ma
 from wit.errors import StageError
 from wit.processes import Pool
 from wit.stage import SqlStage, Step, View
-from wit.storage import TEMPORARY_PREFIX, filesystem, is_remote, join, local_path, open_input
+from wit.storage import TEMPORARY_PREFIX, is_remote, join, local_path, locate, open_input
 
 SQL_BATCH_ROWS = 65_536
 
@@ -87,7 +87,7 @@ def select(
     )
     with connection:
         if is_remote(root):
-            connection.register_filesystem(filesystem(root))
+            connection.register_filesystem(locate(root)[0])
         for name, view in stage.reads.items():
             connection.sql(_scan(tuple(parts_of(root, sources[name])), view, bucket)).create_view(name)
         columns = _quoted(stage.writes.names)

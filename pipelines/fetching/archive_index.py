@@ -18,7 +18,8 @@ from pipelines.sources.source import Fault
 from pipelines.sources.warc import Warc
 from wit import tar
 from wit.errors import InputError
-from wit.storage import base_name, expand_files, is_remote, reading
+from wit.patterns import expand_files
+from wit.storage import base_name, is_remote, reading
 
 MAX_REDIRECTS = 8
 """Most redirects that are followed through archives, each by a step of the run; fewer where the recipe says fewer."""

@@ -7,7 +7,8 @@ import io
 import zlib
 
 from wit.errors import InputError
-from wit.storage import base_name, exists, expand_files, is_remote, local_path, reading
+from wit.patterns import expand_files
+from wit.storage import base_name, exists, is_remote, local_path, reading
 
 COMMON_CRAWL = "https://data.commoncrawl.org/"
 """What comes before the lines of Common Crawl's lists. Source: commoncrawl.org/get-started."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.served_file import served
-from wit import storage
+from wit import patterns, storage
 from wit.errors import InputError, OutputError
 
 
@@ -87,25 +87,25 @@ def test_a_file_where_a_folder_is_needed(tmp_path: Path) -> None:
 )
 def test_braces_expand_as_in_a_shell(pattern: str, names: list[str]) -> None:
     """Ranges keep their width, lists alternate, the rest is left as it is."""
-    assert storage.expand_braces(pattern) == names
+    assert patterns.expand_braces(pattern) == names
 
 
 @pytest.mark.parametrize("pattern", ["{0..999999999999}.tar", "{0..999}{0..999}{0..999}", f"{{0..{'9' * 18}}}"])
 def test_braces_that_give_too_many_names(pattern: str) -> None:
     """A range with a digit too many is a mistake that is told at once, not memory that runs out."""
     with pytest.raises(InputError, match=r"at most 1,000,000 names in braces"):
-        storage.expand_braces(pattern)
+        patterns.expand_braces(pattern)
 
 
 def test_expand_sorts_globs_and_refuses_what_is_not_there(tmp_path: Path) -> None:
     """A glob gives its files in order; a pattern that finds nothing is an error that names it."""
     for name in ("b.gz", "a.gz"):
         (tmp_path / name).write_text("")
-    assert [Path(url).name for url in storage.expand(f"{tmp_path}/*.gz")] == ["a.gz", "b.gz"]
+    assert [Path(url).name for url in patterns.expand(f"{tmp_path}/*.gz")] == ["a.gz", "b.gz"]
     with pytest.raises(InputError, match=r"none\.gz"):
-        storage.expand(f"{tmp_path}/none.gz")
+        patterns.expand(f"{tmp_path}/none.gz")
     with pytest.raises(InputError, match="found nothing"):
-        storage.expand(f"{tmp_path}/*.xz")
+        patterns.expand(f"{tmp_path}/*.xz")
 
 
 def test_a_server_without_ranges_is_told() -> None:
@@ -142,9 +142,9 @@ def test_all_files_below_a_folder(tmp_path: Path) -> None:
         storage.publish_bytes(f"memory://walked/{name}", b"")
     (tmp_path / "set" / "d").symlink_to(tmp_path / "set" / "a")
     (tmp_path / "set" / "a" / "up").symlink_to(tmp_path / "set")
-    found = [name.removeprefix(f"{tmp_path}/set/") for name in storage.walk_files(str(tmp_path / "set"))]
+    found = [name.removeprefix(f"{tmp_path}/set/") for name in patterns.walk_files(str(tmp_path / "set"))]
     assert found == ["a/1", "a/b/2", "c", "d/1", "d/b/2"]
-    assert storage.walk_files("memory://walked/") == [f"memory://walked/{name}" for name in names]
+    assert patterns.walk_files("memory://walked/") == [f"memory://walked/{name}" for name in names]
     folders = [str(tmp_path), "memory://walked", "memory://walked/a"]
     assert all(map(storage.is_folder, folders))
     assert not any(map(storage.is_folder, [str(tmp_path / "none"), f"{tmp_path}/set/c", "memory://walked/c"]))

@@ -15,7 +15,8 @@ from trainer.data import epoch_order
 from trainer.index import Index, read_index, read_sample
 from wit.errors import InputError
 from wit.foreign import IMAGE_SUFFIXES
-from wit.storage import is_remote, join, list_names, local_path, read_bytes, size, walk_files
+from wit.patterns import walk_files
+from wit.storage import is_remote, join, list_names, local_path, read_bytes, size
 
 
 class Source(Protocol):

@@ -31,7 +31,8 @@ from pipelines.sources.evaluation.tars import is_tar_name, list_tars
 from wit import tar
 from wit.errors import InputError
 from wit.image import sniff
-from wit.storage import base_name, expand_files, is_folder, is_remote, local_path, reading, walk_files
+from wit.patterns import expand_files, walk_files
+from wit.storage import base_name, is_folder, is_remote, local_path, reading
 
 _LISTERS: dict[str, Callable[[EvaluationSet, Found], Listing]] = {
     FOLDER: list_folder,
