@@ -18,7 +18,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from trainer.data import LoaderState
+from trainer.loader.loader import LoaderState
 from trainer.models.clip import Clip
 from trainer.models.config import ClipConfig, TextConfig, VisionConfig
 from trainer.tokenizer import ClipTokenizer, dump_merges, read_merges

@@ -14,9 +14,9 @@ import torch
 
 from trainer import checkpoint
 from trainer.checkpoint import TrainState
-from trainer.data import Batch
 from trainer.folder import claim_folder, require_finite
-from trainer.index import read_index
+from trainer.loader.index import read_index
+from trainer.loader.loader import Batch
 from trainer.log import Log
 from trainer.optim import learning_rate, set_learning_rate
 from trainer.recipe import TrainRecipe

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from trainer import checkpoint
 from trainer.checkpoint import TrainState
-from trainer.data import Loader, LoaderOptions, LoaderState
 from trainer.folder import check_folder
-from trainer.index import Index, read_captions
+from trainer.loader.index import Index, read_captions
+from trainer.loader.loader import Loader, LoaderOptions, LoaderState
 from trainer.models.clip import Clip, build_clip
 from trainer.models.config import ClipConfig, model_config
 from trainer.optim import build_optimiser

@@ -13,11 +13,11 @@ from random import Random
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.data import LoaderState, PixelCache, Replaced, prepared_ahead, substitutes
-from trainer.decode import MAX_ASPECT, Pixels, short_side_size
 from trainer.detector.edits import edited, plain
 from trainer.detector.pictures import Pictures
 from trainer.detector.recipe import DetectorRecipe
+from trainer.loader.decode import MAX_ASPECT, Pixels, short_side_size
+from trainer.loader.loader import LoaderState, PixelCache, Replaced, prepared_ahead, substitutes
 from wit.descriptors import U8
 from wit.errors import InputError
 from wit.image import TOO_MANY_PIXELS, ImageRejected, decode

@@ -11,8 +11,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.data import epoch_order
-from trainer.index import Index, read_index, read_sample
+from trainer.loader.index import Index, read_index, read_sample
+from trainer.loader.loader import epoch_order
 from wit.errors import InputError
 from wit.foreign import IMAGE_SUFFIXES
 from wit.patterns import walk_files

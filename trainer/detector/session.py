@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 
 from trainer import checkpoint
 from trainer.checkpoint import MODEL, OPTIMISER, TrainState
-from trainer.data import LoaderState
 from trainer.detector.data import PairLoader
 from trainer.detector.model import Detector, build_detector, detector_config, measure_scales
 from trainer.detector.pictures import Pictures, split_held_out
 from trainer.detector.recipe import DetectorRecipe
 from trainer.folder import check_folder
+from trainer.loader.loader import LoaderState
 from trainer.optim import build_optimiser
 from trainer.step import normalise_images
 from wit.recipe import identity

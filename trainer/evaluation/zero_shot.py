@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainer.decode import Pixels, center_crop, decode_short_side
+from trainer.loader.decode import Pixels, center_crop, decode_short_side
 from trainer.models.clip import Clip
 from trainer.step import normalise_images, trim_tokens
 from trainer.tokenizer import ClipTokenizer

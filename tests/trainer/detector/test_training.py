@@ -22,13 +22,13 @@ from tests.support import ROOT
 from tests.trainer.conftest import Sample, write_shards
 from tests.trainer.detector.conftest import NUM_PICTURES, encoded, micro_recipe, picture
 from trainer import checkpoint
-from trainer.data import LoaderState
 from trainer.detector.data import PairLoader
 from trainer.detector.loop import DetectorResult, train_detector
 from trainer.detector.measuring import measure, whiten_on
 from trainer.detector.model import CONFIGS, build_detector
 from trainer.detector.pictures import find_pictures, split_held_out
 from trainer.detector.recipe import Data, DetectorRecipe
+from trainer.loader.loader import LoaderState
 from wit.errors import InputError, MismatchError, OutputError, StageError
 from wit.locking import locked
 from wit.recipe import dumps

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.support import real_data
-from trainer.decode import center_crop, decode_short_side, random_crop, short_side_size
+from trainer.loader.decode import center_crop, decode_short_side, random_crop, short_side_size
 from wit.image import ImageRejected
 
 

@@ -21,8 +21,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.decode import Pixels, decode_short_side, random_crop
-from trainer.index import Index, read_sample
+from trainer.loader.decode import Pixels, decode_short_side, random_crop
+from trainer.loader.index import Index, read_sample
 from wit.errors import InputError, MismatchError
 from wit.image import ImageRejected
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.trainer.conftest import Sample, write_shards
-from trainer.index import find_shards, read_captions, read_index, read_sample
+from trainer.loader.index import find_shards, read_captions, read_index, read_sample
 from wit.errors import InputError
 
 

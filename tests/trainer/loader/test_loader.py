@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tests.trainer.conftest import NUM_SAMPLES, Sample, make_sample, make_samples, write_shards
-from trainer.data import Batch, Loader, LoaderOptions, LoaderState, crop_places, epoch_order
-from trainer.index import read_index
+from trainer.loader.index import read_index
+from trainer.loader.loader import Batch, Loader, LoaderOptions, LoaderState, crop_places, epoch_order
 from wit.errors import InputError, MismatchError
 
 BATCH_SIZE = 16
@@ -118,16 +118,16 @@ def test_threads_and_memory_change_nothing(shards: Path, options: dict[str, int]
 
 def test_the_cache_is_bounded_and_spares_decoding(shards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With room for all, later epochs decode nothing; with none, everything again."""
-    import trainer.data
+    import trainer.loader.loader
 
     decoded: list[int] = []
-    original = trainer.data.decode_short_side
+    original = trainer.loader.loader.decode_short_side
 
     def counting(body: bytes, side_px: int, mode: str) -> NDArray[np.uint8]:
         decoded.append(1)
         return original(body, side_px, mode)
 
-    monkeypatch.setattr(trainer.data, "decode_short_side", counting)
+    monkeypatch.setattr(trainer.loader.loader, "decode_short_side", counting)
     for cache_bytes, most in ((1 << 24, NUM_SAMPLES), (0, 10**6)):
         decoded.clear()
         take(open_loader(shards, cache_bytes=cache_bytes, num_threads=1), 6 * BATCHES_PER_EPOCH)
