@@ -77,9 +77,9 @@ def micro_recipe(**run: object) -> TrainRecipe:
     """Return a recipe that trains in a second; keyword arguments go to its [run]."""
     defaults = {"epochs": 3, "save_every_steps": 2, "log_every_steps": 1}
     return TrainRecipe(
-        Model("ViT-micro/16"),
-        Tokenizer(vocabulary_size=600),
-        Data(batch_size=16, num_threads=2),
-        Optimiser(learning_rate=1e-3, warmup_steps=2),
-        Run(**(defaults | run)),  # type: ignore[arg-type]
+        model=Model("ViT-micro/16"),
+        tokenizer=Tokenizer(vocabulary_size=600),
+        data=Data(batch_size=16, num_threads=2),
+        optimiser=Optimiser(learning_rate=1e-3, warmup_steps=2),
+        run=Run(**(defaults | run)),  # type: ignore[arg-type]
     )

@@ -1,0 +1,69 @@
+"""The processes that train together: who this one is, and what they say to one another."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+
+from wit.errors import UserError
+
+TIMEOUT = timedelta(minutes=30)
+"""A rank that hears nothing for so long ends: longer than any checkpoint or evaluation takes, shorter than a night."""
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process's place among those that train together; a process alone is rank 0 of 1."""
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+    """Place among the processes of this machine: which GPU is this one's, and who fetches for all."""
+    local_size: int = 1
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the process that writes."""
+        return self.rank == 0
+
+    def rows(self, num_rows: int) -> range:
+        """Return this rank's rows of a batch; `size` must divide their number."""
+        share = num_rows // self.size
+        return range(self.rank * share, (self.rank + 1) * share)
+
+
+def find_ranks() -> Ranks:
+    """Return the place that `torchrun` gave this process; raises UserError when it is not one."""
+    names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
+    if "WORLD_SIZE" not in os.environ:
+        return Ranks()
+    try:
+        return Ranks(*(int(os.environ[name]) for name in names))
+    except (LookupError, ValueError) as error:
+        raise UserError(f"environment: expected {', '.join(names)} as torchrun sets them, found {error}") from error
+
+
+@contextmanager
+def joined(ranks: Ranks, device: torch.device) -> Iterator[None]:
+    """Join the other ranks (NCCL between GPUs, else Gloo) for a while; alone, do nothing."""
+    if ranks.size == 1:
+        yield
+        return
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+def sum_over(ranks: Ranks, value: torch.Tensor) -> torch.Tensor:
+    """Return the sum of a tensor over the ranks; the tensor itself becomes the sum."""
+    if ranks.size > 1:
+        dist.all_reduce(value)
+    return value
