@@ -28,6 +28,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "overlap train-detector": ("trainer.detector.cli:train_detector", "Train a detector of copies, as the paper's."),
     "train": ("trainer.cli:train", "Train CLIP on shards."),
     "evaluate": ("trainer.cli:evaluate", "Evaluate a checkpoint without training on its classes."),
+    "encode": ("trainer.embedding.cli:encode", "Embed images and captions with a checkpoint."),
+    "search": ("trainer.embedding.cli:search", "Find embedded images by words or by an image."),
 }
 """Name: (module:attribute, one line for `wit --help`)."""
 
