@@ -79,14 +79,16 @@ def evaluate(checkpoint: str, data: str, templates: str, out: str | None, device
     from trainer.checkpoint import find, load_model
     from trainer.evaluation.templates import read_templates
     from trainer.evaluation.zero_shot import evaluate_zero_shot, read_image_folder
+    from wit.progress import progress
     from wit.storage import make_folder
 
     images, prompts = read_image_folder(data), read_templates(templates)
     if out:
         make_folder(out)
     model, tokenizer = load_model(find(checkpoint))
-    chosen = torch.device(choose_device(device))
-    result = evaluate_zero_shot(model.to(chosen), tokenizer, images, prompts, chosen)
+    model = model.to(torch.device(choose_device(device)))
+    with progress("evaluate", len(images.paths), "images") as advance:
+        result = evaluate_zero_shot(model, tokenizer, images, prompts, advance=advance)
     _print_result(result)
     if out:
         _write_result(out, result)

@@ -1,14 +1,15 @@
 """Zero-shot classification: class names through the text tower are the classifier (paper, section 3.1).
 
-Shapes: N images, C classes, T templates, D embedding.
+Shapes: B images of a batch, S their side in px, C classes, T templates, D embedding.
 """
 
 from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainer.loader.decode import Pixels, center_crop, decode_short_side
+from trainer.embedding.decoding import Decoding, decode_batches
+from trainer.loader.decode import decode_short_side
 from trainer.models.clip import Clip
+from trainer.ranks import Ranks, sum_over
 from trainer.step import normalise_images, trim_tokens
 from trainer.tokenizer import ClipTokenizer
 from wit.errors import InputError
@@ -28,8 +31,10 @@ from wit.statistics import clopper_pearson
 from wit.storage import read_bytes
 
 BATCH_IMAGES = 256
+BATCH_PROMPTS = 256
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 CONFIDENCE = 0.95
+ALONE = Ranks()
 
 
 @dataclass(frozen=True)
@@ -126,61 +131,148 @@ def read_image_folder(root: str) -> ImageFolder:
     return ImageFolder(root, classes, tuple(paths), tuple(labels))
 
 
+Advance = Callable[[int], None]
+
+
+def _silent(_: int) -> None:
+    """Say nothing of progress."""
+
+
+Scorer = Callable[[Tensor], Tensor]
+"""From normalised images (B, 3, S, S) to a logit a class, (B, C); its softmax are the probabilities."""
+
+
 @torch.no_grad()
-def build_classifier(
-    model: Clip, tokenizer: ClipTokenizer, classes: Sequence[str], templates: Sequence[str], device: torch.device
-) -> Tensor:
+def build_classifier(model: Clip, tokenizer: ClipTokenizer, classes: Sequence[str], templates: Sequence[str]) -> Tensor:
     """Return one unit embedding a class, (C, D): the mean of its T prompts' unit embeddings, of unit length again."""
     context_length = len(model.positional_embedding)
-    weights = []
-    for name in classes:
-        prompts = [template.replace("{label}", name) for template in templates]
-        tokens_TL = torch.from_numpy(trim_tokens(tokenizer(prompts, context_length))).to(device)
-        weights.append(torch.nn.functional.normalize(model.encode_text(tokens_TL).mean(dim=0), dim=0))
-    return torch.stack(weights)
+    prompts = [template.replace("{label}", name) for name in classes for template in templates]
+    parts = []
+    for start in range(0, len(prompts), BATCH_PROMPTS):
+        tokens_TL = trim_tokens(tokenizer(prompts[start : start + BATCH_PROMPTS], context_length))
+        parts.append(model.encode_text(torch.from_numpy(tokens_TL).to(model.logit_scale.device)))
+    prompt_CTD = torch.cat(parts).view(len(classes), len(templates), -1)
+    return torch.nn.functional.normalize(prompt_CTD.mean(dim=1), dim=-1)
 
 
-def _read_images(data: ImageFolder, side_px: int) -> Iterator[tuple[range, NDArray[np.uint8]]]:
-    """Yield (rows, uint8 images (B, 3, S, S)) in order: short side resized, middle cut out."""
-    for start in range(0, len(data.paths), BATCH_IMAGES):
-        rows = range(start, min(start + BATCH_IMAGES, len(data.paths)))
-        images = [_read_image(Path(data.root, data.paths[row]), side_px) for row in rows]
-        yield rows, np.stack([center_crop(image, side_px).transpose(2, 0, 1) for image in images])
+def contrastive_scorer(
+    model: Clip, tokenizer: ClipTokenizer, classes: Sequence[str], templates: Sequence[str]
+) -> Scorer:
+    """Return what scores classes by the cosine of image and prompts, over the learned temperature."""
+    classifier_CD = build_classifier(model, tokenizer, classes, templates)
+
+    def score(images_B3SS: Tensor) -> Tensor:
+        logits_BC: Tensor = model.logit_scale.exp() * model.encode_image(images_B3SS) @ classifier_CD.T
+        return logits_BC
+
+    return score
 
 
-def _read_image(path: Path, side_px: int) -> Pixels:
+def evaluate_zero_shot(
+    model: Clip,
+    tokenizer: ClipTokenizer,
+    data: ImageFolder,
+    templates: Sequence[str],
+    ranks: Ranks = ALONE,
+    advance: Advance = _silent,
+) -> ZeroShotResult:
+    """Return the prediction of each image: the class whose prompts are nearest; as `predict_classes`.
+
+    The model stays on its device; it is in training mode after the call if it was before.
+    """
+    was_training = model.training
+    model.eval()
     try:
-        return decode_short_side(read_bytes(str(path)), side_px)
-    except ImageRejected as rejected:
-        raise InputError(f"{path}: expected an image, found {rejected}") from rejected
+        score = contrastive_scorer(model, tokenizer, data.classes, templates)
+        return predict_classes(score, data, image_side(model), model.logit_scale.device, ranks, advance)
+    finally:
+        model.train(was_training)
+
+
+def image_side(model: Clip) -> int:
+    """Return the side of the images that a model takes, in px."""
+    return int(round((len(model.visual.positional_embedding) - 1) ** 0.5) * model.visual.conv1.kernel_size[0])
 
 
 @torch.no_grad()
-def evaluate_zero_shot(
-    model: Clip, tokenizer: ClipTokenizer, data: ImageFolder, templates: Sequence[str], device: torch.device
+def predict_classes(
+    score: Scorer,
+    data: ImageFolder,
+    side_px: int,
+    device: torch.device,
+    ranks: Ranks = ALONE,
+    advance: Advance = _silent,
 ) -> ZeroShotResult:
-    """Return the prediction of each image: the class whose prompts are nearest.
+    """Return the prediction of each image, the same on every rank; each rank looks at its share of the images.
 
-    Every image counts: one that cannot be read is an InputError, since leaving it out would change the accuracy.
+    All ranks must call it, and all call `score` equally often, as a model in shards (FSDP) needs.
+    `advance(n)` is called as n more images of this rank are done. Every image counts:
+    one that cannot be read is an InputError on every rank, since leaving it out would change the accuracy.
     """
-    model.eval()
-    classifier_CD = build_classifier(model, tokenizer, data.classes, templates, device)
-    scale = float(model.logit_scale.exp())
-    side_px = round((len(model.visual.positional_embedding) - 1) ** 0.5) * model.visual.conv1.kernel_size[0]
-    rows: list[dict[str, object]] = []
-    for numbers, images in _read_images(data, side_px):
-        image_BD = model.encode_image(normalise_images(torch.from_numpy(images).to(device)))
-        probability_BC = (scale * image_BD @ classifier_CD.T).softmax(dim=1).cpu()
-        for number, probabilities in zip(numbers, probability_BC, strict=True):
-            label, order = data.labels[number], probabilities.argsort(descending=True, stable=True).tolist()
-            rows.append(
-                {
-                    "path": data.paths[number],
-                    "label": data.classes[label],
-                    "prediction": data.classes[order[0]],
-                    "probability": float(probabilities[order[0]]),
-                    "label_probability": float(probabilities[label]),
-                    "label_rank": order.index(label) + 1,
-                }
-            )
+    found = np.zeros((len(data.paths), len(_FOUND)))
+    how = Decoding(side_px, BATCH_IMAGES, _num_threads(ranks), pin=device.type == "cuda")
+    for batch in decode_batches(partial(_read, data), _share(len(data.paths), ranks), how):
+        for one in batch.rejected:
+            found[min(one.place, len(data.paths) - 1), _REJECTED] = 1
+        images = batch.images if len(batch.places) else torch.zeros((1, 3, side_px, side_px), dtype=torch.uint8)
+        logits_BC = score(normalise_images(images.to(device, non_blocking=True))).cpu()
+        for place, logits_C in zip(batch.places, logits_BC, strict=False):
+            if place < len(data.paths):
+                found[place] = _judge(logits_C, data.labels[place])
+        advance(len(batch.places) + len(batch.rejected))
+    return _gather(found, data, device, ranks)
+
+
+_FOUND = ("prediction", "probability", "label_probability", "label_rank", "rejected")
+_REJECTED = _FOUND.index("rejected")
+
+
+def _num_threads(ranks: Ranks) -> int:
+    return max(1, len(os.sched_getaffinity(0)) // ranks.local_size)
+
+
+def _share(num_images: int, ranks: Ranks) -> range:
+    """Return a rank's images, as many as any other's: numbers beyond the last are for company."""
+    return range(ranks.rank, -(-num_images // ranks.size) * ranks.size, ranks.size)
+
+
+def _read(data: ImageFolder, place: int) -> bytes:
+    return read_bytes(str(Path(data.root, data.paths[min(place, len(data.paths) - 1)])))
+
+
+def _judge(logits_C: Tensor, label: int) -> tuple[float, ...]:
+    """Return the numbers that _FOUND names; of equal classes the first is the likelier."""
+    probabilities_C = logits_C.float().softmax(dim=0)
+    order = probabilities_C.argsort(descending=True, stable=True).tolist()
+    rank = order.index(label) + 1
+    return order[0], float(probabilities_C[order[0]]), float(probabilities_C[label]), rank, 0
+
+
+def _gather(found: NDArray[np.float64], data: ImageFolder, device: torch.device, ranks: Ranks) -> ZeroShotResult:
+    """Put the ranks' shares together: each image's numbers are zeros on all ranks but one."""
+    whole = sum_over(ranks, torch.from_numpy(found).to(device)).cpu().numpy()
+    for place in np.flatnonzero(whole[:, _REJECTED])[:1]:
+        raise InputError(f"{Path(data.root, data.paths[place])}: expected an image, found {_problem(data, place)}")
+    rows = [
+        {
+            "path": path,
+            "label": data.classes[label],
+            "prediction": data.classes[int(prediction)],
+            "probability": probability,
+            "label_probability": label_probability,
+            "label_rank": int(rank),
+        }
+        for path, label, (prediction, probability, label_probability, rank, _) in zip(
+            data.paths, data.labels, whole.tolist(), strict=True
+        )
+    ]
     return ZeroShotResult(data.classes, pa.Table.from_pylist(rows, schema=PREDICTIONS))
+
+
+def _problem(data: ImageFolder, place: int) -> str:
+    """Return why an image was rejected; not every rank has seen it."""
+    try:
+        decode_short_side(_read(data, place), 1)
+    except ImageRejected as rejected:
+        return str(rejected)
+    return "another one at the first reading"

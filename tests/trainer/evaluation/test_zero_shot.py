@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from tests.trainer.conftest import micro_recipe
+from tests.trainer.ranks import run_ranks
 from trainer.cli import evaluate
 from trainer.evaluation.templates import TEMPLATES, read_templates
 from trainer.evaluation.zero_shot import ZeroShotResult, build_classifier, evaluate_zero_shot, read_image_folder
@@ -24,7 +27,6 @@ from wit.errors import InputError
 from wit.schema import PREDICTIONS
 from wit.statistics import clopper_pearson
 
-CPU = torch.device("cpu")
 MODEL = build_clip(CONFIGS["ViT-micro/16"], seed=0).eval()
 TOKENIZER = ClipTokenizer([("t", "h")])
 COLOURS = {"red_thing": (220, 20, 20), "green thing": (20, 220, 20), "blue thing": (20, 20, 220)}
@@ -52,7 +54,7 @@ def one_embedding(prompt: str) -> torch.Tensor:
 def test_a_class_is_the_mean_of_its_prompts() -> None:
     """Prompts are embedded one by one, averaged as unit vectors, and made unit vectors again."""
     templates = ("a {label}", "one very {label} thing", "{label}")
-    rows = build_classifier(MODEL, TOKENIZER, ["red", "blue sky"], templates, CPU)
+    rows = build_classifier(MODEL, TOKENIZER, ["red", "blue sky"], templates)
     for row, name in zip(rows, ("red", "blue sky"), strict=True):
         total = sum(one_embedding(template.format(label=name)) for template in templates)
         assert isinstance(total, torch.Tensor)
@@ -71,7 +73,7 @@ def test_a_folder_of_class_folders(folder: Path) -> None:
 def test_predictions_are_the_nearest_class(folder: Path) -> None:
     """Each image's class and probabilities are what one image at a time gives; the sums agree."""
     data = read_image_folder(str(folder))
-    result = evaluate_zero_shot(MODEL, TOKENIZER, data, ("a {label}",), CPU)
+    result = evaluate_zero_shot(MODEL, TOKENIZER, data, ("a {label}",))
     rows = result.predictions.to_pylist()
     assert result.predictions.schema.equals(PREDICTIONS)
     classifier = torch.stack([one_embedding(f"a {name}") for name in data.classes])
@@ -124,7 +126,7 @@ def test_what_is_no_evaluation_set_is_refused(folder: Path, tmp_path: Path) -> N
     (tmp_path / "empty" / "a.png").write_bytes(b"no picture")
     (tmp_path / "other").symlink_to(folder / "red_thing")
     with pytest.raises(InputError, match=r"a\.png: expected an image, found not_image"):
-        evaluate_zero_shot(MODEL, TOKENIZER, read_image_folder(str(tmp_path)), ("{label}",), CPU)
+        evaluate_zero_shot(MODEL, TOKENIZER, read_image_folder(str(tmp_path)), ("{label}",))
 
 
 def test_templates_by_name_or_from_a_file(tmp_path: Path) -> None:
@@ -159,3 +161,70 @@ def test_evaluate_prints_accuracy_beside_chance(shards: Path, folder: Path, tmp_
     assert "top-5 accuracy 100.0%" in shown.output
     assert shown.output.count("taken for") == len({row["label"] for row in table.to_pylist() if row["label_rank"] > 1})
     assert f'"accuracy": {hits / 9}' in (out / "result.json").read_text()
+
+
+PROBABILITIES = ("probability", "label_probability")
+_ONE_RANK = """
+import json
+import sys
+import torch
+import json
+import shutil
+from pathlib import Path
+from trainer.evaluation.zero_shot import evaluate_zero_shot, read_image_folder
+from trainer.models.clip import build_clip
+from trainer.models.config import CONFIGS
+from trainer.ranks import find_ranks, joined
+from trainer.tokenizer import ClipTokenizer
+from wit.errors import InputError
+
+torch.set_num_threads(1)
+ranks = find_ranks()
+model = build_clip(CONFIGS["ViT-micro/16"], seed=0)
+with joined(ranks, torch.device("cpu")):
+    for folder, out in zip(sys.argv[1::2], sys.argv[2::2]):
+        try:
+            tokenizer = ClipTokenizer([("t", "h")])
+            result = evaluate_zero_shot(model, tokenizer, read_image_folder(folder), ("a {label}",), ranks)
+            said = json.dumps(result.predictions.to_pylist())
+        except InputError as error:
+            said = str(error)
+        Path(f"{out}-{ranks.rank}").write_text(said)
+"""
+
+
+def test_ranks_evaluate_together(folder: Path, tmp_path: Path) -> None:
+    """Two ranks, with five and four of nine images, both get what one process gets, and both the same error.
+
+    Neither waits for the other to evaluate alone. The image that cannot be read is one that only one of them looks at.
+    """
+    broken = tmp_path / "broken"
+    shutil.copytree(folder, broken)
+    (broken / "red_thing" / "0.png").write_bytes(b"no picture")
+    run_ranks(_ONE_RANK, 2, [str(folder), str(tmp_path / "good"), str(broken), str(tmp_path / "bad")])
+    first, second = (json.loads((tmp_path / f"good-{rank}").read_text()) for rank in range(2))
+    assert first == second
+    alone = evaluate_zero_shot(MODEL, TOKENIZER, read_image_folder(str(folder)), ("a {label}",)).predictions.to_pylist()
+    for row, expected in zip(first, alone, strict=True):  # batches of another size differ in the last bits
+        assert row == expected | {name: pytest.approx(expected[name], abs=1e-5) for name in PROBABILITIES}
+    for rank in range(2):
+        assert "red_thing/0.png: expected an image, found not_image" in (tmp_path / f"bad-{rank}").read_text()
+
+
+@torch.no_grad()
+def test_prompts_of_many_classes_are_embedded_in_batches() -> None:
+    """Batches that end within a class's prompts change nothing."""
+    classes = [f"thing {number}" for number in range(150)]
+    rows = build_classifier(MODEL, TOKENIZER, classes, ("a {label}", "{label}"))
+    for number in (0, 127, 128, 149):
+        expected = torch.nn.functional.normalize(
+            one_embedding(f"a {classes[number]}") + one_embedding(classes[number]), dim=0
+        )
+        torch.testing.assert_close(rows[number], expected, atol=1e-6, rtol=0)
+
+
+def test_a_model_in_training_stays_so(folder: Path) -> None:
+    """An evaluation in the middle of training leaves the model as it was."""
+    model = build_clip(CONFIGS["ViT-micro/16"], seed=0).train()
+    evaluate_zero_shot(model, TOKENIZER, read_image_folder(str(folder)), ("a {label}",))
+    assert model.training

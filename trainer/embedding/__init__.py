@@ -1,0 +1,1 @@
+"""A checkpoint put to use: embeddings of images and captions, and search among them."""
