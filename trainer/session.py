@@ -19,7 +19,8 @@ from trainer import checkpoint
 from trainer.checkpoint import TrainState
 from trainer.folder import check_folder
 from trainer.loader.index import Index, read_captions
-from trainer.loader.loader import Loader, LoaderOptions, LoaderState
+from trainer.loader.loader import Loader, LoaderOptions
+from trainer.loader.order import LoaderState
 from trainer.models.clip import Clip, build_clip
 from trainer.models.config import ClipConfig, model_config
 from trainer.optim import build_optimiser
@@ -97,6 +98,8 @@ def _build_loader(
         image_px=image_px,
         resize_px=resize_px,
         decode=recipe.data.decode,
+        block_samples=recipe.data.block_samples,
+        window_samples=recipe.data.window_samples,
         num_threads=recipe.data.num_threads,
         prefetch_batches=recipe.data.prefetch_batches,
         cache_bytes=recipe.data.cache_mb << 20,

@@ -11,7 +11,7 @@ import torch
 from tests.trainer.test_step import batch
 from trainer import checkpoint
 from trainer.checkpoint import MODEL, OPTIMISER, STATE, TrainState
-from trainer.loader.loader import LoaderState
+from trainer.loader.order import LoaderState
 from trainer.models.clip import Clip, build_clip
 from trainer.models.config import CONFIGS
 from trainer.optim import build_optimiser

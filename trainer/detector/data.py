@@ -17,7 +17,8 @@ from trainer.detector.edits import edited, plain
 from trainer.detector.pictures import Pictures
 from trainer.detector.recipe import DetectorRecipe
 from trainer.loader.decode import MAX_ASPECT, Pixels, short_side_size
-from trainer.loader.loader import LoaderState, PixelCache, Replaced, prepared_ahead, substitutes
+from trainer.loader.loader import PixelCache, Replaced, prepared_ahead
+from trainer.loader.order import LoaderState, Order, Rows
 from wit.descriptors import U8
 from wit.errors import InputError
 from wit.image import TOO_MANY_PIXELS, ImageRejected, decode
@@ -49,7 +50,8 @@ class PairLoader:
     def __init__(
         self, pictures: Pictures, places: NDArray[np.int64], recipe: DetectorRecipe, state: LoaderState
     ) -> None:
-        if len(places) < state.batch_size:
+        self.order = Order([np.array([0, len(places)])], [1.0], len(places), state.seed, state.batch_size)
+        if not self.batches_per_epoch:
             raise InputError(
                 f"--images: expected at least one batch of {state.batch_size} pictures, found {len(places)} to train "
                 "on; set a smaller data.batch_size"
@@ -60,32 +62,32 @@ class PairLoader:
     @property
     def batches_per_epoch(self) -> int:
         """Whole batches in an epoch."""
-        return len(self.places) // self.state.batch_size
+        return self.order.batches_per_epoch
 
     def __iter__(self) -> Generator[PairBatch]:
         """Yield batches in order; threads stay at most `prefetch_batches` ahead."""
         data = self.recipe.data
-        work = prepared_ahead(self.state, len(self.places), self._prepare, data.num_threads, data.prefetch_batches)
+        work = prepared_ahead(self.order.plans(self.state), self._prepare, data.num_threads, data.prefetch_batches)
         with closing(work) as prepared:
             for state, chunks in prepared:
                 pictures, copies, replaced = zip(*chunks, strict=True)
                 bad = tuple(one for each in replaced for one in each)
                 yield PairBatch(np.concatenate(pictures), np.concatenate(copies), bad, state)
 
-    def _prepare(self, epoch: int, order: NDArray[np.int64], positions: range) -> tuple[U8, U8, list[Replaced]]:
+    def _prepare(self, rows: Rows) -> tuple[U8, U8, list[Replaced]]:
         replaced: list[Replaced] = []
         pixels = []
-        for position in positions:
-            place, found, bad = self._usable(order, position)
+        for row in range(len(rows)):
+            place, found, bad = self._usable(rows, row)
             pixels.append(found)
             replaced += [Replaced(self.pictures.name(one), why, self.pictures.name(place)) for one, why in bad]
-        seeds = [f"{self.state.seed} {epoch} {position}" for position in positions]
+        seeds = [f"{self.state.seed} {epoch} {one}" for epoch, one in zip(rows.rounds, rows.samples, strict=True)]
         return *pairs(pixels, seeds, self.recipe), replaced
 
-    def _usable(self, order: NDArray[np.int64], position: int) -> tuple[int, Pixels, list[tuple[int, str]]]:
-        """Return (picture, pixels, bad pictures) for a position of the epoch's order; raises InputError."""
+    def _usable(self, rows: Rows, row: int) -> tuple[int, Pixels, list[tuple[int, str]]]:
+        """Return (picture, pixels, bad pictures) for a row; raises InputError."""
         bad: list[tuple[int, str]] = []
-        for sample in substitutes(order, position, self.state.batch_size):
+        for sample in rows.candidates(row):
             place = int(self.places[sample])
             try:
                 return place, self._pixels(place), bad

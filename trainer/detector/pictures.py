@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.loader.index import Index, read_index, read_sample
-from trainer.loader.loader import epoch_order
+from trainer.loader.order import shuffled
 from wit.errors import InputError
 from wit.foreign import IMAGE_SUFFIXES
 from wit.patterns import walk_files
@@ -141,5 +141,5 @@ def split_held_out(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return (pictures to train on, pictures kept apart), each in order: a function of the numbers alone."""
     count = min(round(num_pictures * share), most)
-    order = epoch_order(num_pictures, seed, -1)
+    order = shuffled(num_pictures, seed, -1)
     return np.sort(order[count:]), np.sort(order[:count])

@@ -23,7 +23,7 @@ from trainer.detector.model import Detector, build_detector, detector_config, me
 from trainer.detector.pictures import Pictures, split_held_out
 from trainer.detector.recipe import DetectorRecipe
 from trainer.folder import check_folder
-from trainer.loader.loader import LoaderState
+from trainer.loader.order import LoaderState
 from trainer.optim import build_optimiser
 from trainer.step import normalise_images
 from wit.recipe import identity

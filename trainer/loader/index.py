@@ -46,6 +46,12 @@ class Index:
     def __len__(self) -> int:
         return len(self.keys)
 
+    @property
+    def samples_per_shard(self) -> list[int]:
+        """How many samples each shard holds."""
+        counts: list[int] = np.bincount(self.shard, minlength=len(self.shards)).tolist()
+        return counts
+
     def key(self, sample: int) -> str:
         """Return the key of a sample."""
         return str(self.keys[sample].decode())

@@ -28,7 +28,7 @@ from trainer.detector.measuring import measure, whiten_on
 from trainer.detector.model import CONFIGS, build_detector
 from trainer.detector.pictures import find_pictures, split_held_out
 from trainer.detector.recipe import Data, DetectorRecipe
-from trainer.loader.loader import LoaderState
+from trainer.loader.order import LoaderState
 from wit.errors import InputError, MismatchError, OutputError, StageError
 from wit.locking import locked
 from wit.recipe import dumps

@@ -4,17 +4,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tests.trainer.conftest import NUM_SAMPLES, Sample, make_sample, make_samples, write_shards
 from trainer.loader.index import read_index
-from trainer.loader.loader import Batch, Loader, LoaderOptions, LoaderState, crop_places, epoch_order
-from wit.errors import InputError, MismatchError
+from trainer.loader.loader import ALONE, Batch, Loader, LoaderOptions
+from trainer.loader.order import LoaderState
+from trainer.ranks import Ranks
+from wit.errors import InputError, MismatchError, UserError
 
 BATCH_SIZE = 16
 BATCHES_PER_EPOCH = NUM_SAMPLES // BATCH_SIZE
@@ -25,10 +26,10 @@ def lengths(captions: Sequence[str]) -> NDArray[np.int64]:
     return np.array([[len(caption)] for caption in captions], np.int64)
 
 
-def open_loader(shards: Path, state: LoaderState | None = None, **options: object) -> Loader:
+def open_loader(shards: Path, state: LoaderState | None = None, ranks: Ranks = ALONE, **options: Any) -> Loader:
     index = read_index(str(shards))
     state = state or LoaderState(0, 0, seed=5, batch_size=BATCH_SIZE, index_hash=index.hash)
-    return Loader(index, lengths, state, LoaderOptions(image_px=32, resize_px=36, **options))  # type: ignore[arg-type]
+    return Loader(index, lengths, state, LoaderOptions(image_px=32, resize_px=36, **options), ranks)
 
 
 def take(loader: Loader, count: int) -> list[Batch]:
@@ -47,39 +48,6 @@ def assert_same(left: list[Batch], right: list[Batch]) -> None:
         assert np.array_equal(one.tokens, other.tokens)
 
 
-# --- the order ---
-
-
-@given(st.integers(0, 300), st.integers(0, 2**40), st.integers(0, 1000))
-def test_an_epoch_is_a_permutation(num_samples: int, seed: int, epoch: int) -> None:
-    """Every sample comes exactly once an epoch, in an order that seed and epoch alone decide."""
-    order = epoch_order(num_samples, seed, epoch)
-    assert sorted(order.tolist()) == list(range(num_samples))
-    assert np.array_equal(order, epoch_order(num_samples, seed, epoch))
-
-
-def test_orders_are_pinned() -> None:
-    """The order and the crops are the same on every machine and with every version of the libraries."""
-    assert epoch_order(10, seed=0, epoch=0).tolist() == PINNED_ORDER
-    assert crop_places(np.arange(2), seed=0, epoch=0).round(6).tolist() == PINNED_PLACES
-
-
-def test_epochs_and_seeds_are_shuffled_apart() -> None:
-    """Two epochs, two seeds, agree on no more places than chance: about 1 in 1,000."""
-    first, later, other = epoch_order(1_000, 0, 0), epoch_order(1_000, 0, 1), epoch_order(1_000, 1, 0)
-    assert max(int((first == later).sum()), int((first == other).sum()), int((first == np.arange(1_000)).sum())) < 8
-
-
-def test_crop_places_are_uniform() -> None:
-    """Places fill [0, 1) evenly in both directions, which are independent, and differ between epochs."""
-    places = crop_places(np.arange(20_000), seed=1, epoch=2)
-    assert places.min() >= 0
-    assert places.max() < 1
-    counts, _, _ = np.histogram2d(places[:, 0], places[:, 1], bins=4, range=[[0, 1], [0, 1]])
-    assert abs(counts / 20_000 - 1 / 16).max() < 0.006  # three deviations of 0.0017, and some
-    assert not np.array_equal(places, crop_places(np.arange(20_000), seed=1, epoch=3))
-
-
 # --- batches ---
 
 
@@ -87,11 +55,11 @@ def test_batches_hold_the_samples_of_the_order(shards: Path, samples: list[Sampl
     """Keys, captions and pictures belong together, and follow the epoch's order; the last partial batch is left out."""
     index = read_index(str(shards))
     captions = {str(row["key"]): str(row["caption"]) for row, _ in samples}
-    batches = take(open_loader(shards), 2 * BATCHES_PER_EPOCH)
+    loader = open_loader(shards)
+    batches = take(loader, 2 * BATCHES_PER_EPOCH)
     for epoch in (0, 1):
-        wanted = [index.key(sample) for sample in epoch_order(NUM_SAMPLES, 5, epoch)][: BATCHES_PER_EPOCH * BATCH_SIZE]
-        found = batches[epoch * BATCHES_PER_EPOCH : (epoch + 1) * BATCHES_PER_EPOCH]
-        assert [key for batch in found for key in batch.keys] == wanted
+        for number, batch in enumerate(batches[epoch * BATCHES_PER_EPOCH : (epoch + 1) * BATCHES_PER_EPOCH]):
+            assert list(batch.keys) == [index.key(sample) for sample in loader.order.batch(epoch, number).samples]
     for batch in batches:
         assert batch.images.shape == (BATCH_SIZE, 3, 32, 32)
         assert batch.tokens[:, 0].tolist() == [len(captions[key]) for key in batch.keys]
@@ -111,7 +79,7 @@ def test_any_batch_can_be_gone_on_from(shards: Path, done: int) -> None:
     "options",
     [{"num_threads": 1}, {"num_threads": 7, "prefetch_batches": 9}, {"prefetch_batches": 1}, {"cache_bytes": 100_000}],
 )
-def test_threads_and_memory_change_nothing(shards: Path, options: dict[str, int]) -> None:
+def test_threads_and_memory_change_nothing(shards: Path, options: dict[str, Any]) -> None:
     """However many threads, batches ahead, or bytes of cache: the batches are the same."""
     assert_same(take(open_loader(shards, **options), 7), take(open_loader(shards), 7))
 
@@ -119,9 +87,9 @@ def test_threads_and_memory_change_nothing(shards: Path, options: dict[str, int]
 def test_the_cache_is_bounded_and_spares_decoding(shards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With room for all, later epochs decode nothing; with none, everything again."""
     import trainer.loader.loader
+    from trainer.loader.decode import decode_short_side as original
 
     decoded: list[int] = []
-    original = trainer.loader.loader.decode_short_side
 
     def counting(body: bytes, side_px: int, mode: str) -> NDArray[np.uint8]:
         decoded.append(1)
@@ -135,30 +103,48 @@ def test_the_cache_is_bounded_and_spares_decoding(shards: Path, monkeypatch: pyt
     assert len(decoded) >= 6 * BATCHES_PER_EPOCH * BATCH_SIZE
 
 
+@pytest.mark.parametrize("size", [2, 4])
+def test_ranks_share_the_batches(shards: Path, size: int) -> None:
+    """The rows of all ranks, one rank after the other, are the batches of one process, pixels and states included."""
+    whole = take(open_loader(shards), 7)
+    parts = [take(open_loader(shards, ranks=Ranks(rank, size)), 7) for rank in range(size)]
+    for batch, *shares in zip(whole, *parts, strict=True):
+        assert {share.state for share in shares} == {batch.state}
+        assert batch.keys == tuple(key for share in shares for key in share.keys)
+        assert np.array_equal(batch.images, np.concatenate([share.images for share in shares]))
+        assert np.array_equal(batch.tokens, np.concatenate([share.tokens for share in shares]))
+
+
+def test_ranks_must_divide_the_batch(shards: Path) -> None:
+    """A batch that cannot be shared out evenly is refused in one line."""
+    with pytest.raises(UserError, match="expected a multiple of the 3 ranks, found 16"):
+        open_loader(shards, ranks=Ranks(0, 3))
+
+
 # --- what cannot be used ---
 
 
 def test_a_bad_sample_is_replaced_by_the_rule(samples: list[Sample], tmp_path: Path) -> None:
-    """A sample that cannot be decoded gives its place to the one a batch later; nothing else moves."""
+    """A sample that cannot be decoded gives its row to its next candidate; nothing else moves."""
     broken = make_sample("http://pictures.example/broken", "a broken picture", b"\xff\xd8\xffbroken")
     shards = write_shards(tmp_path, sorted([*samples, broken], key=lambda one: str(one[0]["key"])), 25)
     index = read_index(str(shards))
     state = LoaderState(0, 0, seed=1, batch_size=BATCH_SIZE, index_hash=index.hash)
+    times = 0
     for epoch in range(12):
-        keys = [index.key(sample) for sample in epoch_order(len(index), 1, epoch)]
-        place = keys.index(str(broken[0]["key"]))
-        batches = take(open_loader(shards, replace(state, epoch=epoch)), BATCHES_PER_EPOCH)
-        found = [key for batch in batches for key in batch.keys]
-        replaced = [one for batch in batches for one in batch.replaced]
-        wanted = keys[: len(found)]
-        if place < len(found):
-            later = place + BATCH_SIZE
-            wanted[place] = keys[later] if later < len(keys) else keys[later - len(keys) + 1]
-            assert [(one.key, one.by) for one in replaced] == [(keys[place], wanted[place])]
-            assert replaced[0].reason.startswith("corrupt_image")
-        assert found == wanted
-        assert {batch.images.shape[0] for batch in batches} == {BATCH_SIZE}
-    assert epoch  # at least one epoch was looked at
+        loader = open_loader(shards, replace(state, epoch=epoch))
+        for number, batch in enumerate(take(loader, BATCHES_PER_EPOCH)):
+            rows = loader.order.batch(epoch, number)
+            wanted = [index.key(sample) for sample in rows.samples]
+            if broken[0]["key"] in wanted:
+                row = wanted.index(str(broken[0]["key"]))
+                wanted[row] = index.key(list(rows.candidates(row))[1])
+                assert [(one.key, one.by) for one in batch.replaced] == [(broken[0]["key"], wanted[row])]
+                assert batch.replaced[0].reason.startswith("corrupt_image")
+                times += 1
+            assert list(batch.keys) == wanted
+            assert batch.images.shape[0] == BATCH_SIZE
+    assert times
 
 
 def test_nothing_but_bad_samples_is_an_error(tmp_path: Path) -> None:
@@ -193,7 +179,3 @@ def test_an_abandoned_loader_leaves_no_thread(shards: Path) -> None:
 
     take(open_loader(shards, num_threads=4, prefetch_batches=8), 1)
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("wit-loader")]
-
-
-PINNED_ORDER = [7, 9, 2, 6, 3, 0, 1, 8, 4, 5]
-PINNED_PLACES = [[0.505155, 0.093818], [0.552147, 0.487051]]
