@@ -53,7 +53,8 @@ def train_step(
 ) -> StepNumbers:
     """Take one optimiser step on a batch; `max_norm` bounds the gradient's norm, 0 leaves it alone."""
     with autocast(images_B3SS.device, precision):
-        image_BD, text_BD, scale = model(normalise_images(images_B3SS), tokens_BL)
+        image_BD, text_BD = model(normalise_images(images_B3SS), tokens_BL)
+        scale = model.logit_scale.exp()
         loss, logits_BB = contrastive_loss(image_BD, text_BD, scale)
     optimiser.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]

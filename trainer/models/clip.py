@@ -1,99 +1,136 @@
 """CLIP: two towers into one embedding space, shapes, initialisation and parameter names of the released checkpoints.
 
-Shapes: B batch, L length in tokens, S image side in px, W width, D embedding.
+Shapes: B batch, L length in tokens, N tokens of packed captions, S image side in px, W width, D embedding.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trainer.models.config import ClipConfig, TextConfig, VisionConfig
-from trainer.models.transformer import LayerNorm, Transformer
+from trainer.models.config import ClipConfig, ResNetConfig
+from trainer.models.packing import Packing
+from trainer.models.resnet import ModifiedResNet
+from trainer.models.transformer import LayerNorm, Transformer, initialise_gpt
+from trainer.models.vision import VisionTransformer
 
 INITIAL_TEMPERATURE = 0.07  # the paper, section 2.5; the parameter is ln(1 / 0.07) = 2.6593
+SIGMOID_SCALE, SIGMOID_BIAS = 10.0, -10.0  # at the start of the sigmoid loss (SigLIP, arXiv 2303.15343, section 3.2)
 
 
-class VisionTransformer(nn.Module):
-    """The image tower: patches, a class token, and a norm before the blocks (paper, section 2.4)."""
-
-    def __init__(self, config: VisionConfig, embed_dim: int) -> None:
-        super().__init__()
-        width = config.width
-        std = width**-0.5
-        self.conv1 = nn.Conv2d(3, width, config.patch_px, stride=config.patch_px, bias=False)
-        self.class_embedding = nn.Parameter(std * torch.randn(width))
-        self.positional_embedding = nn.Parameter(std * torch.randn(config.num_tokens, width))
-        self.ln_pre = LayerNorm(width)
-        self.transformer = Transformer(width, config.layers, config.heads, causal=False)
-        self.ln_post = LayerNorm(width)
-        self.proj = nn.Parameter(std * torch.randn(width, embed_dim))
-
-    def forward(self, images_B3SS: Tensor) -> Tensor:
-        """Return (B, D) embeddings of normalised images, not of unit length."""
-        x_BLW = self.conv1(images_B3SS).flatten(2).transpose(1, 2)
-        class_B1W = self.class_embedding.to(x_BLW.dtype).expand(len(x_BLW), 1, -1)
-        x_BLW = torch.cat([class_B1W, x_BLW], dim=1) + self.positional_embedding.to(x_BLW.dtype)
-        x_BLW = self.transformer(self.ln_pre(x_BLW))
-        out_BD: Tensor = self.ln_post(x_BLW[:, 0]) @ self.proj
-        return out_BD
+def build_image_tower(config: ClipConfig) -> VisionTransformer | ModifiedResNet:
+    """Return the image tower of a model: normalised images (B, 3, S, S) to embeddings (B, D)."""
+    if isinstance(config.vision, ResNetConfig):
+        return ModifiedResNet(config.vision, config.embed_dim)
+    return VisionTransformer(config.vision, config.embed_dim, config.activation)
 
 
 class Clip(nn.Module):
-    """Contrastive language-image pre-training's model (arXiv 2103.00020)."""
+    """Contrastive language-image pre-training's model (arXiv 2103.00020).
+
+    Its text tower is the paper's: a causal Transformer, read at the end mark.
+    """
 
     def __init__(self, config: ClipConfig) -> None:
         super().__init__()
         text = config.text
-        self.visual = VisionTransformer(config.vision, config.embed_dim)
-        self.transformer = Transformer(text.width, text.layers, text.heads, causal=True)
+        self.config = config
+        self.visual = build_image_tower(config)
+        self._build_text(config)
+        self.text_projection = nn.Parameter(torch.empty(text.width, config.embed_dim))
+        nn.init.normal_(self.text_projection, std=text.width**-0.5)
+        is_sigmoid = config.objective == "sigmoid"
+        scale = SIGMOID_SCALE if is_sigmoid else 1 / INITIAL_TEMPERATURE
+        self.logit_scale = nn.Parameter(torch.tensor(math.log(scale)))
+        if is_sigmoid:
+            self.logit_bias = nn.Parameter(torch.tensor(SIGMOID_BIAS))
+
+    def _build_text(self, config: ClipConfig) -> None:
+        text = config.text
+        self.transformer = Transformer(text.width, text.layers, text.heads, causal=True, activation=config.activation)
         self.token_embedding = nn.Embedding(text.vocabulary_size, text.width)
         self.positional_embedding = nn.Parameter(torch.empty(text.context_length, text.width))
         self.ln_final = LayerNorm(text.width)
-        self.text_projection = nn.Parameter(torch.empty(text.width, config.embed_dim))
-        self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / INITIAL_TEMPERATURE)))
-        self._initialise_text(text)
-
-    def _initialise_text(self, text: TextConfig) -> None:
-        attention_std = text.width**-0.5
-        out_std = attention_std * (2 * text.layers) ** -0.5
         nn.init.normal_(self.token_embedding.weight, std=0.02)
         nn.init.normal_(self.positional_embedding, std=0.01)
-        nn.init.normal_(self.text_projection, std=attention_std)
-        for name, parameter in self.transformer.named_parameters():
-            if name.endswith("in_proj_weight"):
-                nn.init.normal_(parameter, std=attention_std)
-            elif name.endswith(("out_proj.weight", "c_proj.weight")):
-                nn.init.normal_(parameter, std=out_std)
-            elif name.endswith("c_fc.weight"):
-                nn.init.normal_(parameter, std=(2 * text.width) ** -0.5)
+        initialise_gpt(self.transformer, text.width)
 
-    def encode_image(self, images_B3SS: Tensor) -> Tensor:
-        """Return (B, D) embeddings of unit length, in fp32."""
-        return functional.normalize(self.visual(images_B3SS).float(), dim=-1)
+    def text_features(self, tokens_BL: Tensor, packing: Packing | None = None) -> Tensor:
+        """Return (B, W): a caption before its projection."""
+        if packing is None:
+            x = self.token_embedding(tokens_BL) + self.positional_embedding[: tokens_BL.shape[1]]
+            last_B = tokens_BL.argmax(dim=-1)
+        else:
+            x = self.token_embedding(packing.pack(tokens_BL)) + self.positional_embedding[packing.positions]
+            last_B = packing.last
+        out_BW: Tensor = self.ln_final(self.transformer(x, packing, last_B))
+        return out_BW
 
-    def encode_text(self, tokens_BL: Tensor) -> Tensor:
-        """Return (B, D) embeddings of unit length, in fp32, taken at the end token (the highest id).
+    def encode_image(self, images_B3SS: Tensor, seeds_B: Tensor | None = None) -> Tensor:
+        """Return (B, D) embeddings of unit length, in fp32; `seeds_B` as `VisionTransformer` has it."""
+        return functional.normalize(self.visual(images_B3SS, seeds_B).float(), dim=-1)
 
-        Padding after the end token cannot change the result, as attention is causal; L may thus be any
-        length up to the context that holds every end token.
+    def encode_text(self, tokens_BL: Tensor, packing: Packing | None = None) -> Tensor:
+        """Return (B, D) embeddings of unit length, in fp32.
+
+        What stands after a caption's end mark (the highest id) cannot change the result; L may thus be any length up
+        to the context that holds every end mark, and a packing of the same tokens saves the work on padding.
         """
-        x_BLW = self.token_embedding(tokens_BL) + self.positional_embedding[: tokens_BL.shape[1]]
-        x_BLW = self.ln_final(self.transformer(x_BLW))
-        rows = torch.arange(len(tokens_BL), device=tokens_BL.device)
-        features_BW = x_BLW[rows, tokens_BL.argmax(dim=-1)]
-        return functional.normalize((features_BW @ self.text_projection).float(), dim=-1)
+        return functional.normalize((self.text_features(tokens_BL, packing) @ self.text_projection).float(), dim=-1)
 
-    def forward(self, images_B3SS: Tensor, tokens_BL: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return image embeddings (B, D), text embeddings (B, D) and the scale 1 / temperature (0-d)."""
-        return self.encode_image(images_B3SS), self.encode_text(tokens_BL), self.logit_scale.exp()
+    def forward(
+        self,
+        images_B3SS: Tensor,
+        tokens_BL: Tensor,
+        packing: Packing | None = None,
+        seeds_B: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Return image and text embeddings, each (B, D), of unit length, in fp32."""
+        return self.encode_image(images_B3SS, seeds_B), self.encode_text(tokens_BL, packing)
+
+
+class BagOfWordsClip(Clip):
+    """CLIP with the other text tower of the paper's Figure 3: CBOW, the mean of the embeddings of a caption's tokens.
+
+    The marks of start and end are among them, so that the mean of an empty caption is one too. There is no norm
+    before the projection: the pseudocode has none, and the unit length after it takes the mean's size away.
+    """
+
+    def _build_text(self, config: ClipConfig) -> None:
+        self.token_embedding = nn.Embedding(config.text.vocabulary_size, config.text.width)
+        nn.init.normal_(self.token_embedding.weight, std=0.02)
+
+    def text_features(self, tokens_BL: Tensor, packing: Packing | None = None) -> Tensor:
+        """Return (B, W): a caption before its projection; a bag needs no packing, padding costs it nothing."""
+        last_B1 = tokens_BL.argmax(dim=-1, keepdim=True)
+        is_token_BL = torch.arange(tokens_BL.shape[1], device=tokens_BL.device) <= last_B1
+        weight = self.token_embedding.weight
+        shares_BL = (is_token_BL / (last_B1 + 1)).to(weight.dtype)
+        return functional.embedding_bag(tokens_BL, weight, mode="sum", per_sample_weights=shares_BL)
+
+
+_TEXT_KINDS: dict[str, type[Clip]] = {"transformer": Clip, "bag_of_words": BagOfWordsClip}
+
+
+def make_clip(config: ClipConfig) -> Clip:
+    """Return a CLIP with the text tower that its shapes name."""
+    return _TEXT_KINDS[config.text.kind](config)
 
 
 def build_clip(config: ClipConfig, seed: int) -> Clip:
-    """Return a model whose initial weights are a function of `seed`; the global generator is left as it was."""
+    """Return a CLIP whose initial weights are a function of `seed`; the global generator is left as it was."""
+    with seeded(seed):
+        return make_clip(config)
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Have random numbers of the CPU follow from `seed` for a while, and leave the global generator as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return Clip(config)
+        yield
