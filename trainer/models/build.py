@@ -7,14 +7,21 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from trainer.models.captioner import Captioner
 from trainer.models.clip import make_clip, seeded
 from trainer.models.config import ClipConfig
+from trainer.models.predictor import WordPredictor
 from trainer.models.resnet import Bottleneck
 from trainer.models.transformer import ResidualAttentionBlock
 from trainer.models.vision import VisionTransformer
 from wit.errors import RecipeError
 
-MODELS: dict[str, Callable[[ClipConfig], nn.Module]] = {"contrastive": make_clip, "sigmoid": make_clip}
+MODELS: dict[str, Callable[[ClipConfig], nn.Module]] = {
+    "contrastive": make_clip,
+    "sigmoid": make_clip,
+    "bag_of_words": WordPredictor,
+    "captioning": Captioner,
+}
 """Objective -> what makes its model."""
 
 

@@ -9,14 +9,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
 
+from tests.trainer.models.baselines import CAPTIONS, START, VOCABULARY, assert_gradients, make_images, make_tokens
 from trainer.models.build import build_model
 from trainer.models.config import CONFIGS, ClipConfig
 from trainer.models.predictor import WordPredictor, word_shares
-
-VOCABULARY = 40
-START, END = VOCABULARY - 2, VOCABULARY - 1
 
 
 def _config(name: str = "ViT-micro/16") -> ClipConfig:
@@ -30,23 +27,13 @@ def _model(seed: int = 0, name: str = "ViT-micro/16") -> WordPredictor:
     return model
 
 
-def _tokens(captions: list[list[int]], length: int, padding: int = 0) -> Tensor:
-    rows = [[START, *words, END] for words in captions]
-    return torch.tensor([row + [padding] * (length - len(row)) for row in rows])
-
-
-def _images(count: int, side_px: int = 32) -> Tensor:
-    return torch.randn(count, 3, side_px, side_px, generator=torch.Generator().manual_seed(1))
-
-
-CAPTIONS = [[5, 6, 5, 7], [0, 0], [], [11]]
 words = st.lists(st.lists(st.integers(0, START - 1), max_size=8), min_size=1, max_size=6)
 
 
 @given(words)
 def test_each_distinct_word_of_a_caption_has_an_equal_share(captions: list[list[int]]) -> None:
     """The shares that fall on a token's places add up to 1 / K for each of the K distinct words, to 0 for marks."""
-    tokens_BL = _tokens(captions, 12)
+    tokens_BL = make_tokens(captions, 12)
     for caption, tokens_L, shares_L in zip(captions, tokens_BL, word_shares(tokens_BL), strict=True):
         total = {int(token): 0.0 for token in tokens_L}
         for token, share in zip(tokens_L.tolist(), shares_L.tolist(), strict=True):
@@ -59,9 +46,9 @@ def test_each_distinct_word_of_a_caption_has_an_equal_share(captions: list[list[
 def test_the_loss_is_cross_entropy_with_uniform_targets(name: str) -> None:
     """Each row's loss equals a loop over its distinct words; a caption without a word costs nothing."""
     model = _model(name=name).eval()
-    images = _images(4, model.config.vision.image_px)
-    loss_B, hit_B = model(images, _tokens(CAPTIONS, 9))
-    p_BV = model.words(model.visual(images)).softmax(dim=1)
+    images = make_images(4, model.config.vision.image_px)
+    loss_B, hit_B = (row.detach() for row in model(images, make_tokens(CAPTIONS, 9)))
+    p_BV = model.words(model.visual(images)).softmax(dim=1).detach()
     for caption, loss, hit, p_V in zip(CAPTIONS, loss_B, hit_B, p_BV, strict=True):
         distinct = set(caption)
         expected = -sum(math.log(p_V[word]) for word in distinct) / max(1, len(distinct))
@@ -72,35 +59,16 @@ def test_the_loss_is_cross_entropy_with_uniform_targets(name: str) -> None:
 @given(words, st.integers(0, 6), st.integers(0, VOCABULARY - 1))
 def test_padding_has_no_influence(captions: list[list[int]], extra: int, padding: int) -> None:
     """However much padding follows, and whatever its ids, the rows' losses and hits are the same bits."""
-    model, images = _model(), _images(len(captions))
-    one = model(images, _tokens(captions, 10))
-    other = model(images, _tokens(captions, 10 + extra, padding))
+    model, images = _model(), make_images(len(captions))
+    one = model(images, make_tokens(captions, 10))
+    other = model(images, make_tokens(captions, 10 + extra, padding))
     assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
 def test_the_gradient_is_that_of_finite_differences() -> None:
-    """In float64 every parameter's gradient along a random direction equals the central difference."""
-    _assert_gradients(_model().double(), _images(4).double(), _tokens(CAPTIONS, 9))
-
-
-def _assert_gradients(model: WordPredictor, images: Tensor, tokens: Tensor) -> None:
-    def loss() -> Tensor:
-        shares, log_p = word_shares(tokens), model.words(model.visual(images)).log_softmax(dim=1)
-        return -(shares * log_p.gather(1, tokens)).sum()
-
-    loss().backward()  # type: ignore[no-untyped-call]
-    generator = torch.Generator().manual_seed(2)
-    for name, parameter in model.named_parameters():
-        assert parameter.grad is not None, name
-        direction = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
-        sides = []
-        for sign in (1, -1):
-            with torch.no_grad():
-                parameter += sign * 1e-5 * direction
-                sides.append(loss())
-                parameter -= sign * 1e-5 * direction
-        expected = (sides[0] - sides[1]) / 2e-5
-        assert float((parameter.grad * direction).sum()) == pytest.approx(float(expected), rel=1e-4, abs=1e-6), name
+    """Every parameter's gradient along a random direction equals the central difference."""
+    model, images, tokens = _model().double(), make_images(4).double(), make_tokens(CAPTIONS, 9)
+    assert_gradients(model, lambda: model(images, tokens)[0].sum())
 
 
 def test_weights_follow_from_the_seed_and_the_tower_has_the_keys_of_a_clip() -> None:
