@@ -38,6 +38,9 @@ class Ranks:
         return range(self.rank * share, (self.rank + 1) * share)
 
 
+ALONE = Ranks()
+
+
 def find_ranks() -> Ranks:
     """Return the place that `torchrun` gave this process; raises UserError when it is not one."""
     names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
@@ -51,11 +54,11 @@ def find_ranks() -> Ranks:
 
 @contextmanager
 def joined(ranks: Ranks, device: torch.device) -> Iterator[None]:
-    """Join the other ranks (NCCL between GPUs, else Gloo) for a while; alone, do nothing."""
+    """Join the other ranks (by NCCL between GPUs, by Gloo between CPUs) for a while; alone, do nothing."""
     if ranks.size == 1:
         yield
         return
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
+    dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
     try:
         yield
     finally:
