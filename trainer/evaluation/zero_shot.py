@@ -1,4 +1,4 @@
-"""Zero-shot classification: class names through the text tower are the classifier (paper, section 3.1).
+"""Zero-shot classification: the names of classes in prompts are the classifier (paper, section 3.1).
 
 Shapes: B images of a batch, S their side in px, C classes, T templates, D embedding.
 """
@@ -19,10 +19,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trainer.embedding.decoding import Decoding, decode_batches
+from trainer.evaluation.scoring import Scorer, class_scorer
 from trainer.loader.decode import decode_short_side
+from trainer.models.captioner import Captioner
 from trainer.models.clip import Clip
+from trainer.models.predictor import WordPredictor
 from trainer.ranks import Ranks, sum_over
-from trainer.step import normalise_images, trim_tokens
+from trainer.step import normalise_images
 from trainer.tokenizer import ClipTokenizer
 from wit.errors import InputError
 from wit.image import ImageRejected
@@ -31,7 +34,6 @@ from wit.statistics import clopper_pearson
 from wit.storage import read_bytes
 
 BATCH_IMAGES = 256
-BATCH_PROMPTS = 256
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 CONFIDENCE = 0.95
 ALONE = Ranks()
@@ -138,60 +140,26 @@ def _silent(_: int) -> None:
     """Say nothing of progress."""
 
 
-Scorer = Callable[[Tensor], Tensor]
-"""From normalised images (B, 3, S, S) to a logit a class, (B, C); its softmax are the probabilities."""
-
-
-@torch.no_grad()
-def build_classifier(model: Clip, tokenizer: ClipTokenizer, classes: Sequence[str], templates: Sequence[str]) -> Tensor:
-    """Return one unit embedding a class, (C, D): the mean of its T prompts' unit embeddings, of unit length again."""
-    context_length = len(model.positional_embedding)
-    prompts = [template.replace("{label}", name) for name in classes for template in templates]
-    parts = []
-    for start in range(0, len(prompts), BATCH_PROMPTS):
-        tokens_TL = trim_tokens(tokenizer(prompts[start : start + BATCH_PROMPTS], context_length))
-        parts.append(model.encode_text(torch.from_numpy(tokens_TL).to(model.logit_scale.device)))
-    prompt_CTD = torch.cat(parts).view(len(classes), len(templates), -1)
-    return torch.nn.functional.normalize(prompt_CTD.mean(dim=1), dim=-1)
-
-
-def contrastive_scorer(
-    model: Clip, tokenizer: ClipTokenizer, classes: Sequence[str], templates: Sequence[str]
-) -> Scorer:
-    """Return what scores classes by the cosine of image and prompts, over the learned temperature."""
-    classifier_CD = build_classifier(model, tokenizer, classes, templates)
-
-    def score(images_B3SS: Tensor) -> Tensor:
-        logits_BC: Tensor = model.logit_scale.exp() * model.encode_image(images_B3SS) @ classifier_CD.T
-        return logits_BC
-
-    return score
-
-
 def evaluate_zero_shot(
-    model: Clip,
+    model: Clip | WordPredictor | Captioner,
     tokenizer: ClipTokenizer,
     data: ImageFolder,
     templates: Sequence[str],
     ranks: Ranks = ALONE,
     advance: Advance = _silent,
 ) -> ZeroShotResult:
-    """Return the prediction of each image: the class whose prompts are nearest; as `predict_classes`.
+    """Return the prediction of each image: the class that `class_scorer` finds likeliest; as `predict_classes`.
 
     The model stays on its device; it is in training mode after the call if it was before.
     """
     was_training = model.training
     model.eval()
     try:
-        score = contrastive_scorer(model, tokenizer, data.classes, templates)
-        return predict_classes(score, data, image_side(model), model.logit_scale.device, ranks, advance)
+        score = class_scorer(model, tokenizer, data.classes, templates)
+        device = next(model.parameters()).device
+        return predict_classes(score, data, model.config.vision.image_px, device, ranks, advance)
     finally:
         model.train(was_training)
-
-
-def image_side(model: Clip) -> int:
-    """Return the side of the images that a model takes, in px."""
-    return int(round((len(model.visual.positional_embedding) - 1) ** 0.5) * model.visual.conv1.kernel_size[0])
 
 
 @torch.no_grad()

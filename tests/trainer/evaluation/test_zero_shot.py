@@ -15,8 +15,9 @@ from PIL import Image
 from tests.trainer.conftest import micro_recipe
 from tests.trainer.ranks import run_ranks
 from trainer.cli import evaluate
+from trainer.evaluation.scoring import build_classifier
 from trainer.evaluation.templates import TEMPLATES, read_templates
-from trainer.evaluation.zero_shot import ZeroShotResult, build_classifier, evaluate_zero_shot, read_image_folder
+from trainer.evaluation.zero_shot import ZeroShotResult, evaluate_zero_shot, read_image_folder
 from trainer.loader.decode import center_crop, decode_short_side
 from trainer.loop import train
 from trainer.models.clip import build_clip

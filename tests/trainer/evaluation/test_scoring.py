@@ -1,0 +1,79 @@
+"""Classes scored by models of each objective."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from tests.trainer.models.baselines import make_images
+from trainer.evaluation.scoring import class_scorer
+from trainer.models.build import build_model
+from trainer.models.captioner import Captioner
+from trainer.models.config import CONFIGS
+from trainer.models.predictor import WordPredictor
+from trainer.tokenizer import ClipTokenizer
+
+TOKENIZER = ClipTokenizer([("t", "h"), ("r", "e")])
+CLASSES = ("red", "a very long blue thing", "red red")
+TEMPLATES = ("a {label}", "{label}", "one more {label} here")
+
+
+def _model(objective: str, text: str = "transformer") -> nn.Module:
+    config = CONFIGS["ViT-micro/16"]
+    shapes = replace(config.text, vocabulary_size=TOKENIZER.vocabulary_size, context_length=32, kind=text)
+    return build_model(replace(config, text=shapes, objective=objective), seed=0).eval()
+
+
+def _tokens(prompt: str) -> torch.Tensor:
+    return torch.from_numpy(TOKENIZER([prompt], 32))
+
+
+@torch.no_grad()
+def test_words_are_scored_by_their_mean_log_probability() -> None:
+    """A class's logit is the mean over templates of the mean over the prompt's distinct tokens, computed one by one."""
+    model = _model("bag_of_words")
+    assert isinstance(model, WordPredictor)
+    images = make_images(3)
+    scores_BC = class_scorer(model, TOKENIZER, CLASSES, TEMPLATES)(images)
+    log_p_BV = model.words(model.visual(images)).log_softmax(dim=1)
+    for number, name in enumerate(CLASSES):
+        each = []
+        for template in TEMPLATES:
+            distinct = sorted(set(TOKENIZER.encode(template.format(label=name))))
+            each.append(log_p_BV[:, distinct].mean(dim=1))
+        torch.testing.assert_close(scores_BC[:, number], torch.stack(each).mean(dim=0), rtol=0, atol=1e-5)
+
+
+@torch.no_grad()
+def test_captions_are_scored_by_their_likelihood() -> None:
+    """A class's logit is the mean over templates of minus the loss of its prompt times the prompt's tokens."""
+    model = _model("captioning")
+    assert isinstance(model, Captioner)
+    images = make_images(3)
+    scores_BC = class_scorer(model, TOKENIZER, CLASSES, TEMPLATES)(images)
+    for number, name in enumerate(CLASSES):
+        each = []
+        for template in TEMPLATES:
+            prompt = template.format(label=name)
+            loss_B, _ = model(images, _tokens(prompt).expand(3, -1))
+            each.append(-loss_B * (len(TOKENIZER.encode(prompt)) + 1))  # the end mark is predicted too
+        torch.testing.assert_close(scores_BC[:, number], torch.stack(each).mean(dim=0), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("objective", "text"),
+    [("contrastive", "transformer"), ("sigmoid", "transformer"), ("contrastive", "bag_of_words")],
+)
+@torch.no_grad()
+def test_two_towers_are_scored_by_the_cosine(objective: str, text: str) -> None:
+    """The logit of a class with one template is the scaled cosine, whatever the text tower and the pairwise loss."""
+    model = _model(objective, text)
+    images = make_images(3)
+    scores_BC = class_scorer(model, TOKENIZER, CLASSES, ("a {label}",))(images)
+    for number, name in enumerate(CLASSES):
+        image_BD, text_BD = model(images, _tokens(f"a {name}"))
+        expected = model.get_parameter("logit_scale").exp() * (image_BD @ text_BD.T)[:, 0]
+        torch.testing.assert_close(scores_BC[:, number], expected, rtol=0, atol=1e-5)

@@ -1,0 +1,100 @@
+"""What scores the classes of an image, for a model of each objective: classes are prompts, as the paper has them.
+
+A scorer's logits are such that their softmax over the classes are probabilities:
+
+  contrastive, sigmoid  the cosine of the image and the mean of the class's prompts, over the temperature
+  bag of words          the mean log-probability of a prompt's words, by which a name of more words is no less likely;
+                        the mean over the templates
+  captioning            the log-likelihood of a prompt, end mark included: what the model takes for the caption's
+                        probability, so that Bayes' rule with equal classes gives the class; the mean over the templates
+
+The last two are ours: the paper does not say how its baselines were made to name classes (section 2.3, Figure 2).
+
+Shapes: B images of a batch, S their side in px, C classes, T templates, L length in tokens, V vocabulary, D embedding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import singledispatch
+
+import torch
+from torch import Tensor, nn
+
+from trainer.models.captioner import Captioner
+from trainer.models.clip import Clip
+from trainer.models.predictor import WordPredictor, word_shares
+from trainer.step import trim_tokens
+from trainer.tokenizer import ClipTokenizer
+
+BATCH_PROMPTS = 256
+
+Scorer = Callable[[Tensor], Tensor]
+"""From normalised images (B, 3, S, S) to a logit a class, (B, C)."""
+
+
+@singledispatch
+def class_scorer(
+    model: nn.Module, tokenizer: ClipTokenizer, classes: Sequence[str], templates: Sequence[str]
+) -> Scorer:
+    """Return what scores classes by their names in a model that is in evaluation mode."""
+    raise TypeError(f"no way to score classes by a {type(model).__name__}")
+
+
+@class_scorer.register
+def _by_cosine(model: Clip, tokenizer: ClipTokenizer, classes: Sequence[str], templates: Sequence[str]) -> Scorer:
+    classifier_CD = build_classifier(model, tokenizer, classes, templates)
+
+    def score(images_B3SS: Tensor) -> Tensor:
+        logits_BC: Tensor = model.logit_scale.exp() * model.encode_image(images_B3SS) @ classifier_CD.T
+        return logits_BC
+
+    return score
+
+
+@class_scorer.register
+def _by_words(
+    model: WordPredictor, tokenizer: ClipTokenizer, classes: Sequence[str], templates: Sequence[str]
+) -> Scorer:
+    tokens_CTL = tokenize_prompts(model, tokenizer, classes, templates)
+    shares_CTL = word_shares(tokens_CTL.flatten(0, 1)).view(tokens_CTL.shape) / len(templates)
+    shares_CV = torch.zeros(len(classes), tokenizer.vocabulary_size, device=tokens_CTL.device)
+    shares_CV.scatter_add_(1, tokens_CTL.flatten(1), shares_CTL.flatten(1))
+    return lambda images_B3SS: model.predict_words(images_B3SS) @ shares_CV.T
+
+
+@class_scorer.register
+def _by_likelihood(
+    model: Captioner, tokenizer: ClipTokenizer, classes: Sequence[str], templates: Sequence[str]
+) -> Scorer:
+    prompts_CTL = tokenize_prompts(model, tokenizer, classes, templates)
+
+    def score(images_B3SS: Tensor) -> Tensor:
+        """Read every prompt beside every image: C * T passes of the language model over the batch."""
+        prefix_BPW = model.encode_prefix(images_B3SS)
+        columns = []
+        for prompts_TL in prompts_CTL:
+            likelihoods = (model.log_likelihoods(prefix_BPW, one.expand(len(prefix_BPW), -1)) for one in prompts_TL)
+            columns.append(torch.stack(list(likelihoods)).mean(dim=0))
+        return torch.stack(columns, dim=1)
+
+    return score
+
+
+def tokenize_prompts(
+    model: Clip | WordPredictor | Captioner, tokenizer: ClipTokenizer, classes: Sequence[str], templates: Sequence[str]
+) -> Tensor:
+    """Return ids (C, T, L) of every class in every template, on the model's device; L is that of the longest."""
+    prompts = [template.replace("{label}", name) for name in classes for template in templates]
+    tokens = trim_tokens(tokenizer(prompts, model.config.text.context_length))
+    tokens_CTL = torch.from_numpy(tokens).view(len(classes), len(templates), -1)
+    return tokens_CTL.to(next(model.parameters()).device)
+
+
+@torch.no_grad()
+def build_classifier(model: Clip, tokenizer: ClipTokenizer, classes: Sequence[str], templates: Sequence[str]) -> Tensor:
+    """Return one unit embedding a class, (C, D): the mean of its T prompts' unit embeddings, of unit length again."""
+    tokens_CTL = tokenize_prompts(model, tokenizer, classes, templates)
+    parts = [model.encode_text(one) for one in torch.split(tokens_CTL.flatten(0, 1), BATCH_PROMPTS)]
+    prompt_CTD = torch.cat(parts).view(len(classes), len(templates), -1)
+    return nn.functional.normalize(prompt_CTD.mean(dim=1), dim=-1)
