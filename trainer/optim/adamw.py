@@ -80,7 +80,7 @@ class AdamW(torch.optim.Optimizer):
             for bucket in _buckets([piece for piece in pieces if _is_half(piece)]):
                 self._step_half(bucket, rate, decay, skip)
             for bucket in _buckets([self._piece(each) for each in with_gradient if each in self._rounded]):
-                self._round_weights(bucket)
+                self._round_weights(bucket, skip)
 
     def _piece(self, parameter: nn.Parameter) -> _Piece:
         state = self.state[parameter]
@@ -111,11 +111,13 @@ class AdamW(torch.optim.Optimizer):
             _write(moment, [getattr(piece, name) for piece in pieces])
         torch._foreach_add_([piece.step for piece in pieces], keep)
 
-    def _round_weights(self, pieces: Sequence[_Piece]) -> None:
-        """Round weights to fp16's numbers; those that a step left alone are such already, and stay."""
+    def _round_weights(self, pieces: Sequence[_Piece], skip: Tensor | None) -> None:
+        """Round weights to numbers that fp16 has."""
         weights = [piece.weight for piece in pieces]
+        flat = _joined(weights)
         bits = random_bits(_index(pieces), self._key(_WEIGHTS), pieces[0].step)
-        _write(round_stochastically(_joined(weights), torch.float16, low_bits(bits)), weights)
+        rounded = round_stochastically(flat, torch.float16, low_bits(bits))
+        _write(rounded if skip is None else torch.where(skip.bool(), flat, rounded), weights)
 
     def _key(self, purpose: int) -> int:
         return self.seed * 2 + purpose

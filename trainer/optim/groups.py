@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-_TEXT = ("transformer.", "token_embedding.", "positional_embedding", "text_projection", "text.")
+_TEXT = ("transformer.", "token_embedding.", "positional_embedding", "text_projection")
 """How the names of the text tower's weights begin, as in the released checkpoints."""
 
 
