@@ -33,12 +33,18 @@ class Ranks:
         return self.rank == 0
 
     def rows(self, num_rows: int) -> range:
-        """Return this rank's rows of a batch; `size` must divide their number."""
+        """Return this rank's rows of a batch; raises UserError unless every rank gets as many."""
+        if num_rows % self.size:
+            raise UserError(
+                f"data.batch_size: expected a multiple of {self.size}, the number of processes, found {num_rows}; "
+                "choose another batch, or start another number of processes"
+            )
         share = num_rows // self.size
         return range(self.rank * share, (self.rank + 1) * share)
 
 
 ALONE = Ranks()
+"""The place of a process that trains by itself."""
 
 
 def find_ranks() -> Ranks:

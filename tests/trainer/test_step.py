@@ -1,33 +1,56 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
-from trainer.models.clip import build_clip
+from trainer.gradients import LossScaler
+from trainer.inputs import IMAGE_MEAN, normalise_images, trim_tokens
+from trainer.models.build import build_model
 from trainer.models.config import CONFIGS
 from trainer.optim import build_optimiser
-from trainer.recipe import Optimiser
-from trainer.step import IMAGE_MEAN, normalise_images, train_step, trim_tokens
+from trainer.parallel import prepare
+from trainer.ranks import ALONE
+from trainer.recipe import Data, Optimiser, Run, TrainRecipe
+from trainer.step import Stepper, build_stepper, train_step
 
-MICRO = CONFIGS["ViT-micro/16"]
+CPU = torch.device("cpu")
 
 
-def batch() -> tuple[torch.Tensor, torch.Tensor]:
+def batch(rows: int = 8) -> tuple[Tensor, NDArray[np.int64]]:
+    """Return images and captions of two to five tokens and their marks, for the micro models."""
     generator = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (8, 3, 32, 32), generator=generator, dtype=torch.uint8)
-    tokens = torch.randint(1, 598, (8, 6), generator=generator)
-    tokens[:, 5] = 599
-    return images, tokens
+    images = torch.randint(0, 256, (rows, 3, 32, 32), generator=generator, dtype=torch.uint8)
+    tokens = torch.randint(1, 598, (rows, 9), generator=generator)
+    ends = torch.randint(3, 7, (rows, 1), generator=generator)
+    places = torch.arange(9)
+    return images, torch.where(places == ends, 599, torch.where(places < ends, tokens, 0)).numpy()
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def make(precision: str = "fp32", micro_batch_size: int = 0, **optimiser: Any) -> tuple[nn.Module, Stepper]:
+    """Return a new model and what its steps work with; keyword arguments go to the recipe's [optimiser]."""
+    recipe = TrainRecipe(
+        data=Data(batch_size=8, micro_batch_size=micro_batch_size),
+        optimiser=Optimiser(**({"learning_rate": 2e-3} | optimiser)),
+        run=Run(precision=precision),
+    )
+    model = build_model(CONFIGS["ViT-micro/16"], seed=0)
+    called = prepare(model, recipe.run, ALONE, CPU)
+    optimiser_ = build_optimiser(model, recipe.optimiser)
+    return model, build_stepper(called, optimiser_, LossScaler(precision, CPU), recipe, ALONE)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 def test_steps_on_one_batch_lower_its_loss(precision: str) -> None:
     """A single step lowers the loss of its batch, and forty learn the batch by heart."""
-    model = build_clip(MICRO, seed=0)
-    optimiser = build_optimiser(model, Optimiser(learning_rate=2e-3))
-    numbers = [train_step(model, optimiser, *batch(), precision, max_norm=1.0) for _ in range(40)]
-    assert float(numbers[1].loss) < float(numbers[0].loss)
+    _, stepper = make(precision, micro_batch_size=3, max_gradient_norm=1.0)
+    numbers = [train_step(stepper, *batch(), step) for step in range(40)]
+    taken = [one for one in numbers if not one.skipped]
+    assert float(taken[1].loss) < float(taken[0].loss)
     assert float(numbers[-1].loss) < 0.3 < float(numbers[0].loss)
     assert float(numbers[-1].accuracy) == 1
 
@@ -35,8 +58,8 @@ def test_steps_on_one_batch_lower_its_loss(precision: str) -> None:
 def test_the_norm_of_the_gradient_is_bounded_only_when_asked() -> None:
     """`max_norm` scales the gradient down to that norm; 0 leaves it as it is; the log has the norm before."""
     for max_norm, bounded in ((0.01, True), (0.0, False)):
-        model = build_clip(MICRO, seed=0)
-        numbers = train_step(model, build_optimiser(model, Optimiser(learning_rate=0.0)), *batch(), "fp32", max_norm)
+        model, stepper = make(learning_rate=0.0, max_gradient_norm=max_norm)
+        numbers = train_step(stepper, *batch(), 0)
         squares = [(parameter.grad**2).sum() for parameter in model.parameters() if parameter.grad is not None]
         norm = torch.stack(squares).sum().sqrt()
         assert float(norm) == pytest.approx(0.01 if bounded else float(numbers.gradient_norm), rel=1e-3)

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from trainer.detector.model import Detector
-from trainer.detector.recipe import TEMPERATURE
-from trainer.loss import contrastive_loss
-from trainer.step import autocast, normalise_images
+from trainer.detector.recipe import TEMPERATURE, DetectorRecipe
+from trainer.inputs import autocast, normalise_images
+from trainer.objectives.contrastive import contrastive_loss
+from trainer.step import SkippingOptimiser
 
 
 @dataclass(frozen=True)
@@ -24,14 +25,15 @@ class PairNumbers:
     accuracy: Tensor
     """Share of the pictures whose own copy is the nearest in the batch."""
     gradient_norm: Tensor
+    skipped: Tensor
+    """Bool: the update was left out."""
 
 
 def pair_loss(picture_BD: Tensor, copy_BD: Tensor) -> tuple[Tensor, Tensor]:
     """Return the n-pair loss at the fixed temperature of 0.07, and the share of pictures nearest to their own copy."""
     scale = torch.tensor(1 / TEMPERATURE, device=picture_BD.device)
-    loss, logits_BB = contrastive_loss(picture_BD, copy_BD, scale)
-    hits = logits_BB.argmax(dim=1) == torch.arange(len(logits_BB), device=logits_BB.device)
-    return loss, hits.float().mean()
+    losses = contrastive_loss(picture_BD, copy_BD, scale)
+    return losses.loss, losses.num_hits / len(picture_BD)
 
 
 def backward(
@@ -70,15 +72,18 @@ def _embed(model: Detector, images_B3SS: Tensor, precision: str) -> Tensor:
 
 def pair_step(
     model: Detector,
-    optimiser: torch.optim.Optimizer,
+    optimiser: SkippingOptimiser,
     batch: tuple[Tensor, Tensor],
-    precision: str,
-    max_norm: float,
-    micro_batch: int,
+    recipe: DetectorRecipe,
+    limit: Tensor,
 ) -> PairNumbers:
-    """Take one optimiser step on (pictures, copies), both uint8 (B, 3, S, S); `max_norm` 0: gradients as they are."""
+    """Take one optimiser step on (pictures, copies), both uint8 (B, 3, S, S).
+
+    An update whose loss is above `limit` (0-d, on the device) or no number, or whose gradient is none, is left out.
+    """
     optimiser.zero_grad(set_to_none=True)
-    loss, accuracy = backward(model, *batch, precision, micro_batch)
-    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm or float("inf"))
-    optimiser.step()
-    return PairNumbers(loss, accuracy, norm)
+    loss, accuracy = backward(model, *batch, recipe.run.precision, recipe.data.micro_batch_size)
+    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.optimiser.max_gradient_norm or float("inf"))
+    skipped = ~(loss.isfinite() & norm.isfinite()) | (loss > limit)
+    optimiser.step(skipped)
+    return PairNumbers(loss, accuracy, norm, skipped)
