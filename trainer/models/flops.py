@@ -48,7 +48,7 @@ def dense_flops(config: ClipConfig) -> float:
 
 
 def dense_macs(config: ClipConfig) -> ForwardMacs:
-    """Return a forward pass as publications count it; its image towers are open_clip's: 6.11e9 for RN50, 4.41e9 for ViT-B/32.
+    """Return a forward pass as publications count it; its image towers as open_clip does: RN50 6.11e9.
 
     An attention pool counts as one that asks for all places, though the mean's answer alone is read.
     """
