@@ -30,7 +30,9 @@ class BatchNorm(nn.BatchNorm2d):
     def forward(self, x_BCSS: Tensor) -> Tensor:
         """Return a tensor of the same shape."""
         if self.training and self.holds_statistics:
-            return functional.batch_norm(x_BCSS, None, None, self.weight, self.bias, training=True, eps=self.eps)
+            assert self.running_mean is not None and self.running_var is not None
+            spare = self.running_mean.clone(), self.running_var.clone()  # a checkpoint counts what the backward keeps
+            return functional.batch_norm(x_BCSS, *spare, self.weight, self.bias, training=True, eps=self.eps)
         out: Tensor = super().forward(x_BCSS)
         return out
 
