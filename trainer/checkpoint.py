@@ -2,41 +2,67 @@
 
 DIR/checkpoints/step-00001000/model.safetensors       names of the released CLIP checkpoints
                               optimiser.safetensors   NAME.exp_avg, NAME.exp_avg_sq, NAME.step
+                              ema.safetensors         the moving average of the weights, where one is kept
                               tokenizer.txt           merges of the vocabulary
-                              state.json              written last: step, loader state, model, sizes of the files
+                              state.json              written last: step, loader, guard, ..., sizes of the files
+
+The tensors are whole, however many ranks trained: any other number of them goes on from here.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from types import TracebackType
+from typing import Any, Self
 
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
-from torch import Tensor, nn
+from torch import Tensor
 
-from trainer.loader.loader import LoaderState
-from trainer.models.clip import Clip
-from trainer.models.config import ClipConfig, TextConfig, VisionConfig
-from trainer.tokenizer import ClipTokenizer, dump_merges, read_merges
+from trainer.gradients import ScalerState
+from trainer.guard import GuardState
+from trainer.loader.order import LoaderState
+from trainer.models.clip import Clip, make_clip
+from trainer.models.config import ClipConfig, config_from_json
+from trainer.recipe import Run
+from trainer.tensorfile import write_tensors
+from trainer.tokenizer import ClipTokenizer, read_merges
 from wit import manifest
 from wit.errors import InputError
-from wit.storage import exists, join, list_names, publish_bytes, read_bytes, remove, size
+from wit.storage import base_name, exists, join, list_names, publish, publish_bytes, read_bytes, remove, size
 
-MODEL, OPTIMISER, TOKENIZER, STATE = "model.safetensors", "optimiser.safetensors", "tokenizer.txt", "state.json"
-_MOMENTS = ("exp_avg", "exp_avg_sq")
+MODEL, OPTIMISER, EMA = "model.safetensors", "optimiser.safetensors", "ema.safetensors"
+TOKENIZER, STATE = "tokenizer.txt", "state.json"
 _FOLDER = re.compile(r"^step-(\d{8,})$")
 
 
 @dataclass(frozen=True)
 class TrainState:
-    """Where training stands: steps taken, and where the loader goes on."""
+    """Where training stands: steps taken, where the loader goes on, and what else the next step depends on."""
 
     step: int
     loader: LoaderState
+    guard: GuardState = field(default_factory=GuardState)
+    scaler: ScalerState = field(default_factory=ScalerState)
+    samples: int = 0
+    """A sum over all samples trained on and their places (meter.py): equal for runs that saw the same in one order."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """All that a checkpoint holds, in memory of its own: training may go on while it is written."""
+
+    state: TrainState
+    shapes: Mapping[str, Any]
+    """Of which model it is."""
+    tensors: Mapping[str, Mapping[str, Tensor]]
+    """By file name."""
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    """Other files, by name."""
 
 
 def checkpoints_folder(out: str) -> str:
@@ -44,63 +70,70 @@ def checkpoints_folder(out: str) -> str:
     return join(out, "checkpoints")
 
 
-def weights(model: nn.Module) -> bytes:
-    """Return a model's weights as safetensors."""
-    data: bytes = safetensors.torch.save({name: value.contiguous() for name, value in model.state_dict().items()})
-    return data
-
-
-def moments(model: nn.Module, optimiser: torch.optim.Optimizer) -> bytes:
-    """Return what AdamW keeps of each parameter as safetensors: NAME.exp_avg, NAME.exp_avg_sq, NAME.step."""
-    data: bytes = safetensors.torch.save(_optimiser_tensors(model, optimiser))
-    return data
-
-
-def _optimiser_tensors(model: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
-    return {
-        f"{name}.{slot}": value
-        for name, parameter in model.named_parameters()
-        for slot, value in optimiser.state[parameter].items()
-    }
-
-
-def save(
-    out: str,
-    model: Clip,
-    config: ClipConfig,
-    optimiser: torch.optim.Optimizer,
-    tokenizer: ClipTokenizer,
-    state: TrainState,
-) -> str:
+def write(out: str, snapshot: Snapshot) -> str:
     """Write a checkpoint under `out` and return its folder; it is complete when its state.json is there."""
-    parts = {
-        MODEL: weights(model),
-        OPTIMISER: moments(model, optimiser),
-        TOKENIZER: dump_merges(tokenizer.merges),
-    }
-    return save_parts(out, parts, asdict(config), state)
-
-
-def save_parts(out: str, parts: Mapping[str, bytes], shapes: Mapping[str, Any], state: TrainState) -> str:
-    """Write the files of a checkpoint under `out`, its state.json last, and return its folder.
-
-    `shapes` says of which model it is.
-    """
+    state = snapshot.state
     folder = join(checkpoints_folder(out), f"step-{state.step:08d}")
-    for name, data in parts.items():
+    for name, tensors in snapshot.tensors.items():
+        with publish(join(folder, name)) as file:
+            write_tensors(file, tensors)
+    for name, data in snapshot.files.items():
         publish_bytes(join(folder, name), data)
     facts = {
         "step": state.step,
         "loader": state.loader.to_json(),
-        "model": dict(shapes),
-        "files": manifest.file_facts(folder, parts),
+        "guard": asdict(state.guard),
+        "scaler": asdict(state.scaler),
+        "samples": f"{state.samples:016x}",
+        "model": dict(snapshot.shapes),
+        "files": manifest.file_facts(folder, [*snapshot.tensors, *snapshot.files]),
     }
     manifest.write(join(folder, STATE), facts)
     return folder
 
 
+class Saver:
+    """Writes snapshots beside the training, one at a time, and removes the checkpoints that are not to be kept.
+
+    As a context it ends when all is written. What goes wrong there is raised (OutputError) by the next call.
+    """
+
+    def __init__(self, out: str, run: Run) -> None:
+        self._out, self._run = out, run
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="wit-saver")
+        self._writing: Future[None] | None = None
+
+    def submit(self, snapshot: Snapshot) -> None:
+        """Begin to write a snapshot, after the one before."""
+        self.wait()
+        self._writing = self._pool.submit(self._write, snapshot)
+
+    def check(self) -> None:
+        """Raise what went wrong so far."""
+        if self._writing is not None and self._writing.done():
+            self.wait()
+
+    def wait(self) -> None:
+        """Return when nothing is left to be written."""
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
+
+    def _write(self, snapshot: Snapshot) -> None:
+        write(self._out, snapshot)
+        prune(self._out, self._run.keep_checkpoints, self._run.keep_every_steps)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self._pool.shutdown()
+        if error is None:  # else what stopped the training is said, not what it brought about
+            self.wait()
+
+
 def _read_facts(folder: str) -> dict[str, Any]:
-    return manifest.read(join(folder, STATE), "step", "loader", "model", "files")
+    return manifest.read(join(folder, STATE), "step", "loader", "guard", "scaler", "samples", "model", "files")
 
 
 def is_complete(folder: str) -> bool:
@@ -117,6 +150,12 @@ def newest(out: str) -> str | None:
     return complete[-1] if complete else None
 
 
+def newest_step(out: str) -> int:
+    """Return the step of the newest complete checkpoint of a run, or -1."""
+    found = newest(out)
+    return -1 if found is None else step_of(found)
+
+
 def complete_folders(out: str) -> list[str]:
     """Return the complete checkpoints of a run, the oldest first."""
     return [folder for folder in _folders(out) if is_complete(folder)]
@@ -124,20 +163,26 @@ def complete_folders(out: str) -> list[str]:
 
 def _folders(out: str) -> list[str]:
     folder = checkpoints_folder(out)
-    names = sorted((name for name in list_names(folder) if _FOLDER.match(name)), key=lambda name: int(name[5:]))
-    return [join(folder, name) for name in names]
+    return sorted((join(folder, name) for name in list_names(folder) if _FOLDER.match(name)), key=step_of)
 
 
-def keep_newest(out: str, count: int) -> None:
-    """Remove all but the newest `count` checkpoints, and what a kill left of others, half written or half removed.
+def prune(out: str, newest: int, every_steps: int = 0) -> None:
+    """Remove all checkpoints but the `newest` ones and those of multiples of `every_steps` (0: none).
 
-    state.json goes first, so that no half-removed one counts.
+    What a kill left of others, half written or half removed, goes too. state.json goes first, so that no half-removed
+    one counts.
     """
-    kept = complete_folders(out)[-count:]
+    complete = complete_folders(out)
+    kept = complete[-newest:] + [one for one in complete if every_steps and step_of(one) % every_steps == 0]
     for folder in _folders(out):
         if folder not in kept:
             remove(join(folder, STATE))
             remove(folder)
+
+
+def step_of(folder: str) -> int:
+    """Return the step of a checkpoint's folder, by its name."""
+    return int(base_name(folder)[5:])
 
 
 def find(path: str) -> str:
@@ -153,46 +198,41 @@ def find(path: str) -> str:
 def read_state(folder: str) -> TrainState:
     """Return where training stood at a checkpoint."""
     facts = _read_facts(folder)
-    return TrainState(facts["step"], LoaderState(**facts["loader"]))
+    try:
+        return TrainState(
+            int(facts["step"]),
+            LoaderState(**facts["loader"]),
+            GuardState(**facts["guard"]),
+            ScalerState(**facts["scaler"]),
+            int(facts["samples"], 16),
+        )
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"{join(folder, STATE)}: expected where training stood, found something else: {error}"
+        ) from error
 
 
 def read_config(folder: str) -> ClipConfig:
     """Return the shapes of a checkpoint's model; raises InputError."""
     facts = _read_facts(folder)["model"]
     try:
-        return ClipConfig(facts["embed_dim"], VisionConfig(**facts["vision"]), TextConfig(**facts["text"]))
+        return config_from_json(facts)
     except (LookupError, TypeError) as error:
         raise InputError(f"{join(folder, STATE)}: expected the shapes of a model, found others: {error}") from error
 
 
-def _read_tensors(url: str, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
-    """Return the tensors of a file; raises InputError when it is none, or has others than `shapes` names."""
+def read_tensors(url: str, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors of a file; raises InputError when it is none, or has others than those `expected`."""
     try:
         tensors: dict[str, Tensor] = safetensors.torch.load(read_bytes(url))
     except SafetensorError as error:
         raise InputError(f"{url}: expected safetensors, found something else: {error}") from error
-    found_shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    shapes, found_shapes = ({name: tuple(one.shape) for name, one in each.items()} for each in (expected, tensors))
     for name in sorted({*shapes, *found_shapes}):
-        expected, found = shapes.get(name, "none"), found_shapes.get(name, "none")
-        if expected != found:
-            raise InputError(f"{url}: expected {name} of shape {expected}, found {found}; it is of another model")
+        shape, found = shapes.get(name, "none"), found_shapes.get(name, "none")
+        if shape != found:
+            raise InputError(f"{url}: expected {name} of shape {shape}, found {found}; it is of another model")
     return tensors
-
-
-def _read_weights(folder: str, model: nn.Module) -> dict[str, Tensor]:
-    shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-    return _read_tensors(join(folder, MODEL), shapes)
-
-
-def _restore_optimiser(folder: str, model: nn.Module, optimiser: torch.optim.Optimizer) -> None:
-    shapes: dict[str, tuple[int, ...]] = {}
-    for name, parameter in model.named_parameters():
-        shapes |= {f"{name}.step": ()} | {f"{name}.{slot}": tuple(parameter.shape) for slot in _MOMENTS}
-    tensors = _read_tensors(join(folder, OPTIMISER), shapes)
-    for name, parameter in model.named_parameters():
-        optimiser.state[parameter] = {
-            slot: tensors[f"{name}.{slot}"].to(parameter.device) for slot in ("step", *_MOMENTS)
-        }
 
 
 def load_tokenizer(folder: str) -> ClipTokenizer:
@@ -201,7 +241,10 @@ def load_tokenizer(folder: str) -> ClipTokenizer:
 
 
 def load_model(folder: str) -> tuple[Clip, ClipTokenizer]:
-    """Return a checkpoint's model, on the CPU, and its tokenizer; raises InputError."""
+    """Return a checkpoint's model, on the CPU, and its tokenizer; raises InputError.
+
+    Where a moving average of the weights was kept, it is what the model gets.
+    """
     config, tokenizer = read_config(folder), load_tokenizer(folder)
     if tokenizer.vocabulary_size != config.text.vocabulary_size:
         raise InputError(
@@ -209,16 +252,7 @@ def load_model(folder: str) -> tuple[Clip, ClipTokenizer]:
             f"found {tokenizer.vocabulary_size}; it is of another model"
         )
     with torch.device("meta"):
-        model = Clip(config)
-    model.load_state_dict(_read_weights(folder, model), assign=True)
+        model = make_clip(config)
+    name = EMA if exists(join(folder, EMA)) else MODEL
+    model.load_state_dict(read_tensors(join(folder, name), model.state_dict()), assign=True)
     return model, tokenizer
-
-
-def restore(folder: str, model: nn.Module, optimiser: torch.optim.Optimizer) -> TrainState:
-    """Load a checkpoint into a model and its optimiser, in place, and return where training stood.
-
-    Raises InputError when the checkpoint is of another model.
-    """
-    model.load_state_dict(_read_weights(folder, model))
-    _restore_optimiser(folder, model, optimiser)
-    return read_state(folder)

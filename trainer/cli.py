@@ -50,8 +50,8 @@ def recipe_path(name: str, package: str = "trainer") -> str:
 @click.pass_context
 def train(ctx: click.Context, recipe: str, shards: str, out: str, overrides: tuple[str, ...], device: str) -> None:
     """Train CLIP on shards, as RECIPE (a TOML file, or the name of one in trainer/recipes) says."""
-    from trainer.loop import train as run_training
     from trainer.recipe import load_recipe
+    from trainer.training import train as run_training
     from wit.storage import is_remote, local_path
 
     if is_remote(out) or not out:

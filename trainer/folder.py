@@ -2,30 +2,47 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 from trainer import checkpoint
 from wit import manifest
-from wit.errors import MismatchError, StageError
+from wit.errors import MismatchError
 from wit.locking import LOCK
 from wit.recipe import dumps
 from wit.storage import exists, join, list_names, publish_text, remove_temporaries
 
+AUTO, NEVER = "auto", "never"
+"""What `--resume` may say besides a checkpoint: the newest one if there is any; none."""
 
-def check_folder(out: str, facts: Mapping[str, object]) -> str | None:
+
+def check_folder(out: str, facts: Mapping[str, object], resume: str = AUTO) -> str | None:
     """Return the checkpoint to go on from, if any; `facts` are what the run is made from.
 
-    Raises MismatchError when `out` was made from something else, or holds something else.
+    Raises MismatchError when `out` was made from something else, holds something else, or holds checkpoints that
+    `resume` leaves behind; InputError when `resume` names no checkpoint.
     """
     run = join(out, "run.json")
     if exists(run):
         remedy = "train with what it was made from, or choose another --out"
         manifest.require_same(out, manifest.read(run), dict(facts), remedy)
-        return checkpoint.newest(out)
-    if any(name != LOCK for name in list_names(out)):
+    elif any(name != LOCK for name in list_names(out)):
         raise MismatchError(f"{out}: expected a new folder or a training run, found other files; choose another --out")
-    return None
+    if resume == AUTO:
+        return checkpoint.newest(out)
+    chosen = None if resume == NEVER else checkpoint.find(resume)
+    _require_newest(out, chosen)
+    return chosen
+
+
+def _require_newest(out: str, chosen: str | None) -> None:
+    """Raise MismatchError when there are later checkpoints than a chosen one: the next run would go on from those."""
+    step = -1 if chosen is None else checkpoint.read_state(chosen).step
+    later = [folder for folder in checkpoint.complete_folders(out) if checkpoint.step_of(folder) > step]
+    if later:
+        raise MismatchError(
+            f"{out}: expected no checkpoint later than the one to go on from, found {later[-1]}; move it away, or "
+            "choose another --out"
+        )
 
 
 def claim_folder(out: str, recipe: object, facts: Mapping[str, object]) -> None:
@@ -33,12 +50,3 @@ def claim_folder(out: str, recipe: object, facts: Mapping[str, object]) -> None:
     remove_temporaries(out)
     publish_text(join(out, "recipe.toml"), dumps(recipe))
     manifest.write(join(out, "run.json"), dict(facts))
-
-
-def require_finite(out: str, step: int, loss: float) -> None:
-    """Raise StageError when a loss is no longer a number."""
-    if not math.isfinite(loss):
-        raise StageError(
-            f"{out}: step {step}: expected a finite loss, found {loss}; the last checkpoint is kept; set a lower "
-            "optimiser.learning_rate under another --out"
-        )

@@ -1,35 +1,116 @@
-"""The loop: steps, the log, checkpoints on the way, and an orderly end when a signal asks for one."""
+"""The loop of every training: steps, the log, checkpoints on the way, and an orderly end when a signal asks for one."""
 
 from __future__ import annotations
 
-import signal
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
-from dataclasses import dataclass
-from types import FrameType
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import Any, Protocol, TypeVar
 
 import torch
+from torch import Tensor
 
 from trainer import checkpoint
-from trainer.checkpoint import TrainState
-from trainer.folder import claim_folder, require_finite
-from trainer.loader.index import read_index
-from trainer.loader.loader import Batch
-from trainer.log import Log
-from trainer.optim import learning_rate, set_learning_rate
-from trainer.recipe import TrainRecipe
-from trainer.session import Session, open_session, run_facts
-from trainer.step import StepNumbers, train_step, trim_tokens
+from trainer.agreement import from_first, gathered
+from trainer.checkpoint import Saver, Snapshot, TrainState
+from trainer.folder import claim_folder
+from trainer.guard import Guard, GuardState
+from trainer.loader.loader import Replaced
+from trainer.loader.order import LoaderState
+from trainer.log import Log, open_log
+from trainer.meter import Meter
+from trainer.profiler import profiled
+from trainer.ranks import Ranks
+from trainer.recipe import Run
+from trainer.signals import stop_signals
 from wit.locking import locked
 from wit.progress import progress
-from wit.storage import join
+
+
+class Numbers(Protocol):
+    """What a step yields, on the device until it is read; of all ranks together."""
+
+    @property
+    def loss(self) -> Tensor:
+        """Mean over the batch."""
+
+    @property
+    def accuracy(self) -> Tensor:
+        """Share of the batch's rows that were answered rightly."""
+
+    @property
+    def gradient_norm(self) -> Tensor:
+        """Before it was bounded."""
+
+    @property
+    def skipped(self) -> Tensor:
+        """Whether the update was left out, as the limit on the loss asked for."""
+
+
+class Rows(Protocol):
+    """A rank's rows of a batch."""
+
+    @property
+    def replaced(self) -> tuple[Replaced, ...]:
+        """Samples that could not be used."""
+
+    @property
+    def state(self) -> LoaderState:
+        """Where the loader goes on after this batch."""
+
+
+BatchT = TypeVar("BatchT", bound=Rows)
+
+
+class Session(Protocol[BatchT]):
+    """What is trained, in memory: made anew, or as a checkpoint had it.
+
+    The methods are called by every rank at the same steps.
+    """
+
+    command: str
+    """The command that trains it, for messages."""
+    unit: str
+    """What a batch is counted in."""
+    out: str
+    recipe: Any
+    """Of any kind that has the section [run] of `wit train`."""
+    device: torch.device
+    ranks: Ranks
+    state: TrainState
+    """Where training stands; the loop moves it on."""
+    saved_step: int
+    """Step of the newest checkpoint under `out`; -1 before the first."""
+
+    @property
+    def num_steps(self) -> int:
+        """Steps of the whole run."""
+
+    @property
+    def facts(self) -> Mapping[str, object]:
+        """What the run is made from, as run.json says it."""
+
+    def batches(self) -> Generator[BatchT]:
+        """Yield this rank's rows of batch after batch, from `state` on."""
+
+    def step(self, batch: BatchT, limit: Tensor) -> Numbers:
+        """Take the step after `state`; an update whose loss is above `limit`, or no number, is left out."""
+
+    def report(self, numbers: Any) -> dict[str, object]:
+        """Return what else the log says of a step, by name."""
+
+    def snapshot(self, guard: GuardState) -> Snapshot | None:
+        """Return a copy of all that a checkpoint holds; None on every rank but the first."""
+
+    def evaluate(self, log: Log) -> None:
+        """Measure what has been learned, where it is time for that at this step and the log has no word of it."""
 
 
 @dataclass(frozen=True)
-class TrainResult:
-    """How a call of `train` ended."""
+class Ended:
+    """How a call of `run` ended."""
 
     step: int
     num_steps: int
@@ -39,131 +120,142 @@ class TrainResult:
     stopped_by: int | None
     """The signal that stopped it, or None."""
 
+    @property
+    def is_done(self) -> bool:
+        """Whether the last step was taken."""
+        return self.step == self.num_steps
 
-def train(recipe: TrainRecipe, shards: str, out: str, device: str) -> TrainResult:
-    """Train as a recipe says on the shards of a pattern, or go on from the newest checkpoint under `out`.
 
-    Raises InputError for shards that cannot be read, MismatchError when `out` holds something else, OutputError when
-    another process trains there, StageError when the loss is no longer a number.
+def run(session: Session[Any]) -> Ended:
+    """Train until the recipe is done or a signal asks one of the ranks to stop; the last step is saved.
+
+    Raises OutputError when another process trains in the folder or it cannot be written, StageError when too many
+    losses in a row are no numbers or leap.
     """
-    index = read_index(shards)
-    session = open_session(recipe, index, out, torch.device(device))
-    with locked(out, "wit train"):  # not before: a folder that is not ours stays as it is
-        claim_folder(out, recipe, run_facts(recipe, index))
-        with closing(Log(join(out, "log.jsonl"), session.state.step)) as log, stop_signals() as stopped_by:
-            num_replaced = _run(session, log, stopped_by)
-            session.save()
-    return TrainResult(session.state.step, session.num_steps, num_replaced, checkpoint.find(out), stopped_by())
-
-
-def _run(session: Session, log: Log, stopped_by: Callable[[], int | None]) -> int:
-    """Step until the recipe is done or a signal asks to stop; return how many samples were replaced."""
-    run = session.recipe.run
-    num_replaced = 0
-    meter = _Meter(session.num_steps)
-    with show_steps(session.num_steps - session.state.step) as advance, closing(iter(session.loader)) as batches:
-        while session.state.step < session.num_steps and stopped_by() is None:
-            batch = meter.wait_for(batches)
-            rate = learning_rate(session.state.step, session.num_steps, session.recipe.optimiser)
-            numbers = _step(session, batch, rate)
-            step = session.state.step
-            num_replaced += _log_replaced(log, step, batch)
-            if step % run.log_every_steps == 0 or step == session.num_steps:
-                log.write(step, **meter.report(session.state, numbers, rate))
-            if step % run.save_every_steps == 0:
-                session.save()
-            advance(1)
-    return num_replaced
-
-
-def _step(session: Session, batch: Batch, rate: float) -> StepNumbers:
-    set_learning_rate(session.optimiser, rate)
-    numbers = train_step(
-        session.model,
-        session.optimiser,
-        torch.from_numpy(batch.images).to(session.device),
-        torch.from_numpy(trim_tokens(batch.tokens)).to(session.device),
-        session.recipe.run.precision,
-        session.recipe.optimiser.max_gradient_norm,
-    )
-    step = session.state.step + 1
-    is_saved = step % session.recipe.run.save_every_steps == 0 or step == session.num_steps
-    if is_saved:  # only then: to read the loss is to wait for the device
-        require_finite(session.out, step, float(numbers.loss))
-    session.state = TrainState(step, batch.state)
-    return numbers
-
-
-def _log_replaced(log: Log, step: int, batch: Batch) -> int:
-    for one in batch.replaced:
-        log.write(step, event="replaced", key=one.key, reason=one.reason, by=one.by)
-    return len(batch.replaced)
-
-
-class _Meter:
-    """Measures a window of steps, between two lines of the log."""
-
-    def __init__(self, num_steps: int) -> None:
-        self.num_steps = num_steps
-        self._begin()
-
-    def _begin(self) -> None:
-        self.started, self.wait_s, self.num_images = time.perf_counter(), 0.0, 0
-
-    def wait_for(self, batches: Iterator[Batch]) -> Batch:
-        """Return the next batch, and note the time that passed until it came."""
-        asked = time.perf_counter()
-        batch = next(batches)
-        self.wait_s += time.perf_counter() - asked
-        self.num_images += len(batch.keys)
-        return batch
-
-    def report(self, state: TrainState, numbers: StepNumbers, rate: float) -> dict[str, object]:
-        """Return the window's numbers for the log, say them, and begin the next window."""
-        loss, accuracy = float(numbers.loss), float(numbers.accuracy)
-        seconds = time.perf_counter() - self.started
-        images_per_s, wait_share = self.num_images / seconds, self.wait_s / seconds
-        print(
-            f"step {state.step}/{self.num_steps}  loss {loss:.3f}  in-batch accuracy {accuracy:.1%}  "
-            f"{images_per_s:,.0f} images/s  waiting {wait_share:.0%}",
-            file=sys.stderr,
-            flush=True,
-        )
-        self._begin()
-        return {
-            "event": "metrics",
-            "epoch": state.loader.epoch,
-            "loss": loss,
-            "accuracy": accuracy,
-            "learning_rate": rate,
-            "scale": float(numbers.scale),
-            "gradient_norm": float(numbers.gradient_norm),
-            "images_per_s": round(images_per_s, 1),
-            "data_wait_share": round(wait_share, 4),
-        }
-
-
-def show_steps(num_steps: int) -> AbstractContextManager[Callable[[int], None]]:
-    """Return a progress bar on a terminal; elsewhere the lines of the log say enough."""
-    return progress("train", num_steps, "steps") if sys.stderr.isatty() else nullcontext(lambda _: None)
+    with _held(session), closing(_open_log(session)) as log, stop_signals(session.ranks) as stopped_by:
+        with Saver(session.out, session.recipe.run) as saver:
+            loop = _Loop(session, log, saver)
+            stopped = loop.run(stopped_by)
+        session.evaluate(log)
+        folder = from_first(session.ranks, lambda: checkpoint.find(session.out))
+    return Ended(session.state.step, session.num_steps, loop.num_replaced, folder, stopped)
 
 
 @contextmanager
-def stop_signals() -> Iterator[Callable[[], int | None]]:
-    """Note SIGTERM and SIGINT instead of dying of them, so that the loop can save first.
+def _held(session: Session[Any]) -> Iterator[None]:
+    """Hold the folder; not before this: a folder that is not ours stays as it is."""
+    with ExitStack() as stack:
 
-    A second Ctrl-C acts as ever. A second SIGTERM does not: job managers send it to a process and to its group.
-    """
-    received: list[int] = []
+        def claim() -> None:
+            stack.enter_context(locked(session.out, session.command))
+            claim_folder(session.out, session.recipe, session.facts)
 
-    def note(number: int, _: FrameType | None) -> None:
-        received.append(number)
-        if number == signal.SIGINT:
-            signal.signal(number, before[signal.SIGINT])
+        from_first(session.ranks, claim)
+        yield
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield lambda: received[0] if received else None
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+
+def _open_log(session: Session[Any]) -> Log:
+    step = session.state.step
+    return open_log(session.out, session.recipe.run, step, session.facts) if session.ranks.is_first else Log(None, step)
+
+
+class _Loop:
+    """A call of `run` under way."""
+
+    def __init__(self, session: Session[Any], log: Log, saver: Saver) -> None:
+        self.session, self.log, self.saver = session, log, saver
+        self.run_options: Run = session.recipe.run
+        self.guard = Guard(self.run_options, session.state.guard, session.device)
+        self.meter = Meter(session.ranks, session.device)
+        self.num_replaced = 0
+        self._replaced: list[tuple[int, Replaced]] = []
+
+    def run(self, stopped_by: Callable[[], int | None]) -> int | None:
+        """Step until the recipe is done or a signal asks to stop; return the signal."""
+        session, stopped = self.session, None
+        if session.state.step < session.num_steps:
+            session.evaluate(self.log)  # what a kill left undone
+        with (
+            show_steps(session) as advance,
+            closing(session.batches()) as batches,
+            profiled(session.out, self._profile_steps()) as traced,
+        ):
+            while session.state.step < session.num_steps and (stopped := stopped_by()) is None:
+                self._step(self.meter.wait_for(batches))
+                self._after()
+                traced()
+                advance(1)
+        self._save()
+        return stopped
+
+    def _profile_steps(self) -> int:
+        return self.run_options.profile_steps if self.session.ranks.is_first else 0
+
+    def _step(self, batch: Rows) -> None:
+        session = self.session
+        self.numbers = session.step(batch, self.guard.limit())
+        self.guard.update(self.numbers.loss, self.numbers.skipped)
+        session.state = replace(session.state, step=session.state.step + 1, loader=batch.state)
+        self._replaced += [(session.state.step, one) for one in batch.replaced]
+
+    def _after(self) -> None:
+        """Do what is due after a step; only here the device is waited for."""
+        step, run = self.session.state.step, self.run_options
+        is_last = step == self.session.num_steps
+        if step % run.log_every_steps == 0 or is_last:
+            self._report()
+        if step % run.save_every_steps == 0:
+            self._save()
+        self.saver.check()
+        if not is_last:  # then it is saved first
+            self.session.evaluate(self.log)
+
+    def _report(self) -> None:
+        """Write the numbers of the step to the log, and say some of them."""
+        session, numbers = self.session, self.numbers
+        guard = self.guard.check(session.out, session.state.step)
+        self._write_replaced()
+        facts = {
+            "epoch": session.state.loader.epoch,
+            "loss": float(numbers.loss),
+            "accuracy": float(numbers.accuracy),
+            "gradient_norm": float(numbers.gradient_norm),
+            "skipped": int(guard.num_skipped),
+            **self.meter.report(session.state.loader.batch_size, session.unit),
+            **session.report(numbers),
+        }
+        self.log.write(session.state.step, "metrics", **facts)
+        if session.ranks.is_first:
+            print(
+                f"step {session.state.step}/{session.num_steps}  loss {facts['loss']:.3f}  "
+                f"in-batch accuracy {facts['accuracy']:.1%}  {facts[f'{session.unit}_per_s']:,.1f} {session.unit}/s  "
+                f"waiting {facts['data_wait_share']:.0%}",
+                file=sys.stderr,
+                flush=True,
+            )
+
+    def _write_replaced(self) -> None:
+        """Write which samples of all ranks were replaced since the last time."""
+        for step, one in sorted(chain(*gathered(self.session.ranks, self._replaced)), key=lambda each: each[0]):
+            self.log.write(step, "replaced", key=one.key, reason=one.reason, by=one.by)
+            self.num_replaced += 1
+        self._replaced = []
+
+    def _save(self) -> None:
+        """Begin to write a checkpoint of the present step, unless there is one."""
+        session = self.session
+        if session.saved_step == session.state.step:
+            return
+        guard = self.guard.check(session.out, session.state.step)
+        self._write_replaced()
+        snapshot = session.snapshot(guard)
+        if snapshot is not None:
+            self.saver.submit(snapshot)
+        session.saved_step = session.state.step
+
+
+def show_steps(session: Session[Any]) -> AbstractContextManager[Callable[[int], None]]:
+    """Return a progress bar on a terminal; elsewhere the lines of the log say enough."""
+    if not (session.ranks.is_first and sys.stderr.isatty()):
+        return nullcontext(lambda _: None)
+    return progress("train", session.num_steps - session.state.step, "steps")

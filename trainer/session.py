@@ -4,88 +4,166 @@ OUT/run.json      what the run is made from; another recipe or other shards unde
     recipe.toml   the recipe with every value written out
     log.jsonl     numbers of the training, and each sample that was replaced (log.py)
     checkpoints/  (checkpoint.py)
+    profile/      a trace, where the recipe asks for one (profiler.py)
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from trainer import checkpoint
-from trainer.checkpoint import TrainState
+from trainer.agreement import from_first
+from trainer.checkpoint import TOKENIZER, Snapshot, TrainState
+from trainer.ema import Ema
 from trainer.folder import check_folder
+from trainer.gradients import LossScaler, ScalerState
+from trainer.guard import GuardState
 from trainer.loader.index import Index, read_captions
-from trainer.loader.loader import Loader, LoaderOptions
+from trainer.loader.loader import Batch, Loader, LoaderOptions
 from trainer.loader.order import LoaderState
-from trainer.models.clip import Clip, build_clip
+from trainer.log import Log, require_sinks
+from trainer.meter import SampleSum
+from trainer.models.build import build_model, set_patch_dropout
 from trainer.models.config import ClipConfig, model_config
-from trainer.optim import build_optimiser
+from trainer.optim import build_optimiser, learning_rate, set_learning_rate
+from trainer.parallel import prepare
+from trainer.ranks import Ranks
 from trainer.recipe import TrainRecipe
-from trainer.tokenizer import ClipTokenizer, read_merges, train_merges
+from trainer.step import StepNumbers, Stepper, build_stepper, train_step
+from trainer.tokenizer import ClipTokenizer, dump_merges, read_merges, train_merges
+from trainer.trained import Trained
 from wit.errors import RecipeError
 from wit.recipe import identity
 
 
-@dataclass
-class Session:
-    """A run in memory; `state` moves on with each step."""
+@dataclass(frozen=True)
+class Place:
+    """Where a run takes place."""
 
-    recipe: TrainRecipe
     out: str
     device: torch.device
+    ranks: Ranks
+
+
+@dataclass
+class ClipSession:
+    """A run in memory, as `trainer.loop.Session` asks for it."""
+
+    recipe: TrainRecipe
+    place: Place
+    facts: Mapping[str, object]
     tokenizer: ClipTokenizer
     config: ClipConfig
-    model: Clip
-    optimiser: torch.optim.Optimizer
+    trained: Trained
+    stepper: Stepper
     loader: Loader
     state: TrainState
     saved_step: int
-    """Step of the newest checkpoint; -1 before the first."""
+    command = "wit train"
+    unit = "images"
+
+    def __post_init__(self) -> None:
+        self.out, self.device, self.ranks = self.place.out, self.place.device, self.place.ranks
+        self._samples = SampleSum(self.state.samples if self.ranks.is_first else 0)
 
     @property
     def num_steps(self) -> int:
         """Steps of the whole run."""
         return self.recipe.run.epochs * self.loader.batches_per_epoch
 
-    def save(self) -> None:
-        """Write a checkpoint of the present step, unless there is one, and remove those that are not to be kept."""
-        if self.saved_step == self.state.step:
-            return
-        checkpoint.save(self.out, self.model, self.config, self.optimiser, self.tokenizer, self.state)
-        checkpoint.keep_newest(self.out, self.recipe.run.keep_checkpoints)
-        self.saved_step = self.state.step
+    def batches(self) -> Generator[Batch]:
+        """Yield this rank's rows of batch after batch."""
+        return iter(self.loader)
+
+    def step(self, batch: Batch, limit: Tensor) -> StepNumbers:
+        """Take a step with a batch."""
+        set_learning_rate(self.trained.optimiser, self._rate(self.state.step))
+        batch_size = self.recipe.data.batch_size
+        self._samples.add(batch.keys, self.state.step * batch_size + self.ranks.rows(batch_size).start)
+        images = torch.from_numpy(batch.images).to(self.device)
+        numbers = train_step(self.stepper, images, batch.tokens, self.state.step, limit)
+        if self.trained.ema is not None:
+            self.trained.ema.update(self.state.step + 1, numbers.skipped)
+        return numbers
+
+    def _rate(self, step: int) -> float:
+        return learning_rate(step, self.num_steps, self.recipe.optimiser)
+
+    def report(self, numbers: StepNumbers) -> dict[str, object]:
+        """Return what else the log says of a step."""
+        scale = float(numbers.scale)
+        return {
+            "learning_rate": self._rate(self.state.step - 1),
+            "scale": scale,
+            "temperature": 1 / scale if scale else None,
+            "samples": f"{self._samples.total(self.ranks):016x}",
+        }
+
+    def snapshot(self, guard: GuardState) -> Snapshot | None:
+        """Return a copy of all that a checkpoint holds."""
+        scaler, samples = self.stepper.scaler.read(), self._samples.total(self.ranks)
+        state = replace(self.state, guard=guard, scaler=scaler, samples=samples)
+        tensors = self.trained.gather()
+        if not self.ranks.is_first:
+            return None
+        return Snapshot(state, asdict(self.config), tensors, {TOKENIZER: dump_merges(self.tokenizer.merges)})
+
+    def evaluate(self, log: Log) -> None:
+        """Measure zero-shot accuracy where the recipe asks for it."""
 
 
-def open_session(recipe: TrainRecipe, index: Index, out: str, device: torch.device) -> Session:
-    """Return a new session, or the one that the newest checkpoint under `out` holds.
+def open_session(recipe: TrainRecipe, index: Index, place: Place, resume: str) -> ClipSession:
+    """Return a new session, or the one that a checkpoint holds: `resume` is as `check_folder` has it.
 
     Raises MismatchError when `out` was made from another recipe or other shards, or holds something else.
     """
-    resumed = check_folder(out, run_facts(recipe, index))
-    tokenizer = checkpoint.load_tokenizer(resumed) if resumed else _build_tokenizer(recipe, index)
-    config = model_config(recipe.model.name, tokenizer.vocabulary_size)
-    model = build_clip(config, recipe.run.seed).to(device)
-    optimiser = build_optimiser(model, recipe.optimiser)
+    require_sinks(recipe.run)
+    facts = run_facts(recipe, index)
+    resumed = from_first(place.ranks, lambda: check_folder(place.out, facts, resume))
+    tokenizer = ClipTokenizer(from_first(place.ranks, lambda: _merges(recipe, index, resumed)))
+    config = model_config(recipe.model.name, tokenizer.vocabulary_size, recipe.model.text, recipe.objective.name)
     state = TrainState(0, LoaderState(0, 0, recipe.run.seed, recipe.data.batch_size, index.hash))
     if resumed:
-        state = checkpoint.restore(resumed, model, optimiser)
-    loader = _build_loader(recipe, index, tokenizer, config, state.loader)
-    saved_step = state.step if resumed else -1
-    return Session(recipe, out, device, tokenizer, config, model, optimiser, loader, state, saved_step)
+        state = from_first(place.ranks, lambda: checkpoint.read_state(resumed))
+    trained, stepper = _build_trained(recipe, config, place, state.scaler)
+    if resumed:
+        trained.restore(resumed, place.ranks)
+    loader = _build_loader(recipe, index, tokenizer, config, state.loader, place.ranks)
+    saved_step = from_first(place.ranks, lambda: checkpoint.newest_step(place.out))
+    return ClipSession(recipe, place, facts, tokenizer, config, trained, stepper, loader, state, saved_step)
 
 
-def _build_tokenizer(recipe: TrainRecipe, index: Index) -> ClipTokenizer:
+def _build_trained(
+    recipe: TrainRecipe, config: ClipConfig, place: Place, scaler: ScalerState
+) -> tuple[Trained, Stepper]:
+    """Return a new model, ready for its device and its ranks, and what takes its steps."""
+    run = recipe.run
+    model = build_model(config, run.seed)
+    set_patch_dropout(model, recipe.model.patch_dropout)
+    prepared = prepare(model, run, place.ranks, place.device)
+    optimiser = build_optimiser(model, recipe.optimiser, run.seed)
+    loss_scaler = LossScaler(run.precision, place.device, scaler)
+    stepper = build_stepper(prepared, optimiser, loss_scaler, recipe, place.ranks)
+    return Trained(model, optimiser, Ema(model, run.ema_decay) if run.ema_decay else None), stepper
+
+
+def _merges(recipe: TrainRecipe, index: Index, resumed: str | None) -> list[tuple[str, str]]:
+    """Return the merges of the vocabulary: the checkpoint's, those of a file, or trained from the captions."""
+    if resumed:
+        return list(checkpoint.load_tokenizer(resumed).merges)
     if recipe.tokenizer.merges:
-        return ClipTokenizer(read_merges(recipe.tokenizer.merges))
-    return ClipTokenizer(train_merges(read_captions(index), recipe.tokenizer.vocabulary_size))
+        return read_merges(recipe.tokenizer.merges)
+    return train_merges(read_captions(index), recipe.tokenizer.vocabulary_size)
 
 
 def _build_loader(
-    recipe: TrainRecipe, index: Index, tokenizer: ClipTokenizer, config: ClipConfig, state: LoaderState
+    recipe: TrainRecipe, index: Index, tokenizer: ClipTokenizer, config: ClipConfig, state: LoaderState, ranks: Ranks
 ) -> Loader:
     def tokenize(captions: Sequence[str]) -> NDArray[np.int64]:
         return tokenizer(captions, config.text.context_length)
@@ -98,13 +176,12 @@ def _build_loader(
         image_px=image_px,
         resize_px=resize_px,
         decode=recipe.data.decode,
-        block_samples=recipe.data.block_samples,
         window_samples=recipe.data.window_samples,
         num_threads=recipe.data.num_threads,
         prefetch_batches=recipe.data.prefetch_batches,
         cache_bytes=recipe.data.cache_mb << 20,
     )
-    return Loader(index, tokenize, state, options)
+    return Loader(index, tokenize, state, options, ranks)
 
 
 def run_facts(recipe: TrainRecipe, index: Index) -> dict[str, object]:

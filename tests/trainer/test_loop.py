@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 import torch
 
-import trainer.loop
+import trainer.session
 from tests.support import ROOT
 from tests.trainer.conftest import Sample, make_sample, micro_recipe, write_shards
 from trainer import checkpoint
-from trainer.loop import train
 from trainer.recipe import TrainRecipe
+from trainer.training import train
 from wit.errors import MismatchError, OutputError, RecipeError, StageError
 from wit.locking import locked
 from wit.recipe import dumps, load
@@ -25,9 +25,14 @@ from wit.recipe import dumps, load
 NUM_STEPS = 9  # 3 epochs of 60 // 16 = 3 batches
 
 
-def metrics(out: Path) -> list[tuple[int, float]]:
+def lines_of(out: Path, event: str = "metrics") -> list[dict[str, Any]]:
     lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
-    return [(line["step"], line["loss"]) for line in lines if line["event"] == "metrics"]
+    return [line for line in lines if line["event"] == event]
+
+
+def metrics(out: Path) -> list[tuple[int, float, str]]:
+    """Return (step, loss, sum over the samples seen so far) of each line of numbers."""
+    return [(line["step"], line["loss"], line["samples"]) for line in lines_of(out)]
 
 
 def weights(out: Path) -> dict[str, torch.Tensor]:
@@ -51,7 +56,7 @@ def undisturbed(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_run_leaves_what_it_says(undisturbed: Path) -> None:
     """Every step is logged, the newest checkpoints are kept, the resolved recipe reads back, the loss falls."""
     steps = metrics(undisturbed)
-    assert [step for step, _ in steps] == list(range(1, NUM_STEPS + 1))
+    assert [step for step, _, _ in steps] == list(range(1, NUM_STEPS + 1))
     assert steps[-1][1] < steps[0][1]
     assert [Path(one).name for one in checkpoint.complete_folders(str(undisturbed))] == [
         "step-00000008",
@@ -84,19 +89,19 @@ def test_a_signal_saves_and_stops(
     number: signal.Signals, undisturbed: Path, shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The step under way is finished and saved, also when SIGTERM comes twice; going on gives the undisturbed run."""
-    original, before = trainer.loop.train_step, signal.getsignal(number)
+    original, before = trainer.session.train_step, signal.getsignal(number)
 
     def struck(*arguments: Any) -> Any:
         for _ in range(2 if number == signal.SIGTERM else 1):
             os.kill(os.getpid(), number)
         return original(*arguments)
 
-    monkeypatch.setattr(trainer.loop, "train_step", struck)
+    monkeypatch.setattr(trainer.session, "train_step", struck)
     for step in (1, 2, 3):
         result = train(micro_recipe(), str(shards), str(tmp_path), "cpu")
         assert (result.step, result.stopped_by) == (step, number)
         assert signal.getsignal(number) == before
-    monkeypatch.setattr(trainer.loop, "train_step", original)
+    monkeypatch.setattr(trainer.session, "train_step", original)
     result = train(micro_recipe(), str(shards), str(tmp_path), "cpu")
     assert (result.step, result.stopped_by) == (NUM_STEPS, None)
     assert_same_run(tmp_path, undisturbed)
@@ -107,9 +112,10 @@ def test_a_killed_run_goes_on_as_if_nothing_had_been(undisturbed: Path, shards: 
     (tmp_path / "recipe.toml").write_text(dumps(micro_recipe()))
     out = tmp_path / "out"
     code = (
-        "import sys, time, torch, trainer.loop as loop; torch.set_num_threads(1); step = loop.train_step\n"
-        "loop.train_step = lambda *a: (time.sleep(0.05), step(*a))[1]\n"
-        "from trainer.recipe import load_recipe; loop.train(load_recipe(sys.argv[1]), *sys.argv[2:], 'cpu')"
+        "import sys, time, torch, trainer.session as session; torch.set_num_threads(1)\n"
+        "step = session.train_step; session.train_step = lambda *a: (time.sleep(0.05), step(*a))[1]\n"
+        "from trainer.recipe import load_recipe; from trainer.training import train\n"
+        "train(load_recipe(sys.argv[1]), *sys.argv[2:], 'cpu')"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "recipe.toml"), str(shards), str(out)]
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
@@ -176,21 +182,20 @@ def test_replaced_samples_are_logged(samples: list[Sample], tmp_path: Path) -> N
     broken = make_sample("http://pictures.example/broken", "a broken picture", b"\x89PNG\r\n\x1a\nbroken", "png")
     shards = write_shards(tmp_path / "shards", sorted([*samples[:15], broken], key=lambda one: str(one[0]["key"])), 25)
     result = train(micro_recipe(), str(shards), str(tmp_path / "out"), "cpu")
-    lines = [json.loads(line) for line in (tmp_path / "out" / "log.jsonl").read_text().splitlines()]
-    found = [line for line in lines if line["event"] == "replaced"]
+    found = lines_of(tmp_path / "out", "replaced")
     assert result.num_replaced == len(found) == result.num_steps == 3  # one batch of all 16 samples an epoch
     assert {line["key"] for line in found} == {broken[0]["key"]}
     assert all(line["reason"].startswith("corrupt_image") and line["by"] != line["key"] for line in found)
 
 
-def test_a_loss_that_is_no_number_keeps_the_last_checkpoint(shards: Path, tmp_path: Path) -> None:
-    """Weights that have run away are never saved over good ones."""
-    recipe = load_with(micro_recipe(), tmp_path, "optimiser.learning_rate=1e18", "run.save_every_steps=1")
+def test_losses_that_are_no_numbers_end_a_run(shards: Path, tmp_path: Path) -> None:
+    """Weights that have run away are left as they are, and after as many steps as the recipe says training stops."""
+    recipe = load_with(micro_recipe(max_skipped_steps=2), tmp_path, "optimiser.learning_rate=1e18")
     out = tmp_path / "out"
-    with pytest.raises(StageError, match="expected a finite loss, found nan"):
+    with pytest.raises(StageError, match="step 4: expected a finite loss that does not leap, found 3 updates in a row"):
         train(recipe, str(shards), str(out), "cpu")
-    newest = checkpoint.newest(str(out))
-    assert newest is None or all(torch.isfinite(value).all() for value in weights(out).values())
+    assert all(torch.isfinite(value).all() for value in weights(out).values())
+    assert [line["loss"] for line in lines_of(out)][1:] == [None, None]
 
 
 def test_pictures_smaller_than_the_square_are_refused(shards: Path, tmp_path: Path) -> None:

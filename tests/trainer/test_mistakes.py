@@ -22,7 +22,7 @@ import torch
 from tests.support import ROOT
 from tests.trainer.conftest import Sample, micro_recipe
 from trainer.checkpoint import MODEL, OPTIMISER, STATE, TOKENIZER
-from trainer.loop import train
+from trainer.training import train
 from wit.cli import main
 from wit.recipe import dumps
 

@@ -27,8 +27,8 @@ def train_detector(
     It learns to tell which picture a synthetic edit was made from, as the CLIP paper's does, and is written to
     OUT/detector.onnx for wit overlap --descriptor.
     """
-    from trainer.detector.loop import train_detector as run_training
     from trainer.detector.recipe import load_detector_recipe
+    from trainer.detector.training import train_detector as run_training
     from wit.storage import is_remote, local_path
 
     if is_remote(out) or not out:

@@ -10,22 +10,29 @@ OUT/run.json       what the run is made from; another recipe or other pictures u
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Generator, Mapping
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from trainer import checkpoint
-from trainer.checkpoint import MODEL, OPTIMISER, TrainState
-from trainer.detector.data import PairLoader
+from trainer.checkpoint import Snapshot, TrainState
+from trainer.detector.data import PairBatch, PairLoader
 from trainer.detector.model import Detector, build_detector, detector_config, measure_scales
 from trainer.detector.pictures import Pictures, split_held_out
 from trainer.detector.recipe import DetectorRecipe
+from trainer.detector.step import PairNumbers, pair_step
 from trainer.folder import check_folder
+from trainer.guard import GuardState
+from trainer.inputs import normalise_images
 from trainer.loader.order import LoaderState
-from trainer.optim import build_optimiser
-from trainer.step import normalise_images
+from trainer.log import Log, require_sinks
+from trainer.optim import AdamW, build_optimiser, learning_rate, set_learning_rate
+from trainer.ranks import ALONE, Ranks
+from trainer.trained import Trained
 from wit.recipe import identity
 
 MEASURED_PICTURES = 64
@@ -34,33 +41,67 @@ MEASURED_PICTURES = 64
 
 @dataclass
 class DetectorSession:
-    """A run in memory; `state` moves on with each step."""
+    """A run in memory, as `trainer.loop.Session` asks for it; one process trains."""
 
     recipe: DetectorRecipe
     out: str
     device: torch.device
+    facts: Mapping[str, object]
     pictures: Pictures
     held_out: NDArray[np.int64]
     model: Detector
-    optimiser: torch.optim.Optimizer
+    optimiser: AdamW
     loader: PairLoader
     state: TrainState
     saved_step: int
-    """Step of the newest checkpoint; -1 before the first."""
+    ranks: Ranks = ALONE
+    command = "wit overlap train-detector"
+    unit = "pairs"
 
     @property
     def num_steps(self) -> int:
         """Steps of the whole run."""
         return self.recipe.run.epochs * self.loader.batches_per_epoch
 
-    def save(self) -> None:
-        """Write a checkpoint of the present step, unless there is one, and remove those that are not to be kept."""
-        if self.saved_step == self.state.step:
-            return
-        parts = {MODEL: checkpoint.weights(self.model), OPTIMISER: checkpoint.moments(self.model, self.optimiser)}
-        checkpoint.save_parts(self.out, parts, asdict(self.model.config), self.state)
-        checkpoint.keep_newest(self.out, self.recipe.run.keep_checkpoints)
-        self.saved_step = self.state.step
+    def batches(self) -> Generator[PairBatch]:
+        """Yield batch after batch; of a new run the first sets the scales of the weights."""
+        if self.state.step == 0:
+            self._begin()
+        return iter(self.loader)
+
+    def _begin(self) -> None:
+        """Set the first scales of a new model's weights from pictures of its first batch."""
+        batches = iter(self.loader)
+        images = torch.from_numpy(next(batches).pictures[:MEASURED_PICTURES]).to(self.device)
+        batches.close()
+        measure_scales(self.model, normalise_images(images))
+
+    def step(self, batch: PairBatch, limit: Tensor) -> PairNumbers:
+        """Take a step with a batch."""
+        set_learning_rate(self.optimiser, self._rate(self.state.step))
+        pictures, copies = (torch.from_numpy(each).to(self.device) for each in (batch.pictures, batch.copies))
+        return pair_step(
+            self.model,
+            self.optimiser,
+            (pictures, copies),
+            self.recipe,
+            limit,
+        )
+
+    def _rate(self, step: int) -> float:
+        return learning_rate(step, self.num_steps, self.recipe.optimiser)
+
+    def report(self, numbers: PairNumbers) -> dict[str, object]:
+        """Return what else the log says of a step."""
+        return {"learning_rate": self._rate(self.state.step - 1)}
+
+    def snapshot(self, guard: GuardState) -> Snapshot:
+        """Return a copy of all that a checkpoint holds."""
+        tensors = Trained(self.model, self.optimiser).gather()
+        return Snapshot(replace(self.state, guard=guard), asdict(self.model.config), tensors)
+
+    def evaluate(self, log: Log) -> None:
+        """Do nothing: a detector is measured once it is trained."""
 
 
 def open_session(recipe: DetectorRecipe, pictures: Pictures, out: str, device: torch.device) -> DetectorSession:
@@ -68,25 +109,20 @@ def open_session(recipe: DetectorRecipe, pictures: Pictures, out: str, device: t
 
     Raises MismatchError when `out` was made from another recipe or other pictures, or holds something else.
     """
-    resumed = check_folder(out, run_facts(recipe, pictures))
+    require_sinks(recipe.run)
+    facts = run_facts(recipe, pictures)
+    resumed = check_folder(out, facts)
     model = build_detector(detector_config(recipe.model.name), recipe.run.seed).to(device)
-    optimiser = build_optimiser(model, recipe.optimiser)
+    optimiser = build_optimiser(model, recipe.optimiser, recipe.run.seed)
     state = TrainState(0, LoaderState(0, 0, recipe.run.seed, recipe.data.batch_size, pictures.hash))
     if resumed:
-        state = checkpoint.restore(resumed, model, optimiser)
+        state = checkpoint.read_state(resumed)
+        Trained(model, optimiser).restore(resumed)
     share, most = recipe.data.held_out_share, recipe.data.max_held_out
     trained_on, held_out = split_held_out(len(pictures), share, most, recipe.run.seed)
     loader = PairLoader(pictures, trained_on, recipe, state.loader)
-    saved_step = state.step if resumed else -1
-    return DetectorSession(recipe, out, device, pictures, held_out, model, optimiser, loader, state, saved_step)
-
-
-def begin(session: DetectorSession) -> None:
-    """Set the first scales of a new model's weights from pictures of its first batch."""
-    batches = iter(session.loader)
-    images = torch.from_numpy(next(batches).pictures[:MEASURED_PICTURES]).to(session.device)
-    batches.close()
-    measure_scales(session.model, normalise_images(images))
+    saved_step = checkpoint.newest_step(out)
+    return DetectorSession(recipe, out, device, facts, pictures, held_out, model, optimiser, loader, state, saved_step)
 
 
 def run_facts(recipe: DetectorRecipe, pictures: Pictures) -> dict[str, object]:

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 pytest.importorskip("onnx")
 
-import trainer.detector.loop
+import trainer.detector.session
 from tests.support import ROOT
 from tests.trainer.detector.conftest import micro_recipe
 from trainer.detector.cli import train_detector
@@ -53,13 +53,13 @@ def test_the_command_trains_and_says_what_came_of_it(recipe: str, pictures: Path
 
 def test_a_stopped_run_says_so(recipe: str, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """SIGTERM ends the command with 143 and a saved step: not all was done."""
-    original = trainer.detector.loop.pair_step
+    original = trainer.detector.session.pair_step
 
     def struck(*arguments: Any) -> Any:
         signal.raise_signal(signal.SIGTERM)
         return original(*arguments)
 
-    monkeypatch.setattr(trainer.detector.loop, "pair_step", struck)
+    monkeypatch.setattr(trainer.detector.session, "pair_step", struck)
     code, said, told = run(recipe, "--images", str(pictures), "--out", str(tmp_path / "out"), "--device", "cpu")
     assert code == 128 + signal.SIGTERM
     assert "step 1 of 8" in said

@@ -19,7 +19,7 @@ from trainer.evaluation.scoring import build_classifier
 from trainer.evaluation.templates import TEMPLATES, read_templates
 from trainer.evaluation.zero_shot import ZeroShotResult, evaluate_zero_shot, read_image_folder
 from trainer.loader.decode import center_crop, decode_short_side
-from trainer.loop import train
+from trainer.training import train
 from trainer.models.clip import build_clip
 from trainer.models.config import CONFIGS
 from trainer.step import normalise_images

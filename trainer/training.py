@@ -1,0 +1,34 @@
+"""A call of `wit train`."""
+
+from __future__ import annotations
+
+import torch
+
+from trainer.folder import AUTO
+from trainer.loader.index import read_index
+from trainer.loop import Ended, run
+from trainer.ranks import find_ranks, joined
+from trainer.recipe import TrainRecipe
+from trainer.session import Place, open_session
+
+
+def train(recipe: TrainRecipe, shards: str, out: str, device: str, resume: str = AUTO) -> Ended:
+    """Train as a recipe says on the shards of a pattern, or go on from a checkpoint: the newest one under `out`.
+
+    Under `torchrun` every rank calls it with the same arguments. `resume` is "auto", "never", or a checkpoint.
+    Raises InputError for shards that cannot be read, MismatchError when `out` holds something else, OutputError when
+    another process trains there, StageError when the loss is no longer a number.
+    """
+    ranks = find_ranks()
+    place = Place(out, own_device(device, ranks.local_rank), ranks)
+    with joined(ranks, place.device):
+        return run(open_session(recipe, read_index(shards), place, resume))
+
+
+def own_device(name: str, local_rank: int) -> torch.device:
+    """Return this process's device: of several GPUs the one of its place on this machine, made the current one."""
+    if name != "cuda":
+        return torch.device(name)
+    device = torch.device(name, local_rank)
+    torch.cuda.set_device(device)
+    return device
