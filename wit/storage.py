@@ -358,8 +358,8 @@ def write_table(file: IO[bytes], table: Any) -> None:
     pq.write_table(table, file, compression="zstd", row_group_size=ROW_GROUP_ROWS)
 
 
-def read_parquet(url: str) -> Any:
-    """Return a Parquet file as an Arrow table; raises InputError when it is not one.
+def read_parquet(url: str, columns: list[str] | None = None) -> Any:
+    """Return a Parquet file, or some columns of it, as an Arrow table; raises InputError when it is not one.
 
     Arrow reads without Python's file objects: its threads would let go of them while the interpreter ends, and abort.
     """
@@ -369,6 +369,6 @@ def read_parquet(url: str) -> Any:
     with open_input(url) as file:
         try:
             with pa.BufferReader(file.read()) if is_remote(url) else pa.OSFile(local_path(url)) as native:
-                return pq.read_table(native)
+                return pq.read_table(native, columns=columns)
         except (pa.ArrowInvalid, OSError) as error:
             raise InputError(f"{url}: not a readable Parquet file: {error}") from error

@@ -6,8 +6,6 @@ shown are read, each by its place in the index.
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -21,15 +19,12 @@ from pipelines.shardset.rules import make_rules
 from pipelines.shardset.splitting import ranks
 from pipelines.shardset.terms import Terms
 from wit.errors import UserError
-from wit.image import ImageRejected, Limits, opened, prepare
 from wit.schema import SHARD_INDEX
 from wit.storage import reading
+from wit.thumbnails import thumbnail
 
 MAX_SHOWN = 1_000
 """Samples of a page; at 10 kB a thumbnail it has 13 MB then, which a browser still opens."""
-THUMBNAIL = Limits(side_px=240, quality=80)
-MAX_THUMBNAIL_BYTES = 32 << 10
-"""A larger one, a PNG or a body that was kept as it came, is encoded anew: 240 x 240 px of noise have 40 kB then."""
 _PLACE = "place"
 
 
@@ -146,7 +141,7 @@ def _cards(chosen: pa.Table, place: int, shard: str, terms: dict[int, str]) -> l
     with reading(shard) as file:
         for row in rows.to_pylist():
             file.seek(row["image_offset"])
-            picture, problem = _thumbnail(file.read(row["image_length"]))
+            picture, problem = thumbnail(file.read(row["image_length"]))
             cards.append(
                 Card(
                     picture=picture, problem=problem, caption=row["caption"], url=row["url"], page_url=row["page_url"],
@@ -156,23 +151,3 @@ def _cards(chosen: pa.Table, place: int, shard: str, terms: dict[int, str]) -> l
                 )
             )  # fmt: skip
     return cards
-
-
-def _thumbnail(image: bytes) -> tuple[str, str]:
-    """Return a small picture as a data URI and nothing, or nothing and why there is none."""
-    try:
-        stored = prepare(image, THUMBNAIL)
-        kind, body = stored.format, stored.body
-        if len(body) > MAX_THUMBNAIL_BYTES:
-            kind, body = "jpeg", _encoded_anew(body)
-    except ImageRejected as error:
-        return "", f"{error.reason}: {error.detail}"
-    return f"data:image/{kind};base64,{base64.b64encode(body).decode()}", ""
-
-
-def _encoded_anew(body: bytes) -> bytes:
-    buffer = io.BytesIO()
-    with opened(body) as (_, image):
-        plain = image.convert("RGB")
-    plain.save(buffer, "JPEG", quality=THUMBNAIL.quality)
-    return buffer.getvalue()

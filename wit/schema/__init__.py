@@ -39,6 +39,7 @@ from wit.schema.candidates import (
     TERMS,
 )
 from wit.schema.described import DESCRIBED_ITEMS, DESCRIBED_SAMPLES
+from wit.schema.embeddings import EMBEDDED_IMAGES, EMBEDDED_TEXTS, UNEMBEDDED
 from wit.schema.evaluation import (
     CONTAMINATIONS,
     EVALUATION_INPUTS,
@@ -103,6 +104,8 @@ __all__ = [
     "DIFFERENCES",
     "DUPLICATES",
     "EDGES",
+    "EMBEDDED_IMAGES",
+    "EMBEDDED_TEXTS",
     "ENTRIES",
     "EVALUATION_INPUTS",
     "FINGERPRINTS",
@@ -153,6 +156,7 @@ __all__ = [
     "TRAILS",
     "TURNED",
     "TWINS",
+    "UNEMBEDDED",
     "UNMATCHABLE",
     "UNREADABLE",
     "conform",
@@ -225,6 +229,9 @@ TABLES: dict[str, pa.Schema] = {
     "foreign_index": FOREIGN_INDEX,
     "removals": REMOVALS,
     "predictions": PREDICTIONS,
+    "embedded_images": EMBEDDED_IMAGES,
+    "embedded_texts": EMBEDDED_TEXTS,
+    "unembedded": UNEMBEDDED,
 }
 
 

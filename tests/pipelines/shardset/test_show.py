@@ -18,7 +18,7 @@ from PIL import Image
 from pipelines.report.contact_sheet import Card, address, render
 from pipelines.shardset.cutting import Limit
 from pipelines.shardset.indexing import index_tars
-from pipelines.shardset.show import MAX_THUMBNAIL_BYTES, Selection, contact_sheet
+from pipelines.shardset.show import Selection, contact_sheet
 from pipelines.shardset.splitting import draw
 from pipelines.shardset.terms import Terms, read_terms
 from tests.html import check_nesting, shown_text, tags
@@ -28,6 +28,7 @@ from wit.errors import InputError, UserError
 from wit.schema import SHARD_INDEX, TERMS
 from wit.shards import list_shards, read_index, write_manifest, write_shard
 from wit.storage import write_parquet
+from wit.thumbnails import MAX_BYTES
 
 NO_TERMS = Terms(pa.table({"query_id": pa.array([], pa.int32()), "term": pa.array([], pa.string())}))
 NUM_SAMPLES = 30
@@ -243,7 +244,7 @@ def test_pictures_of_any_kind_are_small_or_say_why_not(tmp_path: Path) -> None:
         with Image.open(io.BytesIO(body)) as image:
             image.load()
             assert max(image.size) <= 240
-        assert len(body) <= 2 * MAX_THUMBNAIL_BYTES
+        assert len(body) <= 2 * MAX_BYTES
     shown = shown_text(page)
     assert shown.count("not shown: ") == 3
     assert "not_image" in shown
