@@ -5,8 +5,8 @@ A scorer's logits are such that their softmax over the classes are probabilities
   contrastive, sigmoid  the cosine of the image and the mean of the class's prompts, over the temperature
   bag of words          the mean log-probability of a prompt's words, by which a name of more words is no less likely;
                         the mean over the templates
-  captioning            the log-likelihood of a prompt, end mark included: what the model takes for the caption's
-                        probability, so that Bayes' rule with equal classes gives the class; the mean over the templates
+  captioning            the log-likelihood that the caption is one of the class's prompts, end mark included: by
+                        Bayes' rule, with equal classes, the softmax is the probability of the class
 
 The last two are ours: the paper does not say how its baselines were made to name classes (section 2.3, Figure 2).
 
@@ -75,7 +75,7 @@ def _by_likelihood(
         columns = []
         for prompts_TL in prompts_CTL:
             likelihoods = (model.log_likelihoods(prefix_BPW, one.expand(len(prefix_BPW), -1)) for one in prompts_TL)
-            columns.append(torch.stack(list(likelihoods)).mean(dim=0))
+            columns.append(torch.stack(list(likelihoods)).logsumexp(dim=0))
         return torch.stack(columns, dim=1)
 
     return score
