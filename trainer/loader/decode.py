@@ -1,30 +1,88 @@
-"""From an image's bytes to uint8 pixels: resized so that the short side fits, then cropped (paper, section 2.5)."""
+"""From an image's bytes to uint8 pixels: resized so that the short side fits, then cropped (paper, section 2.5).
+
+A crop is known before a picture is decoded, so only what it shows is resampled. Plain JPEGs (wit.jpeg) are decoded by
+libjpeg-turbo or, scaled, by our own decoder; all others, and the broken ones, by Pillow. The samples are resampled by
+the kernels here, without the interpreter's lock.
+
+Shapes: S side of a crop in px; P, Q rows and columns of a window of the resized picture.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
 import numpy as np
+import pyarrow as pa
+import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image
 
-from wit.image import TOO_MANY_PIXELS, ImageRejected, opened
+from trainer.loader import pixel_kernels as kernels
+from wit import jpeg
+from wit.image import CORRUPT_IMAGE, MAX_JPEG_SCANS, TOO_MANY_PIXELS, ImageRejected, opened
+from wit.image_metadata import count_jpeg_scans
+from wit.jpeg import PlainJpeg
 
 MAX_PIXELS = 1 << 26  # 67 million, 200 MB as RGB; a small file may claim far more
 MAX_ASPECT = 16  # a longer strip would grow without bound when its short side is scaled up
 
+OVERSAMPLING = {"draft": (2.0, 2.0), "fast": (1.25, 1.0)}
+"""Samples of luma, and of chroma, that are decoded for a pixel each way, at least, if the file has as many.
+
+On photographs of 512 to 1,024 px brought to 224 the mean PSNR against `exact` is 47 dB (draft) and 45 dB (fast).
+"""
+
 Pixels = NDArray[np.uint8]
+
+
+class Window(NamedTuple):
+    """A part of a picture that is resized to (width, height) in full, in pixels."""
+
+    width: int
+    height: int
+    left: int
+    top: int
+    num_columns: int
+    num_rows: int
+
+
+Choose = Callable[[int, int], Window]
+"""Says which window of a picture of (width, height) pixels is wanted; raises ImageRejected."""
 
 
 def decode_short_side(body: bytes, side_px: int, mode: str = "exact") -> Pixels:
     """Return RGB pixels (height, width, 3) whose shorter side is `side_px`, by bicubic resampling.
 
-    `draft` lets the JPEG decoder scale by 1/2, 1/4 or 1/8 as long as both sides stay at least twice what is needed:
-    faster, and a few grey levels from `exact`. Raises ImageRejected: not_image, corrupt_image, too_many_pixels.
+    `exact` gives what Pillow's decoder and its BICUBIC give; `draft` and `fast` decode JPEGs at OVERSAMPLING times the
+    size that is needed. Raises ImageRejected: not_image, corrupt_image, too_many_pixels.
     """
-    with opened(body) as (_, image):
-        size = _size_to_decode(*image.size, side_px)
-        if mode == "draft":
-            image.draft("RGB", (2 * size[0], 2 * size[1]))
-        return np.asarray(image.convert("RGB").resize(size, Image.Resampling.BICUBIC))
+
+    def whole(width: int, height: int) -> Window:
+        size = _size_to_decode(width, height, side_px)
+        return Window(*size, 0, 0, *size)
+
+    return np.ascontiguousarray(_decode(body, whole, mode).transpose(1, 2, 0))
+
+
+class Crop(NamedTuple):
+    """A square of `side_px`, of a picture whose shorter side is `short_px`, at a place given in [0, 1) each way."""
+
+    short_px: int
+    side_px: int
+    uniform_x: float
+    uniform_y: float
+
+
+def decode_crop(body: bytes, crop: Crop, mode: str = "exact") -> Pixels:
+    """Return the crop (3, S, S) that `random_crop` cuts from `decode_short_side`'s pixels; raises ImageRejected too."""
+
+    def square(width: int, height: int) -> Window:
+        size = _size_to_decode(width, height, crop.short_px)
+        return Window(*size, *_corner(*size, crop), crop.side_px, crop.side_px)
+
+    return _decode(body, square, mode)
 
 
 def _size_to_decode(width: int, height: int, side_px: int) -> tuple[int, int]:
@@ -41,10 +99,14 @@ def short_side_size(width: int, height: int, side_px: int) -> tuple[int, int]:
     return side_px * width // short, side_px * height // short
 
 
+def _corner(width: int, height: int, crop: Crop) -> tuple[int, int]:
+    return int(crop.uniform_x * (width - crop.side_px + 1)), int(crop.uniform_y * (height - crop.side_px + 1))
+
+
 def random_crop(pixels: Pixels, side_px: int, uniform_x: float, uniform_y: float) -> Pixels:
     """Return a square (side, side, 3) whose place is given by two numbers in [0, 1)."""
     height, width = pixels.shape[:2]
-    left, top = int(uniform_x * (width - side_px + 1)), int(uniform_y * (height - side_px + 1))
+    left, top = _corner(width, height, Crop(0, side_px, uniform_x, uniform_y))
     return pixels[top : top + side_px, left : left + side_px]
 
 
@@ -53,3 +115,138 @@ def center_crop(pixels: Pixels, side_px: int) -> Pixels:
     height, width = pixels.shape[:2]
     left, top = round((width - side_px) / 2), round((height - side_px) / 2)
     return pixels[top : top + side_px, left : left + side_px]
+
+
+def _decode(body: bytes, choose: Choose, mode: str) -> Pixels:
+    """Return the window (3, P, Q) that is wanted of an image."""
+    plain = jpeg.read_header(body)
+    if plain is not None:
+        window = choose(*plain.size)
+        if plain.is_progressive:
+            _require_few_scans(body)
+        found = _turbo(body, plain, window) if mode == "exact" else _scaled(body, plain, window, OVERSAMPLING[mode])
+        if found is not None:
+            return found
+    return _pillow(body, choose, mode)
+
+
+def _require_few_scans(body: bytes) -> None:
+    if count_jpeg_scans(body) > MAX_JPEG_SCANS:
+        raise ImageRejected(CORRUPT_IMAGE, f"more than {MAX_JPEG_SCANS} scans")
+
+
+def _pillow(body: bytes, choose: Choose, mode: str) -> Pixels:
+    with opened(body) as (found, image):
+        window = choose(*image.size)
+        if found == "jpeg":
+            _require_few_scans(body)
+            if mode != "exact":
+                image.draft("RGB", (2 * window.width, 2 * window.height))
+        rgb = image.convert("RGB")
+        if _is_tall(*rgb.size):
+            return _resized_by_pillow(rgb, window)
+        try:
+            pixels = pa.array(rgb).flatten().to_numpy()  # four bytes a pixel, where they lie: nothing is copied
+        except ValueError:  # what has more than 16 MB lies in pieces
+            return _resized_by_pillow(rgb, window)
+        return _bicubic(pixels, (rgb.width, rgb.height), window)
+
+
+def _is_tall(width: int, height: int) -> bool:
+    """Return whether Pillow may resample rows before columns: from version 13 on it does, for pictures as tall."""
+    return height > 2 * width
+
+
+def _resized_by_pillow(image: Image.Image, window: Window) -> Pixels:
+    _, _, left, top, num_columns, num_rows = window
+    resized = image.resize((window.width, window.height), Image.Resampling.BICUBIC)
+    part = np.asarray(resized.crop((left, top, left + num_columns, top + num_rows)))
+    return np.ascontiguousarray(part.transpose(2, 0, 1))
+
+
+def _turbo(body: bytes, plain: PlainJpeg, window: Window) -> Pixels | None:
+    """Return the window of a JPEG decoded as Pillow does, which has the same library; None: Pillow has to do it."""
+    if _is_tall(*plain.size):
+        return None
+    try:
+        pixels = simplejpeg.decode_jpeg(body, "RGBX")
+    except ValueError:
+        return None
+    height, width, _ = pixels.shape
+    return _bicubic(pixels.reshape(-1), (width, height), window)
+
+
+class _Axis(NamedTuple):
+    """Of each pixel of a window along an axis: the first sample, the weights, and how many of them count."""
+
+    starts: NDArray[np.int64]
+    weights: NDArray[np.int32]
+    counts: NDArray[np.int64]
+
+
+def _axis(num_samples: int, scale: float, first: int, num: int, room: int) -> _Axis:
+    """Return the axis of `num` pixels from `first` on, and `room` in all, at `scale` samples a pixel."""
+    num_weights = 2 * math.ceil(2 * max(scale, 1.0)) + 1
+    axis = _Axis(np.zeros(room, np.int64), np.empty((room, num_weights), np.int32), np.zeros(room, np.int64))
+    kernels.fill_bicubic(num_samples, scale, first, axis.starts[:num], axis.weights[:num], axis.counts[:num])
+    return axis
+
+
+def _bicubic(pixels: Pixels, size: tuple[int, int], window: Window) -> Pixels:
+    """Return a window of a picture of `size`, four bytes a pixel, bit by bit as Pillow's BICUBIC gives it."""
+    width, height = size
+    num = window.num_columns
+    across = _axis(width, width / window.width, window.left, num, num)
+    down = _axis(height, height / window.height, window.top, window.num_rows, window.num_rows)
+    top = int(down.starts[0])
+    rows = np.empty((int(down.starts[-1] + down.counts[-1]) - top) * 4 * num, np.uint8)
+    kernels.resample_across(pixels[4 * width * top :], 4 * width, *across, rows)
+    out = np.empty((3, window.num_rows, num), np.uint8)
+    kernels.resample_down(rows, down.starts - top, down.weights, down.counts, out)
+    return out
+
+
+def _scaled(body: bytes, plain: PlainJpeg, window: Window, oversampling: tuple[float, float]) -> Pixels | None:
+    """Return the window of a plain JPEG, decoded at `oversampling` of luma and of chroma; None: it is not plain."""
+    sides = tuple(_side(plain, i, window, oversampling[min(i, 1)]) for i in range(len(plain.components)))
+    decoded = jpeg.decode(body, plain, sides)
+    if decoded is None:
+        return None
+    planes = [
+        _plane(plane, plain, i, window, side) for i, (plane, side) in enumerate(zip(decoded.planes, sides, strict=True))
+    ]
+    shape = window.num_rows, window.num_columns
+    if len(planes) == 1:
+        return np.repeat(planes[0][None, : shape[0], : shape[1]], 3, axis=0)
+    luma, blue, red = planes
+    out = np.empty((3, *shape), np.uint8)
+    kernels.planes_to_rgb(luma, blue, red, out)
+    return out
+
+
+def _side(plain: PlainJpeg, i: int, window: Window, oversampling: float) -> int:
+    """Return the pixels a block that a component is decoded at, so that a pixel gets enough of its samples."""
+    samples = plain.samples_of(plain.components[i])
+    needed = max(window.width / samples[0], window.height / samples[1]) * oversampling
+    return min(8, math.ceil(8 * needed - 1e-9))
+
+
+def _plane(plane: Pixels, plain: PlainJpeg, i: int, window: Window, side: int) -> Pixels:
+    """Return the window of a component's plane, decoded at `side` pixels a block; as many rows and columns, or more."""
+    wide, high = (samples * side / 8 for samples in plain.samples_of(plain.components[i]))
+    rows = _axis(math.ceil(high), high / window.height, window.top, window.num_rows, _up(window.num_rows))
+    columns = _axis(math.ceil(wide), wide / window.width, window.left, window.num_columns, _up(window.num_columns))
+    first, last = int(columns.starts[0]), window.num_columns - 1
+    tile = np.empty(kernels.SQUARE**2, np.uint8)
+    num_columns = _up(int(columns.starts[last] + columns.counts[last]) - first)
+    turned = np.empty((num_columns, _up(window.num_rows)), np.uint8)
+    kernels.resample_turned(plane.reshape(-1), first, plane.shape[1], *rows, tile, turned)
+    found = np.empty((turned.shape[1], _up(window.num_columns)), np.uint8)
+    columns.starts[: last + 1] -= first
+    kernels.resample_turned(turned.reshape(-1), 0, turned.shape[1], *columns, tile, found)
+    return found
+
+
+def _up(number: int) -> int:
+    """Return the number, rounded up to whole squares."""
+    return -(-number // kernels.SQUARE) * kernels.SQUARE
