@@ -11,8 +11,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.loader.index import Index, read_index, read_sample
+from trainer.loader.index import Index, read_index
 from trainer.loader.order import shuffled
+from trainer.loader.reading import read_sample
 from wit.errors import InputError
 from wit.foreign import IMAGE_SUFFIXES
 from wit.patterns import walk_files

@@ -1,6 +1,7 @@
-"""Where every training sample lies: the Parquet indexes beside the shards, as columns of numbers in memory.
+"""Which samples there are: shards, how many samples each has, and, block by block in their turn, where they lie.
 
-Bytes and captions stay in the tars; a sample is read by offset when its turn comes.
+Bytes and captions stay in the tars. What is in memory of all samples is 8 bytes a block of about 1,000; the rows of the
+indexes are read for the blocks in use (`trainer.loader.pages`). So a set of 400 million begins as fast as a small one.
 """
 
 from __future__ import annotations
@@ -8,53 +9,176 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, OrderedDict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from threading import Lock
+from typing import NamedTuple
 
 import numpy as np
-import pyarrow as pa
-from numpy.typing import NDArray
 
-from wit.errors import ContractError, InputError
-from wit.foreign import caption_in
+from trainer.loader.order import Ints, block_edges
+from trainer.loader.pages import IndexFile, Page, opened_index
+from wit.errors import InputError
 from wit.patterns import expand
-from wit.shards import MAKE_INDEX, find_index, index_name, list_shards
-from wit.shards import read_index as read_shard_index
-from wit.storage import base_name, is_remote, local_path, read_range, size
+from wit.shards import MAKE_INDEX, Described, find_index, folder_of, list_shards, stated_shards
+from wit.storage import base_name, is_remote, join, local_path, read_bytes, size
 
-_HASHED_COLUMNS = ("key", "image_offset", "image_length", "text_offset", "text_length", "sha256")
+BLOCK_SAMPLES = 1_024
+CHECKED_SHARDS = 64  # so few are read before the first step, so that mistakes show at once: 64 x 10 ms
+KEPT_SAMPLES = 1 << 21  # places of so many samples stay in memory, 90 MB: four windows of 2^18, and parts of blocks
+THREADS = 16  # that read indexes: most wait for a disk or a server
+
+
+class ShardFacts(NamedTuple):
+    """What is known of a shard before its index is read."""
+
+    url: str
+    index_url: str
+    num_samples: int
+    index_sha256: str
+
+
+class Located(NamedTuple):
+    """Where a sample lies."""
+
+    shard: str
+    block: int
+    key: str
+    image: tuple[int, int]
+    """Offset and length in the tar."""
+    text: tuple[int, int]
+    text_in_json: bool
+    sha256: str
+    """Of the image; empty where it is not known."""
 
 
 @dataclass(frozen=True)
-class Index:
-    """Element i of each array is sample i, in the order of the shards and of the samples within them."""
+class ShardSet:
+    """Shards that a pattern names, and how often their samples are seen in an epoch."""
 
-    shards: tuple[str, ...]
-    """Paths or URLs of the tars."""
-    keys: NDArray[np.bytes_]
-    shard: NDArray[np.int32]
-    image_offset: NDArray[np.int64]
-    image_length: NDArray[np.int64]
-    text_offset: NDArray[np.int64]
-    text_length: NDArray[np.int64]
-    text_in_json: NDArray[np.bool_]
-    """The text is a JSON member that holds the caption: tars made elsewhere have such."""
-    hash: str
-    """SHA-256 over what the samples are and where they lie; the folder that holds the shards does not count."""
-
-    def __len__(self) -> int:
-        return len(self.keys)
+    pattern: str
+    weight: float
+    shards: tuple[ShardFacts, ...]
 
     @property
-    def samples_per_shard(self) -> list[int]:
-        """How many samples each shard holds."""
-        counts: list[int] = np.bincount(self.shard, minlength=len(self.shards)).tolist()
-        return counts
+    def num_samples(self) -> int:
+        """Samples in all its shards."""
+        return sum(each.num_samples for each in self.shards)
+
+
+class Index:
+    """The samples of sets of shards, numbered in the order of the sets, their shards, and the samples within them."""
+
+    def __init__(self, sets: Sequence[ShardSet], block_samples: int = BLOCK_SAMPLES) -> None:
+        self.sets = tuple(sets)
+        self.facts = tuple(each for one in sets for each in one.shards)
+        self.firsts: Ints = np.cumsum([0, *(each.num_samples for each in self.facts)])
+        starts = np.cumsum([0, *(one.num_samples for one in sets)])
+        self.edges: list[Ints] = [
+            block_edges([each.num_samples for each in one.shards], block_samples, int(first))
+            for one, first in zip(sets, starts, strict=False)
+        ]
+        """Of each set, the samples at which its blocks begin, and where the last ends."""
+        self.block_firsts: Ints = np.concatenate([*(each[:-1] for each in self.edges), self.firsts[-1:]])
+        self.hash = _hash(self.sets)
+        """SHA-256 over what the samples are and where they lie; the folders that hold the shards do not count."""
+        self.kept_samples = KEPT_SAMPLES
+        self._pages: OrderedDict[int, Page] = OrderedDict()
+        self._kept = 0
+        self._lock, self._reading = Lock(), [Lock() for _ in range(64)]
+
+    def __len__(self) -> int:
+        return int(self.firsts[-1])
+
+    @property
+    def shards(self) -> tuple[str, ...]:
+        """Paths or URLs of the tars."""
+        return tuple(each.url for each in self.facts)
+
+    @property
+    def weights(self) -> list[float]:
+        """How often each set is seen in an epoch."""
+        return [each.weight for each in self.sets]
+
+    def keep(self, window_samples: int) -> None:
+        """Have room for the places of samples of four windows, or of KEPT_SAMPLES."""
+        self.kept_samples = max(KEPT_SAMPLES, 4 * window_samples)
+
+    def shard_of(self, sample: int) -> str:
+        """Return the path or URL of the tar of a sample."""
+        return self.facts[self._shard_number(sample)].url
 
     def key(self, sample: int) -> str:
         """Return the key of a sample."""
-        return str(self.keys[sample].decode())
+        return self.locate(sample).key
+
+    def facts_of(self, block: int) -> ShardFacts:
+        """Return what is known of the shard in which a block lies."""
+        return self.facts[self._shard_number(int(self.block_firsts[block]))]
+
+    def block_of(self, samples: Ints | int) -> Ints:
+        """Return the number of the block of each sample."""
+        blocks: Ints = np.searchsorted(self.block_firsts, samples, side="right") - 1
+        return blocks
+
+    def locate(self, sample: int) -> Located:
+        """Return where a sample lies; raises InputError when the index of its shard cannot be read."""
+        block = int(self.block_of(sample))
+        page, row = self.page(block), sample - int(self.block_firsts[block])
+        return Located(
+            shard=self.shard_of(sample),
+            block=block,
+            key=page.key(row),
+            image=(int(page.image_offset[row]), int(page.image_length[row])),
+            text=(int(page.text_offset[row]), int(page.text_length[row])),
+            text_in_json=bool(page.text_in_json[row]),
+            sha256="" if page.sha256 is None else bytes(page.sha256[row]).hex(),
+        )
+
+    def page(self, block: int) -> Page:
+        """Return where the samples of a block lie; raises InputError when the index of its shard cannot be read."""
+        with self._lock:
+            if block in self._pages:
+                self._pages.move_to_end(block)
+                return self._pages[block]
+        number = self._shard_number(int(self.block_firsts[block]))
+        with self._reading[number % len(self._reading)]:  # threads that want blocks of one shard read its index once
+            with self._lock:
+                found = self._pages.get(block)
+            return found or self._read(number, block)
+
+    def _read(self, number: int, wanted: int) -> Page:
+        """Read the page of a block; where there is room for all pages there are, those of its whole shard."""
+        first, last = wanted, wanted + 1
+        if len(self) <= self.kept_samples:
+            first, last = np.searchsorted(self.block_firsts, self.firsts[number : number + 2]).tolist()
+        rows = (self.block_firsts[first : last + 1] - self.firsts[number]).tolist()
+        facts = self.facts[number]
+        file = open_index(facts)
+        if file.num_samples != facts.num_samples:
+            raise InputError(f"{file.url}: expected {facts.num_samples} samples, found {file.num_samples}; check it")
+        remote = is_remote(facts.url)
+        tar_bytes = sys.maxsize if remote else size(facts.url)  # one more request for each remote one is too many
+        pages = file.pages(rows, tar_bytes, with_sha256=remote)
+        with self._lock:
+            for block, page in zip(range(first, last), pages, strict=True):
+                self._kept += 0 if block in self._pages else len(page)
+                self._pages[block] = page
+            while self._kept > max(self.kept_samples, len(pages[0])):
+                self._kept -= len(self._pages.popitem(last=False)[1])
+        return pages[wanted - first]
+
+    def _shard_number(self, sample: int) -> int:
+        return int(np.searchsorted(self.firsts, sample, side="right")) - 1
+
+
+def open_index(facts: ShardFacts) -> IndexFile:
+    """Open the index of a shard; raises InputError."""
+    remote = is_remote(facts.index_url)
+    source = _index_bytes(facts.index_url) if remote else local_path(facts.index_url)
+    return opened_index(source, facts.index_url, facts.url)
 
 
 def find_shards(pattern: str) -> list[str]:
@@ -70,102 +194,82 @@ def find_shards(pattern: str) -> list[str]:
     ]
     if not found:
         raise InputError(f"{pattern}: expected shards (*.tar), found none")
-    shard, times = Counter(found).most_common(1)[0]
-    if times > 1:
-        raise InputError(f"{pattern}: expected each shard once, found {shard} {times} times")
+    _require_once(pattern, found)
     return found
 
 
-def read_index(pattern: str) -> Index:
-    """Return the index of every shard that `pattern` names; raises InputError when there is none, or no sample."""
-    shards = find_shards(pattern)
-    digest = hashlib.sha256()
-    columns: dict[str, list[NDArray[np.int64]]] = {name: [] for name in _HASHED_COLUMNS[1:5]}
-    keys, shard_numbers, in_json = list[NDArray[np.bytes_]](), list[NDArray[np.int32]](), list[NDArray[np.bool_]]()
-    for number, table in enumerate(map(_read_table, shards)):
-        digest.update(f"{base_name(shards[number])}\0{len(table)}\0".encode())
-        keys.append(_octets(table["key"]))
-        for name in _HASHED_COLUMNS:
-            if name in columns:
-                columns[name].append(table[name].to_numpy())
-                digest.update(np.ascontiguousarray(columns[name][-1]).tobytes())
-            else:
-                digest.update((keys[-1] if name == "key" else _octets(table[name])).tobytes())
-        has_json = table["json_length"].to_numpy() > 0
-        in_json.append(has_json & (table["text_offset"].to_numpy() == table["json_offset"].to_numpy()))
-        shard_numbers.append(np.full(len(table), number, np.int32))
-    if not sum(map(len, keys)):
-        raise InputError(f"{pattern}: expected samples, found {len(shards)} shards that hold none")
-    return Index(
-        shards=tuple(shards),
-        keys=np.concatenate(keys),
-        shard=np.concatenate(shard_numbers),
-        **{name: np.concatenate(parts).astype(np.int64) for name, parts in columns.items()},
-        text_in_json=np.concatenate(in_json),
-        hash=digest.hexdigest(),
-    )
+def _require_once(where: str, shards: Sequence[str]) -> None:
+    shard, times = Counter(shards).most_common(1)[0]
+    if times > 1:
+        raise InputError(f"{where}: expected each shard once, found {shard} {times} times")
 
 
-def _octets(texts: pa.ChunkedArray) -> NDArray[np.bytes_]:
-    return np.array([text.encode() for text in texts.to_pylist()], dtype="S")
-
-
-def _read_table(shard: str) -> pa.Table:
-    """Return the index of a shard; InputError when it is that of another, or of another table than an index."""
-    url = find_index(shard) if not is_remote(shard) else index_name(shard)
+def split_weight(text: str) -> tuple[float, str]:
+    """Return (weight, pattern) of `[WEIGHT=]PATTERN`; raises InputError for a weight that is not above 0."""
+    weight, equals, pattern = text.partition("=")
     try:
-        table = read_shard_index(shard)
-    except ContractError as error:
-        raise InputError(
-            f"{url}: expected the index of a shard, found another table ({error}); {MAKE_INDEX}"
-        ) from error
-    names = table["shard"].unique().to_pylist()
-    if names not in ([], [base_name(shard)]):
-        raise InputError(f"{url}: expected the index of {base_name(shard)}, found that of {names[0]}")
-    num_bytes = sys.maxsize if is_remote(shard) else size(shard)  # one more request for each remote shard is too many
-    for part in ("image", "text"):
-        offset, length = (table[f"{part}_{name}"].to_numpy() for name in ("offset", "length"))
-        if not ((offset >= 0) & (length >= 0) & (length <= num_bytes) & (offset <= num_bytes - length)).all():
-            raise InputError(
-                f"{shard}: expected the bytes that {url} names, found {num_bytes} in all; check the shards"
-            )
-    return table
+        value = float(weight) if equals else 1.0
+    except ValueError:  # a name in which there is such a sign
+        return 1.0, text
+    if not 0 < value <= 1_000:
+        raise InputError(f"{text}: expected a weight above 0 and at most 1,000, found {weight}")
+    return value, pattern if equals else text
+
+
+def read_index(*patterns: str, block_samples: int = BLOCK_SAMPLES) -> Index:
+    """Return the index of every shard that `[WEIGHT=]PATTERN`s name, each pattern a set.
+
+    Raises InputError when there is none, no sample in all, or a shard twice.
+    """
+    weighted = [split_weight(pattern) for pattern in patterns]
+    found = [find_shards(pattern) for _, pattern in weighted]
+    _require_once(" ".join(patterns), [shard for shards in found for shard in shards])
+    stated = {folder: stated_shards(folder) for folder in {folder_of(shard) for shards in found for shard in shards}}
+    sets = []
+    with ThreadPoolExecutor(THREADS) as pool:
+        for (weight, pattern), shards in zip(weighted, found, strict=True):
+            facts = pool.map(lambda shard: _facts(shard, stated[folder_of(shard)].get(base_name(shard))), shards)
+            sets.append(ShardSet(pattern, weight, tuple(facts)))
+            if not sets[-1].num_samples:
+                raise InputError(f"{pattern}: expected samples, found {len(shards)} shards that hold none")
+        index = Index(sets, block_samples)
+        if len(index.facts) <= CHECKED_SHARDS:
+            list(pool.map(index.page, index.block_of(index.firsts[:-1][np.diff(index.firsts) > 0]).tolist()))
+    return index
+
+
+def _facts(shard: str, stated: Described | None) -> ShardFacts:
+    """Return what the manifest beside a shard says of it, or else what its index does, which is read for that."""
+    name, num_bytes, digest = (
+        (stated.of_index.get(field) for field in ("name", "bytes", "sha256")) if stated else ("",) * 3
+    )
+    if stated and isinstance(name, str) and isinstance(digest, str) and name.endswith(".parquet") and "/" not in name:
+        url = join(folder_of(shard), name)
+        if is_remote(url) or (os.path.exists(local_path(url)) and size(url) == num_bytes):
+            return ShardFacts(shard, url, stated.of_shard["num_samples"], digest)
+    url = find_index(shard)
+    data = _index_bytes(url)
+    return ShardFacts(shard, url, opened_index(data, url, shard).num_samples, hashlib.sha256(data).hexdigest())
+
+
+def _index_bytes(url: str) -> bytes:
+    try:
+        return read_bytes(url)
+    except InputError as error:
+        raise InputError(f"{error}; {MAKE_INDEX}") from error
+
+
+def _hash(sets: Sequence[ShardSet]) -> str:
+    digest = hashlib.sha256()
+    for one in sets:
+        digest.update(f"{one.weight!r}\0{len(one.shards)}\0".encode())
+        for each in one.shards:
+            digest.update(f"{base_name(each.url)}\0{each.num_samples}\0{each.index_sha256}\0".encode())
+    return digest.hexdigest()
 
 
 def read_captions(index: Index) -> Iterator[str]:
     """Yield the caption of every sample, from the indexes, in order."""
-    for shard in index.shards:
-        yield from _read_table(shard)["caption"].to_pylist()
-
-
-def read_sample(index: Index, sample: int) -> tuple[bytes, str]:
-    """Return the image's bytes and the caption of a sample, read by offset from its tar.
-
-    Raises InputError when the tar is missing, or shorter than its index says.
-    """
-    shard = index.shards[index.shard[sample]]
-    ranges = [
-        (int(index.image_offset[sample]), int(index.image_length[sample])),
-        (int(index.text_offset[sample]), int(index.text_length[sample])),
-    ]
-    if is_remote(shard):
-        image, text = (read_range(shard, offset, length) for offset, length in ranges)
-    else:
-        image, text = _pread(local_path(shard), ranges)
-    return image, caption_in(text) if index.text_in_json[sample] else text.decode("utf-8", "replace")
-
-
-def _pread(path: str, ranges: list[tuple[int, int]]) -> list[bytes]:
-    """Return byte ranges of a local file; a descriptor of its own, so threads and thousands of shards do not meet."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    try:
-        found = [os.pread(descriptor, length, offset) for offset, length in ranges]
-    finally:
-        os.close(descriptor)
-    for data, (offset, length) in zip(found, ranges, strict=True):
-        if len(data) != length:
-            raise InputError(f"{path}: expected {length} bytes at {offset}, found {len(data)}")
-    return found
+    for facts in index.facts:
+        file = open_index(facts)
+        yield from file.read(0, file.num_samples, ("caption",))["caption"].to_pylist()

@@ -19,9 +19,12 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.loader.cache import RangeCache
 from trainer.loader.decode import Pixels, decode_short_side, random_crop
-from trainer.loader.index import Index, read_sample
-from trainer.loader.order import LoaderState, Order, Rows, block_edges, crop_places
+from trainer.loader.fetching import fetching_ahead
+from trainer.loader.index import Index
+from trainer.loader.order import LoaderState, Order, Rows, crop_places
+from trainer.loader.reading import Reader
 from trainer.ranks import Ranks
 from wit.errors import InputError, MismatchError, UserError
 from wit.image import ImageRejected
@@ -103,11 +106,13 @@ class LoaderOptions:
     resize_px: int
     """Short side of the pictures that they are cut from; at least `image_px`."""
     decode: str = "exact"
-    block_samples: int = 1_024
     window_samples: int = 1 << 18
     num_threads: int = 2
     prefetch_batches: int = 3
     cache_bytes: int = 0
+    shard_cache: str = ""
+    """Folder for blocks of remote shards; empty: each sample is fetched when its turn comes."""
+    shard_cache_bytes: int = 64 << 30
 
 
 class Loader:
@@ -126,13 +131,7 @@ class Loader:
                 f"data.batch_size: expected a multiple of the {ranks.size} ranks, found {state.batch_size}; "
                 "set another or start another number of ranks"
             )
-        self.order = Order(
-            [block_edges(index.samples_per_shard, options.block_samples)],
-            [1.0],
-            options.window_samples,
-            state.seed,
-            state.batch_size,
-        )
+        self.order = Order(index.edges, index.weights, options.window_samples, state.seed, state.batch_size)
         if not self.batches_per_epoch:
             raise InputError(
                 f"{index.shards[0]}: expected at least one batch of {state.batch_size} samples, found "
@@ -140,6 +139,9 @@ class Loader:
             )
         self.index, self.tokenize, self.state, self.options = index, tokenize, state, options
         self.rows = ranks.rows(state.batch_size)
+        index.keep(options.window_samples)
+        kept = RangeCache(options.shard_cache, options.shard_cache_bytes) if options.shard_cache else None
+        self.reader = Reader(index, kept)
         self._cache = PixelCache(options.cache_bytes)
 
     @property
@@ -151,8 +153,9 @@ class Loader:
         """Yield batches in order; threads stay at most `prefetch_batches` ahead."""
         plans = self.order.plans(self.state, self.rows)
         work = prepared_ahead(plans, self._prepare, self.options.num_threads, self.options.prefetch_batches)
-        with closing(work) as prepared:
+        with fetching_ahead(self.reader, self.order, self.state, self.rows) as done_with, closing(work) as prepared:
             for state, chunks in prepared:
+                done_with()
                 yield self._join(chunks, state)
 
     def _prepare(self, rows: Rows) -> _Chunk:
@@ -175,14 +178,14 @@ class Loader:
         """
         bad: list[tuple[int, str]] = []
         for sample in rows.candidates(row):
-            body, caption = read_sample(self.index, sample)
             try:
+                body, caption = self.reader.read_pair(sample)
                 return sample, self._pixels(sample, body), caption, bad
             except ImageRejected as rejected:
                 bad.append((sample, str(rejected)))
         first, reason = bad[0]
         raise InputError(
-            f"{self.index.shards[self.index.shard[first]]}: expected images, found {len(bad)} bad samples in a row, "
+            f"{self.index.shard_of(first)}: expected images, found {len(bad)} bad samples in a row, "
             f"the first {self.index.key(first)} ({reason}); check the shards with wit shards verify"
         )
 

@@ -22,8 +22,9 @@ from pipelines.shardset.verification import verify
 from tests.pipelines.shardset.foreign import picture, write_tar
 from tests.pipelines.shardset.sets import contents_of, keys_of, rows_of, sample_set
 from tests.support import real_data
-from trainer.loader.index import read_captions, read_sample
+from trainer.loader.index import read_captions
 from trainer.loader.index import read_index as read_training_index
+from trainer.loader.reading import read_sample
 from wit.errors import InputError, OutputError, WitError
 from wit.fingerprint import fingerprint
 from wit.schema import PRINTS

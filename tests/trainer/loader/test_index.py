@@ -4,11 +4,13 @@ import hashlib
 import shutil
 import tarfile
 from pathlib import Path
+from typing import IO, cast
 
 import pytest
 
 from tests.trainer.conftest import Sample, write_shards
-from trainer.loader.index import find_shards, read_captions, read_index, read_sample
+from trainer.loader.index import find_shards, read_captions, read_index
+from trainer.loader.reading import read_sample
 from wit.errors import InputError
 
 
@@ -17,12 +19,14 @@ def test_samples_are_read_as_tar_reads_them(shards: Path) -> None:
     index = read_index(str(shards))
     assert len(index) == 60
     for sample in range(len(index)):
-        with tarfile.open(index.shards[index.shard[sample]]) as tar:
-            members = {member.name: member for member in tar if member.name.startswith(index.key(sample))}
-            text = next(tar.extractfile(one).read() for name, one in members.items() if name.endswith(".txt"))  # type: ignore[union-attr]
-            image = next(
-                tar.extractfile(one).read() for name, one in members.items() if not name.endswith((".txt", ".json"))
-            )  # type: ignore[union-attr]
+        with tarfile.open(index.shard_of(sample)) as tar:
+            members = {
+                member.name: cast("IO[bytes]", tar.extractfile(member)).read()
+                for member in tar
+                if member.name.startswith(index.key(sample))
+            }
+        text = next(body for name, body in members.items() if name.endswith(".txt"))
+        image = next(body for name, body in members.items() if not name.endswith((".txt", ".json")))
         assert read_sample(index, sample) == (image, text.decode())
 
 
