@@ -27,7 +27,7 @@ UNEMBEDDED = pa.schema(
     [
         _KEY,
         _SOURCE,
-        column("reason", pa.string(), "not_image, corrupt_image or too_many_pixels"),
+        column("reason", pa.string(), "not_image, corrupt_image, too_many_pixels, or wrong_checksum of a remote one"),
         column("detail", pa.string(), "what was found"),
     ]
 )

@@ -1,0 +1,55 @@
+"""From the name of a checkpoint, ours or another's, to what embeds."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+
+import torch
+from torch import nn
+
+from trainer.embedding.encoder import Encoder
+from trainer.interchange.reading import read_model
+from trainer.models.clip import Clip
+from trainer.tokenizer import ClipTokenizer, read_merges
+from wit.errors import InputError, UserError
+from wit.shards import folder_of
+
+
+def open_model(checkpoint: str, merges: str = "", activation: str = "") -> tuple[str, nn.Module, str]:
+    """Return what a checkpoint is called, its model, on the CPU, and the file of its vocabulary.
+
+    A checkpoint is one of ours (its folder, or a run: its newest) or a file that `read_weights` reads; `activation` as
+    there. Without `merges` the vocabulary is the checkpoint's own or else "installed". Raises InputError.
+    """
+    model, weights = read_model(checkpoint, activation)
+    name = folder_of(weights.tokenizer) if weights.tokenizer else checkpoint
+    if weights.activation_from == "default":
+        print(
+            f"{checkpoint}: nothing says which activation it was trained with; {weights.config.activation} is taken, "
+            "as in OpenAI's models; --activation says another",
+            file=sys.stderr,
+        )
+    return name, model, merges or weights.tokenizer or "installed"
+
+
+def open_tokenizer(checkpoint: str, model: Clip, merges: str) -> ClipTokenizer:
+    """Return the tokenizer of a vocabulary; raises InputError when it is not one for the model."""
+    tokenizer = ClipTokenizer(read_merges(merges))
+    expected, found = model.config.text.vocabulary_size, tokenizer.vocabulary_size
+    if found != expected:
+        raise InputError(f"{merges}: expected a vocabulary of {expected} ids, as {checkpoint} has, found {found}")
+    return tokenizer
+
+
+def open_encoder(
+    checkpoint: str, device: torch.device, precision: str, merges: str = "", activation: str = ""
+) -> Encoder:
+    """Return what embeds with a checkpoint, as `open_model` names it, on a device.
+
+    Its vocabulary is read when the first caption comes. Raises UserError for a model that does not embed.
+    """
+    name, model, vocabulary = open_model(checkpoint, merges, activation)
+    if not isinstance(model, Clip):
+        raise UserError(f"{name}: expected a model that embeds images and captions, found one that only predicts them")
+    return Encoder(name, model.to(device).eval(), partial(open_tokenizer, name, model, vocabulary), precision)
