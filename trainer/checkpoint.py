@@ -19,14 +19,13 @@ from types import TracebackType
 from typing import Any, Self
 
 import safetensors.torch
-import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
 from trainer.gradients import ScalerState
 from trainer.guard import GuardState
 from trainer.loader.order import LoaderState
-from trainer.models.clip import Clip, make_clip
+from trainer.models.build import AnyModel, empty_model
 from trainer.models.config import ClipConfig, config_from_json
 from trainer.recipe import Run
 from trainer.tensorfile import write_tensors
@@ -240,7 +239,7 @@ def load_tokenizer(folder: str) -> ClipTokenizer:
     return ClipTokenizer(read_merges(join(folder, TOKENIZER)))
 
 
-def load_model(folder: str) -> tuple[Clip, ClipTokenizer]:
+def load_model(folder: str) -> tuple[AnyModel, ClipTokenizer]:
     """Return a checkpoint's model, on the CPU, and its tokenizer; raises InputError.
 
     Where a moving average of the weights was kept, it is what the model gets.
@@ -251,8 +250,7 @@ def load_model(folder: str) -> tuple[Clip, ClipTokenizer]:
             f"{join(folder, TOKENIZER)}: expected a vocabulary of {config.text.vocabulary_size} ids, "
             f"found {tokenizer.vocabulary_size}; it is of another model"
         )
-    with torch.device("meta"):
-        model = make_clip(config)
+    model = empty_model(config)
     name = EMA if exists(join(folder, EMA)) else MODEL
     model.load_state_dict(read_tensors(join(folder, name), model.state_dict()), assign=True)
     return model, tokenizer

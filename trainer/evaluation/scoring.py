@@ -21,10 +21,11 @@ from functools import singledispatch
 import torch
 from torch import Tensor, nn
 
+from trainer.inputs import trim_tokens
+from trainer.models.build import AnyModel
 from trainer.models.captioner import Captioner
 from trainer.models.clip import Clip
 from trainer.models.predictor import WordPredictor, word_shares
-from trainer.step import trim_tokens
 from trainer.tokenizer import ClipTokenizer
 
 BATCH_PROMPTS = 256
@@ -82,7 +83,7 @@ def _by_likelihood(
 
 
 def tokenize_prompts(
-    model: Clip | WordPredictor | Captioner, tokenizer: ClipTokenizer, classes: Sequence[str], templates: Sequence[str]
+    model: AnyModel, tokenizer: ClipTokenizer, classes: Sequence[str], templates: Sequence[str]
 ) -> Tensor:
     """Return ids (C, T, L) of every class in every template, on the model's device; L is that of the longest."""
     prompts = [template.replace("{label}", name) for name in classes for template in templates]

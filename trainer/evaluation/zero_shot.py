@@ -20,12 +20,10 @@ from torch import Tensor
 
 from trainer.embedding.decoding import Decoding, decode_batches
 from trainer.evaluation.scoring import Scorer, class_scorer
+from trainer.inputs import normalise_images
 from trainer.loader.decode import decode_short_side
-from trainer.models.captioner import Captioner
-from trainer.models.clip import Clip
-from trainer.models.predictor import WordPredictor
+from trainer.models.build import AnyModel
 from trainer.ranks import Ranks, sum_over
-from trainer.step import normalise_images
 from trainer.tokenizer import ClipTokenizer
 from wit.errors import InputError
 from wit.image import ImageRejected
@@ -141,7 +139,7 @@ def _silent(_: int) -> None:
 
 
 def evaluate_zero_shot(
-    model: Clip | WordPredictor | Captioner,
+    model: AnyModel,
     tokenizer: ClipTokenizer,
     data: ImageFolder,
     templates: Sequence[str],

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from trainer.models.captioner import Captioner
-from trainer.models.clip import make_clip, seeded
+from trainer.models.clip import Clip, make_clip, seeded
 from trainer.models.config import ClipConfig
 from trainer.models.predictor import WordPredictor
 from trainer.models.resnet import Bottleneck
@@ -16,7 +16,9 @@ from trainer.models.transformer import ResidualAttentionBlock
 from trainer.models.vision import VisionTransformer
 from wit.errors import RecipeError
 
-MODELS: dict[str, Callable[[ClipConfig], nn.Module]] = {
+AnyModel = Clip | WordPredictor | Captioner
+
+MODELS: dict[str, Callable[[ClipConfig], AnyModel]] = {
     "contrastive": make_clip,
     "sigmoid": make_clip,
     "bag_of_words": WordPredictor,
@@ -25,13 +27,13 @@ MODELS: dict[str, Callable[[ClipConfig], nn.Module]] = {
 """Objective -> what makes its model."""
 
 
-def build_model(config: ClipConfig, seed: int) -> nn.Module:
+def build_model(config: ClipConfig, seed: int) -> AnyModel:
     """Return a model whose initial weights are a function of `seed`; the global generator is left as it was."""
     with seeded(seed):
         return MODELS[config.objective](config)
 
 
-def empty_model(config: ClipConfig) -> nn.Module:
+def empty_model(config: ClipConfig) -> AnyModel:
     """Return a model without weights, on the meta device: to count, or to load weights by `assign=True`."""
     with torch.device("meta"):
         return MODELS[config.objective](config)
