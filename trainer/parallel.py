@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from inspect import signature
 from typing import Any
 
 import torch
@@ -17,6 +18,14 @@ from trainer.models.build import blocks, set_checkpointing
 from trainer.ranks import Ranks
 from trainer.recipe import Run
 
+RECOMPILE_LIMIT = 64
+"""Variants of a block that may be compiled: torch's 8 are too few, and what is above runs uncompiled.
+
+A text block has 2 places (the last one reads one token) x 2 (with gradients and without) x 2 (the first length, then
+any), an image block 2 x 2, and all Transformers share a function; ResNets have up to 8 shapes of bottlenecks x 3.
+"""
+_HAS_SYNC = "forward_sync_buffers" in signature(DistributedDataParallel).parameters  # its name from torch 2.13 on
+_NO_BUFFERS: dict[str, Any] = {"forward_sync_buffers" if _HAS_SYNC else "broadcast_buffers": False}
 _ENTRIES = ("encode_image", "encode_text")  # methods beside forward that read the weights of a model
 
 
@@ -30,9 +39,7 @@ def prepare(model: nn.Module, run: Run, ranks: Ranks, device: torch.device) -> n
     model.to(device)
     set_checkpointing(model, run.checkpoint_blocks)
     if run.compile:
-        for block in blocks(model):
-            compiled = torch.compile(block.forward)  # not `block.compile()`: that would take FSDP's hooks along
-            setattr(block, "forward", compiled)  # noqa: B010 - a method, as mypy sees it
+        _compile(model)
     if ranks.size == 1:
         return model
     return _share_out(model, ranks, device) if run.parallel == "fsdp" else _replicate(model, device)
@@ -47,6 +54,14 @@ def loss_parameters(model: nn.Module) -> list[nn.Parameter]:
     return [parameter for parameter in model.parameters() if parameter.ndim == 0]
 
 
+def _compile(model: nn.Module) -> None:
+    """Compile the blocks one by one: those of one shape share what is compiled, so that it takes a minute, not ten."""
+    torch._dynamo.config.recompile_limit = max(RECOMPILE_LIMIT, torch._dynamo.config.recompile_limit)
+    for block in blocks(model):
+        compiled = torch.compile(block.forward)  # not `block.compile()`: that would take FSDP's hooks along
+        setattr(block, "forward", compiled)  # noqa: B010 - a method, as mypy sees it
+
+
 def _replicate(model: nn.Module, device: torch.device) -> nn.Module:
     outside = loss_parameters(model)
     for parameter in outside:  # DDP takes charge of what asks for a gradient when it is made
@@ -54,8 +69,8 @@ def _replicate(model: nn.Module, device: torch.device) -> nn.Module:
     replica = DistributedDataParallel(
         model,
         device_ids=[device.index] if device.type == "cuda" and device.index is not None else None,
-        broadcast_buffers=False,  # the step takes the mean of the ranks' running statistics
         gradient_as_bucket_view=True,
+        **_NO_BUFFERS,  # the step takes the mean of the ranks' running statistics
     )
     for parameter in outside:
         parameter.requires_grad_()

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.checkpoint import checkpoint
+from torch.utils.checkpoint import checkpoint, noop_context_fn
 
 from trainer.models.config import ResNetConfig
 
@@ -73,8 +73,10 @@ class Bottleneck(nn.Module):
     def forward(self, x_BCSS: Tensor) -> Tensor:
         """Return (B, 4 * width, S / stride, S / stride)."""
         if self.is_checkpointed and torch.is_grad_enabled():
+            # what is compiled writes its statistics once in any case, and cannot trace a context of ours
+            contexts = noop_context_fn if torch.compiler.is_compiling() else self._contexts
             out: Tensor = checkpoint(
-                self._compute, x_BCSS, use_reentrant=False, preserve_rng_state=False, context_fn=self._contexts
+                self._compute, x_BCSS, use_reentrant=False, preserve_rng_state=False, context_fn=contexts
             )
             return out
         return self._compute(x_BCSS)

@@ -19,6 +19,10 @@ from torch import Tensor
 from trainer.ranks import Ranks
 
 
+_all_gather = getattr(dist, "all_gather_single", dist.all_gather_into_tensor)  # the names from torch 2.13 on
+_reduce_scatter = getattr(dist, "reduce_scatter_single", dist.reduce_scatter_tensor)
+
+
 @contextmanager
 def exact_products(device: torch.device) -> Iterator[None]:
     """Compute in fp32 here, whatever autocast and the precision of matrix products are outside.
@@ -39,7 +43,7 @@ def gather_rows(rows_n: Tensor, ranks: Ranks) -> Tensor:
     if ranks.size == 1:
         return rows_n
     all_N = rows_n.new_empty(ranks.size * len(rows_n), *rows_n.shape[1:])
-    dist.all_gather_into_tensor(all_N, rows_n.contiguous())
+    _all_gather(all_N, rows_n.contiguous())
     return all_N
 
 
@@ -48,7 +52,7 @@ def scatter_sum(rows_ND: Tensor, ranks: Ranks) -> Tensor:
     if ranks.size == 1:
         return rows_ND
     sum_nD = rows_ND.new_empty(len(rows_ND) // ranks.size, rows_ND.shape[1])
-    dist.reduce_scatter_tensor(sum_nD, rows_ND)
+    _reduce_scatter(sum_nD, rows_ND)
     return sum_nD
 
 
