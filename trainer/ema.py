@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
 
-from trainer.optim.adamw import local_part
+from trainer.parallel import local
 
 
 class Ema:
@@ -22,7 +22,7 @@ class Ema:
         self.decay = decay
         self._model = model
         tensors = {id(tensor): tensor for tensor in model.state_dict(keep_vars=True).values()}
-        self._floating = [local_part(tensor.detach()) for tensor in tensors.values() if tensor.is_floating_point()]
+        self._floating = [local(tensor.detach()) for tensor in tensors.values() if tensor.is_floating_point()]
         self._average = [tensor.to(torch.float32, copy=True) for tensor in self._floating]
 
     @torch.no_grad()

@@ -23,6 +23,7 @@ from torch.optim.adamw import adamw
 
 from trainer.optim.groups import is_matrix, parameter_groups, text_weights
 from trainer.optim.rounding import high_bits, low_bits, random_bits, round_stochastically
+from trainer.parallel import local
 from trainer.recipe import Optimiser
 
 FP16_SCALE = 4096.0
@@ -84,9 +85,11 @@ class AdamW(torch.optim.Optimizer):
 
     def _piece(self, parameter: nn.Parameter) -> _Piece:
         state = self.state[parameter]
-        weight, gradient, mean, square = map(
-            local_part, (parameter, parameter.grad, state["exp_avg"], state["exp_avg_sq"])
-        )
+        assert parameter.grad is not None
+        for name in ("exp_avg", "exp_avg_sq"):  # those that were loaded may lie otherwise
+            state[name] = _laid_out(state[name], parameter)
+        parts = (parameter, _laid_out(parameter.grad, parameter), state["exp_avg"], state["exp_avg_sq"])
+        weight, gradient, mean, square = map(local, parts)
         start = self._starts[parameter] + _local_start(parameter)
         return _Piece(weight, gradient, mean, square, state["step"], start)
 
@@ -131,9 +134,14 @@ def build_optimiser(model: nn.Module, options: Optimiser, seed: int = 0) -> Adam
     return AdamW(model, options, seed)
 
 
-def local_part(tensor: Tensor) -> Tensor:
-    """Return this rank's part of a tensor that is shared out, or the tensor itself; the same memory."""
-    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+def _laid_out(tensor: Tensor, parameter: Tensor) -> Tensor:
+    """Return a tensor with its elements in memory as the parameter's lie, itself where they do already.
+
+    The fused kernel goes through memory, so that a gradient that lies channels last would meet other weights.
+    """
+    if tensor.stride() == parameter.stride():
+        return tensor
+    return torch.empty_like(parameter, dtype=tensor.dtype).copy_(tensor)
 
 
 def _local_start(tensor: Tensor) -> int:
