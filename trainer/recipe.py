@@ -87,9 +87,15 @@ class Optimiser:
     weight_decay: float = _set(0.2, "decoupled; not on gains and biases", min=0)
     warmup_steps: int = _set(2_000, "steps of the linear warm-up", min=0)
     max_gradient_norm: float = _set(0.0, "gradients are scaled down to this norm; 0: never", min=0)
-    state: str = _set("fp32", "numbers in which the moments are kept", choices=("fp32", "bf16", "fp16"))
+    state: str = _set(
+        "fp32",
+        "numbers in which the moments of weights are kept; halves are rounded stochastically",
+        choices=("fp32", "bf16", "fp16"),
+    )
     text_weights: str = _set(
-        "fp32", "numbers in which the text tower's weights are kept, rounded stochastically", choices=("fp32", "fp16")
+        "fp32",
+        "fp16: the text tower's weights are rounded stochastically to numbers of fp16 after each step",
+        choices=("fp32", "fp16"),
     )
 
 
