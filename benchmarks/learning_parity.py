@@ -27,13 +27,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from trainer.gradients import LossScaler
+from trainer.inputs import IMAGE_MEAN, IMAGE_STD
 from trainer.loader.index import read_captions, read_index
-from trainer.loader.loader import Loader, LoaderOptions, LoaderState
-from trainer.models.clip import Clip, build_clip
-from trainer.models.config import ClipConfig, model_config
+from trainer.loader.loader import Loader, LoaderOptions
+from trainer.loader.order import LoaderState
+from trainer.models.clip import build_clip
+from trainer.models.config import ClipConfig, ResNetConfig, model_config
 from trainer.optim import build_optimiser, learning_rate, set_learning_rate
-from trainer.recipe import Optimiser
-from trainer.step import IMAGE_MEAN, IMAGE_STD, train_step
+from trainer.ranks import ALONE
+from trainer.recipe import Optimiser, TrainRecipe
+from trainer.step import build_stepper, train_step
 from trainer.tokenizer import ClipTokenizer, train_merges
 
 PEERS_SCRIPT = Path(__file__).with_name("learning_parity_peers.py")
@@ -107,20 +111,21 @@ def moved(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return weights, each times 1 + 1e-7 or 1 - 1e-7 at random."""
     generator = torch.Generator().manual_seed(0)
     signs = {name: torch.randint(0, 2, value.shape, generator=generator) * 2 - 1 for name, value in weights.items()}
-    return {name: (value.double() * (1 + 1e-7 * signs[name])).float() for name, value in weights.items()}
+    return {name: (value.double() * (1 + 1e-7 * signs[name])).to(value.dtype) for name, value in weights.items()}
 
 
 def train(config: ClipConfig, weights: dict[str, Tensor], batches: Batches) -> Losses:
     """Return the loss of each step of our trainer."""
-    model = Clip(config)
+    model = build_clip(config, seed=0)
     model.load_state_dict(weights)
-    optimiser = build_optimiser(model, OPTIMISER)
+    recipe = TrainRecipe(optimiser=OPTIMISER)
+    optimiser = build_optimiser(model, recipe.optimiser)
+    stepper = build_stepper(model, optimiser, LossScaler("fp32", torch.device("cpu")), recipe, ALONE)
     num_steps = len(batches.images)
     losses = []
     for step, (images, tokens) in enumerate(zip(batches.images, batches.tokens, strict=True)):
         set_learning_rate(optimiser, learning_rate(step, num_steps, OPTIMISER))
-        numbers = train_step(model, optimiser, torch.from_numpy(images), torch.from_numpy(tokens), "fp32", 0.0)
-        losses.append(float(numbers.loss))
+        losses.append(float(train_step(stepper, torch.from_numpy(images), tokens, step).loss))
     return np.array(losses)
 
 
@@ -141,10 +146,11 @@ def train_peer(config: ClipConfig, weights: dict[str, Tensor], batches: Batches,
 def peer_settings(config: ClipConfig) -> dict[str, Any]:
     """Return what open_clip needs to build the same model and to follow the same recipe."""
     vision, text = config.vision, config.text
-    vision_cfg = {
-        "image_size": vision.image_px, "patch_size": vision.patch_px, "width": vision.width, "layers": vision.layers,
-        "head_width": vision.width // vision.heads,
-    }  # fmt: skip
+    if isinstance(vision, ResNetConfig):
+        shapes = {"layers": vision.blocks, "head_width": vision.feature_width // vision.heads}
+    else:
+        shapes = {"patch_size": vision.patch_px, "layers": vision.layers, "head_width": vision.width // vision.heads}
+    vision_cfg = {"image_size": vision.image_px, "width": vision.width, **shapes}
     text_cfg = {
         "context_length": text.context_length, "vocab_size": text.vocabulary_size, "width": text.width,
         "heads": text.heads, "layers": text.layers,
