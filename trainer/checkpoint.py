@@ -184,6 +184,11 @@ def step_of(folder: str) -> int:
     return int(base_name(folder)[5:])
 
 
+def is_ours(path: str) -> bool:
+    """Return whether a path names a checkpoint of this trainer, or a run with one."""
+    return is_complete(path) or newest(path) is not None
+
+
 def find(path: str) -> str:
     """Return the checkpoint that a path names: the folder itself, or the newest of a run; raises InputError."""
     if is_complete(path):

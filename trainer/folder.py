@@ -11,6 +11,8 @@ from wit.locking import LOCK
 from wit.recipe import dumps
 from wit.storage import exists, join, list_names, publish_text, remove_temporaries
 
+SHARD_CACHE = "shards"
+"""Folder in that of a run for parts of remote shards; it may be there before the run is."""
 AUTO, NEVER = "auto", "never"
 """What `--resume` may say besides a checkpoint: the newest one if there is any; none."""
 
@@ -25,7 +27,7 @@ def check_folder(out: str, facts: Mapping[str, object], resume: str = AUTO) -> s
     if exists(run):
         remedy = "train with what it was made from, or choose another --out"
         manifest.require_same(out, manifest.read(run), dict(facts), remedy)
-    elif any(name != LOCK for name in list_names(out)):
+    elif any(name not in (LOCK, SHARD_CACHE) for name in list_names(out)):
         raise MismatchError(f"{out}: expected a new folder or a training run, found other files; choose another --out")
     if resume == AUTO:
         return checkpoint.newest(out)

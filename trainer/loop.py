@@ -20,7 +20,7 @@ from trainer.guard import Guard, GuardState
 from trainer.loader.loader import Replaced
 from trainer.loader.order import LoaderState
 from trainer.log import Log, open_log
-from trainer.meter import Meter
+from trainer.meter import Meter, Window
 from trainer.profiler import profiled
 from trainer.ranks import Ranks
 from trainer.recipe import Run
@@ -98,8 +98,8 @@ class Session(Protocol[BatchT]):
     def step(self, batch: BatchT, limit: Tensor) -> Numbers:
         """Take the step after `state`; an update whose loss is above `limit`, or no number, is left out."""
 
-    def report(self, numbers: Any) -> dict[str, object]:
-        """Return what else the log says of a step, by name."""
+    def report(self, numbers: Any, window: Window) -> dict[str, object]:
+        """Return what else the log says of a step and the window that ends with it, by name."""
 
     def snapshot(self, guard: GuardState) -> Snapshot | None:
         """Return a copy of all that a checkpoint holds; None on every rank but the first."""
@@ -174,7 +174,8 @@ class _Loop:
         """Step until the recipe is done or a signal asks to stop; return the signal."""
         session, stopped = self.session, None
         if session.state.step < session.num_steps:
-            session.evaluate(self.log)  # what a kill left undone
+            with self.meter.paused():
+                session.evaluate(self.log)  # what a kill left undone
         with (
             show_steps(session) as advance,
             closing(session.batches()) as batches,
@@ -208,21 +209,25 @@ class _Loop:
             self._save()
         self.saver.check()
         if not is_last:  # then it is saved first
-            self.session.evaluate(self.log)
+            with self.meter.paused():
+                self.session.evaluate(self.log)
 
     def _report(self) -> None:
         """Write the numbers of the step to the log, and say some of them."""
         session, numbers = self.session, self.numbers
         guard = self.guard.check(session.out, session.state.step)
         self._write_replaced()
+        window = self.meter.report()
         facts = {
             "epoch": session.state.loader.epoch,
             "loss": float(numbers.loss),
             "accuracy": float(numbers.accuracy),
             "gradient_norm": float(numbers.gradient_norm),
             "skipped": int(guard.num_skipped),
-            **self.meter.report(session.state.loader.batch_size, session.unit),
-            **session.report(numbers),
+            f"{session.unit}_per_s": round(window.num_steps * session.state.loader.batch_size / window.seconds, 1),
+            "data_wait_share": round(window.wait_share, 4),
+            "peak_memory_mb": round(window.peak_bytes / 2**20, 1),
+            **session.report(numbers, window),
         }
         self.log.write(session.state.step, "metrics", **facts)
         if session.ranks.is_first:

@@ -7,6 +7,8 @@ import resource
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
@@ -17,6 +19,18 @@ from trainer.ranks import Ranks
 Batch = TypeVar("Batch")
 
 _MODULUS = 1 << 64
+
+
+@dataclass(frozen=True)
+class Window:
+    """What was measured between two lines of the log."""
+
+    num_steps: int
+    seconds: float
+    wait_share: float
+    """Of the time, spent waiting for data by the rank that waited longest: the others wait for it."""
+    peak_bytes: int
+    """The most that a rank's tensors took on its GPU so far, or, on a CPU, its whole process."""
 
 
 class Meter:
@@ -37,22 +51,20 @@ class Meter:
         self._num_steps += 1
         return batch
 
-    def report(self, batch_size: int, unit: str) -> dict[str, float]:
-        """Return the numbers of all ranks since the last call; every rank must call it, once its steps are done.
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leave the time of the block out: what it does is no training."""
+        began = time.perf_counter()
+        yield
+        self._started += time.perf_counter() - began
 
-        The share of the time spent waiting is that of the rank that waited longest: the others wait for it. Memory is
-        the most that a rank's tensors took on its GPU so far, or, on a CPU, that its process did.
-        """
+    def report(self) -> Window:
+        """Return the numbers of all ranks since the last call; every rank must call it, once its steps are done."""
         seconds = time.perf_counter() - self._started
-        waits = gathered(self._ranks, (self._wait_s / seconds, self._peak_bytes()))
-        numbers = {
-            f"{unit}_per_s": round(self._num_steps * batch_size / seconds, 1),
-            "step_s": round(seconds / max(1, self._num_steps), 4),
-            "data_wait_share": round(max(share for share, _ in waits), 4),
-            "peak_memory_mb": round(max(num_bytes for _, num_bytes in waits) / 2**20, 1),
-        }
+        told = gathered(self._ranks, (self._wait_s / seconds, self._peak_bytes()))
+        window = Window(self._num_steps, seconds, max(share for share, _ in told), max(peak for _, peak in told))
         self._begin()
-        return numbers
+        return window
 
     def _peak_bytes(self) -> int:
         if self._device.type == "cuda":

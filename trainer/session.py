@@ -4,11 +4,13 @@ OUT/run.json      what the run is made from; another recipe or other shards unde
     recipe.toml   the recipe with every value written out
     log.jsonl     numbers of the training, and each sample that was replaced (log.py)
     checkpoints/  (checkpoint.py)
+    shards/       parts of remote shards, where the recipe names no other folder for them
     profile/      a trace, where the recipe asks for one (profiler.py)
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
@@ -21,16 +23,18 @@ from trainer import checkpoint
 from trainer.agreement import from_first
 from trainer.checkpoint import TOKENIZER, Snapshot, TrainState
 from trainer.ema import Ema
-from trainer.folder import check_folder
-from trainer.gradients import LossScaler, ScalerState
+from trainer.evaluation.periodic import EVENT, PeriodicEvaluation, open_evaluation
+from trainer.folder import SHARD_CACHE, check_folder
+from trainer.gradients import LossScaler
 from trainer.guard import GuardState
+from trainer.interchange.starting import start_from
 from trainer.loader.index import Index, read_captions
 from trainer.loader.loader import Batch, Loader, LoaderOptions
 from trainer.loader.order import LoaderState
 from trainer.log import Log, require_sinks
-from trainer.meter import SampleSum
+from trainer.meter import SampleSum, Window
 from trainer.models.build import build_model, set_patch_dropout
-from trainer.models.config import ClipConfig, model_config
+from trainer.models.config import CONFIGS, ClipConfig, model_config
 from trainer.optim import build_optimiser, learning_rate, set_learning_rate
 from trainer.parallel import prepare
 from trainer.ranks import Ranks
@@ -38,8 +42,10 @@ from trainer.recipe import TrainRecipe
 from trainer.step import StepNumbers, Stepper, build_stepper, train_step
 from trainer.tokenizer import ClipTokenizer, dump_merges, read_merges, train_merges
 from trainer.trained import Trained
+from trainer.work import WorkMeter
 from wit.errors import RecipeError
 from wit.recipe import identity
+from wit.storage import is_remote, join
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,7 @@ class ClipSession:
     trained: Trained
     stepper: Stepper
     loader: Loader
+    evaluation: PeriodicEvaluation | None
     state: TrainState
     saved_step: int
     command = "wit train"
@@ -70,6 +77,7 @@ class ClipSession:
 
     def __post_init__(self) -> None:
         self.out, self.device, self.ranks = self.place.out, self.place.device, self.place.ranks
+        self._work = WorkMeter(self.recipe, self.config, self.device)
         self._samples = SampleSum(self.state.samples if self.ranks.is_first else 0)
 
     @property
@@ -86,6 +94,7 @@ class ClipSession:
         set_learning_rate(self.trained.optimiser, self._rate(self.state.step))
         batch_size = self.recipe.data.batch_size
         self._samples.add(batch.keys, self.state.step * batch_size + self.ranks.rows(batch_size).start)
+        self._work.add(batch.tokens)
         images = torch.from_numpy(batch.images).to(self.device)
         numbers = train_step(self.stepper, images, batch.tokens, self.state.step, limit)
         if self.trained.ema is not None:
@@ -95,14 +104,15 @@ class ClipSession:
     def _rate(self, step: int) -> float:
         return learning_rate(step, self.num_steps, self.recipe.optimiser)
 
-    def report(self, numbers: StepNumbers) -> dict[str, object]:
-        """Return what else the log says of a step."""
+    def report(self, numbers: StepNumbers, window: Window) -> dict[str, object]:
+        """Return what else the log says of a step and the window that ends with it."""
         scale = float(numbers.scale)
         return {
             "learning_rate": self._rate(self.state.step - 1),
             "scale": scale,
             "temperature": 1 / scale if scale else None,
             "samples": f"{self._samples.total(self.ranks):016x}",
+            **self._work.report(window, self.ranks),
         }
 
     def snapshot(self, guard: GuardState) -> Snapshot | None:
@@ -116,6 +126,20 @@ class ClipSession:
 
     def evaluate(self, log: Log) -> None:
         """Measure zero-shot accuracy where the recipe asks for it."""
+        step = self.state.step
+        if self.evaluation is None or not self.evaluation.is_due(step, self.num_steps):
+            return
+        if from_first(self.ranks, lambda: log.has(step, EVENT)):
+            return
+        found = self.evaluation.measure(self.trained, self.tokenizer, self.ranks)
+        log.write(step, EVENT, **found)
+        if self.ranks.is_first:
+            print(
+                f"step {step}/{self.num_steps}  zero-shot accuracy {found['accuracy']:.1%}  "
+                f"top-5 {found['top5_accuracy']:.1%}  chance {found['chance']:.1%}",
+                file=sys.stderr,
+                flush=True,
+            )
 
 
 def open_session(recipe: TrainRecipe, index: Index, place: Place, resume: str) -> ClipSession:
@@ -124,6 +148,7 @@ def open_session(recipe: TrainRecipe, index: Index, place: Place, resume: str) -
     Raises MismatchError when `out` was made from another recipe or other shards, or holds something else.
     """
     require_sinks(recipe.run)
+    evaluation = open_evaluation(recipe.evaluation)
     facts = run_facts(recipe, index)
     resumed = from_first(place.ranks, lambda: check_folder(place.out, facts, resume))
     tokenizer = ClipTokenizer(from_first(place.ranks, lambda: _merges(recipe, index, resumed)))
@@ -131,57 +156,67 @@ def open_session(recipe: TrainRecipe, index: Index, place: Place, resume: str) -
     state = TrainState(0, LoaderState(0, 0, recipe.run.seed, recipe.data.batch_size, index.hash))
     if resumed:
         state = from_first(place.ranks, lambda: checkpoint.read_state(resumed))
-    trained, stepper = _build_trained(recipe, config, place, state.scaler)
+    trained, stepper = _build_trained(recipe, config, place, state)
     if resumed:
         trained.restore(resumed, place.ranks)
-    loader = _build_loader(recipe, index, tokenizer, config, state.loader, place.ranks)
+    loader = _build_loader(recipe, index, tokenizer, state.loader, place)
     saved_step = from_first(place.ranks, lambda: checkpoint.newest_step(place.out))
-    return ClipSession(recipe, place, facts, tokenizer, config, trained, stepper, loader, state, saved_step)
+    return ClipSession(recipe, place, facts, tokenizer, config, trained, stepper, loader, evaluation, state, saved_step)
 
 
-def _build_trained(
-    recipe: TrainRecipe, config: ClipConfig, place: Place, scaler: ScalerState
-) -> tuple[Trained, Stepper]:
+def _build_trained(recipe: TrainRecipe, config: ClipConfig, place: Place, state: TrainState) -> tuple[Trained, Stepper]:
     """Return a new model, ready for its device and its ranks, and what takes its steps."""
     run = recipe.run
     model = build_model(config, run.seed)
+    if recipe.model.start_from and state.step == 0:
+        start_from(model, config, recipe.model.start_from)
     set_patch_dropout(model, recipe.model.patch_dropout)
     prepared = prepare(model, run, place.ranks, place.device)
     optimiser = build_optimiser(model, recipe.optimiser, run.seed)
-    loss_scaler = LossScaler(run.precision, place.device, scaler)
+    loss_scaler = LossScaler(run.precision, place.device, state.scaler)
     stepper = build_stepper(prepared, optimiser, loss_scaler, recipe, place.ranks)
     return Trained(model, optimiser, Ema(model, run.ema_decay) if run.ema_decay else None), stepper
 
 
 def _merges(recipe: TrainRecipe, index: Index, resumed: str | None) -> list[tuple[str, str]]:
-    """Return the merges of the vocabulary: the checkpoint's, those of a file, or trained from the captions."""
+    """Return the merges of the vocabulary: of a checkpoint, of a file, or trained from the captions.
+
+    A model that begins with another's weights has to have that one's vocabulary.
+    """
     if resumed:
         return list(checkpoint.load_tokenizer(resumed).merges)
+    started_from = recipe.model.start_from
+    if not recipe.tokenizer.merges and started_from and checkpoint.is_ours(started_from):
+        return list(checkpoint.load_tokenizer(checkpoint.find(started_from)).merges)
     if recipe.tokenizer.merges:
         return read_merges(recipe.tokenizer.merges)
     return train_merges(read_captions(index), recipe.tokenizer.vocabulary_size)
 
 
 def _build_loader(
-    recipe: TrainRecipe, index: Index, tokenizer: ClipTokenizer, config: ClipConfig, state: LoaderState, ranks: Ranks
+    recipe: TrainRecipe, index: Index, tokenizer: ClipTokenizer, state: LoaderState, place: Place
 ) -> Loader:
-    def tokenize(captions: Sequence[str]) -> NDArray[np.int64]:
-        return tokenizer(captions, config.text.context_length)
+    config, data = CONFIGS[recipe.model.name], recipe.data
+    context_length, image_px = config.text.context_length, config.vision.image_px
 
-    image_px = config.vision.image_px
-    resize_px = recipe.data.resize_px or image_px
+    def tokenize(captions: Sequence[str]) -> NDArray[np.int64]:
+        return tokenizer(captions, context_length)
+
+    resize_px = data.resize_px or image_px
     if resize_px < image_px:
         raise RecipeError(f"data.resize_px: expected at least the model's {image_px} px, found {resize_px}")
     options = LoaderOptions(
         image_px=image_px,
         resize_px=resize_px,
-        decode=recipe.data.decode,
-        window_samples=recipe.data.window_samples,
-        num_threads=recipe.data.num_threads,
-        prefetch_batches=recipe.data.prefetch_batches,
-        cache_bytes=recipe.data.cache_mb << 20,
+        decode=data.decode,
+        window_samples=data.window_samples,
+        num_threads=data.num_threads,
+        prefetch_batches=data.prefetch_batches,
+        cache_bytes=data.cache_mb << 20,
+        shard_cache=(data.shard_cache or join(place.out, SHARD_CACHE)) if any(map(is_remote, index.shards)) else "",
+        shard_cache_bytes=int(data.shard_cache_gb * 1e9),
     )
-    return Loader(index, tokenize, state, options, ranks)
+    return Loader(index, tokenize, state, options, place.ranks)
 
 
 def run_facts(recipe: TrainRecipe, index: Index) -> dict[str, object]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 from trainer.folder import AUTO
@@ -12,8 +14,8 @@ from trainer.recipe import TrainRecipe
 from trainer.session import Place, open_session
 
 
-def train(recipe: TrainRecipe, shards: str, out: str, device: str, resume: str = AUTO) -> Ended:
-    """Train as a recipe says on the shards of a pattern, or go on from a checkpoint: the newest one under `out`.
+def train(recipe: TrainRecipe, shards: str | Sequence[str], out: str, device: str, resume: str = AUTO) -> Ended:
+    """Train as a recipe says on the shards of `[WEIGHT=]PATTERN`s, or go on from a checkpoint under `out`.
 
     Under `torchrun` every rank calls it with the same arguments. `resume` is "auto", "never", or a checkpoint.
     Raises InputError for shards that cannot be read, MismatchError when `out` holds something else, OutputError when
@@ -22,7 +24,9 @@ def train(recipe: TrainRecipe, shards: str, out: str, device: str, resume: str =
     ranks = find_ranks()
     place = Place(out, own_device(device, ranks.local_rank), ranks)
     with joined(ranks, place.device):
-        return run(open_session(recipe, read_index(shards), place, resume))
+        patterns = (shards,) if isinstance(shards, str) else shards
+        index = read_index(*patterns, block_samples=recipe.data.block_samples)
+        return run(open_session(recipe, index, place, resume))
 
 
 def own_device(name: str, local_rank: int) -> torch.device:

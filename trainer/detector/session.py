@@ -30,6 +30,7 @@ from trainer.guard import GuardState
 from trainer.inputs import normalise_images
 from trainer.loader.order import LoaderState
 from trainer.log import Log, require_sinks
+from trainer.meter import Window
 from trainer.optim import AdamW, build_optimiser, learning_rate, set_learning_rate
 from trainer.ranks import ALONE, Ranks
 from trainer.trained import Trained
@@ -91,8 +92,8 @@ class DetectorSession:
     def _rate(self, step: int) -> float:
         return learning_rate(step, self.num_steps, self.recipe.optimiser)
 
-    def report(self, numbers: PairNumbers) -> dict[str, object]:
-        """Return what else the log says of a step."""
+    def report(self, numbers: PairNumbers, window: Window) -> dict[str, object]:
+        """Return what else the log says of a step and the window that ends with it."""
         return {"learning_rate": self._rate(self.state.step - 1)}
 
     def snapshot(self, guard: GuardState) -> Snapshot:
