@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.checkpoint import checkpoint, noop_context_fn
+from torch.utils.checkpoint import checkpoint
 
 from trainer.models.config import ResNetConfig
 
@@ -30,7 +30,8 @@ class BatchNorm(nn.BatchNorm2d):
     def forward(self, x_BCSS: Tensor) -> Tensor:
         """Return a tensor of the same shape."""
         if self.training and self.holds_statistics:
-            assert self.running_mean is not None and self.running_var is not None
+            assert self.running_mean is not None
+            assert self.running_var is not None
             spare = self.running_mean.clone(), self.running_var.clone()  # a checkpoint counts what the backward keeps
             return functional.batch_norm(x_BCSS, *spare, self.weight, self.bias, training=True, eps=self.eps)
         out: Tensor = super().forward(x_BCSS)
@@ -73,13 +74,17 @@ class Bottleneck(nn.Module):
     def forward(self, x_BCSS: Tensor) -> Tensor:
         """Return (B, 4 * width, S / stride, S / stride)."""
         if self.is_checkpointed and torch.is_grad_enabled():
-            # what is compiled writes its statistics once in any case, and cannot trace a context of ours
-            contexts = noop_context_fn if torch.compiler.is_compiling() else self._contexts
-            out: Tensor = checkpoint(
-                self._compute, x_BCSS, use_reentrant=False, preserve_rng_state=False, context_fn=contexts
-            )
-            return out
+            return self._checkpointed(x_BCSS)
         return self._compute(x_BCSS)
+
+    def _checkpointed(self, x_BCSS: Tensor) -> Tensor:
+        if torch.compiler.is_compiling():  # what is compiled writes its statistics once in any case
+            out: Tensor = checkpoint(self._compute, x_BCSS, use_reentrant=False, preserve_rng_state=False)
+            return out
+        out = checkpoint(
+            self._compute, x_BCSS, use_reentrant=False, preserve_rng_state=False, context_fn=self._contexts
+        )
+        return out
 
     def _contexts(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
         return nullcontext(), held_statistics(self)

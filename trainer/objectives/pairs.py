@@ -18,7 +18,6 @@ from torch import Tensor
 
 from trainer.ranks import Ranks
 
-
 _all_gather = getattr(dist, "all_gather_single", dist.all_gather_into_tensor)  # the names from torch 2.13 on
 _reduce_scatter = getattr(dist, "reduce_scatter_single", dist.reduce_scatter_tensor)
 
