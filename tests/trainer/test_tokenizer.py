@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import html
 import random
 from collections import Counter
@@ -14,8 +15,20 @@ import regex
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import trainer.tokenizer
 from tests.support import real_data
-from trainer.tokenizer import MAX_MERGES, ClipTokenizer, clean, dump_merges, read_merges, split_words, train_merges
+from trainer.tokenizer import (
+    INSTALLED,
+    MAX_MERGES,
+    RELEASED_NAME,
+    ClipTokenizer,
+    clean,
+    dump_merges,
+    find_installed,
+    read_merges,
+    split_words,
+    train_merges,
+)
 from wit.errors import InputError, RecipeError
 
 Merges = list[tuple[str, str]]
@@ -36,7 +49,7 @@ def reference_bytes() -> dict[int, str]:
 
 def reference_clean(text: str) -> str:
     text = html.unescape(html.unescape(ftfy.fix_text(text))).strip()
-    return regex.sub(r"\s+", " ", text).strip().lower()
+    return str(regex.sub(r"\s+", " ", text)).strip().lower()
 
 
 def reference_word(word: str, ranks: dict[tuple[str, str], int]) -> list[str]:
@@ -241,3 +254,73 @@ def test_what_is_no_merges_file_is_refused(tmp_path: Path, content: bytes, messa
     path.write_bytes(content)
     with pytest.raises(InputError, match=message):
         read_merges(str(path))
+
+
+# --- the released vocabulary, in an installed package ---
+
+# As open_clip 3.3.0's SimpleTokenizer encodes them, without start and end; the released code gives the same.
+RELEASED_IDS = {
+    "a photo of a cat.": [320, 1125, 539, 320, 2368, 269],
+    "It's the Queen's 2nd visit, isn't it?": [585, 568, 518, 2997, 568, 273, 1764, 1600, 267, 2923, 713, 585, 286],
+    "na\xefve caf\xe9 CAFE\u0301": [1097, 35689, 563, 15304, 15304],
+    "\u65e5\u672c\u8a9e\u306e\u30c6\u30ad\u30b9\u30c8": [
+        39121, 44353, 34002, 252, 21575, 2429, 228, 47121, 32421, 486,
+    ],
+    "\U0001f469\u200d\U0001f469\u200d\U0001f467\u200d\U0001f466 family \U0001f3f3\ufe0f\u200d\U0001f308": [
+        26304, 26304, 48938, 4244, 964, 355, 1315, 32610,
+    ],
+    "\xe2\u20ac\u0153quoted\xe2\u20ac\x9d sch\xc3\xb6n": [257, 27706, 257, 844, 7255, 333],
+    "&amp;amp;lt;b&amp;gt; &eacute;": [283, 321, 285, 4166],
+    "x\xb2+y\xb3=\xbd": [343, 41175, 266, 344, 126, 367, 284, 33613],
+    "a\xa0b\u3000c\u2028d": [320, 321, 322, 323],
+    "\u0130stanbul \u038c\u03a3\u039f\u03a3 \u01c5": [
+        328, 16384, 11231, 139, 234, 139, 225, 138, 123, 139, 480, 67, 129, 378,
+    ],
+    "don\u2019t \u201cstop\u201d": [847, 713, 257, 1691, 257],
+}  # fmt: skip
+
+
+def test_ids_of_the_released_vocabulary() -> None:
+    """With the released merges file the ids are open_clip's, on plain text and on the Unicode that goes wrong first."""
+    try:
+        tokenizer = ClipTokenizer(read_merges(INSTALLED))
+    except InputError as error:
+        pytest.skip(str(error))
+    assert (tokenizer.start, tokenizer.end) == (49_406, 49_407)
+    assert {text: tokenizer.encode(text) for text in RELEASED_IDS} == RELEASED_IDS
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A package named open_clip that carries a merges file, and fails when it is imported."""
+    folder = tmp_path / "open_clip"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("raise RuntimeError('imported')")
+    (folder / RELEASED_NAME).write_bytes(gzip.compress(dump_merges([("a", "b</w>")])))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(trainer.tokenizer, "_KNOWN_PACKAGES", ("open_clip",))
+    monkeypatch.setattr(trainer.tokenizer, "distributions", list)
+    return folder
+
+
+def test_an_installed_vocabulary_is_found_without_an_import(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file comes out of the package's folder; the package itself, which may take seconds to load, stays out."""
+    digest = hashlib.sha256((package / RELEASED_NAME).read_bytes()).hexdigest()
+    monkeypatch.setattr(trainer.tokenizer, "RELEASED_SHA256", digest)
+    assert find_installed() == str(package / RELEASED_NAME)
+    assert read_merges(INSTALLED) == [("a", "b</w>")]
+
+
+def test_another_vocabulary_is_not_taken_for_the_released_one(package: Path) -> None:
+    """A file of that name with other bytes is named in the error, and so is what would do; so it is with none."""
+    with pytest.raises(InputError, match=r"expected bpe_simple_vocab_16e6.txt.gz .*, found .*open_clip.* \(sha256 "):
+        find_installed()
+    (package / RELEASED_NAME).unlink()
+    with pytest.raises(InputError, match=r"found none; install one, or give the file's path"):
+        find_installed()
+
+
+@given(st.text(alphabet="aAzZ09'stSTlLmMdDrRvVeE<|>ox _-.!", max_size=40))
+def test_plain_ascii_is_split_as_all_text_is(text: str) -> None:
+    """The shorter pattern for ASCII finds the same words as the one for all scripts."""
+    assert split_words(text) == PATTERN.findall(reference_clean(text))
