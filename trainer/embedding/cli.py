@@ -154,13 +154,15 @@ def _embed(folder: EmbeddingFolder, queries: Sequence[Query], checkpoint: str | 
 
     from trainer.ranks import Ranks
 
-    name = checkpoint or folder.facts["checkpoint"]
-    encoder = _open(name, Ranks(), precision=folder.facts["precision"], **options)
-    expected = folder.facts["model"]["fingerprint"]
-    if encoder.fingerprint != expected:
+    made_with = folder.opened
+    if not checkpoint:
+        options |= {name: options[name] or getattr(made_with, name) for name in ("merges", "activation")}
+    encoder = _open(checkpoint or made_with.checkpoint, Ranks(), precision=folder.facts["precision"], **options)
+    expected, found = folder.facts["model"]["fingerprint"], encoder.fingerprint
+    if found != expected:
         raise MismatchError(
-            f"{folder.url}: expected the model that it was made with ({folder.facts['checkpoint']}, weights "
-            f"{expected[:12]}), found {encoder.name} ({encoder.fingerprint[:12]}); name it with --checkpoint"
+            f"{folder.url}: expected the model that it was made with ({made_with.checkpoint}, weights "
+            f"{expected[:12]}), found {encoder.opened.checkpoint} ({found[:12]}); name it with --checkpoint"
         )
     rows = [encoder.image_file(each.name) if each.is_image else encoder.texts([each.name])[0] for each in queries]
     return np.stack(rows)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from trainer.embedding.folder import (
     PARTS,
     REJECTS,
     TEXTS,
+    Opened,
     Vectors,
     part_url,
     write_embedded,
@@ -95,7 +96,7 @@ def encode(
             if not exists(part_url(out, PARTS, part.number, "json")):
                 _encode_part(encoder, part, out, how)
             advance(len(part.places))
-        return _finish(out, facts, encoder.name, len(parts))
+        return _finish(out, facts, encoder.opened, len(parts))
 
 
 def num_rows(sources: Sequence[ImageSource | Texts], how: Encoding, ranks: Ranks) -> int:
@@ -214,7 +215,7 @@ def _encode_images(encoder: Encoder, source: ImageSource, places: range, how: En
     return images
 
 
-def _finish(out: str, facts: dict[str, Any], checkpoint: str, num_parts: int) -> Encoded:
+def _finish(out: str, facts: dict[str, Any], opened: Opened, num_parts: int) -> Encoded:
     """Count what is there, and publish the manifest when it is all: the same bytes, whoever does it."""
     urls = [part_url(out, PARTS, number, "json") for number in range(num_parts)]
     counts = [manifest.read(url, IMAGES, TEXTS, REJECTS) for url in urls if exists(url)]
@@ -224,6 +225,6 @@ def _finish(out: str, facts: dict[str, Any], checkpoint: str, num_parts: int) ->
         raise InputError(f"{out}: expected an image that can be read, found none among {sums[REJECTS]}; see rejects")
     if is_whole:
         totals = {f"num_{table}": count for table, count in sums.items()}
-        manifest.write(join(out, MANIFEST), facts | totals | {"checkpoint": checkpoint, PARTS: counts})
+        manifest.write(join(out, MANIFEST), facts | totals | {"opened": asdict(opened), PARTS: counts})
         remove(join(out, CACHE))
     return Encoded(sums[IMAGES], sums[TEXTS], sums[REJECTS], is_whole)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from trainer.embedding.folder import Opened
 from trainer.loader.decode import center_crop, decode_short_side
 from trainer.models.clip import Clip
 from trainer.step import autocast, normalise_images, trim_tokens
@@ -27,9 +28,11 @@ Embeddings = NDArray[np.float32]
 class Encoder:
     """Embeds images and captions: (B, D) of unit length, fp32, on the CPU."""
 
-    def __init__(self, name: str, model: Clip, open_tokenizer: Callable[[], ClipTokenizer], precision: str) -> None:
+    def __init__(
+        self, opened: Opened, model: Clip, open_tokenizer: Callable[[], ClipTokenizer], precision: str
+    ) -> None:
         """`model` is in evaluation mode, on its device; `open_tokenizer` is called when the first captions come."""
-        self.name, self.model, self.precision = name, model, precision
+        self.opened, self.model, self.precision = opened, model, precision
         self.config, self.device = model.config, model.logit_scale.device
         self._open_tokenizer = open_tokenizer
 

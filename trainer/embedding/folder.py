@@ -77,6 +77,15 @@ def write_rejects(folder: str, number: int, rows: list[dict[str, str]]) -> None:
 
 
 @dataclass(frozen=True)
+class Opened:
+    """How a model was opened, so that it can be again: as `trainer.embedding.opening` takes it."""
+
+    checkpoint: str
+    merges: str
+    activation: str
+
+
+@dataclass(frozen=True)
 class EmbeddingFolder:
     """A finished folder of embeddings."""
 
@@ -88,6 +97,11 @@ class EmbeddingFolder:
     def dim(self) -> int:
         """Dimensions of an embedding."""
         return int(self.facts["model"]["embed_dim"])
+
+    @property
+    def opened(self) -> Opened:
+        """The model that it was made with."""
+        return Opened(**self.facts["opened"])
 
     def num_rows(self, table: str) -> int:
         """Return how many images or texts are embedded."""
@@ -131,10 +145,11 @@ def open_folder(url: str) -> EmbeddingFolder:
         if exists(join(url, MADE_FROM)):
             raise InputError(f"{url}: expected all embeddings, found some; run the same wit encode again")
         raise InputError(f"{url}: expected a folder that wit encode wrote, found none")
-    facts = manifest.read(join(url, MANIFEST), "model", "numbers", "format", PARTS)
+    facts = manifest.read(join(url, MANIFEST), "model", "numbers", "precision", "format", "opened", PARTS)
     try:
         whole = all(int(part[table]) >= 0 for part in facts[PARTS] for table in SCHEMAS)
         known = facts["format"] in FORMATS and facts["numbers"] in NUMBERS and int(facts["model"]["embed_dim"]) > 0
+        Opened(**facts["opened"])
     except (LookupError, TypeError, ValueError):
         whole = known = False
     if not (whole and known):

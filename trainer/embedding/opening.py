@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from trainer.embedding.encoder import Encoder
+from trainer.embedding.folder import Opened
 from trainer.interchange.reading import read_model
 from trainer.models.clip import Clip
 from trainer.tokenizer import ClipTokenizer, read_merges
@@ -52,4 +53,5 @@ def open_encoder(
     name, model, vocabulary = open_model(checkpoint, merges, activation)
     if not isinstance(model, Clip):
         raise UserError(f"{name}: expected a model that embeds images and captions, found one that only predicts them")
-    return Encoder(name, model.to(device).eval(), partial(open_tokenizer, name, model, vocabulary), precision)
+    opened = Opened(name, vocabulary, model.config.activation)
+    return Encoder(opened, model.to(device).eval(), partial(open_tokenizer, name, model, vocabulary), precision)

@@ -61,13 +61,15 @@ def _hits(hits: Sequence[Hit]) -> Html:
 def _card(hit: Hit) -> Html:
     caption = hit.row["caption"]
     words = foreign(caption) if caption and caption.strip() else element("span", "no caption", class_="quiet")
-    facts = {"cosine": number(hit.score, 3), "key": _code(hit.row["key"]), "in": _code(hit.row["source"])}
+    place = [element("span", f"{hit.rank}", class_="tag"), element("span", f"cosine {hit.score:.3f}", class_="quiet")]
+    facts = {"key": _code(hit.row["key"]), "in": _code(hit.row["source"])}
     return element(
         "figure",
         _shown(*_picture(hit.row), alt=f"found image {hit.rank}"),
         element(
             "figcaption",
-            paragraph(element("span", f"{hit.rank}", class_="tag"), " ", words),
+            paragraph(*place),
+            paragraph(words),
             element("dl", *(element("div", element("dt", name), element("dd", fact)) for name, fact in facts.items())),
         ),
     )

@@ -39,7 +39,10 @@ def write_folder(url: Path, vectors: Floats, part_rows: int, numbers: str = "fp1
         write_embedded(str(url), TEXTS, number, table, part, kind)
         parts.append({IMAGES: 0, TEXTS: len(part), "rejects": 0})
     facts = {"model": {"embed_dim": vectors.shape[1], "fingerprint": ""}, "numbers": numbers, "format": kind}
-    manifest.write(join(str(url), MANIFEST), facts | {PARTS: parts, "precision": "fp32", "checkpoint": ""})
+    manifest.write(
+        join(str(url), MANIFEST),
+        facts | {PARTS: parts, "precision": "fp32", "opened": {"checkpoint": "", "merges": ""}},
+    )
 
 
 def found_keys(url: Path, queries: Floats, k: int) -> list[list[int]]:
@@ -119,7 +122,7 @@ def test_what_is_no_folder_of_embeddings_is_refused(tmp_path: Path) -> None:
     """Nothing, other JSON, a torn or missing part, numbers that are none: each is one line that names the file."""
     with pytest.raises(InputError, match="expected a folder that wit encode wrote, found none"):
         open_folder(str(tmp_path))
-    for facts in ({}, {"model": {}, "numbers": "fp16", "format": "npy", "parts": [{}]}):
+    for facts in ({}, {"model": {}, "numbers": "", "precision": "", "opened": {}, "format": "npy", "parts": [{}]}):
         manifest.write(str(tmp_path / MANIFEST), facts)
         with pytest.raises(InputError, match=r"manifest\.json"):
             open_folder(str(tmp_path))
