@@ -26,7 +26,8 @@ any), an image block 2 x 2, and all Transformers share a function; ResNets have 
 """
 _HAS_SYNC = "forward_sync_buffers" in signature(DistributedDataParallel).parameters  # its name from torch 2.13 on
 _NO_BUFFERS: dict[str, Any] = {"forward_sync_buffers" if _HAS_SYNC else "broadcast_buffers": False}
-_ENTRIES = ("encode_image", "encode_text")  # methods beside forward that read the weights of a model
+_ENTRIES = ("encode_image", "encode_text", "predict_words", "encode_prefix", "log_likelihoods")
+"""Methods beside forward that read the weights of a model."""
 
 
 def prepare(model: nn.Module, run: Run, ranks: Ranks, device: torch.device) -> nn.Module:
@@ -142,15 +143,14 @@ def load_weights(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
 def load_moments(model: nn.Module, optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
     """Give an optimiser what it had kept of each parameter, whole and the same on every rank: NAME.exp_avg and so on.
 
-    The numbers stay in the precision of `tensors`.
+    The numbers stay in the precision of `tensors`, and become copies.
     """
-    for name, parameter in unwrap(model).named_parameters():
-        kept: dict[str, Any] = {}
-        for key in [key for key in tensors if key.rpartition(".")[0] == name]:
-            slot = key.rpartition(".")[2]
-            is_scalar = tensors[key].ndim == 0
-            kept[slot] = tensors[key].to(parameter.device) if is_scalar else _like(tensors[key], parameter)
-        optimiser.state[parameter] = kept
+    parameters = dict(unwrap(model).named_parameters())
+    for key, tensor in tensors.items():
+        name, _, slot = key.rpartition(".")
+        parameter = parameters[name]
+        place = parameter if tensor.shape == parameter.shape else parameter.new_empty(())  # counts are whole everywhere
+        optimiser.state[parameter][slot] = _like(tensor, place).clone()
 
 
 def _like(whole: Tensor, tensor: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from torch import nn
 
 from tests.trainer.models.baselines import make_images
+from tests.trainer.ranks import run_ranks
 from trainer.evaluation.scoring import class_scorer
 from trainer.models.build import build_model
 from trainer.models.captioner import Captioner
@@ -21,7 +23,7 @@ CLASSES = ("red", "a very long blue thing", "red red")
 TEMPLATES = ("a {label}", "{label}", "one more {label} here")
 
 
-def _model(objective: str, text: str = "transformer") -> nn.Module:
+def make_model(objective: str, text: str = "transformer") -> nn.Module:
     config = CONFIGS["ViT-micro/16"]
     shapes = replace(config.text, vocabulary_size=TOKENIZER.vocabulary_size, context_length=32, kind=text)
     return build_model(replace(config, text=shapes, objective=objective), seed=0).eval()
@@ -34,7 +36,7 @@ def _tokens(prompt: str) -> torch.Tensor:
 @torch.no_grad()
 def test_words_are_scored_by_their_mean_log_probability() -> None:
     """A class's logit is the mean over templates of the mean over the prompt's distinct tokens, computed one by one."""
-    model = _model("bag_of_words")
+    model = make_model("bag_of_words")
     assert isinstance(model, WordPredictor)
     images = make_images(3)
     scores_BC = class_scorer(model, TOKENIZER, CLASSES, TEMPLATES)(images)
@@ -50,7 +52,7 @@ def test_words_are_scored_by_their_mean_log_probability() -> None:
 @torch.no_grad()
 def test_captions_are_scored_by_their_likelihood() -> None:
     """A class's logit is the logarithm of the sum of its prompts' likelihoods, each from the loss of that caption."""
-    model = _model("captioning")
+    model = make_model("captioning")
     assert isinstance(model, Captioner)
     images = make_images(3)
     scores_BC = class_scorer(model, TOKENIZER, CLASSES, TEMPLATES)(images)
@@ -70,10 +72,37 @@ def test_captions_are_scored_by_their_likelihood() -> None:
 @torch.no_grad()
 def test_two_towers_are_scored_by_the_cosine(objective: str, text: str) -> None:
     """The logit of a class with one template is the scaled cosine, whatever the text tower and the pairwise loss."""
-    model = _model(objective, text)
+    model = make_model(objective, text)
     images = make_images(3)
     scores_BC = class_scorer(model, TOKENIZER, CLASSES, ("a {label}",))(images)
     for number, name in enumerate(CLASSES):
         image_BD, text_BD = model(images, _tokens(f"a {name}"))
         expected = model.get_parameter("logit_scale").exp() * (image_BD @ text_BD.T)[:, 0]
         torch.testing.assert_close(scores_BC[:, number], expected, rtol=0, atol=1e-5)
+
+
+SCORE_IN_SHARDS = """
+import sys, torch
+from tests.trainer.evaluation.test_scoring import CLASSES, TEMPLATES, TOKENIZER, make_model
+from tests.trainer.models.baselines import make_images
+from trainer.evaluation.scoring import class_scorer
+from trainer.parallel import prepare
+from trainer.ranks import find_ranks, joined
+from trainer.recipe import Run
+torch.set_num_threads(1)
+device, ranks = torch.device("cpu"), find_ranks()
+with joined(ranks, device), torch.no_grad():
+    for objective in ("bag_of_words", "captioning", "contrastive"):
+        model = make_model(objective)
+        prepare(model, Run(parallel="fsdp"), ranks, device)
+        print(class_scorer(model, TOKENIZER, CLASSES, TEMPLATES)(make_images(2)).tolist())
+"""
+
+
+@torch.no_grad()
+def test_a_model_in_shards_scores_as_a_whole_one() -> None:
+    """Under FSDP with two ranks every objective's scores are those of one process, to 1e-4."""
+    for said in run_ranks(SCORE_IN_SHARDS, 2, []):
+        for line, objective in zip(said.splitlines(), ("bag_of_words", "captioning", "contrastive"), strict=True):
+            expected = class_scorer(make_model(objective), TOKENIZER, CLASSES, TEMPLATES)(make_images(2))
+            torch.testing.assert_close(torch.tensor(json.loads(line)), expected, rtol=0, atol=1e-4)
