@@ -8,8 +8,10 @@ lists and inert modules, and refuses every other name.
 from __future__ import annotations
 
 import pickle
+import struct
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from io import BytesIO
 from typing import IO, Any
 from zipfile import ZIP_STORED, BadZipFile, ZipFile
 
@@ -32,8 +34,8 @@ _DTYPES = {
     "BoolStorage": torch.bool,
 }
 _BROKEN = (
-    AttributeError, BadZipFile, EOFError, IndexError, KeyError, NotImplementedError, OverflowError, RuntimeError,
-    TypeError, ValueError, pickle.UnpicklingError,
+    AssertionError, AttributeError, BadZipFile, EOFError, IndexError, KeyError, NotImplementedError, OSError,
+    OverflowError, RuntimeError, TypeError, ValueError, pickle.UnpicklingError, struct.error,
 )  # fmt: skip
 """What Python's unpickler, zipfile and torch raise for bytes that make no sense."""
 
@@ -48,8 +50,11 @@ class _Module:
         self.state = state
 
 
-class _Unpickler(pickle.Unpickler):
-    """Makes tensors, lists, dictionaries and inert modules; any other name in the pickle is an UnpicklingError."""
+class _Unpickler(pickle._Unpickler):
+    """Makes tensors, lists, dictionaries and inert modules; any other name in the pickle is an UnpicklingError.
+
+    The one in C takes gigabytes for a memo number or a length that a few bytes can name; that in Python does not.
+    """
 
     def __init__(self, file: IO[bytes], read_entry: Callable[[str], bytes]) -> None:
         super().__init__(file)
@@ -91,7 +96,7 @@ def read_archive(file: IO[bytes], url: str) -> dict[str, Tensor]:
         with ZipFile(file) as archive:
             return _read_tree(archive)
     except _BROKEN as error:
-        raise InputError(f"{url}: expected a TorchScript archive of a model, but {error}") from error
+        raise InputError(f"{url}: expected a TorchScript archive of a model, found another: {error!r}") from error
 
 
 def is_archive(file: IO[bytes]) -> bool:
@@ -107,16 +112,17 @@ def is_archive(file: IO[bytes]) -> bool:
 
 def _read_tree(archive: ZipFile) -> dict[str, Tensor]:
     infos = {info.filename: info for info in archive.infolist()}
-    name = next(name for name in infos if name.endswith("/data.pkl") and name.count("/") == 1)
+    folders = [name.removesuffix("/data.pkl") for name in infos if name.endswith("/data.pkl") and name.count("/") == 1]
+    if not folders:
+        raise ValueError("it holds no data.pkl")
 
-    def read_entry(key: str) -> bytes:
-        info = infos[f"{name.removesuffix('.pkl')}/{key}"]
-        if info.compress_type != ZIP_STORED:
+    def read_entry(name: str) -> bytes:
+        info = infos[f"{folders[0]}/{name}"]
+        if info.compress_type != ZIP_STORED:  # what is compressed may grow without bound
             raise ValueError(f"{info.filename} is compressed")
         return archive.read(info)
 
-    with archive.open(name) as file:
-        root = _Unpickler(file, read_entry).load()
+    root = _Unpickler(BytesIO(read_entry("data.pkl")), lambda key: read_entry(f"data/{key}")).load()
     return _collect(root)
 
 

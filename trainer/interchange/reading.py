@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import pickle
 import struct
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import IO, Any
@@ -15,14 +16,14 @@ from typing import IO, Any
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
-from torch import Tensor, nn
+from torch import Tensor
 
 from trainer import checkpoint
 from trainer.interchange.archive import is_archive, read_archive
 from trainer.interchange.hints import read_hints
 from trainer.interchange.layouts import is_transformers, to_released
 from trainer.interchange.shapes import check_tensors, find_config
-from trainer.models.build import empty_model
+from trainer.models.build import AnyModel, empty_model
 from trainer.models.config import ACTIVATIONS, ClipConfig, config_from_json
 from wit.errors import InputError
 from wit.storage import exists, is_folder, is_remote, join, local_path, read_bytes, reading
@@ -65,7 +66,7 @@ def read_weights(path: str, activation: str = "") -> Weights:
     return _checked(_read_ours(checkpoint.find(path)), path, activation)
 
 
-def read_model(path: str, activation: str = "") -> tuple[nn.Module, Weights]:
+def read_model(path: str, activation: str = "") -> tuple[AnyModel, Weights]:
     """Return the model of a file or folder, on the CPU, and its weights; raises InputError as `read_weights`."""
     weights = read_weights(path, activation)
     model = empty_model(weights.config)
@@ -138,7 +139,8 @@ def _read_safetensors(url: str) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 def _read_pickle(file: IO[bytes], url: str) -> dict[str, Tensor]:
     try:
-        loaded: Any = torch.load(file, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # of pickles that torch did not write; they fail or hold tensors
+            loaded: Any = torch.load(file, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, LookupError, TypeError, ValueError) as error:
         reason = str(error).split("\n")[0][:200]
         raise InputError(f"{url}: expected weights (safetensors, or .pt with nothing but tensors): {reason}") from error

@@ -4,23 +4,26 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from trainer.models.clip import Clip, build_clip
+from tests.trainer.models.support import shaken, some_tokens
+from trainer.models.build import blocks, build_model, empty_model
+from trainer.models.clip import build_clip
 from trainer.models.config import CONFIGS, model_config
+from trainer.models.packing import pack
 from wit.errors import RecipeError
 
 MICRO = CONFIGS["ViT-micro/16"]
 
-COUNTS = {  # image tower, total: computed from the released code's shapes
-    "ViT-B/32": (87_849_216, 151_277_313),
-    "ViT-B/16": (86_192_640, 149_620_737),
-    "ViT-L/14": (303_966_208, 427_616_513),
-    "ViT-L/14@336px": (304_293_888, 427_944_193),
+COUNTS = {  # image tower, text tower, total; open_clip's model_profile.csv has the same
+    "RN50": (38_316_896, 63_690_240, 102_007_137),
+    "RN101": (56_259_936, 63_428_096, 119_688_033),
+    "RN50x4": (87_137_080, 91_163_520, 178_300_601),
+    "RN50x16": (167_328_912, 123_650_304, 290_979_217),
+    "RN50x64": (420_380_352, 202_877_952, 623_258_305),
+    "ViT-B/32": (87_849_216, 63_428_096, 151_277_313),
+    "ViT-B/16": (86_192_640, 63_428_096, 149_620_737),
+    "ViT-L/14": (303_966_208, 123_650_304, 427_616_513),
+    "ViT-L/14@336px": (304_293_888, 123_650_304, 427_944_193),
 }
-
-
-def meta_clip(name: str) -> Clip:
-    with torch.device("meta"):
-        return Clip(CONFIGS[name])
 
 
 def num_parameters(module: nn.Module) -> int:
@@ -29,9 +32,10 @@ def num_parameters(module: nn.Module) -> int:
 
 @pytest.mark.parametrize("name", COUNTS)
 def test_parameter_counts_are_the_papers(name: str) -> None:
-    """Each tower of each Vision Transformer has as many parameters as the released one, to the digit."""
-    model = meta_clip(name)
-    assert (num_parameters(model.visual), num_parameters(model)) == COUNTS[name]
+    """Each tower of each of the nine models has as many parameters as the released one, to the digit."""
+    model = empty_model(CONFIGS[name])
+    image, total = num_parameters(model.get_submodule("visual")), num_parameters(model)
+    assert (image, total - image - 1, total) == COUNTS[name]  # 1: the scale
 
 
 def block_shapes(prefix: str, width: int) -> dict[str, tuple[int, ...]]:
@@ -72,7 +76,9 @@ def test_state_dict_has_the_released_names_and_shapes() -> None:
     for layer in range(12):
         expected |= block_shapes(f"visual.transformer.resblocks.{layer}", 768)
         expected |= block_shapes(f"transformer.resblocks.{layer}", 512)
-    assert {name: tuple(value.shape) for name, value in meta_clip("ViT-B/32").state_dict().items()} == expected
+    assert {
+        name: tuple(value.shape) for name, value in empty_model(CONFIGS["ViT-B/32"]).state_dict().items()
+    } == expected
     assert len(expected) == 302
 
 
@@ -132,24 +138,6 @@ def reference_text(state: dict[str, Tensor], tokens: Tensor) -> Tensor:
     return torch.stack([x[row, end] for row, end in enumerate(ends)]) @ state["text_projection"]
 
 
-def shaken(model: Clip) -> Clip:
-    """Return the model with gains and biases that are not ones and zeros, so that leaving one out shows."""
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter += 0.05 * torch.randn(parameter.shape, generator=generator)
-    return model
-
-
-def some_tokens() -> Tensor:
-    """Return texts of several lengths: start, words, end, padding."""
-    tokens = torch.zeros(5, MICRO.text.context_length, dtype=torch.long)
-    for row, length in enumerate((2, 3, 7, 11, 16)):
-        tokens[row, :length] = torch.randint(1, 598, (length,), generator=torch.Generator().manual_seed(row))
-        tokens[row, 0], tokens[row, length - 1] = 598, 599
-    return tokens
-
-
 @torch.no_grad()
 def test_forward_equals_a_plain_implementation() -> None:
     """Embeddings equal those of a second implementation from the paper's description, to 1e-5."""
@@ -206,3 +194,35 @@ def test_an_unknown_model_is_a_users_mistake() -> None:
     """A misspelt model is answered with the names there are."""
     with pytest.raises(RecipeError, match=r"ViT-B/32.*found 'ViT-B32'"):
         model_config("ViT-B32", 49_408)
+
+
+# --- the sigmoid loss's parameters, and the bag of words ---
+
+
+def test_the_sigmoid_loss_begins_as_its_paper_says() -> None:
+    """A model for the sigmoid loss has a bias of -10 beside a scale of 10; one for the contrastive loss has none."""
+    state = build_model(model_config("ViT-micro/16", 600, objective="sigmoid"), seed=0).state_dict()
+    assert (float(state["logit_scale"].exp()), float(state["logit_bias"])) == pytest.approx((10, -10))
+    assert "logit_bias" not in build_model(MICRO, seed=0).state_dict()
+
+
+@torch.no_grad()
+def test_a_bag_of_words_is_the_mean_of_its_tokens() -> None:
+    """The text is embedded as the mean over its tokens and marks, times the projection; order is nothing."""
+    model = build_clip(model_config("ViT-micro/16", 600, text="bag_of_words"), seed=0)
+    state, tokens = model.state_dict(), some_tokens()
+    assert {name for name in state if not name.startswith("visual.")} == {
+        "token_embedding.weight", "text_projection", "logit_scale"
+    }  # fmt: skip
+    means = [state["token_embedding.weight"][row[: int(row.argmax()) + 1]].mean(dim=0) for row in tokens]
+    wanted = torch.stack(means) @ state["text_projection"]
+    torch.testing.assert_close(model.encode_text(tokens), wanted / wanted.norm(dim=-1, keepdim=True), atol=1e-6, rtol=0)
+    turned = tokens.clone()
+    turned[4, 1:15] = tokens[4, 1:15].flip(0)
+    torch.testing.assert_close(model.encode_text(turned), model.encode_text(tokens), atol=1e-6, rtol=0)
+    torch.testing.assert_close(model.encode_text(tokens, pack(tokens.numpy())), model.encode_text(tokens))
+
+
+def test_blocks_are_those_of_both_towers() -> None:
+    """What is checkpointed, compiled and sharded one by one is every block of each tower, the ResNets' too."""
+    assert [len(blocks(empty_model(CONFIGS[name]))) for name in ("ViT-B/32", "RN50")] == [12 + 12, 16 + 12]
