@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from threading import Lock
@@ -72,7 +73,7 @@ class RangeCache:
         facts = os.fstat(descriptor)
         if facts.st_nlink and facts.st_size == part.stop - part.start:
             with suppress(OSError):  # another user's: then it counts as used when it was fetched
-                os.utime(descriptor)
+                os.utime(descriptor, ns=(time.time_ns(),) * 2)  # finer than what the kernel writes by itself
             return descriptor
         os.close(descriptor)  # removed in between, or cut by a machine that lost power
         if facts.st_nlink:
@@ -139,20 +140,24 @@ class RangeCache:
     def _make_room(self, num_bytes: int) -> bool:
         if num_bytes > self.max_bytes:
             return False
-        with os.scandir(self.folder) as entries:
-            parts = [(each, each.stat()) for each in entries if each.name.endswith(_SUFFIX) or _is_draft(each.name)]
-        used = sum(facts.st_size for _, facts in parts)
-        oldest = sorted(parts, key=lambda each: (not _is_draft(each[0].name), each[1].st_mtime_ns))
-        for entry, facts in oldest:
-            if used + num_bytes <= self.max_bytes and not _is_draft(entry.name):
+        files = sorted(self._files())  # drafts first
+        used = sum(length for *_, length, _ in files)
+        for is_whole, _, length, path in files:
+            if is_whole and used + num_bytes <= self.max_bytes:
                 break
-            if _remove_unheld(entry.path):
-                used -= facts.st_size
+            if _remove_unheld(path):
+                used -= length
         return used + num_bytes <= self.max_bytes
 
-
-def _is_draft(name: str) -> bool:
-    return name.startswith(TEMPORARY_PREFIX)
+    def _files(self) -> Iterator[tuple[bool, int, int, str]]:
+        """Yield (whether it is a whole part, when it was last used, bytes, path) of what lies in the folder."""
+        with os.scandir(self.folder) as entries:
+            for each in entries:
+                is_draft = each.name.startswith(TEMPORARY_PREFIX)
+                if is_draft or each.name.endswith(_SUFFIX):
+                    with suppress(FileNotFoundError):  # a draft that its process gave up
+                        facts = each.stat()
+                        yield not is_draft, facts.st_mtime_ns, facts.st_size, each.path
 
 
 def _remove_unheld(path: str) -> bool:

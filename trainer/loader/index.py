@@ -20,6 +20,7 @@ import numpy as np
 
 from trainer.loader.order import Ints, block_edges
 from trainer.loader.pages import IndexFile, Page, opened_index
+from trainer.loader.remote import Fetcher
 from wit.errors import InputError
 from wit.patterns import expand
 from wit.shards import MAKE_INDEX, Described, find_index, folder_of, list_shards, stated_shards
@@ -254,7 +255,7 @@ def _facts(shard: str, stated: Described | None) -> ShardFacts:
 
 def _index_bytes(url: str) -> bytes:
     try:
-        return read_bytes(url)
+        return Fetcher().read_whole(url) if is_remote(url) else read_bytes(url)
     except InputError as error:
         raise InputError(f"{error}; {MAKE_INDEX}") from error
 

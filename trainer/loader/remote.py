@@ -17,9 +17,8 @@ from threading import Event, Lock
 from typing import NamedTuple
 
 from wit.errors import InputError
-from wit.storage import input_error, locate, network_trouble
+from wit.storage import locate
 
-_HTTP = ("http://", "https://")
 _PIECE_BYTES = 1 << 18  # of an HTTP answer
 _REQUEST_BYTES = 1 << 23  # of a request through fsspec, between two looks at the clock
 _GONE, _REFUSED, _CHANGED = (404, 410), (401, 403, 407, 451), (412, 416)
@@ -75,6 +74,17 @@ class Fetcher:
         self._fetch(url, offset, offset + length, found.extend)
         return bytes(found)
 
+    def read_whole(self, url: str) -> bytes:
+        """Return a remote file; raises as `copy`. Of one that broke off no part is kept: it is small."""
+        found = list[bytes]()
+
+        def pieces() -> Iterator[bytes]:
+            found.clear()
+            return _http_pieces(_Request(url), self.patience.stall_s) if _is_http(url) else _other_file(url)
+
+        self._try(f"{url}: expected a file", pieces, found.append)
+        return b"".join(found)
+
     def copy(self, url: str, start: int, stop: int, descriptor: int) -> None:
         """Write bytes `start` to `stop` of a remote file to the beginning of a local one.
 
@@ -93,29 +103,42 @@ class Fetcher:
         self._fetch(url, start, stop, write)
 
     def _fetch(self, url: str, start: int, stop: int, write: Callable[[bytes], object]) -> None:
-        deadline, failures, position = time.monotonic() + self.patience.deadline_s, 0, start
-        while position < stop:
+        position = start
+
+        def pieces() -> Iterator[bytes]:
+            if not _is_http(url):
+                return _other_pieces(url, position, stop)
+            return _http_pieces(_Request(url, position, stop, self._require_same), self.patience.stall_s)
+
+        def advance(data: bytes) -> None:
+            nonlocal position
+            write(data)
+            position += len(data)
+
+        if start < stop:
+            self._try(f"{url}: expected bytes {start} to {stop}", pieces, advance)
+
+    def _try(self, wanted: str, pieces: Callable[[], Iterator[bytes]], take: Callable[[bytes], object]) -> None:
+        """Take pieces until they end by themselves; begin anew when they break off, with patience."""
+        deadline, failures, num_bytes = time.monotonic() + self.patience.deadline_s, 0, 0
+        while True:
             try:
-                for data in self._pieces(url, position, stop):
-                    write(data)
-                    position, failures = position + len(data), 0
-                    if position < stop and (time.monotonic() > deadline or self._closed.is_set()):
-                        raise _Broken(f"only {position - start} of {stop - start} bytes came")
+                for data in pieces():
+                    take(data)
+                    num_bytes, failures = num_bytes + len(data), 0
+                    if time.monotonic() > deadline or self._closed.is_set():
+                        raise _Broken(f"only {num_bytes} bytes came")
+                return
             except _Broken as broken:
                 failures += 1
                 late = time.monotonic() > deadline or self._closed.is_set()
                 if late or failures >= self.patience.attempts:
                     raise InputError(
-                        f"{url}: expected bytes {start} to {stop}, found no way to them within {failures} attempts in "
-                        f"a row and {self.patience.deadline_s:.0f} s ({broken}); go on when the server answers"
+                        f"{wanted}, found no way to them within {failures} attempts in a row and "
+                        f"{self.patience.deadline_s:.0f} s ({broken}); go on when the server answers"
                     ) from broken
                 pause = max(broken.pause_s, self.patience.pause_s * 2 ** (failures - 1))
                 self._closed.wait(max(0.0, min(pause, self.patience.max_pause_s, deadline - time.monotonic())))
-
-    def _pieces(self, url: str, position: int, stop: int) -> Iterator[bytes]:
-        if not url.startswith(_HTTP):
-            return _other_pieces(url, position, stop)
-        return _http_pieces(url, position, stop, self.patience.stall_s, self._require_same)
 
     def _require_same(self, url: str, found: _Version) -> None:
         """Raise InputError when a file is not that of the first answer."""
@@ -128,34 +151,63 @@ class Fetcher:
             )
 
 
-def _http_pieces(
-    url: str, position: int, stop: int, stall_s: float, check: Callable[[str, _Version], None]
-) -> Iterator[bytes]:
-    request = urllib.request.Request(
-        urllib.parse.quote(url, safe="%/:=&?~#+!$,;'@()*[]"),
-        headers={"Range": f"bytes={position}-{stop - 1}", "Accept-Encoding": "identity", "User-Agent": "wit"},
-    )
+def _is_http(url: str) -> bool:
+    return url.startswith(("http://", "https://"))
+
+
+def _any_version(url: str, found: _Version) -> None:
+    """Take a file as it comes."""
+
+
+class _Request(NamedTuple):
+    """A range of a file, or (without `stop`) the whole of it."""
+
+    url: str
+    position: int = 0
+    stop: int | None = None
+    check: Callable[[str, _Version], None] = _any_version
+
+    def headers(self) -> dict[str, str]:
+        ranges = {} if self.stop is None else {"Range": f"bytes={self.position}-{self.stop - 1}"}
+        return {**ranges, "Accept-Encoding": "identity", "User-Agent": "wit"}
+
+    def num_bytes(self, answer: http.client.HTTPResponse) -> int | None:
+        """Return how many bytes will come; None: those that come are all."""
+        if self.stop is None:
+            return answer.length
+        version = _version(self.url, self.position, answer)
+        self.check(self.url, version)
+        if 0 <= version.num_bytes < self.stop:
+            raise _too_short(self.url, self.stop, version.num_bytes)
+        return self.stop - self.position
+
+
+def _http_pieces(request: _Request, stall_s: float) -> Iterator[bytes]:
+    url = request.url
     try:
-        with urllib.request.urlopen(request, timeout=stall_s) as answer:
-            version = _version(url, position, answer)
-            check(url, version)
-            if 0 <= version.num_bytes < stop:
-                raise _too_short(url, stop, version.num_bytes)
-            while position < stop:
-                data = answer.read1(min(_PIECE_BYTES, stop - position))
+        quoted = urllib.parse.quote(url, safe="%/:=&?~#+!$,;'@()*[]")
+        with urllib.request.urlopen(
+            urllib.request.Request(quoted, headers=request.headers()), timeout=stall_s
+        ) as answer:
+            left = request.num_bytes(answer)
+            while left is None or left > 0:
+                data = answer.read1(_PIECE_BYTES if left is None else min(_PIECE_BYTES, left))
+                if not data and left is not None:
+                    raise _Broken(f"the connection ended {left} bytes too early")
                 if not data:
-                    raise _Broken(f"the connection ended at byte {position}")
-                position += len(data)
+                    return
+                left = None if left is None else left - len(data)
                 yield data
     except urllib.error.HTTPError as error:
-        raise _http_error(url, stop, error) from error
+        with error:  # it holds the connection
+            raise _http_error(url, request.stop, error) from error
     except (OSError, http.client.HTTPException) as error:
         raise _Broken(str(error) or type(error).__name__) from error
     except ValueError as error:
         raise InputError(f"{url}: expected a URL, found something else: {error}") from error
 
 
-def _http_error(url: str, stop: int, error: urllib.error.HTTPError) -> Exception:
+def _http_error(url: str, stop: int | None, error: urllib.error.HTTPError) -> Exception:
     if error.code in _AGAIN:
         after = error.headers.get("Retry-After", "")
         return _Broken(f"HTTP {error.code}", float(after) if after.isdigit() else 0.0)
@@ -168,7 +220,7 @@ def _http_error(url: str, stop: int, error: urllib.error.HTTPError) -> Exception
     return InputError(f"{url}: cannot be read: HTTP {error.code}")
 
 
-def _too_short(url: str, stop: int, found: object) -> InputError:
+def _too_short(url: str, stop: int | None, found: object) -> InputError:
     return InputError(f"{url}: expected at least {stop} bytes, found {found}; check that the file is whole")
 
 
@@ -185,20 +237,23 @@ def _version(url: str, position: int, answer: http.client.HTTPResponse) -> _Vers
 
 
 def _other_pieces(url: str, position: int, stop: int) -> Iterator[bytes]:
-    fs, path = locate(url)
     while position < stop:
-        end = min(position + _REQUEST_BYTES, stop)
-        try:
-            data = bytes(fs.cat_file(path, start=position, end=end))
-        except PermissionError as error:
-            raise input_error(url, error) from error
-        except FileNotFoundError as error:
-            if network_trouble(error) is None:
-                raise input_error(url, error) from error
-            raise _Broken(str(error)) from error
-        except OSError as error:
-            raise _Broken(str(error) or type(error).__name__) from error
+        data = _from_store(url, start=position, end=min(position + _REQUEST_BYTES, stop))
         if not data:
             raise _too_short(url, stop, position)
         position += len(data)
         yield data
+
+
+def _other_file(url: str) -> Iterator[bytes]:
+    yield _from_store(url)
+
+
+def _from_store(url: str, **span: int) -> bytes:
+    fs, path = locate(url)
+    try:
+        return bytes(fs.cat_file(path, **span))
+    except (FileNotFoundError, PermissionError) as error:
+        raise InputError(f"{url}: cannot be read: {error}; expected a file that is there for you") from error
+    except OSError as error:
+        raise _Broken(str(error) or type(error).__name__) from error
