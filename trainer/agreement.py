@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
@@ -10,9 +11,23 @@ import torch.distributed as dist
 from torch import Tensor
 
 from trainer.ranks import Ranks
-from wit.errors import WitError
+from wit.errors import StageError, WitError
 
 T = TypeVar("T")
+
+
+@contextmanager
+def together(ranks: Ranks) -> Iterator[None]:
+    """Turn what a message to a rank that is gone raises into a StageError; a rank that goes takes the others along."""
+    try:
+        yield
+    except RuntimeError as error:
+        if ranks.size == 1 or not (isinstance(error, dist.DistError) or "gloo" in str(error)):
+            raise
+        raise StageError(
+            f"rank {ranks.rank} of {ranks.size}: another rank ended, or was silent for too long; it says why; the last "
+            "checkpoint is kept, the same command goes on from there"
+        ) from error
 
 
 def from_first(ranks: Ranks, make: Callable[[], T]) -> T:

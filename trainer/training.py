@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
+from trainer.agreement import together
 from trainer.folder import AUTO
 from trainer.loader.index import read_index
 from trainer.loop import Ended, run
@@ -19,11 +20,12 @@ def train(recipe: TrainRecipe, shards: str | Sequence[str], out: str, device: st
 
     Under `torchrun` every rank calls it with the same arguments. `resume` is "auto", "never", or a checkpoint.
     Raises InputError for shards that cannot be read, MismatchError when `out` holds something else, OutputError when
-    another process trains there, StageError when the loss is no longer a number.
+    another process trains there, StageError when too many losses in a row are
+    no numbers, or another rank is gone.
     """
     ranks = find_ranks()
     place = Place(out, own_device(device, ranks.local_rank), ranks)
-    with joined(ranks, place.device):
+    with together(ranks), joined(ranks, place.device):
         patterns = (shards,) if isinstance(shards, str) else shards
         index = read_index(*patterns, block_samples=recipe.data.block_samples)
         return run(open_session(recipe, index, place, resume))
