@@ -1,12 +1,14 @@
 """The Vision Transformer, and which patches of an image it leaves out in training.
 
-Shapes: B batch, P patches, L length in tokens, S image side in px, W width, D embedding.
+Shapes: B batch, P patches, Q of them that stay, C numbers of a patch, L length in tokens, S image side in px, W width,
+D embedding.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from trainer.models.config import VisionConfig
 from trainer.models.transformer import LayerNorm, Transformer
@@ -36,19 +38,31 @@ class VisionTransformer(nn.Module):
 
         `seeds_B` (int64) says of each image which patches training leaves out; eval mode leaves out none.
         """
-        x_BPW = self.conv1(images_B3SS).flatten(2).transpose(1, 2)
-        positions = self.positional_embedding.to(x_BPW.dtype)
-        class_B1W = (self.class_embedding.to(x_BPW.dtype) + positions[0]).expand(len(x_BPW), 1, -1)
-        x_BPW = x_BPW + positions[1:]
+        patches_BPC = self._patches(images_B3SS)
+        positions_PW = self.positional_embedding[1:]
         if self.training and self.patch_dropout:
             assert seeds_B is not None, "patch dropout needs a seed for each image"
-            kept_BQ = kept_patches(seeds_B, x_BPW.shape[1], self.patch_dropout)
-            x_BPW = x_BPW.gather(1, kept_BQ[..., None].expand(-1, -1, x_BPW.shape[2]))
-        x_BLW = torch.cat([class_B1W, x_BPW], dim=1)
+            kept_BQ = kept_patches(seeds_B, patches_BPC.shape[1], self.patch_dropout)
+            patches_BPC = patches_BPC.gather(1, kept_BQ[..., None].expand(-1, -1, patches_BPC.shape[2]))
+            positions_PW = positions_PW[kept_BQ]
+        x_BPW = functional.linear(patches_BPC, self.conv1.weight.flatten(1))
+        x_BPW = x_BPW + positions_PW.to(x_BPW.dtype)
+        class_W = (self.class_embedding + self.positional_embedding[0]).to(x_BPW.dtype)
+        x_BLW = torch.cat([class_W.expand(len(x_BPW), 1, -1), x_BPW], dim=1)
         first_B = x_BLW.new_zeros(len(x_BLW), dtype=torch.long)
         x_BW = self.transformer(self.ln_pre(x_BLW), last_B=first_B)
         out_BD: Tensor = self.ln_post(x_BW) @ self.proj
         return out_BD
+
+    def _patches(self, images_B3SS: Tensor) -> Tensor:
+        """Return (B, P, C) pixels, row after row of patches, each as `conv1`'s weight has them.
+
+        A convolution whose windows do not overlap is a product of these; patches that are left out then cost nothing.
+        """
+        patch_px = self.conv1.kernel_size[0]
+        grid = images_B3SS.shape[-1] // patch_px
+        split = images_B3SS.reshape(-1, 3, grid, patch_px, grid, patch_px)
+        return split.permute(0, 2, 4, 1, 3, 5).reshape(len(images_B3SS), grid**2, 3 * patch_px**2)
 
 
 def kept_patches(seeds_B: Tensor, num_patches: int, dropout: float) -> Tensor:
