@@ -13,6 +13,19 @@ if TYPE_CHECKING:
     from trainer.evaluation.zero_shot import ZeroShotResult
 
 DEVICE = click.option("--device", default="auto", show_default=True, help="cpu, cuda, or auto: a GPU if there is one.")
+MERGES = click.option(
+    "--merges",
+    default="",
+    metavar="FILE",
+    help="Vocabulary of a checkpoint that has none.  [default: CLIP's, of an installed package]",
+)
+ACTIVATION = click.option(
+    "--activation",
+    type=click.Choice(["", "quick_gelu", "gelu"]),
+    default="",
+    metavar="quick_gelu|gelu",
+    help="Of a checkpoint that does not say it.  [default: quick_gelu]",
+)
 
 
 def choose_device(name: str) -> str:
@@ -93,24 +106,34 @@ def train(recipe: str, shards: tuple[str, ...], out: str, overrides: tuple[str, 
     "--templates", default="photo", show_default=True, help="photo, sample, or a file, a {label} prompt a line."
 )
 @click.option("--out", help="Folder for predictions.parquet and result.json.")
+@MERGES
+@ACTIVATION
 @DEVICE
-def evaluate(checkpoint: str, data: str, templates: str, out: str | None, device: str) -> None:
-    """Report a CHECKPOINT's zero-shot accuracy (a checkpoint's folder, or a run: its newest) beside chance."""
-    import torch
+def evaluate(checkpoint: str, data: str, templates: str, out: str | None, device: str, **opening: str) -> None:
+    """Report a CHECKPOINT's zero-shot accuracy beside chance.
 
-    from trainer.checkpoint import find, load_model
+    A checkpoint is its folder, a run (its newest), or a file of weights of CLIP; under torchrun, the ranks share the
+    images.
+    """
+    from trainer.embedding.opening import open_model, open_tokenizer
     from trainer.evaluation.templates import read_templates
     from trainer.evaluation.zero_shot import evaluate_zero_shot, read_image_folder
+    from trainer.ranks import find_ranks, joined
+    from trainer.training import own_device
     from wit.progress import progress
     from wit.storage import make_folder
 
     images, prompts = read_image_folder(data), read_templates(templates)
     if out:
         make_folder(out)
-    model, tokenizer = load_model(find(checkpoint))
-    model = model.to(torch.device(choose_device(device)))
-    with progress("evaluate", len(images.paths), "images") as advance:
-        result = evaluate_zero_shot(model, tokenizer, images, prompts, advance=advance)
+    name, model, vocabulary = open_model(checkpoint, **opening)
+    tokenizer = open_tokenizer(name, model, vocabulary)
+    ranks = find_ranks()
+    chosen = own_device(choose_device(device), ranks.local_rank)
+    with joined(ranks, chosen), progress("evaluate", len(images.paths) // ranks.size, "images") as advance:
+        result = evaluate_zero_shot(model.to(chosen), tokenizer, images, prompts, ranks, advance)
+    if not ranks.is_first:
+        return
     _print_result(result)
     if out:
         _write_result(out, result)

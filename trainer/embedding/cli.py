@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from trainer.cli import DEVICE, choose_device
+from trainer.cli import ACTIVATION, DEVICE, MERGES, choose_device
 from wit.errors import MismatchError, UserError
 
 if TYPE_CHECKING:
@@ -34,17 +34,6 @@ PRECISION = click.option(
 )
 
 
-MERGES = click.option(
-    "--merges",
-    default="",
-    metavar="FILE",
-    help="Vocabulary of a checkpoint that has none.  [default: that of an installed package]",
-)
-ACTIVATION = click.option(
-    "--activation",
-    type=click.Choice(["quick_gelu", "gelu"]),
-    help="Of a checkpoint that does not say it.  [default: quick_gelu]",
-)
 _ASKING = ("checkpoint", "device", "merges", "activation")
 _OPENING = ("device", "precision", "merges", "activation")
 
@@ -98,14 +87,11 @@ def encode(checkpoint: str, images: tuple[str, ...], texts: tuple[str, ...], out
     click.echo(f"{out}: {done.num_images:,} images and {done.num_texts:,} captions embedded{more}{rejected}")
 
 
-def _open(checkpoint: str, ranks: Ranks, device: str, **options: str | None) -> Encoder:
-    import torch
-
+def _open(checkpoint: str, ranks: Ranks, device: str, **options: str) -> Encoder:
     from trainer.embedding.opening import open_encoder
+    from trainer.training import own_device
 
-    chosen = choose_device(device)
-    place = torch.device(chosen, ranks.local_rank) if chosen == "cuda" else torch.device(chosen)
-    return open_encoder(checkpoint, place, **{name: value or "" for name, value in options.items()})
+    return open_encoder(checkpoint, own_device(choose_device(device), ranks.local_rank), **options)
 
 
 @click.command(epilog="Example: wit search embeddings 'a red circle' --page found.html")

@@ -6,22 +6,22 @@ import sys
 from functools import partial
 
 import torch
-from torch import nn
 
 from trainer.embedding.encoder import Encoder
 from trainer.embedding.folder import Opened
 from trainer.interchange.reading import read_model
+from trainer.models.build import AnyModel
 from trainer.models.clip import Clip
-from trainer.tokenizer import ClipTokenizer, read_merges
+from trainer.tokenizer import INSTALLED, ClipTokenizer, read_merges
 from wit.errors import InputError, UserError
 from wit.shards import folder_of
 
 
-def open_model(checkpoint: str, merges: str = "", activation: str = "") -> tuple[str, nn.Module, str]:
+def open_model(checkpoint: str, merges: str = "", activation: str = "") -> tuple[str, AnyModel, str]:
     """Return what a checkpoint is called, its model, on the CPU, and the file of its vocabulary.
 
     A checkpoint is one of ours (its folder, or a run: its newest) or a file that `read_weights` reads; `activation` as
-    there. Without `merges` the vocabulary is the checkpoint's own or else "installed". Raises InputError.
+    there. Without `merges` the vocabulary is the checkpoint's own or else an installed package's. Raises InputError.
     """
     model, weights = read_model(checkpoint, activation)
     name = folder_of(weights.tokenizer) if weights.tokenizer else checkpoint
@@ -31,15 +31,20 @@ def open_model(checkpoint: str, merges: str = "", activation: str = "") -> tuple
             "as in OpenAI's models; --activation says another",
             file=sys.stderr,
         )
-    return name, model, merges or weights.tokenizer or "installed"
+    return name, model, merges or weights.tokenizer or INSTALLED
 
 
-def open_tokenizer(checkpoint: str, model: Clip, merges: str) -> ClipTokenizer:
+def open_tokenizer(checkpoint: str, model: AnyModel, merges: str) -> ClipTokenizer:
     """Return the tokenizer of a vocabulary; raises InputError when it is not one for the model."""
-    tokenizer = ClipTokenizer(read_merges(merges))
+    try:
+        tokenizer = ClipTokenizer(read_merges(merges))
+    except InputError as error:
+        if merges != INSTALLED:
+            raise
+        raise InputError(f"{checkpoint}: expected a vocabulary, named with --merges or installed; {error}") from error
     expected, found = model.config.text.vocabulary_size, tokenizer.vocabulary_size
     if found != expected:
-        raise InputError(f"{merges}: expected a vocabulary of {expected} ids, as {checkpoint} has, found {found}")
+        raise InputError(f"{merges}: expected a vocabulary of {expected} ids, found {found}; {checkpoint} has another")
     return tokenizer
 
 

@@ -63,7 +63,8 @@ def read_weights(path: str, activation: str = "") -> Weights:
     foreign = [join(path, name) for name in _FOLDER_FILES if exists(join(path, name))]
     if foreign and not exists(join(path, checkpoint.STATE)):
         return _checked(_read_foreign(foreign[0], activation), foreign[0], activation)
-    return _checked(_read_ours(checkpoint.find(path)), path, activation)
+    folder = checkpoint.find(path)
+    return _checked(_read_ours(folder), _file_of_ours(folder), activation)
 
 
 def read_model(path: str, activation: str = "") -> tuple[AnyModel, Weights]:
@@ -82,9 +83,14 @@ def _checked(weights: Weights, url: str, activation: str) -> Weights:
 
 
 def _read_ours(folder: str) -> Weights:
-    name = checkpoint.EMA if exists(join(folder, checkpoint.EMA)) else checkpoint.MODEL
-    tensors, _ = _read_safetensors(join(folder, name))
+    tensors, _ = _read_safetensors(_file_of_ours(folder))
     return Weights(tensors, checkpoint.read_config(folder), "checkpoint", join(folder, checkpoint.TOKENIZER))
+
+
+def _file_of_ours(folder: str) -> str:
+    """Return the file of a checkpoint's weights: of their moving average where there is one."""
+    average = join(folder, checkpoint.EMA)
+    return average if exists(average) else join(folder, checkpoint.MODEL)
 
 
 def _read_foreign(url: str, activation: str) -> Weights:

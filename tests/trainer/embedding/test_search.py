@@ -39,10 +39,8 @@ def write_folder(url: Path, vectors: Floats, part_rows: int, numbers: str = "fp1
         write_embedded(str(url), TEXTS, number, table, part, kind)
         parts.append({IMAGES: 0, TEXTS: len(part), "rejects": 0})
     facts = {"model": {"embed_dim": vectors.shape[1], "fingerprint": ""}, "numbers": numbers, "format": kind}
-    manifest.write(
-        join(str(url), MANIFEST),
-        facts | {PARTS: parts, "precision": "fp32", "opened": {"checkpoint": "", "merges": ""}},
-    )
+    facts |= {PARTS: parts, "precision": "fp32", "opened": {"checkpoint": "", "merges": "", "activation": ""}}
+    manifest.write(join(str(url), MANIFEST), facts)
 
 
 def found_keys(url: Path, queries: Floats, k: int) -> list[list[int]]:
