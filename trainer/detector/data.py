@@ -17,7 +17,7 @@ from trainer.detector.edits import edited, plain
 from trainer.detector.pictures import Pictures
 from trainer.detector.recipe import DetectorRecipe
 from trainer.loader.decode import MAX_ASPECT, Pixels, short_side_size
-from trainer.loader.loader import PixelCache, Replaced, prepared_ahead
+from trainer.loader.loader import PixelCache, Replaced, chunks, prepared_ahead
 from trainer.loader.order import LoaderState, Order, Rows
 from wit.descriptors import U8
 from wit.errors import InputError
@@ -67,10 +67,10 @@ class PairLoader:
     def __iter__(self) -> Generator[PairBatch]:
         """Yield batches in order; threads stay at most `prefetch_batches` ahead."""
         data = self.recipe.data
-        work = prepared_ahead(self.order.plans(self.state), self._prepare, data.num_threads, data.prefetch_batches)
-        with closing(work) as prepared:
-            for state, chunks in prepared:
-                pictures, copies, replaced = zip(*chunks, strict=True)
+        plans = ((state, [rows[one] for one in chunks(len(rows))]) for state, rows in self.order.plans(self.state))
+        with closing(prepared_ahead(plans, self._prepare, data.num_threads, data.prefetch_batches)) as prepared:
+            for state, parts in prepared:
+                pictures, copies, replaced = zip(*parts, strict=True)
                 bad = tuple(one for each in replaced for one in each)
                 yield PairBatch(np.concatenate(pictures), np.concatenate(copies), bad, state)
 

@@ -63,7 +63,7 @@ def decode_short_side(body: bytes, side_px: int, mode: str = "exact") -> Pixels:
         size = _size_to_decode(width, height, side_px)
         return Window(*size, 0, 0, *size)
 
-    return np.ascontiguousarray(_decode(body, whole, mode).transpose(1, 2, 0))
+    return np.ascontiguousarray(_decode(body, whole, mode, None).transpose(1, 2, 0))
 
 
 class Crop(NamedTuple):
@@ -75,14 +75,30 @@ class Crop(NamedTuple):
     uniform_y: float
 
 
-def decode_crop(body: bytes, crop: Crop, mode: str = "exact") -> Pixels:
-    """Return the crop (3, S, S) that `random_crop` cuts from `decode_short_side`'s pixels; raises ImageRejected too."""
+def decode_crop(body: bytes, crop: Crop, mode: str = "exact", out_3SS: Pixels | None = None) -> Pixels:
+    """Return the crop (3, S, S) that `random_crop` cuts from `decode_short_side`'s pixels, in `out_3SS` if it is given.
+
+    `out_3SS` is contiguous. Raises ImageRejected as `decode_short_side` does.
+    """
 
     def square(width: int, height: int) -> Window:
         size = _size_to_decode(width, height, crop.short_px)
         return Window(*size, *_corner(*size, crop), crop.side_px, crop.side_px)
 
-    return _decode(body, square, mode)
+    return _decode(body, square, mode, out_3SS)
+
+
+def decode_center(body: bytes, side_px: int, mode: str = "exact", out_3SS: Pixels | None = None) -> Pixels:
+    """Return the square (3, S, S) in the middle, as `center_crop` cuts it from `decode_short_side`'s pixels.
+
+    In `out_3SS`, contiguous, if it is given. Raises ImageRejected as `decode_short_side` does.
+    """
+
+    def middle(width: int, height: int) -> Window:
+        size = _size_to_decode(width, height, side_px)
+        return Window(*size, *_middle(*size, side_px), side_px, side_px)
+
+    return _decode(body, middle, mode, out_3SS)
 
 
 def _size_to_decode(width: int, height: int, side_px: int) -> tuple[int, int]:
@@ -103,6 +119,10 @@ def _corner(width: int, height: int, crop: Crop) -> tuple[int, int]:
     return int(crop.uniform_x * (width - crop.side_px + 1)), int(crop.uniform_y * (height - crop.side_px + 1))
 
 
+def _middle(width: int, height: int, side_px: int) -> tuple[int, int]:
+    return round((width - side_px) / 2), round((height - side_px) / 2)
+
+
 def random_crop(pixels: Pixels, side_px: int, uniform_x: float, uniform_y: float) -> Pixels:
     """Return a square (side, side, 3) whose place is given by two numbers in [0, 1)."""
     height, width = pixels.shape[:2]
@@ -113,21 +133,29 @@ def random_crop(pixels: Pixels, side_px: int, uniform_x: float, uniform_y: float
 def center_crop(pixels: Pixels, side_px: int) -> Pixels:
     """Return the square (side, side, 3) in the middle, rounded as torchvision does."""
     height, width = pixels.shape[:2]
-    left, top = round((width - side_px) / 2), round((height - side_px) / 2)
+    left, top = _middle(width, height, side_px)
     return pixels[top : top + side_px, left : left + side_px]
 
 
-def _decode(body: bytes, choose: Choose, mode: str) -> Pixels:
-    """Return the window (3, P, Q) that is wanted of an image."""
+def _decode(body: bytes, choose: Choose, mode: str, out: Pixels | None) -> Pixels:
+    """Return the window (3, P, Q) that is wanted of an image, in `out` if it is given."""
     plain = jpeg.read_header(body)
     if plain is not None:
         window = choose(*plain.size)
+        room = _room(window) if out is None else out
         if plain.is_progressive:
             _require_few_scans(body)
-        found = _turbo(body, plain, window) if mode == "exact" else _scaled(body, plain, window, OVERSAMPLING[mode])
-        if found is not None:
-            return found
-    return _pillow(body, choose, mode)
+        if mode == "exact":
+            is_done = _turbo(body, plain, window, room)
+        else:
+            is_done = _scaled(body, plain, window, OVERSAMPLING[mode], room)
+        if is_done:
+            return room
+    return _pillow(body, choose, mode, out)
+
+
+def _room(window: Window) -> Pixels:
+    return np.empty((3, window.num_rows, window.num_columns), np.uint8)
 
 
 def _require_few_scans(body: bytes) -> None:
@@ -135,21 +163,30 @@ def _require_few_scans(body: bytes) -> None:
         raise ImageRejected(CORRUPT_IMAGE, f"more than {MAX_JPEG_SCANS} scans")
 
 
-def _pillow(body: bytes, choose: Choose, mode: str) -> Pixels:
+def _pillow(body: bytes, choose: Choose, mode: str, out: Pixels | None) -> Pixels:
     with opened(body) as (found, image):
         window = choose(*image.size)
+        room = _room(window) if out is None else out
         if found == "jpeg":
             _require_few_scans(body)
             if mode != "exact":
                 image.draft("RGB", (2 * window.width, 2 * window.height))
         rgb = image.convert("RGB")
-        if _is_tall(*rgb.size):
-            return _resized_by_pillow(rgb, window)
-        try:
-            pixels = pa.array(rgb).flatten().to_numpy()  # four bytes a pixel, where they lie: nothing is copied
-        except ValueError:  # what has more than 16 MB lies in pieces
-            return _resized_by_pillow(rgb, window)
-        return _bicubic(pixels, (rgb.width, rgb.height), window)
+        pixels = None if _is_tall(*rgb.size) else _pixels_of(rgb)
+        if pixels is None:
+            _resize_by_pillow(rgb, window, room)
+        else:
+            _resize(pixels, (rgb.width, rgb.height), window, room)
+        return room
+
+
+def _pixels_of(image: Image.Image) -> Pixels | None:
+    """Return an RGB image's pixels, four bytes each, where they lie; None: what has more than 16 MB lies in pieces."""
+    try:
+        pixels: Pixels = pa.array(image).flatten().to_numpy()
+    except ValueError:
+        return None
+    return pixels
 
 
 def _is_tall(width: int, height: int) -> bool:
@@ -157,23 +194,22 @@ def _is_tall(width: int, height: int) -> bool:
     return height > 2 * width
 
 
-def _resized_by_pillow(image: Image.Image, window: Window) -> Pixels:
+def _resize_by_pillow(image: Image.Image, window: Window, out: Pixels) -> None:
     _, _, left, top, num_columns, num_rows = window
     resized = image.resize((window.width, window.height), Image.Resampling.BICUBIC)
-    part = np.asarray(resized.crop((left, top, left + num_columns, top + num_rows)))
-    return np.ascontiguousarray(part.transpose(2, 0, 1))
+    out[:] = np.asarray(resized.crop((left, top, left + num_columns, top + num_rows))).transpose(2, 0, 1)
 
 
-def _turbo(body: bytes, plain: PlainJpeg, window: Window) -> Pixels | None:
-    """Return the window of a JPEG decoded as Pillow does, which has the same library; None: Pillow has to do it."""
+def _turbo(body: bytes, plain: PlainJpeg, window: Window, out: Pixels) -> bool:
+    """Write the window of a JPEG decoded as Pillow does, which has the same library; False: Pillow has to do it."""
     if _is_tall(*plain.size):
-        return None
+        return False
     try:
         pixels = simplejpeg.decode_jpeg(body, "RGBX")
     except ValueError:
-        return None
-    height, width, _ = pixels.shape
-    return _bicubic(pixels.reshape(-1), (width, height), window)
+        return False
+    _resize(pixels.reshape(-1), plain.size, window, out)
+    return True
 
 
 class _Axis(NamedTuple):
@@ -192,8 +228,8 @@ def _axis(num_samples: int, scale: float, first: int, num: int, room: int) -> _A
     return axis
 
 
-def _bicubic(pixels: Pixels, size: tuple[int, int], window: Window) -> Pixels:
-    """Return a window of a picture of `size`, four bytes a pixel, bit by bit as Pillow's BICUBIC gives it."""
+def _resize(pixels: Pixels, size: tuple[int, int], window: Window, out: Pixels) -> None:
+    """Write a window of a picture of `size`, four bytes a pixel, bit by bit as Pillow's BICUBIC gives it."""
     width, height = size
     num = window.num_columns
     across = _axis(width, width / window.width, window.left, num, num)
@@ -201,27 +237,24 @@ def _bicubic(pixels: Pixels, size: tuple[int, int], window: Window) -> Pixels:
     top = int(down.starts[0])
     rows = np.empty((int(down.starts[-1] + down.counts[-1]) - top) * 4 * num, np.uint8)
     kernels.resample_across(pixels[4 * width * top :], 4 * width, *across, rows)
-    out = np.empty((3, window.num_rows, num), np.uint8)
     kernels.resample_down(rows, down.starts - top, down.weights, down.counts, out)
-    return out
 
 
-def _scaled(body: bytes, plain: PlainJpeg, window: Window, oversampling: tuple[float, float]) -> Pixels | None:
-    """Return the window of a plain JPEG, decoded at `oversampling` of luma and of chroma; None: it is not plain."""
+def _scaled(body: bytes, plain: PlainJpeg, window: Window, oversampling: tuple[float, float], out: Pixels) -> bool:
+    """Write the window of a plain JPEG, decoded at `oversampling` of luma and of chroma; False: it is not plain."""
     sides = tuple(_side(plain, i, window, oversampling[min(i, 1)]) for i in range(len(plain.components)))
     decoded = jpeg.decode(body, plain, sides)
     if decoded is None:
-        return None
+        return False
     planes = [
         _plane(plane, plain, i, window, side) for i, (plane, side) in enumerate(zip(decoded.planes, sides, strict=True))
     ]
-    shape = window.num_rows, window.num_columns
     if len(planes) == 1:
-        return np.repeat(planes[0][None, : shape[0], : shape[1]], 3, axis=0)
-    luma, blue, red = planes
-    out = np.empty((3, *shape), np.uint8)
-    kernels.planes_to_rgb(luma, blue, red, out)
-    return out
+        out[:] = planes[0][: window.num_rows, : window.num_columns]
+    else:
+        luma, blue, red = planes
+        kernels.planes_to_rgb(luma, blue, red, out)
+    return True
 
 
 def _side(plain: PlainJpeg, i: int, window: Window, oversampling: float) -> int:

@@ -14,13 +14,14 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.loader.buffers import Allocate, Buffers, ordinary
 from trainer.loader.cache import RangeCache
-from trainer.loader.decode import Pixels, decode_short_side, random_crop
+from trainer.loader.decode import Crop, Pixels, decode_crop, decode_short_side, random_crop
 from trainer.loader.fetching import fetching_ahead
 from trainer.loader.index import Index
 from trainer.loader.order import LoaderState, Order, Rows, crop_places
@@ -31,6 +32,8 @@ from wit.image import ImageRejected
 
 CHUNK_SAMPLES = 32  # what one task of a thread prepares; small against a batch, large against a task's overhead
 
+Plan = TypeVar("Plan")
+Work = TypeVar("Work")
 Prepared = TypeVar("Prepared")
 ALONE = Ranks()
 Tokenize = Callable[[Sequence[str]], NDArray[np.int64]]
@@ -56,23 +59,27 @@ class Batch:
     state: LoaderState
 
 
+def chunks(num_rows: int) -> list[slice]:
+    """Return the parts of a batch that a thread prepares at a time."""
+    return [slice(at, min(at + CHUNK_SAMPLES, num_rows)) for at in range(0, num_rows, CHUNK_SAMPLES)]
+
+
 def prepared_ahead(
-    plans: Iterator[tuple[LoaderState, Rows]],
-    prepare: Callable[[Rows], Prepared],
+    plans: Iterator[tuple[Plan, Sequence[Work]]],
+    prepare: Callable[[Work], Prepared],
     num_threads: int,
     prefetch_batches: int,
-) -> Generator[tuple[LoaderState, list[Prepared]]]:
-    """Yield (state after the batch, its prepared chunks) in order; threads stay at most `prefetch_batches` ahead."""
+) -> Generator[tuple[Plan, list[Prepared]]]:
+    """Yield each plan and what was prepared of its work, in order; threads stay `prefetch_batches` ahead at most."""
     pool = ThreadPoolExecutor(num_threads, thread_name_prefix="wit-loader")
-    pending: deque[tuple[LoaderState, list[Future[Prepared]]]] = deque()
+    pending: deque[tuple[Plan, list[Future[Prepared]]]] = deque()
     try:
         while True:
             while len(pending) <= prefetch_batches:
-                after, rows = next(plans)
-                chunks = [rows[at : at + CHUNK_SAMPLES] for at in range(0, len(rows), CHUNK_SAMPLES)]
-                pending.append((after, [pool.submit(prepare, chunk) for chunk in chunks]))
-            after, futures = pending.popleft()
-            yield after, [future.result() for future in futures]
+                plan, work = next(plans)
+                pending.append((plan, [pool.submit(prepare, one) for one in work]))
+            plan, futures = pending.popleft()
+            yield plan, [future.result() for future in futures]
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -88,6 +95,10 @@ class PixelCache:
     def get(self, sample: int) -> Pixels | None:
         """Return the pixels of a sample, if they are kept."""
         return self._pixels.get(sample)
+
+    def has_room(self, num_bytes: int) -> bool:
+        """Return whether so many bytes would be kept."""
+        return num_bytes <= self._free_bytes
 
     def offer(self, sample: int, pixels: Pixels) -> None:
         """Keep the pixels of a sample if there is room."""
@@ -113,6 +124,8 @@ class LoaderOptions:
     shard_cache: str = ""
     """Folder for blocks of remote shards; empty: each sample is fetched when its turn comes."""
     shard_cache_bytes: int = 64 << 30
+    allocate: Allocate = ordinary
+    """Gives the memory of batches."""
 
 
 class Loader:
@@ -143,6 +156,9 @@ class Loader:
         kept = RangeCache(options.shard_cache, options.shard_cache_bytes) if options.shard_cache else None
         self.reader = Reader(index, kept)
         self._cache = PixelCache(options.cache_bytes)
+        self._buffers = Buffers(
+            (len(self.rows), 3, options.image_px, options.image_px), options.prefetch_batches + 2, options.allocate
+        )
 
     @property
     def batches_per_epoch(self) -> int:
@@ -151,64 +167,76 @@ class Loader:
 
     def __iter__(self) -> Generator[Batch]:
         """Yield batches in order; threads stay at most `prefetch_batches` ahead."""
-        plans = self.order.plans(self.state, self.rows)
-        work = prepared_ahead(plans, self._prepare, self.options.num_threads, self.options.prefetch_batches)
+        options = self.options
+        work = prepared_ahead(self._plans(), self._prepare, options.num_threads, options.prefetch_batches)
         with fetching_ahead(self.reader, self.order, self.state, self.rows) as done_with, closing(work) as prepared:
-            for state, chunks in prepared:
+            for (state, images), parts in prepared:
                 done_with()
-                yield self._join(chunks, state)
+                yield Batch(
+                    images=images,
+                    tokens=np.concatenate([part.tokens for part in parts]),
+                    keys=tuple(key for part in parts for key in part.keys),
+                    replaced=tuple(one for part in parts for one in part.replaced),
+                    state=state,
+                )
+                del images  # a buffer is given out again once nobody holds it
 
-    def _prepare(self, rows: Rows) -> _Chunk:
-        side = self.options.image_px
-        images = np.empty((len(rows), 3, side, side), np.uint8)
-        places = crop_places(rows.samples, self.state.seed, rows.rounds)
+    def _plans(self) -> Iterator[tuple[tuple[LoaderState, Pixels], list[_Task]]]:
+        for after, rows in self.order.plans(self.state, self.rows):
+            images = self._buffers.take()
+            yield (after, images), [_Task(rows[part], images[part]) for part in chunks(len(rows))]
+
+    def _prepare(self, task: _Task) -> _Part:
+        places = crop_places(task.rows.samples, self.state.seed, task.rows.rounds)
         captions, keys, replaced = [], [], []
-        for row in range(len(rows)):
-            sample, pixels, caption, bad = self._usable(rows, row)
-            images[row] = random_crop(pixels, side, *places[row]).transpose(2, 0, 1)
+        for row, place in enumerate(places.tolist()):
+            crop = Crop(self.options.resize_px, self.options.image_px, *place)
+            sample, caption, bad = self._usable(task, row, crop)
             captions.append(caption)
             keys.append(self.index.key(sample))
             replaced += [Replaced(self.index.key(one), reason, keys[-1]) for one, reason in bad]
-        return _Chunk(images, self.tokenize(captions), keys, replaced)
+        return _Part(self.tokenize(captions), keys, replaced)
 
-    def _usable(self, rows: Rows, row: int) -> tuple[int, Pixels, str, list[tuple[int, str]]]:
-        """Return (sample, pixels, caption, bad samples) for a row.
+    def _usable(self, task: _Task, row: int, crop: Crop) -> tuple[int, str, list[tuple[int, str]]]:
+        """Write the image of a row; return (sample, caption, bad samples).
 
         Raises InputError after MAX_SUBSTITUTES bad ones in a row.
         """
         bad: list[tuple[int, str]] = []
-        for sample in rows.candidates(row):
+        for sample in task.rows.candidates(row):
             try:
                 body, caption = self.reader.read_pair(sample)
-                return sample, self._pixels(sample, body), caption, bad
+                self._decode(sample, body, crop, task.images[row])
             except ImageRejected as rejected:
                 bad.append((sample, str(rejected)))
+            else:
+                return sample, caption, bad
         first, reason = bad[0]
         raise InputError(
             f"{self.index.shard_of(first)}: expected images, found {len(bad)} bad samples in a row, "
             f"the first {self.index.key(first)} ({reason}); check the shards with wit shards verify"
         )
 
-    def _pixels(self, sample: int, body: bytes) -> Pixels:
+    def _decode(self, sample: int, body: bytes, crop: Crop, out_3SS: Pixels) -> None:
+        """Write a crop of an image: from the cache, or, where that has room for no more, decoded by itself."""
         pixels = self._cache.get(sample)
+        if pixels is None and not self._cache.has_room(3 * crop.short_px**2):
+            decode_crop(body, crop, self.options.decode, out_3SS)
+            return
         if pixels is None:
-            pixels = decode_short_side(body, self.options.resize_px, self.options.decode)
+            pixels = decode_short_side(body, crop.short_px, self.options.decode)
             self._cache.offer(sample, pixels)
-        return pixels
-
-    def _join(self, chunks: list[_Chunk], state: LoaderState) -> Batch:
-        return Batch(
-            images=np.concatenate([chunk.images for chunk in chunks]),
-            tokens=np.concatenate([chunk.tokens for chunk in chunks]),
-            keys=tuple(key for chunk in chunks for key in chunk.keys),
-            replaced=tuple(one for chunk in chunks for one in chunk.replaced),
-            state=state,
-        )
+        out_3SS[:] = random_crop(pixels, crop.side_px, crop.uniform_x, crop.uniform_y).transpose(2, 0, 1)
 
 
-@dataclass(frozen=True)
-class _Chunk:
-    images: NDArray[np.uint8]
+class _Task(NamedTuple):
+    """Rows that are prepared together, and where their images go."""
+
+    rows: Rows
+    images: Pixels
+
+
+class _Part(NamedTuple):
     tokens: NDArray[np.int64]
     keys: list[str]
     replaced: list[Replaced]

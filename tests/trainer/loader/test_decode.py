@@ -10,7 +10,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tests.support import real_data
-from trainer.loader.decode import Crop, center_crop, decode_crop, decode_short_side, random_crop, short_side_size
+from trainer.loader.decode import (
+    Crop,
+    center_crop,
+    decode_center,
+    decode_crop,
+    decode_short_side,
+    random_crop,
+    short_side_size,
+)
 from wit.image import ImageRejected
 
 
@@ -151,6 +159,10 @@ def test_a_crop_is_cut_from_the_whole(
     crop = decode_crop(body, Crop(side + more, side, *place), mode)
     whole = random_crop(decode_short_side(body, side + more, mode), side, *place)
     assert np.array_equal(crop, whole.transpose(2, 0, 1))
+    middle = center_crop(decode_short_side(body, side, mode), side)
+    out = np.zeros((2, 3, side, side), np.uint8)
+    assert decode_center(body, side, mode, out[1]).base is out
+    assert np.array_equal(out[1], middle.transpose(2, 0, 1))
 
 
 def test_large_pictures_are_resampled_alike() -> None:

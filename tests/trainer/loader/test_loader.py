@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -87,15 +87,18 @@ def test_threads_and_memory_change_nothing(shards: Path, options: dict[str, Any]
 def test_the_cache_is_bounded_and_spares_decoding(shards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With room for all, later epochs decode nothing; with none, everything again."""
     import trainer.loader.loader
-    from trainer.loader.decode import decode_short_side as original
 
     decoded: list[int] = []
 
-    def counting(body: bytes, side_px: int, mode: str) -> NDArray[np.uint8]:
-        decoded.append(1)
-        return original(body, side_px, mode)
+    def counting(original: Callable[..., object]) -> Callable[..., object]:
+        def count(*arguments: object) -> object:
+            decoded.append(1)
+            return original(*arguments)
 
-    monkeypatch.setattr(trainer.loader.loader, "decode_short_side", counting)
+        return count
+
+    for name in ("decode_short_side", "decode_crop"):
+        monkeypatch.setattr(trainer.loader.loader, name, counting(getattr(trainer.loader.loader, name)))
     for cache_bytes, most in ((1 << 24, NUM_SAMPLES), (0, 10**6)):
         decoded.clear()
         take(open_loader(shards, cache_bytes=cache_bytes, num_threads=1), 6 * BATCHES_PER_EPOCH)
