@@ -17,6 +17,8 @@ from wit.errors import InputError
 
 _RELEASED_FACTS = ("input_resolution", "context_length", "vocab_size")
 """Numbers that OpenAI's archives keep beside the weights; the shapes say the same."""
+_BUFFERS = ("attn_mask", "position_ids")
+"""Constants that some versions save: the causal mask, and 0, 1, 2, ..."""
 _TEXT_PARTS = ("transformer.", "token_embedding.", "ln_final.")
 _TEXT_TENSORS = ("positional_embedding", "text_projection")
 
@@ -63,8 +65,9 @@ def to_released(tensors: Mapping[str, Tensor], url: str) -> dict[str, Tensor]:
         named = _from_transformers(tensors, url)
     else:
         named = {_plain_name(name): value for name, value in tensors.items()}
-    for fact in _RELEASED_FACTS:
-        named.pop(fact, None)
+    constants = [name for name in named if name in _RELEASED_FACTS or name.split(".")[-1] in _BUFFERS]
+    for name in constants:
+        del named[name]
     for name in ("logit_scale", "logit_bias"):  # some of open_clip's have one number in a row
         if name in named and named[name].numel() == 1:
             named[name] = named[name].reshape(())
@@ -80,8 +83,6 @@ def _plain_name(name: str) -> str:
 def _from_transformers(tensors: Mapping[str, Tensor], url: str) -> dict[str, Tensor]:
     named: dict[str, Tensor] = {}
     for name, value in tensors.items():
-        if name.endswith(".position_ids"):  # a buffer of 0, 1, 2, ... of older versions
-            continue
         if name in _HF_TRANSPOSED and value.ndim == 2:
             named[_HF_TRANSPOSED[name]] = value.T.contiguous()
         elif layer := _HF_LAYER.match(name):

@@ -15,7 +15,8 @@ RESNET_STRIDE = 32  # px of the image to one place of a ResNet's last grid, and 
 
 ACTIVATIONS = ("quick_gelu", "gelu")
 TEXT_KINDS = ("transformer", "bag_of_words")
-OBJECTIVES = ("contrastive", "sigmoid", "bag_of_words", "captioning")
+EMBEDDING_OBJECTIVES = ("contrastive", "sigmoid")
+OBJECTIVES = (*EMBEDDING_OBJECTIVES, "bag_of_words", "captioning")
 
 
 @dataclass(frozen=True)
@@ -133,19 +134,40 @@ def model_config(
 ) -> ClipConfig:
     """Return a named model's shapes, with the vocabulary it is trained on, its kind of text tower and its objective.
 
-    Raises RecipeError for an unknown name.
+    Raises RecipeError for an unknown name, and for a bag of words in an objective that writes captions.
     """
     if name not in CONFIGS:
         raise RecipeError(f"model.name: expected one of {', '.join(CONFIGS)}; found {name!r}")
+    if text == "bag_of_words" and objective not in EMBEDDING_OBJECTIVES:
+        raise RecipeError(f"model.text: expected transformer with the objective {objective}, found {text}")
     config = CONFIGS[name]
     return replace(config, text=replace(config.text, vocabulary_size=vocabulary_size, kind=text), objective=objective)
 
 
 def config_from_json(facts: Mapping[str, Any]) -> ClipConfig:
     """Return the shapes that `dataclasses.asdict` wrote as JSON; raises LookupError or TypeError for other facts."""
-    vision = dict(facts["vision"])
+    vision = {**facts["vision"]}
     is_resnet = "blocks" in vision
     if is_resnet:
         vision["blocks"] = tuple(vision["blocks"])
     tower: VisionConfig | ResNetConfig = ResNetConfig(**vision) if is_resnet else VisionConfig(**vision)
-    return ClipConfig(**{**facts, "vision": tower, "text": TextConfig(**facts["text"])})
+    config = ClipConfig(**{**facts, "vision": tower, "text": TextConfig(**facts["text"])})
+    _check_types(config)
+    return config
+
+
+def _check_types(config: ClipConfig) -> None:
+    """Raise LookupError or TypeError unless every number is a whole one and every name one that we know."""
+    text = vars(config.text) | {"kind": 0}
+    numbers = [config.embed_dim, *vars(config.vision).values(), *text.values()]
+    for number in numbers:
+        for one in number if isinstance(number, tuple) else (number,):
+            if type(one) is not int or one < 0:
+                raise TypeError(f"expected a whole number, found {one!r}")
+    for name, known in (
+        (config.activation, ACTIVATIONS),
+        (config.text.kind, TEXT_KINDS),
+        (config.objective, OBJECTIVES),
+    ):
+        if name not in known:
+            raise LookupError(f"expected one of {', '.join(known)}, found {name!r}")

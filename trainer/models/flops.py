@@ -79,7 +79,7 @@ def training_flops(config: ClipConfig, num_tokens: float, patch_dropout: float =
         image = trunk + _attention_pool(vision, config.embed_dim, num_queries=1)
     else:
         kept = max(1, round(vision.grid**2 * (1 - patch_dropout))) + 1
-        stem = _patches(vision, vision.num_tokens - 1)
+        stem = _patches(vision, kept - 1)
         blocks = _read_blocks(vision.width, vision.layers, kept, pairs=kept**2)
         image = stem + blocks + vision.width * config.embed_dim
     return ForwardMacs(stem, image, _text(config, num_tokens)).training_flops

@@ -9,7 +9,6 @@ from trainer.models.build import blocks, build_model, empty_model
 from trainer.models.clip import build_clip
 from trainer.models.config import CONFIGS, model_config
 from trainer.models.packing import pack
-from wit.errors import RecipeError
 
 MICRO = CONFIGS["ViT-micro/16"]
 
@@ -188,12 +187,6 @@ def test_weights_are_a_function_of_the_seed() -> None:
     assert torch.equal(torch.random.get_rng_state(), before)
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert not torch.equal(first["visual.proj"], other["visual.proj"])
-
-
-def test_an_unknown_model_is_a_users_mistake() -> None:
-    """A misspelt model is answered with the names there are."""
-    with pytest.raises(RecipeError, match=r"ViT-B/32.*found 'ViT-B32'"):
-        model_config("ViT-B32", 49_408)
 
 
 # --- the sigmoid loss's parameters, and the bag of words ---

@@ -73,8 +73,8 @@ def test_the_baselines_cost_what_torch_counts(name: str) -> None:
     assert training_flops(captions, 12) + hidden == _measured(captions, 12)
 
 
-def test_patches_left_out_cost_nothing_but_their_stem() -> None:
-    """With half the patches left out the blocks see half of them; the convolution still sees all."""
+def test_patches_left_out_cost_nothing() -> None:
+    """With half the patches left out the tower sees half of them, from its first layer on."""
     config = CONFIGS["ViT-tiny/8"]
     hidden = _hidden_pairs(10, config.text.width, config.text.layers - 1)
     assert training_flops(config, 10, patch_dropout=0.5) + hidden == _measured(config, 10, patch_dropout=0.5)
