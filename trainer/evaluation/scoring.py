@@ -68,15 +68,16 @@ def _by_words(
 def _by_likelihood(
     model: Captioner, tokenizer: ClipTokenizer, classes: Sequence[str], templates: Sequence[str]
 ) -> Scorer:
-    prompts_CTL = tokenize_prompts(model, tokenizer, classes, templates)
+    tokens_CTL = tokenize_prompts(model, tokenizer, classes, templates)
+    prompts = [[row_L[: int(row_L.argmax()) + 1] for row_L in tokens_TL] for tokens_TL in tokens_CTL]
+
+    def read(prefix_BPW: Tensor, prompt_L: Tensor) -> Tensor:
+        return model.log_likelihoods(prefix_BPW, prompt_L.expand(len(prefix_BPW), -1))
 
     def score(images_B3SS: Tensor) -> Tensor:
         """Read every prompt beside every image: C * T passes of the language model over the batch."""
         prefix_BPW = model.encode_prefix(images_B3SS)
-        columns = []
-        for prompts_TL in prompts_CTL:
-            likelihoods = (model.log_likelihoods(prefix_BPW, one.expand(len(prefix_BPW), -1)) for one in prompts_TL)
-            columns.append(torch.stack(list(likelihoods)).logsumexp(dim=0))
+        columns = [torch.stack([read(prefix_BPW, one) for one in own]).logsumexp(dim=0) for own in prompts]
         return torch.stack(columns, dim=1)
 
     return score
