@@ -37,12 +37,12 @@ def write_noise_shards(folder: Path, num_shards: int, samples_a_shard: int) -> s
 
 
 def noise_jpeg(seed: int) -> bytes:
-    """Return a JPEG of noise whose spectrum falls as a photograph's does: octaves, each twice as strong and coarse."""
+    """Return a JPEG of noise whose spectrum falls as a photograph's does: octaves, the coarser the stronger."""
     draw = np.random.default_rng(seed)
     pixels = np.full((HEIGHT, WIDTH, 3), 128.0, np.float32)
     for octave in range(8):
         size = (max(2, WIDTH >> (7 - octave)), max(2, HEIGHT >> (7 - octave)))
-        coarse = draw.normal(0, 64.0 / (1 << octave), (size[1], size[0], 3)).astype(np.float32)
+        coarse = draw.normal(0, 64.0 * 0.62**octave, (size[1], size[0], 3)).astype(np.float32)
         planes = [Image.fromarray(coarse[:, :, i]).resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC) for i in range(3)]
         pixels += np.stack([np.asarray(plane) for plane in planes], axis=-1)
     out = io.BytesIO()

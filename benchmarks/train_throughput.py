@@ -1,7 +1,8 @@
 """Training steps of our trainer and of open_clip side by side on one device: images a second, MFU, memory, waiting.
 
     python -m benchmarks.train_throughput --peers PEERS_PYTHON [--device cuda] [--models ViT-B/32 ...]
-        [--batch N ...] [--steps 30] [--real] [--threads 16] [--folder FOLDER] [--ours WORDS ...] [--theirs WORDS ...]
+        [--batch N ...] [--steps 30] [--real] [--num-shards 32] [--threads 16] [--folder FOLDER]
+        [--ours WORDS ...] [--theirs WORDS ...]
     python -m benchmarks.train_throughput --peers PEERS_PYTHON --device cpu --models ViT-B/32 --batch 8 --steps 3
 
 Each line is measured in a process of its own. Of the batch sizes, the largest that fits is taken: one that does not is
@@ -53,7 +54,7 @@ OURS = {"cuda": ("packed+compile", "padded+compile"), "cpu": ("packed",)}
 THEIRS = {"cuda": ("compile_model+fused", "compile_step+fused"), "cpu": ("fused",)}
 HALF = 0.5
 DECODE = ("exact", "draft", "fast")
-NUM_SHARDS, SAMPLES_A_SHARD = 32, 256
+SAMPLES_A_SHARD = 256
 TIMEOUT_S = 900
 HEADER = (
     "| model | data | side | switches | batch | images/s (least to most) | dense-equivalent images/s "
@@ -108,7 +109,7 @@ def main() -> None:
     precision = options.precision or ("bf16" if options.device == "cuda" else "fp32")
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(options.folder or scratch)
-        sources = ["", write_noise_shards(folder, NUM_SHARDS, SAMPLES_A_SHARD)] if options.real else [""]
+        sources = ["", write_noise_shards(folder, options.num_shards, SAMPLES_A_SHARD)] if options.real else [""]
         first = Case("", "", "", 0, options.device, precision, options.steps, options.warmup, "", options.threads)
         print(HEADER, flush=True)
         lines = [line for case in cases(options, first, sources) for line in largest_that_fits(case, options)]
@@ -127,6 +128,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--precision", choices=("bf16", "fp32"))
     parser.add_argument("--real", action="store_true", help="shards as well as synthetic batches")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--num-shards", type=int, default=32, help=f"of {SAMPLES_A_SHARD} samples each, to make")
     parser.add_argument("--folder", help="where the shards lie, or are made")
     parser.add_argument("--merges", default="", help="vocabulary of ours on shards; empty: of their captions")
     parser.add_argument("--ours", nargs="*", help="words of each variant, joined by +")
@@ -230,11 +232,11 @@ def measure_synthetic(case: Case) -> dict[str, Any]:
     shape = (case.batch, 3, side, side)
     images = [torch.randint(0, 256, shape, dtype=torch.uint8, device=device) for _ in range(NUM_BATCHES)]
     tokens = [captions(case.batch, number).numpy() for number in range(NUM_BATCHES)]
-    found = time_steps(
-        case,
-        count(),
-        lambda number: train_step(stepper, images[number % NUM_BATCHES], tokens[number % NUM_BATCHES], number),
-    )
+
+    def step(number: int) -> object:
+        return train_step(stepper, images[number % NUM_BATCHES], tokens[number % NUM_BATCHES], number)
+
+    found = time_steps(case, count(), step)
     lengths = [each.argmax(axis=1) + 1 if recipe.run.pack_text else trim_tokens(each).shape[1] for each in tokens]
     num_parameters = sum(parameter.numel() for parameter in model.parameters())
     return found | {"num_tokens": _mean(lengths), "num_parameters": num_parameters}
