@@ -28,8 +28,9 @@ from trainer.folder import SHARD_CACHE, check_folder
 from trainer.gradients import LossScaler
 from trainer.guard import GuardState
 from trainer.interchange.starting import start_from
+from trainer.loader.device import DeviceBatch, memory_for, to_device
 from trainer.loader.index import Index, read_captions
-from trainer.loader.loader import Batch, Loader, LoaderOptions
+from trainer.loader.loader import Loader, LoaderOptions
 from trainer.loader.order import LoaderState
 from trainer.log import Log, require_sinks
 from trainer.meter import SampleSum, Window
@@ -85,18 +86,17 @@ class ClipSession:
         """Steps of the whole run."""
         return self.recipe.run.epochs * self.loader.batches_per_epoch
 
-    def batches(self) -> Generator[Batch]:
-        """Yield this rank's rows of batch after batch."""
-        return iter(self.loader)
+    def batches(self) -> Generator[DeviceBatch]:
+        """Yield this rank's rows of batch after batch, the images on the device."""
+        return to_device(iter(self.loader), self.device)
 
-    def step(self, batch: Batch, limit: Tensor) -> StepNumbers:
+    def step(self, batch: DeviceBatch, limit: Tensor) -> StepNumbers:
         """Take a step with a batch."""
         set_learning_rate(self.trained.optimiser, self._rate(self.state.step))
         batch_size = self.recipe.data.batch_size
         self._samples.add(batch.keys, self.state.step * batch_size + self.ranks.rows(batch_size).start)
         self._work.add(batch.tokens)
-        images = torch.from_numpy(batch.images).to(self.device)
-        numbers = train_step(self.stepper, images, batch.tokens, self.state.step, limit)
+        numbers = train_step(self.stepper, batch.images, batch.tokens, self.state.step, limit)
         if self.trained.ema is not None:
             self.trained.ema.update(self.state.step + 1, numbers.skipped)
         return numbers
@@ -215,6 +215,7 @@ def _build_loader(
         cache_bytes=data.cache_mb << 20,
         shard_cache=(data.shard_cache or join(place.out, SHARD_CACHE)) if any(map(is_remote, index.shards)) else "",
         shard_cache_bytes=int(data.shard_cache_gb * 1e9),
+        allocate=memory_for(place.device),
     )
     return Loader(index, tokenize, state, options, place.ranks)
 
