@@ -149,8 +149,8 @@ def load_moments(model: nn.Module, optimiser: torch.optim.Optimizer, tensors: Ma
     for key, tensor in tensors.items():
         name, _, slot = key.rpartition(".")
         parameter = parameters[name]
-        place = parameter if tensor.shape == parameter.shape else parameter.new_empty(())  # counts are whole everywhere
-        optimiser.state[parameter][slot] = _like(tensor, place).clone()
+        moved = _like(tensor, parameter) if tensor.ndim else tensor.to(parameter.device)  # counts are whole everywhere
+        optimiser.state[parameter][slot] = moved.clone()
 
 
 def _like(whole: Tensor, tensor: Tensor) -> Tensor:

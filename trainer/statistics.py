@@ -11,9 +11,8 @@ from trainer.ranks import Ranks, sum_over
 
 
 def running_statistics(model: nn.Module) -> list[Tensor]:
-    """Return the buffers in floating point that a model's state holds, in order."""
-    state = model.state_dict()
-    return [buffer for name, buffer in model.named_buffers() if name in state and buffer.is_floating_point()]
+    """Return a model's buffers in floating point, in order."""
+    return [buffer for buffer in model.buffers() if buffer.is_floating_point()]
 
 
 def keep(buffers: Sequence[Tensor]) -> Tensor | None:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
@@ -14,18 +21,20 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from torch.nn import functional
 
+from tests.support import ROOT
 from trainer.gradients import LossScaler
 from trainer.inputs import normalise_images
 from trainer.models.build import build_model, set_patch_dropout
 from trainer.models.config import CONFIGS, model_config
 from trainer.optim import build_optimiser
-from trainer.parallel import gather_moments, gather_weights, prepare
+from trainer.parallel import gather_moments, gather_weights, load_moments, load_weights, local, prepare
 from trainer.ranks import ALONE, Ranks, find_ranks, joined
 from trainer.recipe import Data, Model, Objective, Optimiser, Run, TrainRecipe
-from trainer.step import Stepper, StepNumbers, build_stepper, train_step
+from trainer.step import StepNumbers, Stepper, build_stepper, train_step
 
 CPU = torch.device("cpu")
 NUM_ROWS = 8
+TIMEOUT_S = 120
 
 
 def batch(image_px: int = 32) -> tuple[Tensor, NDArray[np.int64]]:
@@ -70,7 +79,7 @@ class Manner:
         return model
 
 
-def make(manner: Manner, ranks: Ranks = ALONE) -> tuple[nn.Module, Stepper]:
+def make(manner: Manner = Manner(), ranks: Ranks = ALONE) -> tuple[nn.Module, Stepper]:
     """Return a new model and what its steps work with."""
     model, recipe = manner.build(), manner.recipe()
     called = prepare(model, recipe.run, ranks, CPU)
@@ -80,17 +89,27 @@ def make(manner: Manner, ranks: Ranks = ALONE) -> tuple[nn.Module, Stepper]:
 
 @dataclass(frozen=True)
 class Taken:
-    """What a step left behind."""
+    """What a step left behind, and whether a new model and optimiser took it over from rank 0."""
 
     numbers: StepNumbers
     gradients: dict[str, Tensor]
     weights: dict[str, Tensor]
     moments: dict[str, Tensor]
+    local_elements: int
+    """Of the weights on this rank."""
+
+    @property
+    def state(self) -> dict[str, Tensor]:
+        return self.weights | self.moments
 
 
-def take(manner: Manner, ranks: Ranks = ALONE) -> Taken:
-    """Return what one step leaves behind."""
+def take(manner: Manner, ranks: Ranks = ALONE, state: dict[str, Tensor] | None = None) -> Taken:
+    """Return what one step leaves behind; with `state`, that of another model goes into the new one first."""
     model, stepper = make(manner, ranks)
+    optimiser: Any = stepper.optimiser
+    if state is not None:
+        load_weights(model, {name: state[name] for name in model.state_dict()})
+        load_moments(model, optimiser, {name: one for name, one in state.items() if name not in model.state_dict()})
     images, tokens = manner.batch()
     rows = slice(ranks.rows(NUM_ROWS).start, ranks.rows(NUM_ROWS).stop)
     numbers = train_step(stepper, images[rows], tokens[rows], 0)
@@ -99,7 +118,8 @@ def take(manner: Manner, ranks: Ranks = ALONE) -> Taken:
         for name, one in ((name, parameter.grad) for name, parameter in model.named_parameters())
         if one is not None
     }
-    return Taken(numbers, gradients, gather_weights(model), gather_moments(model, stepper.optimiser))  # type: ignore[arg-type]
+    elements = sum(local(parameter).numel() for parameter in model.parameters())
+    return Taken(numbers, gradients, gather_weights(model), gather_moments(model, optimiser), elements)
 
 
 def plain(manner: Manner, pieces: Sequence[Sequence[int]] = (tuple(range(NUM_ROWS)),)) -> dict[str, Tensor]:
@@ -109,7 +129,7 @@ def plain(manner: Manner, pieces: Sequence[Sequence[int]] = (tuple(range(NUM_ROW
     """
     model = manner.build().train()
     images, tokens = manner.batch()
-    seeds = make(manner)[1].seeds(0, NUM_ROWS, CPU)
+    seeds = make(replace(manner, run={}))[1].seeds(0, NUM_ROWS, CPU)
     order = [row for piece in pieces for row in piece]
     outputs = [
         model(normalise_images(images[rows]), torch.from_numpy(tokens[rows]), None, seeds[rows])
@@ -132,15 +152,57 @@ def plain_loss(objective: str, model: Any, first: Tensor, second: Tensor) -> Ten
     return -functional.logsigmoid(signs * (logits + model.logit_bias)).sum() / len(first)
 
 
-def main(path: str) -> None:
-    """Take one step in each of the manners of a file, together with the other ranks; rank 0 writes what came out."""
+def error(found: dict[str, Tensor], wanted: dict[str, Tensor]) -> float:
+    """Return the largest difference of an element, as a share of the norm of all that is wanted."""
+    assert found.keys() == wanted.keys()
+    norm = torch.stack([one.norm() for one in wanted.values()]).norm()
+    return max(float((found[name] - one).abs().max() / norm) for name, one in wanted.items())
+
+
+def quick_compiler() -> AbstractContextManager[Any]:
+    """Return a context in which torch.compile traces and takes gradients ahead of time, but makes no C++ of it."""
+    return mock.patch("torch.compile", partial(torch.compile, backend="aot_eager"))
+
+
+def take_together(manners: Sequence[Manner], folder: Path, state: dict[str, Tensor] | None = None) -> list[Taken]:
+    """Return what the first of two processes holds after a step in each of the manners, which both take together."""
+    torch.save((manners, state), folder / "manners")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    place = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-W", "error::FutureWarning", "-m", "tests.trainer.stepping", str(folder)],
+            env=os.environ | place | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+            cwd=ROOT,
+        )
+        for rank in range(2)
+    ]
+    try:
+        assert [process.wait(TIMEOUT_S) for process in processes] == [0, 0]
+    finally:
+        for process in processes:
+            process.kill()
+    taken: list[Taken] = torch.load(folder / "taken", weights_only=False)
+    return taken
+
+
+def main(folder: Path) -> None:
+    """Take a step in each of the manners of a file, together with the other ranks; rank 0 writes what came out."""
     torch.set_num_threads(1)
     ranks = find_ranks()
     with joined(ranks, CPU):
-        taken = [take(manner, ranks) for manner in torch.load(path, weights_only=False)]
+        manners, state = torch.load(folder / "manners", weights_only=False)
+        taken = []
+        for manner in manners:
+            with quick_compiler() if manner.run.get("compile") else nullcontext():
+                taken.append(take(manner, ranks, state))
         if ranks.is_first:
-            torch.save(taken, f"{path}.out")
+            torch.save(taken, folder / "taken")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    from tests.trainer import stepping
+
+    stepping.main(Path(sys.argv[1]))  # what it pickles is then of a module that others can import

@@ -1,0 +1,159 @@
+"""Two processes that train together, by Gloo, against one alone; NCCL differs in who adds up, not in what."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.trainer.stepping import NUM_ROWS, Manner, Taken, error, plain, take, take_together
+from trainer.inputs import normalise_images
+from trainer.ranks import ALONE, Ranks, find_ranks
+from wit.errors import UserError
+
+TOLERANCE = 1e-6  # as in test_step.py; 1.5e-7 was the most seen
+SHARED: dict[str, dict[str, Any]] = {
+    "contrastive": {"objective": "contrastive"},
+    "contrastive in pieces and blocks": {"objective": "contrastive", "micro_batch_size": 3, "block_rows": 3},
+    "sigmoid in pieces and blocks": {"objective": "sigmoid", "micro_batch_size": 3, "block_rows": 3},
+    "bag of words": {"objective": "bag_of_words", "micro_batch_size": 3},
+    "captioning": {"objective": "captioning", "micro_batch_size": 3},
+    "packed, checkpointed, fewer patches": {
+        "micro_batch_size": 2,
+        "patch_dropout": 0.5,
+        "run": {"checkpoint_blocks": True, "pack_text": True},
+    },
+    "bounded": {"optimiser": {"max_gradient_norm": 0.5}},
+    "half moments": {"optimiser": {"state": "bf16"}},
+    "ResNet": {"model": "RN-micro"},
+}
+
+
+def manner(name: str, parallel: str) -> Manner:
+    options = SHARED[name]
+    return Manner(**{**options, "run": options.get("run", {}) | {"parallel": parallel}})
+
+
+CASES = [(name, parallel) for name in SHARED for parallel in ("ddp", "fsdp")]
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Taken]:
+    """What two ranks hold after a step in each of the cases."""
+    taken = take_together([manner(*case) for case in CASES], tmp_path_factory.mktemp("ranks"))
+    return dict(zip(CASES, taken, strict=True))
+
+
+@pytest.fixture(scope="module")
+def alone() -> dict[tuple[str, str], Taken]:
+    """The same cases in one process."""
+    return {case: take(Manner(**SHARED[case[0]])) for case in CASES}
+
+
+def pieces_of_ranks() -> list[range]:
+    """Rows that go through the network together: of a ResNet two ranks give other gradients than one."""
+    return [range(NUM_ROWS // 2), range(NUM_ROWS // 2, NUM_ROWS)]
+
+
+@pytest.mark.parametrize("case", CASES, ids=map(": ".join, CASES))
+def test_ranks_give_the_gradients_of_the_whole_batch(
+    case: tuple[str, str], together: dict[tuple[str, str], Taken], alone: dict[tuple[str, str], Taken]
+) -> None:
+    """DDP and FSDP, with everything else: the plain reference's gradients, scale and bias included."""
+    one = manner(*case)
+    wanted = plain(one, pieces_of_ranks()) if case[0] == "ResNet" else plain(one)
+    numbers, bound = together[case].numbers, one.recipe().optimiser.max_gradient_norm
+    norm = torch.stack([gradient.norm() for gradient in wanted.values()]).norm()
+    assert float(numbers.gradient_norm) == pytest.approx(float(norm), rel=1e-5)
+    scaled = {name: gradient * (bound / norm if bound else 1) for name, gradient in wanted.items()}
+    assert error(together[case].gradients, scaled) < (5e-6 if bound else TOLERANCE)  # 1e-6 is added to a bounded norm
+    if case[0] != "ResNet":
+        assert float(numbers.loss) == pytest.approx(float(alone[case].numbers.loss), rel=1e-6)
+        assert float(numbers.accuracy) == pytest.approx(float(alone[case].numbers.accuracy))
+        assert float(numbers.scale) == float(alone[case].numbers.scale)
+
+
+@pytest.mark.parametrize("case", CASES, ids=map(": ".join, CASES))
+def test_what_is_gathered_is_whole_and_named_as_alone(
+    case: tuple[str, str], together: dict[tuple[str, str], Taken], alone: dict[tuple[str, str], Taken]
+) -> None:
+    """Weights and moments of a checkpoint: names, shapes and precisions do not tell how many ranks there were."""
+    ours, theirs = together[case].state, alone[case].state
+    assert {name: (one.shape, one.dtype) for name, one in ours.items()} == {
+        name: (one.shape, one.dtype) for name, one in theirs.items()
+    }
+    for name, one in together[case].moments.items():
+        if name.endswith(".exp_avg") and case[0] != "ResNet":
+            size = float(theirs[name].float().norm()) + 1e-6
+            assert float((one.float() - theirs[name].float()).norm()) / size < (
+                0.02 if one.dtype == torch.bfloat16 else 1e-3
+            ), name
+
+
+def test_fsdp_holds_half(together: dict[tuple[str, str], Taken]) -> None:
+    """Of two ranks each has half of every weight, and the scale as a whole."""
+    whole = together["contrastive", "ddp"].local_elements
+    assert together["contrastive", "fsdp"].local_elements == pytest.approx(whole / 2, rel=0.02)
+    assert together["contrastive", "fsdp"].weights["logit_scale"].shape == ()
+
+
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+def test_running_statistics_are_the_mean_of_the_ranks(parallel: str, together: dict[tuple[str, str], Taken]) -> None:
+    """Each rank normalises by its own rows; what evaluation will use is the mean over the ranks."""
+    halves = []
+    for rows in pieces_of_ranks():
+        one = Manner(**SHARED["ResNet"])
+        model, (images, tokens) = one.build().train(), one.batch()
+        model(normalise_images(images[list(rows)]), torch.from_numpy(tokens[list(rows)]))
+        halves.append(dict(model.named_buffers()))
+    found = together["ResNet", parallel].weights
+    for name in (name for name in halves[0] if "running" in name):
+        torch.testing.assert_close(found[name], (halves[0][name] + halves[1][name]) / 2, msg=name)
+
+
+def test_a_state_goes_on_in_another_world(together: dict[tuple[str, str], Taken], tmp_path: Path) -> None:
+    """What two ranks gathered goes on in one process, and what that gathers in two, shared out: the same next steps."""
+    one = Manner(**SHARED["contrastive"])
+    states = [together["contrastive", parallel].state for parallel in ("ddp", "fsdp")]
+    assert all(torch.equal(states[0][name], value) for name, value in states[1].items())
+    wanted = take(one, state=states[1])
+    found = take_together([manner("contrastive", "ddp"), manner("contrastive", "fsdp")], tmp_path, state=states[1])
+    for taken in found:
+        assert error(taken.gradients, wanted.gradients) < TOLERANCE
+        assert all(float(value) == 2 for name, value in taken.moments.items() if name.endswith(".step"))
+        for name in wanted.moments:
+            torch.testing.assert_close(taken.moments[name], wanted.moments[name], rtol=1e-3, atol=1e-6, msg=name)
+
+
+@pytest.mark.slow
+def test_blocks_are_compiled_inside_what_is_shared_out(tmp_path: Path) -> None:
+    """Checkpointing, then compiling, then FSDP around both: the plain reference's gradients, names as ever."""
+    one = Manner(micro_batch_size=2, run={"checkpoint_blocks": True, "compile": True, "parallel": "fsdp"})
+    (taken,) = take_together([one], tmp_path)
+    assert error(taken.gradients, plain(one)) < TOLERANCE
+    assert taken.weights.keys() == one.build().state_dict().keys()
+
+
+def test_rows_are_shared_out_evenly_or_not_at_all() -> None:
+    """The ranks' rows are the batch, in order; a batch that cannot be shared out evenly is a mistake in the recipe."""
+    shares = [list(Ranks(rank, 4, rank, 4).rows(12)) for rank in range(4)]
+    assert [row for share in shares for row in share] == list(range(12))
+    assert {len(share) for share in shares} == {3}
+    assert ALONE.rows(5) == range(5)
+    with pytest.raises(UserError, match=r"data\.batch_size: expected a multiple of 4, .* found 13"):
+        Ranks(0, 4).rows(13)
+
+
+def test_the_place_comes_from_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process alone is rank 0 of 1; half an environment is said to be one."""
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    assert find_ranks() == ALONE
+    monkeypatch.setenv("WORLD_SIZE", "8")
+    with pytest.raises(UserError, match="expected RANK, WORLD_SIZE, LOCAL_RANK, LOCAL_WORLD_SIZE as torchrun sets"):
+        find_ranks()
+    for name, value in (("RANK", "5"), ("LOCAL_RANK", "1"), ("LOCAL_WORLD_SIZE", "4")):
+        monkeypatch.setenv(name, value)
+    assert find_ranks() == Ranks(5, 8, 1, 4)
