@@ -75,7 +75,9 @@ def main() -> None:
     for contender in CONTENDERS:
         recipe = make_recipe(contender, options.model, options.epochs, -(-num_steps // options.points))
         with tempfile.TemporaryDirectory() as out:
-            train(recipe, options.shards, out, options.device)
+            stopped_by = train(recipe, options.shards, out, options.device).stopped_by
+            if stopped_by is not None:  # the loop's answer to a signal is an orderly end, and to go on is not
+                raise SystemExit(128 + stopped_by)
             curves[contender.name] = list(measure(out, data, templates))
     print("\n".join(table(curves, 1 / len(data.classes))))
     if options.figure:
