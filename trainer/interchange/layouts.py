@@ -71,7 +71,12 @@ def to_released(tensors: Mapping[str, Tensor], url: str) -> dict[str, Tensor]:
     for name in ("logit_scale", "logit_bias"):  # some of open_clip's have one number in a row
         if name in named and named[name].numel() == 1:
             named[name] = named[name].reshape(())
-    return {name: value.float() if value.is_floating_point() else value for name, value in named.items()}
+    return in_single(named)
+
+
+def in_single(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors with floating numbers in fp32, and whole ones as they are."""
+    return {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
 
 
 def _plain_name(name: str) -> str:

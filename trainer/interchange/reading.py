@@ -21,7 +21,7 @@ from torch import Tensor
 from trainer import checkpoint
 from trainer.interchange.archive import is_archive, read_archive
 from trainer.interchange.hints import read_hints
-from trainer.interchange.layouts import is_transformers, to_released
+from trainer.interchange.layouts import in_single, is_transformers, to_released
 from trainer.interchange.shapes import check_tensors, find_config
 from trainer.models.build import AnyModel, empty_model
 from trainer.models.config import ACTIVATIONS, ClipConfig, config_from_json
@@ -84,7 +84,7 @@ def _checked(weights: Weights, url: str, activation: str) -> Weights:
 
 def _read_ours(folder: str) -> Weights:
     tensors, _ = _read_safetensors(_file_of_ours(folder))
-    return Weights(tensors, checkpoint.read_config(folder), "checkpoint", join(folder, checkpoint.TOKENIZER))
+    return Weights(in_single(tensors), checkpoint.read_config(folder), "checkpoint", join(folder, checkpoint.TOKENIZER))
 
 
 def _file_of_ours(folder: str) -> str:

@@ -149,7 +149,10 @@ class ModifiedResNet(nn.Module):
 
     def forward(self, images_B3SS: Tensor, seeds_B: Tensor | None = None) -> Tensor:
         """Return (B, D) embeddings of normalised images, not of unit length; `seeds_B` is for towers with patches."""
-        x = self.bn1(self.conv1(images_B3SS)).relu()
+        x = images_B3SS
+        if x.is_cuda:  # channels last is the order of its tensor cores, and all that follows keeps it
+            x = x.contiguous(memory_format=torch.channels_last)
+        x = self.bn1(self.conv1(x)).relu()
         x = self.bn2(self.conv2(x)).relu()
         x = self.bn3(self.conv3(x)).relu()
         x = functional.avg_pool2d(x, 2)
