@@ -113,7 +113,7 @@ def _with_counts(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 def _config_from_metadata(text: str, url: str) -> ClipConfig:
     try:
         return config_from_json(json.loads(text))
-    except (LookupError, TypeError, ValueError) as error:
+    except (LookupError, RecursionError, TypeError, ValueError) as error:
         raise InputError(f"{url}: expected the shapes of a model under {CONFIG_KEY}, found others: {error}") from error
 
 

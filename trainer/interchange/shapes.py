@@ -92,7 +92,12 @@ def check_tensors(tensors: Tensors, config: ClipConfig, url: str) -> None:
     ):
         if heads < 1 or width % heads:
             raise InputError(f"{url}: expected heads that divide the {kind} tower's width {width}, found {heads}")
-    wanted = {name: tuple(one.shape) for name, one in empty_model(config).state_dict().items()}
+    if _num_blocks(config) > len(tensors):  # before a model of so many is built
+        raise InputError(f"{url}: expected {_num_blocks(config)} blocks, found {len(tensors)} tensors in all")
+    try:
+        wanted = {name: tuple(one.shape) for name, one in empty_model(config).state_dict().items()}
+    except RuntimeError as error:  # torch's, for more numbers than can be counted
+        raise InputError(f"{url}: expected the shapes of a model, found {config}") from error
     found = {name: tuple(one.shape) for name, one in tensors.items()}
     for name in sorted({*wanted, *found}):
         if wanted.get(name) != found.get(name):
@@ -100,3 +105,8 @@ def check_tensors(tensors: Tensors, config: ClipConfig, url: str) -> None:
                 f"{url}: expected {name} of shape {wanted.get(name, 'none')}, found {found.get(name, 'none')}; "
                 "it is another model's"
             )
+
+
+def _num_blocks(config: ClipConfig) -> int:
+    vision = config.vision
+    return config.text.layers + (sum(vision.blocks) if isinstance(vision, ResNetConfig) else vision.layers)

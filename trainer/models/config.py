@@ -158,12 +158,11 @@ def config_from_json(facts: Mapping[str, Any]) -> ClipConfig:
 
 def _check_types(config: ClipConfig) -> None:
     """Raise LookupError or TypeError unless every number is a whole one and every name one that we know."""
-    text = vars(config.text) | {"kind": 0}
-    numbers = [config.embed_dim, *vars(config.vision).values(), *text.values()]
-    for number in numbers:
+    text = vars(config.text) | {"kind": 1, "layers": config.text.layers + 1}  # a bag of words has no layers
+    for number in (config.embed_dim, *vars(config.vision).values(), *text.values()):
         for one in number if isinstance(number, tuple) else (number,):
-            if type(one) is not int or one < 0:
-                raise TypeError(f"expected a whole number, found {one!r}")
+            if type(one) is not int or one < 1:
+                raise TypeError(f"expected a whole number above 0, found {one!r}")
     for name, known in (
         (config.activation, ACTIVATIONS),
         (config.text.kind, TEXT_KINDS),

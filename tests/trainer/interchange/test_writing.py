@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import safetensors.torch
@@ -66,6 +68,28 @@ def test_what_others_have_no_names_for_is_not_written(model: nn.Module, tmp_path
     with pytest.raises(InputError, match="expected one with an image and a Transformer tower"):
         write_openai(str(tmp_path / "model.safetensors"), model)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda facts: "[" * 100_000,
+        lambda facts: "{}",
+        lambda facts: json.dumps(facts | {"text": facts["text"] | {"layers": 10**9}}),
+        lambda facts: json.dumps(facts | {"vision": facts["vision"] | {"width": 1 << 60, "heads": 1}}),
+        lambda facts: json.dumps(facts | {"vision": facts["vision"] | {"patch_px": 0}}),
+        lambda facts: json.dumps(facts | {"vision": facts["vision"] | {"heads": 5}}),
+        lambda facts: json.dumps(facts | {"activation": "relu"}),
+    ],
+    ids=["deep", "empty", "endless", "too wide", "no patch", "heads", "activation"],
+)
+def test_a_file_that_lies_about_its_shapes_is_an_error(change: Callable[[dict[str, Any]], str], tmp_path: Path) -> None:
+    """Metadata that is not that of the tensors is one error, and soon."""
+    tensors = build_clip(MICRO, seed=0).state_dict()
+    metadata = {"wit.config": change(json.loads(json.dumps(asdict(MICRO))))}
+    safetensors.torch.save_file(tensors, tmp_path / "weights", metadata)
+    with pytest.raises(InputError, match=r"weights: expected"):
+        read_weights(str(tmp_path / "weights"))
 
 
 # --- a model that begins with another's weights ---
