@@ -231,8 +231,8 @@ def decode(body: bytes, header: PlainJpeg, sides: tuple[int, ...]) -> Decoded | 
     scan_end = fill(body, header, _Planes(sides, mcus, shapes, pixels))
     if scan_end is None:
         return None
-    parts = np.split(pixels, list(accumulate(sizes))[:-1])
-    return Decoded(tuple(part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)), scan_end)
+    places = zip(accumulate(sizes), sizes, shapes, strict=True)
+    return Decoded(tuple(pixels[end - size : end].reshape(shape) for end, size, shape in places), scan_end)
 
 
 def _fill_baseline(body: bytes, header: PlainJpeg, planes: _Planes) -> int | None:

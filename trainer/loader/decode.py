@@ -10,8 +10,9 @@ Shapes: S side of a crop in px; P, Q rows and columns of a window of the resized
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -35,6 +36,8 @@ On photographs of 512 to 1,024 px brought to 224 the mean PSNR against `exact` i
 """
 
 Pixels = NDArray[np.uint8]
+Number = TypeVar("Number", bound=np.generic)
+_Axes = tuple[NDArray[np.int64], NDArray[np.int32]]
 
 
 class Window(NamedTuple):
@@ -212,32 +215,38 @@ def _turbo(body: bytes, plain: PlainJpeg, window: Window, out: Pixels) -> bool:
     return True
 
 
-class _Axis(NamedTuple):
-    """Of each pixel of a window along an axis: the first sample, the weights, and how many of them count."""
+class _Room(threading.local):
+    """Memory of a thread that its next picture uses again: fresh memory costs as much as a part of the work."""
 
-    starts: NDArray[np.int64]
-    weights: NDArray[np.int32]
-    counts: NDArray[np.int64]
+    def __init__(self) -> None:
+        self._arrays: dict[str, NDArray[Any]] = {}
+
+    def take(self, name: str, kind: type[Number], num: int) -> NDArray[Number]:
+        """Return so many numbers, which are anything."""
+        found = self._arrays.get(name)
+        if found is None or len(found) < num:
+            found = self._arrays[name] = np.empty(num, kind)
+        return found[:num]
+
+    def weights(self, window: Window, size: tuple[float, float], num_columns: int, num_rows: int) -> _Axes:
+        """Return room for what the kernels note of each column and row."""
+        of_column, of_row = (
+            2 * math.ceil(2 * max(scale, 1.0)) + 1 for scale in (size[0] / window.width, size[1] / window.height)
+        )
+        ints = self.take("ints", np.int64, 2 * (num_columns + num_rows))
+        return ints, self.take("weights", np.int32, num_columns * of_column + num_rows * of_row)
 
 
-def _axis(num_samples: int, scale: float, first: int, num: int, room: int) -> _Axis:
-    """Return the axis of `num` pixels from `first` on, and `room` in all, at `scale` samples a pixel."""
-    num_weights = 2 * math.ceil(2 * max(scale, 1.0)) + 1
-    axis = _Axis(np.zeros(room, np.int64), np.empty((room, num_weights), np.int32), np.zeros(room, np.int64))
-    kernels.fill_bicubic(num_samples, scale, first, axis.starts[:num], axis.weights[:num], axis.counts[:num])
-    return axis
+_ROOM = _Room()
 
 
 def _resize(pixels: Pixels, size: tuple[int, int], window: Window, out: Pixels) -> None:
     """Write a window of a picture of `size`, four bytes a pixel, bit by bit as Pillow's BICUBIC gives it."""
-    width, height = size
-    num = window.num_columns
-    across = _axis(width, width / window.width, window.left, num, num)
-    down = _axis(height, height / window.height, window.top, window.num_rows, window.num_rows)
-    top = int(down.starts[0])
-    rows = np.empty((int(down.starts[-1] + down.counts[-1]) - top) * 4 * num, np.uint8)
-    kernels.resample_across(pixels[4 * width * top :], 4 * width, *across, rows)
-    kernels.resample_down(rows, down.starts - top, down.weights, down.counts, out)
+    axes = _ROOM.weights(window, size, window.num_columns, window.num_rows)
+    scale = size[1] / window.height
+    num_rows = min(size[1], math.ceil(window.num_rows * scale + 4 * max(scale, 1.0)) + 2)
+    rows = _ROOM.take("rows", np.uint8, 4 * window.num_columns * num_rows)
+    kernels.resize(pixels, size, tuple(window), *axes, rows, out)
 
 
 def _scaled(body: bytes, plain: PlainJpeg, window: Window, oversampling: tuple[float, float], out: Pixels) -> bool:
@@ -246,14 +255,15 @@ def _scaled(body: bytes, plain: PlainJpeg, window: Window, oversampling: tuple[f
     decoded = jpeg.decode(body, plain, sides)
     if decoded is None:
         return False
-    planes = [
-        _plane(plane, plain, i, window, side) for i, (plane, side) in enumerate(zip(decoded.planes, sides, strict=True))
-    ]
-    if len(planes) == 1:
-        out[:] = planes[0][: window.num_rows, : window.num_columns]
+    wide, high = _up(window.num_columns), _up(window.num_rows)
+    found = _ROOM.take("planes", np.uint8, len(sides) * high * wide).reshape(len(sides), high, wide)
+    for i, (plane, side) in enumerate(zip(decoded.planes, sides, strict=True)):
+        samples = plain.samples_of(plain.components[i])
+        _resize_plane(plane, (samples[0] * side / 8, samples[1] * side / 8), window, found[i])
+    if len(sides) == 1:
+        out[:] = found[0, : window.num_rows, : window.num_columns]
     else:
-        luma, blue, red = planes
-        kernels.planes_to_rgb(luma, blue, red, out)
+        kernels.planes_to_rgb(found[0], found[1], found[2], out)
     return True
 
 
@@ -264,20 +274,13 @@ def _side(plain: PlainJpeg, i: int, window: Window, oversampling: float) -> int:
     return min(8, math.ceil(8 * needed - 1e-9))
 
 
-def _plane(plane: Pixels, plain: PlainJpeg, i: int, window: Window, side: int) -> Pixels:
-    """Return the window of a component's plane, decoded at `side` pixels a block; as many rows and columns, or more."""
-    wide, high = (samples * side / 8 for samples in plain.samples_of(plain.components[i]))
-    rows = _axis(math.ceil(high), high / window.height, window.top, window.num_rows, _up(window.num_rows))
-    columns = _axis(math.ceil(wide), wide / window.width, window.left, window.num_columns, _up(window.num_columns))
-    first, last = int(columns.starts[0]), window.num_columns - 1
-    tile = np.empty(kernels.SQUARE**2, np.uint8)
-    num_columns = _up(int(columns.starts[last] + columns.counts[last]) - first)
-    turned = np.empty((num_columns, _up(window.num_rows)), np.uint8)
-    kernels.resample_turned(plane.reshape(-1), first, plane.shape[1], *rows, tile, turned)
-    found = np.empty((turned.shape[1], _up(window.num_columns)), np.uint8)
-    columns.starts[: last + 1] -= first
-    kernels.resample_turned(turned.reshape(-1), 0, turned.shape[1], *columns, tile, found)
-    return found
+def _resize_plane(plane: Pixels, size: tuple[float, float], window: Window, found: Pixels) -> None:
+    """Write a window of a plane that shows its picture in `size` samples; `found` is as large, or a bit larger."""
+    high, wide = found.shape
+    axes = _ROOM.weights(window, size, wide, high)
+    num_turned = _up(math.ceil(size[0]))
+    room = _ROOM.take("turned", np.uint8, kernels.SQUARE**2 + num_turned * high)
+    kernels.resize_plane(plane, size, tuple(window), *axes, room, found)
 
 
 def _up(number: int) -> int:

@@ -47,12 +47,18 @@ def _bicubic(distance: Any) -> Any:
     return 0.0
 
 
+@inlined
+def _num_weights(scale: float) -> Any:
+    """Return how many weights a pixel has at most, at `scale` samples a pixel."""
+    return 2 * np.int64(np.ceil(2.0 * max(scale, 1.0))) + 1
+
+
 @kernel
 def fill_bicubic(size: int, scale: float, first: int, starts: I64, weights: I32, counts: I64) -> None:
     """Fill in the first sample, the weights and their number for pixels `first` on, `scale` of `size` samples a pixel.
 
     As Pillow's precompute_coeffs and normalize_coeffs_8bpc (src/libImaging/Resample.c): in doubles, then integers of 22
-    bits.
+    bits. weights (pixels, _num_weights(scale)).
     """
     stretch = max(scale, 1.0)
     support, inverse = 2.0 * stretch, 1.0 / stretch
@@ -183,7 +189,7 @@ _turn = intrinsic(_code_of_turn)
 
 
 @kernel
-def resample_across(pixels: U8, stride: int, starts_Q: I64, weights_QK: I32, counts_Q: I64, rows: U8) -> None:
+def _resample_across(pixels: U8, stride: int, starts_Q: I64, weights_QK: I32, counts_Q: I64, rows: U8) -> None:
     """Resample a picture's rows, `stride` bytes each, to the window's columns: as many rows as `rows` has.
 
     The first `counts_Q` of a column's weights are used, for the samples from `starts_Q` on.
@@ -205,7 +211,7 @@ def resample_across(pixels: U8, stride: int, starts_Q: I64, weights_QK: I32, cou
 
 
 @kernel
-def resample_down(rows: U8, starts_P: I64, weights_PK: I32, counts_P: I64, out_3PQ: U8) -> None:
+def _resample_down(rows: U8, starts_P: I64, weights_PK: I32, counts_P: I64, out_3PQ: U8) -> None:
     """Resample rows of Q pixels to the window's, red, green and blue apart; Q is TOGETHER at least."""
     num_columns, num_weights = np.uint64(out_3PQ.shape[2]), np.uint64(weights_PK.shape[1])
     flat, out = weights_PK.reshape(weights_PK.size), out_3PQ.reshape(out_3PQ.size)
@@ -220,7 +226,7 @@ def resample_down(rows: U8, starts_P: I64, weights_PK: I32, counts_P: I64, out_3
 
 
 @kernel
-def resample_turned(
+def _resample_turned(
     plane: U8, at: int, stride: int, starts: I64, weights: I32, counts: I64, tile: U8, turned: U8
 ) -> None:  # fmt: skip
     """Resample the rows of a plane, the first byte at plane[at], to as many as there are `starts`; they become columns.
@@ -240,6 +246,63 @@ def resample_turned(
                 these = pixel * num_weights, np.uint64(counts[pixel])
                 _line(plane, flat, tile, (first, line, _U0, these[0], these[1], square * np.uint64(i), _U0))
             _turn(tile, out, column * num_pixels + square * np.uint64(block), num_pixels)
+
+
+@kernel
+def resize(
+    pixels: U8, size: tuple[int, int], window: tuple[int, ...], ints: I64, weights: I32, rows: U8, out_3PQ: U8
+) -> None:  # fmt: skip
+    """Write a window of a picture of `size` (width, height) to `out_3PQ`, bit by bit as Pillow's BICUBIC gives it.
+
+    window: (width, height) of the whole picture when it is resized, then (left, top, Q, P); Q is TOGETHER at least.
+    ints (2 Q + 2 P,), weights (Q + P times those of a pixel) and rows (4 Q times the samples' rows) are room.
+    """
+    width, height, left, top, num_columns, num_rows = window
+    scale_x, scale_y = size[0] / width, size[1] / height
+    begin = 2 * num_columns
+    end = num_columns * _num_weights(scale_x)
+    starts_Q, counts_Q = ints[:num_columns], ints[num_columns:begin]
+    starts_P, counts_P = ints[begin : begin + num_rows], ints[begin + num_rows : begin + 2 * num_rows]
+    weights_QK = weights[:end].reshape(num_columns, _num_weights(scale_x))
+    weights_PK = weights[end : end + num_rows * _num_weights(scale_y)].reshape(num_rows, _num_weights(scale_y))
+    fill_bicubic(size[0], scale_x, left, starts_Q, weights_QK, counts_Q)
+    fill_bicubic(size[1], scale_y, top, starts_P, weights_PK, counts_P)
+    first, last = starts_P[0], starts_P[num_rows - 1] + counts_P[num_rows - 1]
+    used = rows[: (last - first) * 4 * num_columns]
+    _resample_across(pixels[4 * size[0] * first :], 4 * size[0], starts_Q, weights_QK, counts_Q, used)
+    for row in range(num_rows):
+        starts_P[row] -= first
+    _resample_down(used, starts_P, weights_PK, counts_P, out_3PQ)
+
+
+@kernel
+def resize_plane(
+    plane: U8, size: tuple[float, float], window: tuple[int, ...], ints: I64, weights: I32, room: U8, found: U8
+) -> None:  # fmt: skip
+    """Write a window of a plane that shows a picture in `size` samples to `found`, P and Q rounded up to SQUAREs.
+
+    `size` is not whole where the last sample is cut; the plane has more columns, eight at least, and a row more.
+    window, ints and weights as in `resize`, for P and Q rounded up; room: SQUARE ** 2 bytes and the turned plane.
+    """
+    width, height, left, top, num_columns, num_rows = window
+    scale_x, scale_y = size[0] / width, size[1] / height
+    wide, high = found.shape[1], found.shape[0]
+    ints[:] = 0
+    starts, counts = ints[:high], ints[high : 2 * high]
+    these = weights[: high * _num_weights(scale_y)].reshape(high, _num_weights(scale_y))
+    fill_bicubic(int(np.ceil(size[1])), scale_y, top, starts[:num_rows], these, counts)
+    columns, nums = ints[2 * high : 2 * high + wide], ints[2 * high + wide : 2 * high + 2 * wide]
+    others = weights[these.size : these.size + wide * _num_weights(scale_x)].reshape(wide, _num_weights(scale_x))
+    fill_bicubic(int(np.ceil(size[0])), scale_x, left, columns[:num_columns], others, nums)
+    first, last = columns[0], columns[num_columns - 1] + nums[num_columns - 1]
+    num_turned = (last - first + SQUARE - 1) // SQUARE * SQUARE
+    tile, turned = room[: SQUARE * SQUARE], room[SQUARE * SQUARE : SQUARE * SQUARE + num_turned * high]
+    _resample_turned(
+        plane.reshape(plane.size), first, plane.shape[1], starts, these, counts, tile, turned.reshape(num_turned, high)
+    )
+    for column in range(num_columns):
+        columns[column] -= first
+    _resample_turned(turned, 0, high, columns, others, nums, tile, found)
 
 
 @inlined
