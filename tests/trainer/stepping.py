@@ -165,7 +165,10 @@ def quick_compiler() -> AbstractContextManager[Any]:
 
 
 def take_together(manners: Sequence[Manner], folder: Path, state: dict[str, Tensor] | None = None) -> list[Taken]:
-    """Return what the first of two processes holds after a step in each of the manners, which both take together."""
+    """Return what the first of two processes holds after a step in each of the manners, which both take together.
+
+    With `state` follow steps in the manner of the first, DDP and FSDP, that go on from there.
+    """
     torch.save((manners, state), folder / "manners")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -197,7 +200,9 @@ def main(folder: Path) -> None:
         taken = []
         for manner in manners:
             with quick_compiler() if manner.run.get("compile") else nullcontext():
-                taken.append(take(manner, ranks, state))
+                taken.append(take(manner, ranks))
+        if state is not None:
+            taken += [take(replace(manners[0], run={"parallel": each}), ranks, state) for each in ("ddp", "fsdp")]
         if ranks.is_first:
             torch.save(taken, folder / "taken")
 
