@@ -42,20 +42,27 @@ class RangeCache:
     """The folder. Safe in threads and between processes; raises OutputError when it cannot be written to."""
 
     def __init__(self, folder: str, max_bytes: int) -> None:
-        make_folder(folder)
+        """The folder is made when something is put there."""
         self.folder, self.max_bytes = folder, max_bytes
         self._locks = [Lock() for _ in range(64)]
-        try:
-            self._room = os.open(self._path(_ROOM), os.O_CREAT | os.O_RDWR, 0o666)
-            self._fetching = os.open(self._path(_FETCHING), os.O_CREAT | os.O_RDWR, 0o666)
-        except OSError as error:
-            raise output_error(folder, error) from error
-        self._room_lock = Lock()
+        self._room_lock, self._opening = Lock(), Lock()
+        self._opened: dict[str, int] = {}
 
     def close(self) -> None:
         """Let go of the folder."""
-        os.close(self._room)
-        os.close(self._fetching)
+        while self._opened:
+            os.close(self._opened.popitem()[1])
+
+    def _lock_file(self, name: str) -> int:
+        """Return the descriptor of a file that is locked: one a process, as to close one would drop its locks."""
+        with self._opening:
+            if name not in self._opened:
+                make_folder(self.folder)
+                try:
+                    self._opened[name] = os.open(self._path(name), os.O_CREAT | os.O_RDWR, 0o666)
+                except OSError as error:
+                    raise output_error(self.folder, error) from error
+            return self._opened[name]
 
     def _path(self, name: str) -> str:
         return os.path.join(self.folder, name)
@@ -79,6 +86,11 @@ class RangeCache:
         if facts.st_nlink:
             _remove(path)
         return None
+
+    def get(self, part: Part, fill: Callable[[int], None]) -> int | None:
+        """Return what `open` does, or else what `store` does."""
+        found = self.open(part)
+        return self.store(part, fill) if found is None else found
 
     def store(self, part: Part, fill: Callable[[int], None]) -> int | None:
         """Return a descriptor of a part, which `fill` writes to the one it is given unless the part is there by now.
@@ -106,21 +118,23 @@ class RangeCache:
         """Be the only one, of the threads of all processes, that fetches a part."""
         number = int(part.name[:16], 16) % _NUM_LOCKS
         with self._locks[number % len(self._locks)]:
-            fcntl.lockf(self._fetching, fcntl.LOCK_EX, 1, number)
+            descriptor = self._lock_file(_FETCHING)
+            fcntl.lockf(descriptor, fcntl.LOCK_EX, 1, number)
             try:
                 yield
             finally:
-                fcntl.lockf(self._fetching, fcntl.LOCK_UN, 1, number)
+                fcntl.lockf(descriptor, fcntl.LOCK_UN, 1, number)
 
     @contextmanager
     def _deciding(self) -> Iterator[None]:
         """Be the only one that looks how much is there."""
         with self._room_lock:
-            fcntl.flock(self._room, fcntl.LOCK_EX)
+            descriptor = self._lock_file(_ROOM)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
             try:
                 yield
             finally:
-                fcntl.flock(self._room, fcntl.LOCK_UN)
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
 
     def _reserve(self, part: Part) -> Draft | None:
         """Return a file of the part's size under a temporary name, after room was made for it."""

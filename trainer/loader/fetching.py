@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -11,8 +10,8 @@ from threading import Condition, Thread
 
 import numpy as np
 
-from trainer.loader.order import LoaderState, Order
-from trainer.loader.reading import Reader
+from trainer.loader.order import BatchOrder, LoaderState
+from trainer.loader.reading import Held, Reader, release
 from wit.errors import UserError
 from wit.storage import is_remote
 
@@ -20,16 +19,15 @@ CONNECTIONS = 8  # of a rank; at 40 MB/s each what 10,000 images of 30 kB take i
 
 
 @contextmanager
-def fetching_ahead(reader: Reader, order: Order, state: LoaderState, rows: range) -> Iterator[Callable[[], None]]:
+def fetching_ahead(reader: Reader, order: BatchOrder, state: LoaderState, rows: range) -> Iterator[Callable[[], None]]:
     """Fetch blocks from a state on for some rows of each batch; call what is yielded when the next batch is made.
 
     One window ahead, as the first batch of a window needs most of its blocks; less where the cache has no more room.
     """
-    if reader.cache is None or not any(map(is_remote, reader.index.shards)):
+    if reader.index.cache is None or not any(map(is_remote, reader.index.shards)):
         yield lambda: None
         return
-    num_ahead = 1 + max(each.num_samples // each.num_windows for each in order.sets) // order.batch_size
-    ahead = _Ahead(reader, num_ahead)
+    ahead = _Ahead(reader, order.window_batches)
     thread = Thread(target=ahead.follow, args=(order, state, rows), name="wit-fetching")
     thread.start()
     try:
@@ -49,10 +47,9 @@ class _Ahead:
         self._num_done, self._closed = 0, False
         self._last: dict[int, int] = {}
         """The last batch, so far, that needs each block."""
-        self._held: dict[int, int] = {}
-        """Descriptors of blocks."""
+        self._held: dict[int, list[Held]] = {}
 
-    def follow(self, order: Order, state: LoaderState, rows: range) -> None:
+    def follow(self, order: BatchOrder, state: LoaderState, rows: range) -> None:
         """Ask for the blocks of batch after batch, as far ahead as may be."""
         for number, (_, found) in zip(count(), order.plans(state, rows), strict=False):
             with self._changed:
@@ -69,17 +66,17 @@ class _Ahead:
     def _hold(self, block: int) -> None:
         while self._is_wanted(block):
             try:
-                descriptor = self._reader.fetch(block)
+                held = self._reader.fetch(block)
             except UserError:  # who makes the batch meets it too, and tells
                 return
             with self._changed:
-                if descriptor is None:
+                if not held:
                     self._changed.wait(1.0)  # for room: another process may make it
                 elif self._is_wanted(block) and block not in self._held:
-                    self._held[block] = descriptor
+                    self._held[block] = held
                     return
                 else:
-                    os.close(descriptor)
+                    release(held)
                     return
 
     def _is_wanted(self, block: int) -> bool:
@@ -93,7 +90,7 @@ class _Ahead:
             for block in [block for block, last in self._last.items() if last < self._num_done]:
                 del self._last[block]
                 if block in self._held:
-                    os.close(self._held.pop(block))
+                    release(self._held.pop(block))
             self._changed.notify_all()
 
     def close(self) -> None:
@@ -103,6 +100,6 @@ class _Ahead:
             self._changed.notify_all()
         self._reader.close()
         self._pool.shutdown(cancel_futures=True)
-        for descriptor in self._held.values():
-            os.close(descriptor)
+        for held in self._held.values():
+            release(held)
         self._held.clear()

@@ -18,7 +18,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from trainer.loader.order import Ints, block_edges
+from trainer.loader.cache import Part, RangeCache
+from trainer.loader.order import BatchOrder, Ints, Order, block_edges
 from trainer.loader.pages import IndexFile, Page, opened_index
 from trainer.loader.remote import Fetcher
 from wit.errors import InputError
@@ -72,7 +73,11 @@ class ShardSet:
 class Index:
     """The samples of sets of shards, numbered in the order of the sets, their shards, and the samples within them."""
 
-    def __init__(self, sets: Sequence[ShardSet], block_samples: int = BLOCK_SAMPLES) -> None:
+    def __init__(
+        self, sets: Sequence[ShardSet], block_samples: int = BLOCK_SAMPLES, cache: RangeCache | None = None
+    ) -> None:
+        """`cache` keeps parts of remote shards; without one each sample is fetched when its turn comes."""
+        self.cache = cache
         self.sets = tuple(sets)
         self.facts = tuple(each for one in sets for each in one.shards)
         self.firsts: Ints = np.cumsum([0, *(each.num_samples for each in self.facts)])
@@ -98,15 +103,6 @@ class Index:
         """Paths or URLs of the tars."""
         return tuple(each.url for each in self.facts)
 
-    @property
-    def weights(self) -> list[float]:
-        """How often each set is seen in an epoch."""
-        return [each.weight for each in self.sets]
-
-    def keep(self, window_samples: int) -> None:
-        """Have room for the places of samples of four windows, or of KEPT_SAMPLES."""
-        self.kept_samples = max(KEPT_SAMPLES, 4 * window_samples)
-
     def shard_of(self, sample: int) -> str:
         """Return the path or URL of the tar of a sample."""
         return self.facts[self._shard_number(sample)].url
@@ -114,6 +110,16 @@ class Index:
     def key(self, sample: int) -> str:
         """Return the key of a sample."""
         return self.locate(sample).key
+
+    def order(self, window_samples: int, seed: int, batch_size: int) -> BatchOrder:
+        """Return the order of training."""
+        self.kept_samples = max(KEPT_SAMPLES, 4 * window_samples)
+        return Order(self.edges, [each.weight for each in self.sets], window_samples, seed, batch_size)
+
+    def parts(self, block: int) -> list[Part]:
+        """Return the parts of a remote shard in which a block lies: one that holds nothing else."""
+        facts = self.facts_of(block)
+        return [Part(facts.url, *self.page(block).span, facts.index_sha256)]
 
     def facts_of(self, block: int) -> ShardFacts:
         """Return what is known of the shard in which a block lies."""
@@ -195,11 +201,12 @@ def find_shards(pattern: str) -> list[str]:
     ]
     if not found:
         raise InputError(f"{pattern}: expected shards (*.tar), found none")
-    _require_once(pattern, found)
+    require_once(pattern, found)
     return found
 
 
-def _require_once(where: str, shards: Sequence[str]) -> None:
+def require_once(where: str, shards: Sequence[str]) -> None:
+    """Raise InputError when a shard is there twice."""
     shard, times = Counter(shards).most_common(1)[0]
     if times > 1:
         raise InputError(f"{where}: expected each shard once, found {shard} {times} times")
@@ -217,14 +224,14 @@ def split_weight(text: str) -> tuple[float, str]:
     return value, pattern if equals else text
 
 
-def read_index(*patterns: str, block_samples: int = BLOCK_SAMPLES) -> Index:
+def read_index(*patterns: str, block_samples: int = BLOCK_SAMPLES, cache: RangeCache | None = None) -> Index:
     """Return the index of every shard that `[WEIGHT=]PATTERN`s name, each pattern a set.
 
     Raises InputError when there is none, no sample in all, or a shard twice.
     """
     weighted = [split_weight(pattern) for pattern in patterns]
     found = [find_shards(pattern) for _, pattern in weighted]
-    _require_once(" ".join(patterns), [shard for shards in found for shard in shards])
+    require_once(" ".join(patterns), [shard for shards in found for shard in shards])
     stated = {folder: stated_shards(folder) for folder in {folder_of(shard) for shards in found for shard in shards}}
     sets = []
     with ThreadPoolExecutor(THREADS) as pool:
@@ -233,7 +240,7 @@ def read_index(*patterns: str, block_samples: int = BLOCK_SAMPLES) -> Index:
             sets.append(ShardSet(pattern, weight, tuple(facts)))
             if not sets[-1].num_samples:
                 raise InputError(f"{pattern}: expected samples, found {len(shards)} shards that hold none")
-        index = Index(sets, block_samples)
+        index = Index(sets, block_samples, cache)
         if len(index.facts) <= CHECKED_SHARDS:
             list(pool.map(index.page, index.block_of(index.firsts[:-1][np.diff(index.firsts) > 0]).tolist()))
     return index
@@ -257,7 +264,7 @@ def _index_bytes(url: str) -> bytes:
     try:
         return Fetcher().read_whole(url) if is_remote(url) else read_bytes(url)
     except InputError as error:
-        raise InputError(f"{error}; {MAKE_INDEX}") from error
+        raise InputError(f"{error}; {MAKE_INDEX}, or set data.num_samples to train meanwhile") from error
 
 
 def _hash(sets: Sequence[ShardSet]) -> str:
@@ -270,7 +277,12 @@ def _hash(sets: Sequence[ShardSet]) -> str:
 
 
 def read_captions(index: Index) -> Iterator[str]:
-    """Yield the caption of every sample, from the indexes, in order."""
+    """Yield the caption of every sample, from the indexes, in order; raises InputError where they have none."""
+    if not index.facts:
+        raise InputError(
+            "tokenizer.merges: expected a file, as the captions of shards without an index are not known before they "
+            "are trained on; found none"
+        )
     for facts in index.facts:
         file = open_index(facts)
         yield from file.read(0, file.num_samples, ("caption",))["caption"].to_pylist()

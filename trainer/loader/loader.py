@@ -20,11 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.loader.buffers import Allocate, Buffers, ordinary
-from trainer.loader.cache import RangeCache
 from trainer.loader.decode import Crop, Pixels, decode_crop, decode_short_side, random_crop
 from trainer.loader.fetching import fetching_ahead
 from trainer.loader.index import Index
-from trainer.loader.order import LoaderState, Order, Rows, crop_places
+from trainer.loader.order import LoaderState, Rows, crop_places
 from trainer.loader.reading import Reader
 from trainer.ranks import Ranks
 from wit.errors import InputError, MismatchError, UserError
@@ -44,6 +43,7 @@ class Replaced:
     """A sample that could not be used, why, and the one that took its place."""
 
     key: str
+    """Of a tar that is broken, or holds samples without image: its URL; nothing takes a place."""
     reason: str
     by: str
 
@@ -121,9 +121,6 @@ class LoaderOptions:
     num_threads: int = 2
     prefetch_batches: int = 3
     cache_bytes: int = 0
-    shard_cache: str = ""
-    """Folder for blocks of remote shards; empty: each sample is fetched when its turn comes."""
-    shard_cache_bytes: int = 64 << 30
     allocate: Allocate = ordinary
     """Gives the memory of batches."""
 
@@ -144,7 +141,7 @@ class Loader:
                 f"data.batch_size: expected a multiple of the {ranks.size} ranks, found {state.batch_size}; "
                 "set another or start another number of ranks"
             )
-        self.order = Order(index.edges, index.weights, options.window_samples, state.seed, state.batch_size)
+        self.order = index.order(options.window_samples, state.seed, state.batch_size)
         if not self.batches_per_epoch:
             raise InputError(
                 f"{index.shards[0]}: expected at least one batch of {state.batch_size} samples, found "
@@ -152,9 +149,7 @@ class Loader:
             )
         self.index, self.tokenize, self.state, self.options = index, tokenize, state, options
         self.rows = ranks.rows(state.batch_size)
-        index.keep(options.window_samples)
-        kept = RangeCache(options.shard_cache, options.shard_cache_bytes) if options.shard_cache else None
-        self.reader = Reader(index, kept)
+        self.reader = Reader(index)
         self._cache = PixelCache(options.cache_bytes)
         self._buffers = Buffers(
             (len(self.rows), 3, options.image_px, options.image_px), options.prefetch_batches + 2, options.allocate
@@ -188,7 +183,8 @@ class Loader:
 
     def _prepare(self, task: _Task) -> _Part:
         places = crop_places(task.rows.samples, self.state.seed, task.rows.rounds)
-        captions, keys, replaced = [], [], []
+        captions, keys = list[str](), list[str]()
+        replaced = [Replaced(shard, reason, "") for shard, reason in task.rows.lost]
         for row, place in enumerate(places.tolist()):
             crop = Crop(self.options.resize_px, self.options.image_px, *place)
             sample, caption, bad = self._usable(task, row, crop)

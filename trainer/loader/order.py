@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,10 @@ class LoaderState:
     seed: int
     batch_size: int
     index_hash: str
+    shard: int = 0
+    """In the first pass over shards without an index: the shard in which the next batch begins,"""
+    offset: int = 0
+    """and the byte of its tar at which its first sample's image lies."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the state as plain values."""
@@ -42,7 +46,7 @@ class LoaderState:
     def after(self, batches_per_epoch: int) -> LoaderState:
         """Return the state after its next batch."""
         is_last = self.batch + 1 >= batches_per_epoch
-        return replace(self, epoch=self.epoch + is_last, batch=0 if is_last else self.batch + 1)
+        return replace(self, epoch=self.epoch + is_last, batch=0 if is_last else self.batch + 1, shard=0, offset=0)
 
 
 def _mix(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -79,6 +83,13 @@ def crop_places(samples: Ints, seed: int, rounds: Ints) -> NDArray[np.float64]:
     return places
 
 
+class Lost(NamedTuple):
+    """Something that no batch can hold: which tar, and why."""
+
+    shard: str
+    reason: str
+
+
 @dataclass(frozen=True)
 class Rows:
     """Rows of a batch (B,), in order, and where substitutes for them are found. A slice of rows are rows."""
@@ -93,7 +104,9 @@ class Rows:
     place: Ints
     """Of each row, its place in its window."""
     step: int
-    """Samples of a whole batch."""
+    """How far on a substitute is looked for."""
+    lost: tuple[Lost, ...] = ()
+    """What should have come before the last of these rows, and cannot be had."""
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -105,14 +118,15 @@ class Rows:
             rounds=self.rounds[rows],
             window=self.window[rows],
             place=self.place[rows],
+            lost=() if rows.start else self.lost,
         )
 
     def candidates(self, row: int) -> Iterator[int]:
         """Yield the sample of a row, then those that take its place if it cannot be used.
 
-        The rule: a sample that cannot be decoded is replaced by the one a batch later in its window; past the window's
-        end this goes on from its beginning, one place further on each time round; MAX_SUBSTITUTES times at most. So a
-        substitute comes from the same set, and from blocks that are at hand.
+        The rule: a sample that cannot be used is replaced by the one a batch (`step`) later in its window; past the
+        window's end this goes on from its beginning, one place further on each time round; MAX_SUBSTITUTES times at
+        most. So a substitute comes from the same set, and from blocks that are at hand.
         """
         window = self.windows[self.window[row]]
         for substitute in range(MAX_SUBSTITUTES + 1):
@@ -178,6 +192,28 @@ class SetOrder:
         return Window(start, samples[order], rank[order])
 
 
+class BatchOrder(Protocol):
+    """What the loader asks of an order."""
+
+    @property
+    def num_places(self) -> int:
+        """Samples of an epoch, those left out at its end too."""
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """Whole batches in an epoch."""
+
+    @property
+    def window_batches(self) -> int:
+        """Batches for which the blocks of a window last, rounded up."""
+
+    def plans(self, state: LoaderState, rows: range | None = None) -> Iterator[tuple[LoaderState, Rows]]:
+        """Yield (state after the batch, its rows or some of them) for batch after batch, without end."""
+
+    def batch(self, epoch: int, number: int, rows: range | None = None) -> Rows:
+        """Return the rows of a batch of an epoch, or some of them."""
+
+
 class Order:
     """Batch after batch of one or more sets.
 
@@ -196,6 +232,11 @@ class Order:
     def num_places(self) -> int:
         """Samples of an epoch, those left out at its end too."""
         return sum(self.shares)
+
+    @property
+    def window_batches(self) -> int:
+        """Batches in a window of the set that has the largest, rounded up."""
+        return 1 + max(each.num_samples // each.num_windows for each in self.sets) // self.batch_size
 
     @property
     def batches_per_epoch(self) -> int:

@@ -1,11 +1,13 @@
-"""A sample's bytes: read by offset from a tar on a disk, or from the blocks of a remote tar that a folder keeps."""
+"""A sample's bytes: read by offset from a tar on a disk, or from the parts of a remote tar that a folder keeps."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+from functools import partial
+from typing import NamedTuple
 
-from trainer.loader.cache import Part, RangeCache
+from trainer.loader.cache import Part
 from trainer.loader.index import Index, Located
 from trainer.loader.remote import Fetcher
 from wit.errors import InputError
@@ -23,12 +25,33 @@ _FETCHES = 3  # of a block in which an image is not what the index says: a cable
 Ranges = tuple[tuple[int, int], ...]
 
 
+class Held(NamedTuple):
+    """A part of a remote shard that stays in the cache while this is open."""
+
+    part: Part
+    descriptor: int
+
+
+def release(held: list[Held]) -> None:
+    """Let go of parts."""
+    for each in held:
+        os.close(each.descriptor)
+
+
+def _read_held(held: list[Held], offset: int, length: int) -> bytes:
+    pieces = []
+    for part, descriptor in held:
+        first, stop = max(offset, part.start), min(offset + length, part.stop)
+        if first < stop:
+            pieces.append(os.pread(descriptor, stop - first, first - part.start))
+    return b"".join(pieces)
+
+
 class Reader:
     """Reads samples. Safe in threads."""
 
-    def __init__(self, index: Index, cache: RangeCache | None = None) -> None:
-        """`cache` keeps blocks of remote shards; without one each sample is a request of its own."""
-        self.index, self.cache, self.fetcher = index, cache, Fetcher()
+    def __init__(self, index: Index) -> None:
+        self.index, self.fetcher = index, Fetcher()
 
     def close(self) -> None:
         """Give up what is being fetched."""
@@ -58,33 +81,35 @@ class Reader:
         return image, caption
 
     def _read_remote(self, place: Located, ranges: Ranges) -> list[bytes]:
-        descriptor = self.fetch(place.block) if self.cache else None
-        if descriptor is None:
+        held = self.fetch(place.block)
+        if not held:
             return [self.fetcher.read(place.shard, offset, length) for offset, length in ranges]
-        start = self.part(place.block).start
         try:
-            return [os.pread(descriptor, length, offset - start) for offset, length in ranges]
+            return [_read_held(held, offset, length) for offset, length in ranges]
         finally:
-            os.close(descriptor)
+            release(held)
 
-    def part(self, block: int) -> Part:
-        """Return the bytes of a shard in which a block of samples lies."""
-        facts = self.index.facts_of(block)
-        return Part(facts.url, *self.index.page(block).span, facts.index_sha256)
+    def fetch(self, block: int) -> list[Held]:
+        """Return the parts of a block, which stay in the cache until they are released; none: there is no room.
 
-    def fetch(self, block: int) -> int | None:
-        """Return a descriptor of a block in the cache, which stays there until it is closed; None: no room for it.
-
-        A block is fetched again when an image in it is not what the index says. Raises InputError.
+        A part is fetched again when an image in it is not what the index says. Raises InputError.
         """
-        assert self.cache is not None
-        part = self.part(block)
-        found = self.cache.open(part)
-        return (
-            self.cache.store(part, lambda descriptor: self._fill(descriptor, part, block)) if found is None else found
-        )
+        held = list[Held]()
+        cache = self.index.cache
+        for part in self.index.parts(block) if cache else ():
+            assert cache is not None
+            try:
+                descriptor = cache.get(part, partial(self._fill, part, block))
+            except BaseException:
+                release(held)
+                raise
+            if descriptor is None:
+                release(held)
+                return []
+            held.append(Held(part, descriptor))
+        return held
 
-    def _fill(self, descriptor: int, part: Part, block: int) -> None:
+    def _fill(self, part: Part, block: int, descriptor: int) -> None:
         for _ in range(_FETCHES):
             self.fetcher.copy(part.url, part.start, part.stop, descriptor)
             if self._is_sound(descriptor, part.start, block):
@@ -94,9 +119,9 @@ class Reader:
         page = self.index.page(block)
         if page.sha256 is None:
             return True
-        places = zip(page.image_offset.tolist(), page.image_length.tolist(), page.sha256, strict=True)
+        places = zip(page.image_offset.tolist(), page.image_length.tolist(), map(bytes, page.sha256), strict=True)
         return all(
-            hashlib.sha256(os.pread(descriptor, length, offset - start)).digest() == bytes(digest)
+            not digest or hashlib.sha256(os.pread(descriptor, length, offset - start)).digest() == digest
             for offset, length, digest in places
         )
 

@@ -193,4 +193,4 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     """One line that names it."""
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="file"):
-        RangeCache(str(tmp_path / "file" / "cache"), 100)
+        put(RangeCache(str(tmp_path / "file" / "cache"), 100), 1)

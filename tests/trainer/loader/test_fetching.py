@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tests.trainer.conftest import NUM_SAMPLES, Sample, make_samples, write_shards
 from tests.trainer.loader.servers import Answer, Fault, serving
 from tests.trainer.loader.test_loader import assert_same, take
+from trainer.loader.cache import RangeCache
 from trainer.loader.index import read_index
 from trainer.loader.loader import ALONE, Loader, LoaderOptions
 from trainer.loader.order import LoaderState
@@ -31,9 +32,8 @@ def lengths(captions: Sequence[str]) -> NDArray[np.int64]:
 
 def open_loader(pattern: str, cache: Path | None = None, ranks: Ranks = ALONE, room: int = 1 << 20) -> Loader:
     """Return a loader of blocks of 10 samples in windows of 20."""
-    index = read_index(pattern, block_samples=10)
-    folder = str(cache) if cache else ""
-    options = LoaderOptions(32, 36, window_samples=20, shard_cache=folder, shard_cache_bytes=room, num_threads=3)
+    index = read_index(pattern, block_samples=10, cache=RangeCache(str(cache), room) if cache else None)
+    options = LoaderOptions(32, 36, window_samples=20, num_threads=3)
     return Loader(index, lengths, LoaderState(0, 0, 5, BATCH, index.hash), options, ranks)
 
 
