@@ -24,7 +24,7 @@ from trainer.agreement import from_first
 from trainer.checkpoint import TOKENIZER, Snapshot, TrainState
 from trainer.ema import Ema
 from trainer.evaluation.periodic import EVENT, PeriodicEvaluation, open_evaluation
-from trainer.folder import SHARD_CACHE, check_folder
+from trainer.folder import check_folder
 from trainer.gradients import LossScaler
 from trainer.guard import GuardState
 from trainer.interchange.starting import start_from
@@ -46,7 +46,6 @@ from trainer.trained import Trained
 from trainer.work import WorkMeter
 from wit.errors import RecipeError
 from wit.recipe import identity
-from wit.storage import is_remote, join
 
 
 @dataclass(frozen=True)
@@ -213,8 +212,6 @@ def _build_loader(
         num_threads=data.num_threads,
         prefetch_batches=data.prefetch_batches,
         cache_bytes=data.cache_mb << 20,
-        shard_cache=(data.shard_cache or join(place.out, SHARD_CACHE)) if any(map(is_remote, index.shards)) else "",
-        shard_cache_bytes=int(data.shard_cache_gb * 1e9),
         allocate=memory_for(place.device),
     )
     return Loader(index, tokenize, state, options, place.ranks)
