@@ -1,6 +1,6 @@
 """What `model_parity` has another Python do: build a peer's model, draw its weights, embed, and write the checkpoint.
 
-    PEERS_PYTHON model_parity_peers.py released|transformers|open_clip|to_open_clip FOLDER
+    PEERS_PYTHON model_parity_peers.py PEER FOLDER
 
 FOLDER holds settings.json and inputs.npz; into it go NAME.npz (embeddings) and the files that ours is read from.
 """
@@ -26,9 +26,7 @@ def main() -> None:
     with np.load(folder / "inputs.npz") as inputs:
         images, tokens = torch.from_numpy(inputs["images"]), torch.from_numpy(inputs["tokens"])
     torch.manual_seed(0)
-    {
-        "released": released, "transformers": transformers, "open_clip": open_clip, "to_open_clip": to_open_clip
-    }[peer](settings, images, tokens, folder)  # fmt: skip
+    PEERS[peer](settings, images, tokens, folder)
 
 
 @torch.no_grad()
@@ -120,6 +118,39 @@ def to_open_clip(settings: Settings, images: torch.Tensor, tokens: torch.Tensor,
     model = package.create_model(settings["open_clip"], pretrained=str(folder / "ours.safetensors")).eval()
     save_features(folder / "to_open_clip.npz", model.encode_image(images), model.encode_text(tokens))
 
+
+@torch.no_grad()
+def open_clip_folder(settings: Settings, images: torch.Tensor, tokens: torch.Tensor, folder: Path) -> None:
+    """open_clip's model with the exact GELU, as it goes to a hub: its description and open_clip_model.safetensors."""
+    import open_clip as package
+    from open_clip.push_to_hf_hub import save_config_for_hf
+    from safetensors.torch import save_file
+
+    name = settings["open_clip"].removesuffix("-quickgelu")
+    model = shake(package.create_model(name))
+    save_features(folder / "open_clip_folder.npz", model.encode_image(images), model.encode_text(tokens))
+    (folder / "checkpoint").mkdir()
+    save_file(model.state_dict(), folder / "checkpoint" / "open_clip_model.safetensors")
+    save_config_for_hf(model, folder / "checkpoint" / "open_clip_config.json", package.get_model_config(name))
+
+
+@torch.no_grad()
+def to_open_clip_folder(settings: Settings, images: torch.Tensor, tokens: torch.Tensor, folder: Path) -> None:
+    """open_clip with a folder that we wrote."""
+    import open_clip as package
+
+    model = package.create_model(f"local-dir:{folder / 'ours'}").eval()
+    save_features(folder / "to_open_clip_folder.npz", model.encode_image(images), model.encode_text(tokens))
+
+
+PEERS = {
+    "released": released,
+    "transformers": transformers,
+    "open_clip": open_clip,
+    "open_clip_folder": open_clip_folder,
+    "to_open_clip": to_open_clip,
+    "to_open_clip_folder": to_open_clip_folder,
+}
 
 if __name__ == "__main__":
     main()
