@@ -129,7 +129,7 @@ def evaluate(checkpoint: str, data: str, templates: str, out: str | None, device
     name, model, vocabulary = open_model(checkpoint, **opening)
     tokenizer = open_tokenizer(name, model, vocabulary)
     ranks = find_ranks()
-    chosen = own_device(choose_device(device), ranks.local_rank)
+    chosen = own_device(choose_device(device), ranks)
     with joined(ranks, chosen), progress("evaluate", len(images.paths) // ranks.size, "images") as advance:
         result = evaluate_zero_shot(model.to(chosen), tokenizer, images, prompts, ranks, advance)
     if not ranks.is_first:

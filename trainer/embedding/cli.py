@@ -91,7 +91,7 @@ def _open(checkpoint: str, ranks: Ranks, device: str, **options: str) -> Encoder
     from trainer.embedding.opening import open_encoder
     from trainer.training import own_device
 
-    return open_encoder(checkpoint, own_device(choose_device(device), ranks.local_rank), **options)
+    return open_encoder(checkpoint, own_device(choose_device(device), ranks), **options)
 
 
 @click.command(epilog="Example: wit search embeddings 'a red circle' --page found.html")

@@ -27,7 +27,17 @@ from wit import manifest
 from wit.errors import InputError
 from wit.schema import EMBEDDED_IMAGES, EMBEDDED_TEXTS, UNEMBEDDED, conform
 from wit.schema.embeddings import with_embedding
-from wit.storage import exists, join, publish, read_bytes, read_parquet, write_table
+from wit.storage import (
+    exists,
+    input_error,
+    is_remote,
+    join,
+    local_path,
+    publish,
+    read_bytes,
+    read_parquet,
+    write_table,
+)
 
 MADE_FROM, MANIFEST = "made_from.json", "manifest.json"
 IMAGES, TEXTS, REJECTS, PARTS = "images", "texts", "rejects", "parts"
@@ -158,8 +168,14 @@ def open_folder(url: str) -> EmbeddingFolder:
 
 
 def _read_npy(url: str) -> Vectors:
+    """Return the array of a file: of a local one mapped, so that no more of it is in memory than is looked at."""
     try:
-        vectors: Vectors = np.load(io.BytesIO(read_bytes(url)), allow_pickle=False)
+        if is_remote(url):
+            vectors: Vectors = np.lib.format.read_array(io.BytesIO(read_bytes(url)), allow_pickle=False)
+        else:
+            vectors = np.lib.format.open_memmap(local_path(url), mode="r")
+    except OSError as error:
+        raise input_error(url, error) from error
     except (ValueError, EOFError) as error:
         raise InputError(f"{url}: expected an array of numpy, found something else: {error}") from error
     return vectors

@@ -34,7 +34,7 @@ def render(name: str, queries: Sequence[Query], found: Sequence[Sequence[Hit]], 
         headline({"searched": number(num_rows), "queries": number(len(queries))}),
     ]
     sections = [
-        Section(_heading(query), (*_picture_of(query), _hits(hits)), f"query-{place}")
+        Section(_heading(query), (_found(query, hits),), f"query-{place}")
         for place, (query, hits) in enumerate(zip(queries, found, strict=True), 1)
     ]
     return document("Search", opening, sections)
@@ -44,32 +44,31 @@ def _heading(query: Query) -> Html:
     return foreign(query.name, MAX_NAME) if query.name.strip() else Html("(no words)")
 
 
-def _picture_of(query: Query) -> list[Html]:
-    if not query.is_image:
-        return []
-    figure = element("figure", _shown(*thumbnail(read_bytes(query.name)), alt="the image that was looked for"))
-    return [element("div", figure, class_="sheet")]
+def _found(query: Query, hits: Sequence[Hit]) -> Html:
+    asked = [_asked(query)] if query.is_image else []
+    if not hits or "text" not in hits[0].row:
+        return element("div", *asked, *map(_card, hits), class_="sheet")
+    rows = [(f"{hit.rank}", hit.score, foreign(hit.row["text"]), foreign(hit.row["key"], MAX_NAME)) for hit in hits]
+    found = table({"rank": None, "cosine": 3, "caption": None, "key": None}, rows)
+    return joined([element("div", *asked, class_="sheet"), found])
 
 
-def _hits(hits: Sequence[Hit]) -> Html:
-    if hits and "text" in hits[0].row:
-        rows = [(f"{hit.rank}", hit.score, foreign(hit.row["text"]), foreign(hit.row["key"], MAX_NAME)) for hit in hits]
-        return table({"rank": None, "cosine": 3, "caption": None, "key": None}, rows)
-    return element("div", *map(_card, hits), class_="sheet")
+def _asked(query: Query) -> Html:
+    picture = _shown(*thumbnail(read_bytes(query.name)), alt="the image that was looked for")
+    return element("figure", picture, element("figcaption", paragraph("what was looked for", class_="quiet")))
 
 
 def _card(hit: Hit) -> Html:
-    caption = hit.row["caption"]
-    words = foreign(caption) if caption and caption.strip() else element("span", "no caption", class_="quiet")
+    key, source, caption = hit.row["key"], hit.row["source"], hit.row["caption"]
     place = [element("span", f"{hit.rank}", class_="tag"), element("span", f"cosine {hit.score:.3f}", class_="quiet")]
-    facts = {"key": _code(hit.row["key"]), "in": _code(hit.row["source"])}
+    facts = {"key": _code(key)} | ({} if source.endswith(key) else {"in": _code(source)})
     return element(
         "figure",
         _shown(*_picture(hit.row), alt=f"found image {hit.rank}"),
         element(
             "figcaption",
             paragraph(*place),
-            paragraph(words),
+            *([paragraph(foreign(caption))] if caption and caption.strip() else []),
             element("dl", *(element("div", element("dt", name), element("dd", fact)) for name, fact in facts.items())),
         ),
     )

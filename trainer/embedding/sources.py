@@ -116,7 +116,9 @@ def find_images(path: str, open_cache: Callable[[], RangeCache]) -> ImageSource:
     if isinstance(source, FolderSource):
         return FolderImages(source)
     assert isinstance(source, ShardSource)
-    return ShardImages(Reader(source.index, open_cache() if is_remote(path) else None))
+    if is_remote(path):
+        source.index.cache = open_cache()
+    return ShardImages(Reader(source.index))
 
 
 def read_texts(path: str) -> Texts:
