@@ -97,6 +97,8 @@ class Taken:
     moments: dict[str, Tensor]
     local_elements: int
     """Of the weights on this rank."""
+    embeddings: Tensor
+    """Of the images, by the new weights; empty where the model makes none."""
 
     @property
     def state(self) -> dict[str, Tensor]:
@@ -107,6 +109,7 @@ def take(manner: Manner, ranks: Ranks = ALONE, state: dict[str, Tensor] | None =
     """Return what one step leaves behind; with `state`, that of another model goes into the new one first."""
     model, stepper = make(manner, ranks)
     optimiser: Any = stepper.optimiser
+    embed(model, manner)  # a look before the weights change: what it gathered must not be what is seen afterwards
     if state is not None:
         load_weights(model, {name: state[name] for name in model.state_dict()})
         load_moments(model, optimiser, {name: one for name, one in state.items() if name not in model.state_dict()})
@@ -119,7 +122,18 @@ def take(manner: Manner, ranks: Ranks = ALONE, state: dict[str, Tensor] | None =
         if one is not None
     }
     elements = sum(local(parameter).numel() for parameter in model.parameters())
-    return Taken(numbers, gradients, gather_weights(model), gather_moments(model, optimiser), elements)
+    weights, moments = gather_weights(model), gather_moments(model, optimiser)
+    return Taken(numbers, gradients, weights, moments, elements, embed(model, manner))
+
+
+@torch.no_grad()
+def embed(model: Any, manner: Manner) -> Tensor:
+    """Return embeddings (B, D) of the batch's images, which evaluation asks a model for in training."""
+    if manner.objective not in ("contrastive", "sigmoid"):
+        return torch.zeros(0)
+    model.eval()
+    embeddings: Tensor = model.encode_image(normalise_images(manner.batch()[0]))
+    return embeddings
 
 
 def plain(manner: Manner, pieces: Sequence[Sequence[int]] = (tuple(range(NUM_ROWS)),)) -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.trainer.stepping import NUM_ROWS, Manner, Taken, error, plain, take, take_together
+from tests.trainer.stepping import NUM_ROWS, Manner, Taken, embed, error, plain, take, take_together
 from trainer.inputs import normalise_images
 from trainer.ranks import ALONE, Ranks, find_ranks
 from wit.errors import UserError
@@ -95,6 +95,16 @@ def test_what_is_gathered_is_whole_and_named_as_alone(
             ), name
 
 
+@pytest.mark.parametrize("case", CASES, ids=map(": ".join, CASES))
+def test_a_model_shared_out_is_evaluated_by_its_present_weights(
+    case: tuple[str, str], together: dict[tuple[str, str], Taken]
+) -> None:
+    """Embeddings after a step are those of the weights gathered then, not of what an earlier look had gathered."""
+    model = manner(*case).build()
+    model.load_state_dict(together[case].weights)
+    torch.testing.assert_close(together[case].embeddings, embed(model, manner(*case)))
+
+
 def test_fsdp_holds_half(together: dict[tuple[str, str], Taken]) -> None:
     """Of two ranks each has half of every weight, and the scale as a whole."""
     whole = together["contrastive", "ddp"].local_elements
@@ -127,6 +137,7 @@ def test_a_state_goes_on_in_another_world(
     for taken in found:
         assert float(taken.numbers.loss) == pytest.approx(float(wanted.numbers.loss), rel=1e-3)
         assert all(float(value) == 2 for name, value in taken.moments.items() if name.endswith(".step"))
+        torch.testing.assert_close(taken.embeddings, wanted.embeddings, rtol=0, atol=0.02)
     for taken in found[:2]:  # from the very same weights
         assert error(taken.gradients, wanted.gradients) < TOLERANCE
         for name, value in wanted.moments.items():
