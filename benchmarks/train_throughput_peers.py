@@ -12,7 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from importlib.metadata import version
+from inspect import signature
 from itertools import count
 from typing import Any
 
@@ -98,9 +100,16 @@ def synthetic_batches(case: Case, model: nn.Module) -> Iterator[Pair]:
 
 
 def real_batches(case: Case, name: str, transform: Any) -> Iterator[Pair]:
-    """Yield the batches of open_clip's WebDataset loader, epoch after epoch."""
-    from open_clip_train.data import get_data
+    """Yield the batches of open_clip's WebDataset loader, epoch after epoch.
+
+    webdataset 1.0 marks the end of each shard, at which open_clip 3.3.0 fails: the mark is turned off.
+    """
+    import open_clip_train.data
     from open_clip_train.params import parse_args
+
+    expand = open_clip_train.data.tar_file_expander
+    if "eof_value" in signature(expand).parameters:
+        open_clip_train.data.tar_file_expander = partial(expand, eof_value=None)
 
     num_samples = max(1, case.steps + case.warmup) * case.batch
     args = parse_args(
@@ -108,7 +117,9 @@ def real_batches(case: Case, name: str, transform: Any) -> Iterator[Pair]:
          "--batch-size", str(case.batch), "--workers", str(case.threads), "--model", name, "--dataset-resampled"]
     )  # fmt: skip
     args.world_size, args.rank, args.distributed = 1, 0, False
-    data = get_data(args, (transform, transform), epoch=0, tokenizer=open_clip.get_tokenizer(name))["train"]
+    data = open_clip_train.data.get_data(
+        args, (transform, transform), epoch=0, tokenizer=open_clip.get_tokenizer(name)
+    )["train"]
     for epoch in count():
         data.set_epoch(epoch)
         for batch in data.dataloader:
