@@ -11,6 +11,7 @@ import pytest
 from benchmarks.learning_parity import initial_weights, make_batches, moved, train, train_peer
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["ViT-micro/16", "RN-micro"])
 def test_open_clip_learns_alike(model: str, shards: Path) -> None:
     """Over 12 steps every loss is open_clip's to 5e-6, while other weights by 1 in 10^7 move none by more than that."""
