@@ -17,18 +17,23 @@ AUTO, NEVER = "auto", "never"
 """What `--resume` may say besides a checkpoint: the newest one if there is any; none."""
 
 
+def require_ours(out: str) -> None:
+    """Raise MismatchError when a folder holds something else than a training run."""
+    if not exists(join(out, "run.json")) and any(name not in (LOCK, SHARD_CACHE) for name in list_names(out)):
+        raise MismatchError(f"{out}: expected a new folder or a training run, found other files; choose another --out")
+
+
 def check_folder(out: str, facts: Mapping[str, object], resume: str = AUTO) -> str | None:
     """Return the checkpoint to go on from, if any; `facts` are what the run is made from.
 
     Raises MismatchError when `out` was made from something else, holds something else, or holds checkpoints that
     `resume` leaves behind; InputError when `resume` names no checkpoint.
     """
+    require_ours(out)
     run = join(out, "run.json")
     if exists(run):
         remedy = "train with what it was made from, or choose another --out"
         manifest.require_same(out, manifest.read(run), dict(facts), remedy)
-    elif any(name not in (LOCK, SHARD_CACHE) for name in list_names(out)):
-        raise MismatchError(f"{out}: expected a new folder or a training run, found other files; choose another --out")
     if resume == AUTO:
         return checkpoint.newest(out)
     chosen = None if resume == NEVER else checkpoint.find(resume)

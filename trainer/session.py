@@ -187,6 +187,11 @@ def _merges(recipe: TrainRecipe, index: Index, resumed: str | None) -> list[tupl
     started_from = recipe.model.start_from
     if not recipe.tokenizer.merges and started_from and checkpoint.is_ours(started_from):
         return list(checkpoint.load_tokenizer(checkpoint.find(started_from)).merges)
+    if recipe.data.num_samples and not recipe.tokenizer.merges:
+        raise RecipeError(
+            "tokenizer.merges: expected a vocabulary's file, or installed, with data.num_samples, found none: captions "
+            "of shards without an index are not known beforehand"
+        )
     if recipe.tokenizer.merges:
         return read_merges(recipe.tokenizer.merges)
     return train_merges(read_captions(index), recipe.tokenizer.vocabulary_size)

@@ -6,13 +6,15 @@ from collections.abc import Sequence
 
 import torch
 
-from trainer.agreement import together
-from trainer.folder import AUTO
-from trainer.loader.index import read_index
+from trainer.agreement import from_first, together
+from trainer.folder import AUTO, SHARD_CACHE, require_ours
+from trainer.loader.streaming import open_index
 from trainer.loop import Ended, run
-from trainer.ranks import find_ranks, joined
+from trainer.ranks import Ranks, find_ranks, joined
 from trainer.recipe import TrainRecipe
 from trainer.session import Place, open_session
+from wit.errors import UserError
+from wit.storage import join
 
 
 def train(recipe: TrainRecipe, shards: str | Sequence[str], out: str, device: str, resume: str = AUTO) -> Ended:
@@ -20,21 +22,29 @@ def train(recipe: TrainRecipe, shards: str | Sequence[str], out: str, device: st
 
     Under `torchrun` every rank calls it with the same arguments. `resume` is "auto", "never", or a checkpoint.
     Raises InputError for shards that cannot be read, MismatchError when `out` holds something else, OutputError when
-    another process trains there, StageError when too many losses in a row are
-    no numbers, or another rank is gone.
+    another process trains there, StageError when too many losses in a row are no numbers, or another rank is gone.
     """
     ranks = find_ranks()
-    place = Place(out, own_device(device, ranks.local_rank), ranks)
+    place = Place(out, own_device(device, ranks), ranks)
     with together(ranks), joined(ranks, place.device):
-        patterns = (shards,) if isinstance(shards, str) else shards
-        index = read_index(*patterns, block_samples=recipe.data.block_samples)
+        from_first(ranks, lambda: require_ours(out))  # before anything is fetched into it
+        kept = recipe.data.shard_cache or join(out, SHARD_CACHE)
+        index = open_index((shards,) if isinstance(shards, str) else shards, recipe.data, kept)
         return run(open_session(recipe, index, place, resume))
 
 
-def own_device(name: str, local_rank: int) -> torch.device:
-    """Return this process's device: of several GPUs the one of its place on this machine, made the current one."""
+def own_device(name: str, ranks: Ranks) -> torch.device:
+    """Return this process's device: of several GPUs the one of its place on this machine, made the current one.
+
+    Raises UserError when there are more processes than GPUs.
+    """
     if name != "cuda":
         return torch.device(name)
-    device = torch.device(name, local_rank)
+    if ranks.local_rank >= torch.cuda.device_count():
+        raise UserError(
+            f"--device cuda: expected a GPU for each of the {ranks.local_size} processes of this machine, found "
+            f"{torch.cuda.device_count()}; start fewer"
+        )
+    device = torch.device(name, ranks.local_rank)
     torch.cuda.set_device(device)
     return device

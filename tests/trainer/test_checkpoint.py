@@ -11,7 +11,7 @@ from random import Random
 import pytest
 import torch
 
-from tests.trainer.test_step import batch, make
+from tests.trainer.stepping import batch, make
 from trainer import checkpoint
 from trainer.checkpoint import EMA, MODEL, OPTIMISER, STATE, Saver, Snapshot, TrainState
 from trainer.checkpoint import TOKENIZER as TOKENIZER_FILE

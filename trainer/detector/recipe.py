@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from trainer.detector.edits import Edits
@@ -11,6 +11,8 @@ from trainer.recipe import Optimiser, Run
 from wit.errors import RecipeError
 from wit.recipe import load
 
+_OF_OTHERS = {"pack_text", "checkpoint_blocks", "compile", "parallel", "ema_decay", "text_weights"}
+"""Keys of [run] and [optimiser] that only `wit train` follows."""
 TEMPERATURE = 0.07  # fixed, the paper's
 
 
@@ -69,6 +71,12 @@ def load_detector_recipe(path: str, overrides: tuple[str, ...] = ()) -> Detector
     recipe = load(path, DetectorRecipe, overrides)
     if recipe.optimiser.beta1 == 1 or recipe.optimiser.beta2 == 1:
         raise RecipeError(f"{path}: optimiser: expected beta1 and beta2 below 1, found 1")
+    for section, usual in ((recipe.run, Run()), (recipe.optimiser, Optimiser())):
+        for key in _OF_OTHERS & asdict(usual).keys():
+            if getattr(section, key) != getattr(usual, key):
+                raise RecipeError(f"{path}: {key}: expected {getattr(usual, key)!r}, as a detector has no use for it")
+    if recipe.run.precision == "fp16":
+        raise RecipeError(f"{path}: run.precision: expected fp32 or bf16 for a detector, found fp16")
     if recipe.picture_px < recipe.image_px:
         raise RecipeError(
             f"{path}: data.picture_px: expected at least the network's {recipe.image_px} px, found {recipe.picture_px}"
