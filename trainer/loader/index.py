@@ -127,20 +127,20 @@ class Index:
 
     def block_of(self, samples: Ints | int) -> Ints:
         """Return the number of the block of each sample."""
-        blocks: Ints = np.searchsorted(self.block_firsts, samples, side="right") - 1
+        blocks: Ints = self.block_firsts.searchsorted(samples, side="right") - 1
         return blocks
 
     def locate(self, sample: int) -> Located:
         """Return where a sample lies; raises InputError when the index of its shard cannot be read."""
         block = int(self.block_of(sample))
-        page, row = self.page(block), sample - int(self.block_firsts[block])
+        page, row = self.page(block), sample - self.block_firsts.item(block)
         return Located(
             shard=self.shard_of(sample),
             block=block,
             key=page.key(row),
-            image=(int(page.image_offset[row]), int(page.image_length[row])),
-            text=(int(page.text_offset[row]), int(page.text_length[row])),
-            text_in_json=bool(page.text_in_json[row]),
+            image=(page.image_offset.item(row), page.image_length.item(row)),
+            text=(page.text_offset.item(row), page.text_length.item(row)),
+            text_in_json=page.text_in_json.item(row),
             sha256="" if page.sha256 is None else bytes(page.sha256[row]).hex(),
         )
 
@@ -178,7 +178,7 @@ class Index:
         return pages[wanted - first]
 
     def _shard_number(self, sample: int) -> int:
-        return int(np.searchsorted(self.firsts, sample, side="right")) - 1
+        return int(self.firsts.searchsorted(sample, side="right")) - 1
 
 
 def open_index(facts: ShardFacts) -> IndexFile:

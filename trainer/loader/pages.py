@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import IO, Any
 
@@ -47,7 +48,7 @@ class Page:
 
     def key(self, row: int) -> str:
         """Return the key of a sample."""
-        found = bytes(self.keys[row])
+        found: bytes = self.keys.item(row)
         return found.hex() if self.keys.dtype.kind == "V" else found.decode()
 
     @property
@@ -70,14 +71,9 @@ class IndexFile:
             raise InputError(f"{url}: expected a file here, found nothing; {MAKE_INDEX}") from error
         except (pa.ArrowInvalid, OSError) as error:
             raise InputError(f"{url}: not a readable Parquet file: {error}") from error
-        self._require_index(self._file.schema_arrow.empty_table())
-
-    def _require_index(self, table: pa.Table) -> None:
-        foreign = "sample_offset" in table.column_names
-        try:
-            as_index(table, FOREIGN_INDEX if foreign else SHARD_INDEX)
-        except ContractError as error:
-            raise self._other(error) from error
+        found = _not_an_index(self._file.schema_arrow.serialize().to_pybytes())
+        if found:
+            raise self._other(found)
 
     def _other(self, found: object) -> InputError:
         return InputError(f"{self.url}: expected the index of a shard, found another table ({found}); {MAKE_INDEX}")
@@ -116,6 +112,17 @@ class IndexFile:
                     f"{self.shard}: expected the bytes that {self.url} names, found {found}; check the shards"
                 )
         return [_page(table.slice(first - edges[0], last - first), with_sha256) for first, last in pairwise(edges)]
+
+
+@lru_cache(maxsize=64)
+def _not_an_index(schema: bytes) -> str:
+    """Return what is wrong with the schema of an index; empty when nothing is. Most shards have the same."""
+    table = pa.ipc.read_schema(pa.py_buffer(schema)).empty_table()
+    try:
+        as_index(table, FOREIGN_INDEX if "sample_offset" in table.column_names else SHARD_INDEX)
+    except ContractError as error:
+        return str(error)
+    return ""
 
 
 def _page(table: pa.Table, with_sha256: bool) -> Page:
