@@ -19,25 +19,12 @@ from torch import Tensor, nn
 
 from trainer.accumulation import Work, backward, cut
 from trainer.gradients import LossScaler, gradient_norm, gradients_of, scale_gradients
-from trainer.inputs import IMAGE_MEAN, IMAGE_STD, autocast, normalise_images, trim_tokens
 from trainer.objectives.objective import Losses, learned
 from trainer.objectives.registry import build_objective
 from trainer.parallel import loss_parameters, unwrap
 from trainer.ranks import Ranks, sum_over
 from trainer.recipe import TrainRecipe
 from trainer.statistics import keep, running_statistics, settle
-
-__all__ = [
-    "IMAGE_MEAN",
-    "IMAGE_STD",
-    "StepNumbers",
-    "Stepper",
-    "autocast",
-    "build_stepper",
-    "normalise_images",
-    "train_step",
-    "trim_tokens",
-]
 
 
 class SkippingOptimiser(Protocol):

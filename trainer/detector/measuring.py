@@ -18,7 +18,7 @@ from trainer.detector.model import Detector
 from trainer.detector.pictures import Pictures
 from trainer.detector.recipe import DetectorRecipe
 from trainer.detector.whitening import MAX_PICTURES, whiten
-from trainer.step import normalise_images
+from trainer.inputs import normalise_images
 from wit.descriptors import U8
 from wit.image import ImageRejected
 from wit.progress import progress

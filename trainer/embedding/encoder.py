@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 
 from trainer.embedding.folder import Opened
-from trainer.loader.decode import center_crop, decode_short_side
+from trainer.inputs import autocast, normalise_images, trim_tokens
+from trainer.loader.decode import decode_center
 from trainer.models.clip import Clip
-from trainer.step import autocast, normalise_images, trim_tokens
 from trainer.tokenizer import ClipTokenizer
 from wit.errors import InputError, UserError
 from wit.image import ImageRejected
@@ -70,11 +70,10 @@ class Encoder:
     def image_file(self, url: str) -> Embeddings:
         """Return the embedding (D,) of an image file; raises InputError when it is none."""
         try:
-            pixels = center_crop(decode_short_side(read_bytes(url), self.side_px), self.side_px)
+            image_3SS = decode_center(read_bytes(url), self.side_px)
         except ImageRejected as rejected:
             raise InputError(f"{url}: expected an image, found {rejected}") from rejected
-        image_BD = self.images(torch.tensor(pixels).permute(2, 0, 1)[None])
-        found: Embeddings = image_BD[0]
+        found: Embeddings = self.images(torch.from_numpy(image_3SS)[None])[0]
         return found
 
     @torch.inference_mode()

@@ -74,7 +74,7 @@ def test_a_run_leaves_a_detector(undisturbed: Path, pictures: Path) -> None:
     names = [".lock", "checkpoints", "detector.json", "detector.onnx", "log.jsonl", "recipe.toml", "run.json"]
     assert sorted(entry.name for entry in undisturbed.iterdir()) == names
     pytest.importorskip("onnxruntime")
-    from trainer.step import IMAGE_MEAN, IMAGE_STD
+    from trainer.inputs import IMAGE_MEAN, IMAGE_STD
     from wit.descriptors import load, scaled
 
     descriptor = load(str(undisturbed / "detector.onnx"))

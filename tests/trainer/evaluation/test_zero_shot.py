@@ -18,10 +18,10 @@ from trainer.cli import evaluate
 from trainer.evaluation.scoring import build_classifier
 from trainer.evaluation.templates import TEMPLATES, read_templates
 from trainer.evaluation.zero_shot import ZeroShotResult, evaluate_zero_shot, read_image_folder
+from trainer.inputs import normalise_images
 from trainer.loader.decode import center_crop, decode_short_side
 from trainer.models.clip import build_clip
 from trainer.models.config import CONFIGS
-from trainer.step import normalise_images
 from trainer.tokenizer import ClipTokenizer
 from trainer.training import train
 from wit.errors import InputError
