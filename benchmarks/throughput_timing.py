@@ -19,8 +19,6 @@ from typing import Any, TypeVar
 import torch
 
 NUM_WINDOWS = 5
-CONTEXT_LENGTH = 77
-END_MARK, START_MARK = 49_407, 49_406
 NUM_BATCHES = 4  # of synthetic data, used in turn
 Batch = TypeVar("Batch")
 
@@ -54,17 +52,18 @@ class Case:
         return json.dumps(asdict(self))
 
 
-def captions(count: int, seed: int) -> torch.Tensor:
-    """Return (count, 77) token ids whose captions are 20 tokens long on average, their marks included.
+def captions(count: int, seed: int, context_length: int = 77, vocabulary_size: int = 49_408) -> torch.Tensor:
+    """Return (count, context_length) token ids whose captions are 20 tokens long on average, their marks included.
 
     Lengths are log-normal: alt texts of the web average near 20, and few are longer than twice that.
     """
     draw = random.Random(f"captions {seed}")
-    lengths = [min(CONTEXT_LENGTH, max(3, round(draw.lognormvariate(math.log(17.5), 0.5)))) for _ in range(count)]
-    tokens = torch.randint(1, START_MARK, (count, CONTEXT_LENGTH), generator=torch.Generator().manual_seed(seed))
-    places, ends = torch.arange(CONTEXT_LENGTH), torch.tensor(lengths)[:, None] - 1
-    tokens = torch.where(places < ends, tokens, torch.where(places == ends, END_MARK, 0))
-    tokens[:, 0] = START_MARK
+    lengths = [min(context_length, max(3, round(draw.lognormvariate(math.log(17.5), 0.5)))) for _ in range(count)]
+    generator = torch.Generator().manual_seed(seed)
+    tokens = torch.randint(1, vocabulary_size - 2, (count, context_length), generator=generator)
+    places, ends = torch.arange(context_length), torch.tensor(lengths)[:, None] - 1
+    tokens = torch.where(places < ends, tokens, torch.where(places == ends, vocabulary_size - 1, 0))
+    tokens[:, 0] = vocabulary_size - 2  # start; the last id is the end
     return tokens
 
 

@@ -231,7 +231,8 @@ def measure_synthetic(case: Case) -> dict[str, Any]:
     side = config.vision.image_px
     shape = (case.batch, 3, side, side)
     images = [torch.randint(0, 256, shape, dtype=torch.uint8, device=device) for _ in range(NUM_BATCHES)]
-    tokens = [captions(case.batch, number).numpy() for number in range(NUM_BATCHES)]
+    sizes = (config.text.context_length, config.text.vocabulary_size)
+    tokens = [captions(case.batch, number, *sizes).numpy() for number in range(NUM_BATCHES)]
 
     def step(number: int) -> object:
         return train_step(stepper, images[number % NUM_BATCHES], tokens[number % NUM_BATCHES], number)
