@@ -55,7 +55,8 @@ class Captioner(nn.Module):
 
     def _predict_packed(self, prefix_BPW: Tensor, tokens_BL: Tensor, packing: Packing) -> Tensor:
         """Return (N, V) logits of the token after each of the captions' tokens; after an end mark they mean nothing."""
-        text_NW = self.token_embedding(packing.pack(tokens_BL)) + self.positional_embedding[packing.positions]
+        positions_NW = functional.embedding(packing.positions, self.positional_embedding)
+        text_NW = self.token_embedding(packing.pack(tokens_BL)) + positions_NW
         with_prefix = _Prefixed(packing)
         x = with_prefix.join(prefix_BPW.to(text_NW.dtype), text_NW)
         return self._logits(self.transformer(x, with_prefix.packing).index_select(0, with_prefix.text_N))
@@ -114,6 +115,7 @@ class _Prefixed:
             last=captions.last + PREFIX_TOKENS * (row_B + 1),
             bounds=bounds,
             length=length,
+            has_kernel=captions.has_kernel,
         )
 
     def join(self, prefix_BP: Tensor, text_N: Tensor) -> Tensor:

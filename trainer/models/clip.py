@@ -66,7 +66,8 @@ class Clip(nn.Module):
             x = self.token_embedding(tokens_BL) + self.positional_embedding[: tokens_BL.shape[1]]
             last_B = tokens_BL.argmax(dim=-1)
         else:
-            x = self.token_embedding(packing.pack(tokens_BL)) + self.positional_embedding[packing.positions]
+            positions_NW = functional.embedding(packing.positions, self.positional_embedding)
+            x = self.token_embedding(packing.pack(tokens_BL)) + positions_NW
             last_B = packing.last
         out_BW: Tensor = self.ln_final(self.transformer(x, packing, last_B))
         return out_BW

@@ -9,12 +9,34 @@ Shapes: B batch, L length in tokens, N tokens of all captions together.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from importlib import import_module
+from importlib.util import find_spec
+from inspect import signature
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+
+def _find_varlen() -> Callable[..., Any] | None:
+    if find_spec("torch.nn.attention.varlen") is None:
+        return None
+    kernel: Callable[..., Any] = import_module("torch.nn.attention.varlen").varlen_attn
+    return kernel if "window_size" in signature(kernel).parameters else None
+
+
+VARLEN = _find_varlen()
+"""torch's attention over rows of several lengths, or None where torch is too old for it."""
+_LEAST_CAPABILITY = (8, 0)  # of a GPU: the kernel is FlashAttention's, for Ampere and later
+
+
+def _has_kernel(device: torch.device) -> bool:
+    if VARLEN is None or device.type != "cuda":
+        return False
+    return torch.cuda.get_device_capability(device) >= _LEAST_CAPABILITY
 
 
 @dataclass(frozen=True)
@@ -31,17 +53,26 @@ class Packing:
     """int32, (B + 1): where each caption begins among the N tokens, and N."""
     length: int
     """L."""
+    has_kernel: bool
+    """Whether `VARLEN` runs on the device that it lies on."""
 
     def to(self, device: torch.device | str) -> Packing:
         """Return it on a device; from pinned memory the copies do not wait."""
-        return self._each(lambda one: one.to(device, non_blocking=True))
+        moved = self._each(lambda one: one.to(device, non_blocking=True))
+        return replace(moved, has_kernel=_has_kernel(moved.places.device))
 
     def pin(self) -> Packing:
         """Return it in pinned memory."""
         return self._each(lambda one: one.pin_memory())
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Packing:
-        return Packing(change(self.places), change(self.positions), change(self.last), change(self.bounds), self.length)
+        return replace(
+            self,
+            places=change(self.places),
+            positions=change(self.positions),
+            last=change(self.last),
+            bounds=change(self.bounds),
+        )
 
     @property
     def num_captions(self) -> int:
@@ -71,4 +102,5 @@ def pack(tokens_BL: NDArray[np.int64]) -> Packing:
         torch.from_numpy(bounds[1:] - 1),
         torch.from_numpy(bounds.astype(np.int32)),
         length,
+        has_kernel=False,
     )

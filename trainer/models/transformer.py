@@ -8,31 +8,14 @@ Shapes: B batch, L length in tokens, N tokens of packed captions, W width, H hea
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from importlib import import_module
-from importlib.util import find_spec
-from inspect import signature
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from trainer.models.packing import Packing
+from trainer.models.packing import VARLEN, Packing
 
 _CAUSAL, _FULL = (-1, 0), (-1, -1)  # windows: tokens to the left and right that are seen, -1 for all
-
-
-def _find_varlen() -> Callable[..., Any] | None:
-    """Return torch's attention over rows of several lengths, or None where torch is too old for it."""
-    if find_spec("torch.nn.attention.varlen") is None:
-        return None
-    kernel: Callable[..., Any] = import_module("torch.nn.attention.varlen").varlen_attn
-    return kernel if "window_size" in signature(kernel).parameters else None
-
-
-_VARLEN = _find_varlen()
 
 
 class LayerNorm(nn.LayerNorm):
@@ -73,7 +56,7 @@ class Attention(nn.Module):
         q, k, v = qkv.view(*x.shape[:-1], 3, self.heads, -1).unbind(-3)
         if packing is None:
             mixed = _attend(q, k, v, is_causal=self.causal)
-        elif _can_pack(q):
+        elif _has_kernel(q, packing):
             mixed = _attend_packed(q, k, v, packing, reads_last=False)
         else:
             q, k, v = packing.unpack(q), packing.unpack(k), packing.unpack(v)
@@ -91,7 +74,7 @@ class Attention(nn.Module):
         kv = functional.linear(x, self.in_proj_weight[width:], self.in_proj_bias[width:])
         q_BHK = q_BW.view(len(q_BW), self.heads, -1)
         k, v = kv.view(*x.shape[:-1], 2, self.heads, -1).unbind(-3)
-        if packing is not None and _can_pack(q_BHK):
+        if packing is not None and _has_kernel(q_BHK, packing):
             mixed_BHK = _attend_packed(q_BHK, k, v, packing, reads_last=True)
         else:
             if packing is not None:
@@ -117,9 +100,9 @@ def _attend(
     return functional.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=is_causal).transpose(1, 2)
 
 
-def _can_pack(q: Tensor) -> bool:
-    """Return whether torch has a kernel for rows of several lengths: on GPUs, for half precision."""
-    return _VARLEN is not None and q.is_cuda and q.dtype in (torch.float16, torch.bfloat16)
+def _has_kernel(q: Tensor, packing: Packing) -> bool:
+    """Return whether there is a kernel for packed captions: on GPUs, in half precision."""
+    return packing.has_kernel and q.dtype in (torch.float16, torch.bfloat16)
 
 
 def _attend_packed(q_NHK: Tensor, k_NHK: Tensor, v_NHK: Tensor, packing: Packing, reads_last: bool) -> Tensor:
@@ -127,8 +110,8 @@ def _attend_packed(q_NHK: Tensor, k_NHK: Tensor, v_NHK: Tensor, packing: Packing
     q_bounds, longest, window = packing.bounds, packing.length, _CAUSAL
     if reads_last:
         q_bounds, longest, window = torch.arange(len(q_bounds), dtype=torch.int32, device=q_bounds.device), 1, _FULL
-    assert _VARLEN is not None
-    mixed: Tensor = _VARLEN(q_NHK, k_NHK, v_NHK, q_bounds, packing.bounds, longest, packing.length, window_size=window)
+    assert VARLEN is not None
+    mixed: Tensor = VARLEN(q_NHK, k_NHK, v_NHK, q_bounds, packing.bounds, longest, packing.length, window_size=window)
     return mixed
 
 
@@ -197,10 +180,11 @@ class Transformer(nn.Module):
 def initialise_gpt(transformer: Transformer, width: int) -> None:
     """Draw a text Transformer's products as the released code does: residual outputs smaller by sqrt(2 layers)."""
     attention_std = width**-0.5
-    stds: dict[str, Any] = {
+    residual_std = attention_std * (2 * len(transformer.resblocks)) ** -0.5
+    stds = {
         "attn.in_proj_weight": attention_std,
-        "attn.out_proj.weight": attention_std * (2 * len(transformer.resblocks)) ** -0.5,
-        "mlp.c_proj.weight": attention_std * (2 * len(transformer.resblocks)) ** -0.5,
+        "attn.out_proj.weight": residual_std,
+        "mlp.c_proj.weight": residual_std,
         "mlp.c_fc.weight": (2 * width) ** -0.5,
     }
     for name, parameter in transformer.named_parameters():

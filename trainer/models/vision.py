@@ -44,7 +44,7 @@ class VisionTransformer(nn.Module):
             assert seeds_B is not None, "patch dropout needs a seed for each image"
             kept_BQ = kept_patches(seeds_B, patches_BPC.shape[1], self.patch_dropout)
             patches_BPC = patches_BPC.gather(1, kept_BQ[..., None].expand(-1, -1, patches_BPC.shape[2]))
-            positions_PW = positions_PW[kept_BQ]
+            positions_PW = functional.embedding(kept_BQ, positions_PW)
         x_BPW = functional.linear(patches_BPC, self.conv1.weight.flatten(1))
         x_BPW = x_BPW + positions_PW.to(x_BPW.dtype)
         class_W = (self.class_embedding + self.positional_embedding[0]).to(x_BPW.dtype)

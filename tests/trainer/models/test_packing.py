@@ -82,12 +82,21 @@ def plain_varlen(
 def test_the_kernel_for_rows_of_several_lengths_is_called_rightly(monkeypatch: pytest.MonkeyPatch) -> None:
     """With a plain kernel in place of the GPU's, embeddings and gradients are again those of padded captions."""
     wanted, wanted_gradients = text_and_gradients(MODEL, some_tokens(), is_packed=False)
-    monkeypatch.setattr(transformer, "_VARLEN", plain_varlen)
-    monkeypatch.setattr(transformer, "_can_pack", lambda q: True)
+    monkeypatch.setattr(transformer, "VARLEN", plain_varlen)
+    monkeypatch.setattr(transformer, "_has_kernel", lambda q, packing: True)
     got, gradients = text_and_gradients(MODEL, some_tokens(), is_packed=True)
     torch.testing.assert_close(got, wanted, atol=1e-6, rtol=0)
     for name, gradient in gradients.items():
         torch.testing.assert_close(gradient, wanted_gradients[name], atol=1e-5, rtol=1e-5, msg=name)
+
+
+def test_a_packing_moves_as_a_whole() -> None:
+    """Moved to a device, every tensor is there; main memory has no kernel for packed captions."""
+    packing = pack(some_tokens().numpy()).to("cpu")
+    assert not packing.has_kernel
+    moved = packing.to("meta")
+    assert {one.device.type for one in (moved.places, moved.positions, moved.last, moved.bounds)} == {"meta"}
+    assert (moved.length, moved.num_captions) == (CONTEXT, len(LENGTHS))
 
 
 def test_linear_layers_see_no_padding(monkeypatch: pytest.MonkeyPatch) -> None:
