@@ -58,6 +58,7 @@ class Manner:
     patch_dropout: float = 0.0
     block_rows: int = 4_096
     micro_batch_size: int = 0
+    steps: int = 1
     run: dict[str, Any] = field(default_factory=dict)
     optimiser: dict[str, Any] = field(default_factory=dict)
 
@@ -115,7 +116,8 @@ def take(manner: Manner, ranks: Ranks = ALONE, state: dict[str, Tensor] | None =
         load_moments(model, optimiser, {name: one for name, one in state.items() if name not in model.state_dict()})
     images, tokens = manner.batch()
     rows = slice(ranks.rows(NUM_ROWS).start, ranks.rows(NUM_ROWS).stop)
-    numbers = train_step(stepper, images[rows], tokens[rows], 0)
+    for step in range(manner.steps):
+        numbers = train_step(stepper, images[rows], tokens[rows], step)
     gradients = {
         name: (one.full_tensor() if isinstance(one, DTensor) else one).clone()
         for name, one in ((name, parameter.grad) for name, parameter in model.named_parameters())

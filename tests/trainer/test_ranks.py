@@ -29,6 +29,8 @@ SHARED: dict[str, dict[str, Any]] = {
     "half moments": {"optimiser": {"state": "bf16"}},
     "ResNet": {"model": "RN-micro"},
 }
+# an epsilon of 1 makes AdamW follow the gradient itself: as it is, gradients that are all rounding take whole steps
+LONGER: dict[str, Any] = {"steps": 4, "micro_batch_size": 2, "optimiser": {"epsilon": 1.0, "learning_rate": 0.1}}
 
 
 def manner(name: str, parallel: str) -> Manner:
@@ -36,7 +38,8 @@ def manner(name: str, parallel: str) -> Manner:
     return Manner(**{**options, "run": options.get("run", {}) | {"parallel": parallel}})
 
 
-CASES = [(name, parallel) for name in SHARED for parallel in ("ddp", "fsdp")]
+PARALLEL = ("ddp", "fsdp")
+CASES = [(name, parallel) for name in SHARED for parallel in PARALLEL]
 
 
 @pytest.fixture(scope="module")
@@ -50,9 +53,10 @@ def together(
     alone: dict[tuple[str, str], Taken], tmp_path_factory: pytest.TempPathFactory
 ) -> dict[tuple[str, str], Taken]:
     """The same of two ranks, and ("resumed", ...): a second step, from what one process had gathered."""
-    manners = [manner(*case) for case in CASES]
+    manners = [manner(*case) for case in CASES] + [Manner(**LONGER, run={"parallel": each}) for each in PARALLEL]
     taken = take_together(manners, tmp_path_factory.mktemp("ranks"), state=alone[CASES[0]].state)
-    return dict(zip([*CASES, ("resumed", "ddp"), ("resumed", "fsdp")], taken, strict=True))
+    more = [(name, each) for name in ("longer", "resumed") for each in PARALLEL]
+    return dict(zip([*CASES, *more], taken, strict=True))
 
 
 def pieces_of_ranks() -> list[range]:
@@ -144,6 +148,16 @@ def test_a_state_goes_on_in_another_world(
             torch.testing.assert_close(taken.moments[name], value, rtol=1e-3, atol=1e-5, msg=name)
     for name, value in found[2].state.items():
         assert torch.equal(found[3].state[name], value), name
+
+
+@pytest.mark.parametrize("parallel", PARALLEL)
+def test_several_steps_of_ranks_are_those_of_one(parallel: str, together: dict[tuple[str, str], Taken]) -> None:
+    """Gradients are forgotten and made anew in place, step after step: losses and weights stay those of one process."""
+    wanted, found = take(Manner(**LONGER)), together["longer", parallel]
+    assert float(found.numbers.loss) == pytest.approx(float(wanted.numbers.loss), rel=1e-4)
+    begun = Manner(**LONGER).build().state_dict()
+    changes = [{name: one[name] - begun[name] for name in begun} for one in (found.weights, wanted.weights)]
+    assert error(changes[0], changes[1]) < 1e-4
 
 
 @pytest.mark.slow
