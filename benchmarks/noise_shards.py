@@ -53,11 +53,16 @@ def noise_jpeg(seed: int) -> bytes:
 def _sample(number: int, body: bytes) -> tuple[dict[str, object], bytes]:
     draw = random.Random(f"noise {number}")
     caption = " ".join(draw.choice(WORDS.split()) for _ in range(draw.randint(6, 30)))
-    url, digest = f"http://noise.example/{number}", hashlib.sha256(body).hexdigest()
+    return sample(f"http://noise.example/{number}", caption, body, (WIDTH, HEIGHT))
+
+
+def sample(url: str, caption: str, body: bytes, size: tuple[int, int]) -> tuple[dict[str, object], bytes]:
+    """Return a sample, (row of SAMPLES, image), whose JPEG has so many pixels across and down."""
+    digest = hashlib.sha256(body).hexdigest()
     row = {
-        "key": sample_key(url, caption), "url": url, "final_url": url, "page_url": None, "archive": "noise",
-        "record_offset": 0, "attribute": "img@alt", "caption": caption, "query_ids": [0], "width": WIDTH,
-        "height": HEIGHT, "original_width": WIDTH, "original_height": HEIGHT, "sha256": digest,
+        "key": sample_key(url, caption), "url": url, "final_url": url, "page_url": None, "archive": "made",
+        "record_offset": 0, "attribute": "img@alt", "caption": caption, "query_ids": [0], "width": size[0],
+        "height": size[1], "original_width": size[0], "original_height": size[1], "sha256": digest,
         "original_sha256": digest, "original_length": len(body), "format": "jpeg",
         **dict.fromkeys(field.name for field in PRINTS),
     }  # fmt: skip

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from trainer.loader.decode import center_crop, decode_short_side
+from trainer.loader.decode import decode_center
 from wit.image import ImageRejected
 
 NUM_BUFFERS = 2  # one is decoded into while the other is in use
@@ -85,10 +85,9 @@ def _submit(
 
 def _decode(read: Callable[[int], bytes], place: int, out_3SS: NDArray[np.uint8], side_px: int) -> Rejected | None:
     try:
-        pixels = decode_short_side(read(place), side_px)
+        decode_center(read(place), side_px, out_3SS=out_3SS)
     except ImageRejected as error:
         return Rejected(place, error.reason, error.detail)
-    out_3SS[:] = center_crop(pixels, side_px).transpose(2, 0, 1)
     return None
 
 

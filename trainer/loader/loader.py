@@ -163,7 +163,7 @@ class Loader:
     def __iter__(self) -> Generator[Batch]:
         """Yield batches in order; threads stay at most `prefetch_batches` ahead."""
         options = self.options
-        work = prepared_ahead(self._plans(), self._prepare, options.num_threads, options.prefetch_batches)
+        work = prepared_ahead(self.plans(), self.prepare, options.num_threads, options.prefetch_batches)
         with fetching_ahead(self.reader, self.order, self.state, self.rows) as done_with, closing(work) as prepared:
             for (state, images), parts in prepared:
                 done_with()
@@ -176,12 +176,14 @@ class Loader:
                 )
                 del images  # a buffer is given out again once nobody holds it
 
-    def _plans(self) -> Iterator[tuple[tuple[LoaderState, Pixels], list[_Task]]]:
+    def plans(self) -> Iterator[tuple[tuple[LoaderState, Pixels], list[Task]]]:
+        """Yield (state after the batch, room for its images) and its tasks, for batch after batch, without end."""
         for after, rows in self.order.plans(self.state, self.rows):
             images = self._buffers.take()
-            yield (after, images), [_Task(rows[part], images[part]) for part in chunks(len(rows))]
+            yield (after, images), [Task(rows[part], images[part]) for part in chunks(len(rows))]
 
-    def _prepare(self, task: _Task) -> _Part:
+    def prepare(self, task: Task) -> Part:
+        """Write a task's images and return the rest of its rows. Safe in threads; raises InputError."""
         places = crop_places(task.rows.samples, self.state.seed, task.rows.rounds)
         captions, keys = list[str](), list[str]()
         replaced = [Replaced(shard, reason, "") for shard, reason in task.rows.lost]
@@ -191,9 +193,9 @@ class Loader:
             captions.append(caption)
             keys.append(self.index.key(sample))
             replaced += [Replaced(self.index.key(one), reason, keys[-1]) for one, reason in bad]
-        return _Part(self.tokenize(captions), keys, replaced)
+        return Part(self.tokenize(captions), keys, replaced)
 
-    def _usable(self, task: _Task, row: int, crop: Crop) -> tuple[int, str, list[tuple[int, str]]]:
+    def _usable(self, task: Task, row: int, crop: Crop) -> tuple[int, str, list[tuple[int, str]]]:
         """Write the image of a row; return (sample, caption, bad samples).
 
         Raises InputError after MAX_SUBSTITUTES bad ones in a row.
@@ -225,14 +227,16 @@ class Loader:
         out_3SS[:] = random_crop(pixels, crop.side_px, crop.uniform_x, crop.uniform_y).transpose(2, 0, 1)
 
 
-class _Task(NamedTuple):
+class Task(NamedTuple):
     """Rows that are prepared together, and where their images go."""
 
     rows: Rows
     images: Pixels
 
 
-class _Part(NamedTuple):
+class Part(NamedTuple):
+    """What a batch says of the rows of a task."""
+
     tokens: NDArray[np.int64]
     keys: list[str]
     replaced: list[Replaced]
