@@ -68,7 +68,9 @@ class Data:
     )
     block_samples: int = _set(1_024, "neighbours in a shard that are read together", min=1)
     window_samples: int = _set(1 << 18, "samples of blocks at random that are shuffled with one another", min=1)
-    num_samples: int = _set(0, "pairs in shards that have no index; needed to train while it is made", min=0)
+    num_samples: int = _set(
+        0, "train on shards without an index, that hold about so many pairs, while it is made; 0: they have one", min=0
+    )
     num_threads: int = _set(2, "threads of a rank that read and decode", min=1, max=1024, identity=False)
     prefetch_batches: int = _set(3, "batches made ahead", min=1, max=1024, identity=False)
     cache_mb: int = _set(0, "memory for decoded images, so that later epochs decode less", min=0, identity=False)
