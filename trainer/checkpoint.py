@@ -11,6 +11,7 @@ The tensors are whole, however many ranks trained: any other number of them goes
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -136,11 +137,18 @@ def _read_facts(folder: str) -> dict[str, Any]:
 
 
 def is_complete(folder: str) -> bool:
-    """Return whether a checkpoint's folder holds all its files, each as long as its state says."""
-    if not exists(join(folder, STATE)):
+    """Return whether a checkpoint's folder holds all its files, each as long as its state says.
+
+    Raises InputError when they cannot be read.
+    """
+    url = join(folder, STATE)
+    if not exists(url):
         return False
-    files = _read_facts(folder)["files"]
-    return all(exists(join(folder, one["name"])) and size(join(folder, one["name"])) == one["bytes"] for one in files)
+    try:
+        files = [(join(folder, one["name"]), one["bytes"]) for one in json.loads(read_bytes(url))["files"]]
+    except (ValueError, TypeError, LookupError):  # cut off, or not ours
+        return False
+    return all(exists(name) and size(name) == num_bytes for name, num_bytes in files)
 
 
 def newest(out: str) -> str | None:

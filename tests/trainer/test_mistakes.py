@@ -129,9 +129,7 @@ def shorten_vocabulary(folder: Path) -> None:
 
 
 BAD_CHECKPOINTS: list[tuple[Damage, str]] = [
-    (lambda folder: (folder / STATE).write_text("{"), "state.json: expected a manifest in JSON"),
-    (lambda folder: (folder / STATE).write_text("[]"), "state.json: expected a manifest"),
-    (edit_state(lambda state: state.pop("files")), "state.json: expected a manifest with"),
+    (edit_state(lambda state: state.pop("model")), "state.json: expected a manifest with"),
     (
         edit_tensors(MODEL, lambda tensors: tensors.update({"visual.proj": torch.zeros(3, 3)})),
         "model.safetensors: expected visual.proj of shape (32, 32), found (3, 3)",
@@ -147,6 +145,9 @@ BAD_CHECKPOINTS: list[tuple[Damage, str]] = [
     ("damage", "message"),
     [
         *BAD_CHECKPOINTS,
+        (lambda folder: (folder / STATE).write_text("{"), "expected a checkpoint or a training run with one"),
+        (lambda folder: (folder / STATE).write_text("[]"), "expected a checkpoint or a training run with one"),
+        (edit_state(lambda state: state.pop("files")), "expected a checkpoint or a training run with one"),
         (lambda folder: (folder / STATE).unlink(), "expected a checkpoint or a training run with one, found neither"),
         (lambda folder: os.truncate(folder / MODEL, 99), "expected a checkpoint or a training run with one"),
         (
