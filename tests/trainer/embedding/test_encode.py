@@ -13,7 +13,8 @@ from PIL import Image
 
 from tests.support import real_data
 from tests.trainer.conftest import Sample, make_sample, make_samples, write_shards
-from trainer.embedding.encode import Encoded, Encoding, encode
+from tests.trainer.loader.servers import serving
+from trainer.embedding.encode import CACHE, Encoded, Encoding, encode
 from trainer.embedding.encoder import Encoder
 from trainer.embedding.folder import IMAGES, TEXTS, EmbeddingFolder, Opened, open_folder
 from trainer.embedding.sources import ImageSource, Texts, find_images, read_texts
@@ -235,6 +236,23 @@ def test_numbers_that_are_none_are_not_written(shards: Path, tmp_path: Path) -> 
     with pytest.raises(UserError, match="expected embeddings of finite numbers"):
         encode(encoder, sources_of(shards), str(tmp_path / "out"), Encoding())
     assert not (tmp_path / "out" / "images").exists()
+
+
+def test_shards_at_a_url(shards: Path, tmp_path: Path) -> None:
+    """Through HTTP, in a few large ranges, come the embeddings of local shards; the cache is gone when all is done."""
+    local, remote = tmp_path / "local", tmp_path / "remote"
+    encode(make_encoder(), sources_of(shards), str(local), Encoding())
+    with serving(shards) as served:
+        source = find_images(f"{served.url}/{{00000..00001}}.tar", lambda: RangeCache(str(remote / CACHE), 1 << 24))
+        done = encode(make_encoder(), [source], str(remote), Encoding())
+        assert len([path for path, _, _ in served.ranges if path.endswith(".tar")]) < 10
+        assert done == Encoded(num_images=40, num_texts=42, num_rejects=2, is_whole=True)
+        assert not (remote / CACHE).exists()
+        tables = [whole_table(open_folder(str(folder)), IMAGES) for folder in (local, remote)]
+        assert np.array_equal(tables[0][1], tables[1][1])
+        row = tables[1][0][0]
+        assert str(row["source"]).startswith(served.url)
+        assert len(read_range(str(row["source"]), row["offset"], row["length"])) == row["length"]
 
 
 def test_real_photographs_are_embedded(tmp_path: Path) -> None:
