@@ -55,7 +55,10 @@ class _Piece:
 
 
 class AdamW(torch.optim.Optimizer):
-    """AdamW; `state[parameter]` holds `exp_avg`, `exp_avg_sq` and `step`, shared out as the parameter is."""
+    """AdamW; `state[parameter]` holds `exp_avg`, `exp_avg_sq` and `step`, shared out as the parameter is.
+
+    Weights with moments in half precision are to have a gradient at every step or at none: they share a step count.
+    """
 
     def __init__(self, model: nn.Module, options: Optimiser, seed: int) -> None:
         self.options, self.seed = options, seed
