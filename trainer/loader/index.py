@@ -163,7 +163,7 @@ class Index:
             first, last = np.searchsorted(self.block_firsts, self.firsts[number : number + 2]).tolist()
         rows = (self.block_firsts[first : last + 1] - self.firsts[number]).tolist()
         facts = self.facts[number]
-        file = open_index(facts)
+        file = open_index_file(facts)
         if file.num_samples != facts.num_samples:
             raise InputError(f"{file.url}: expected {facts.num_samples} samples, found {file.num_samples}; check it")
         remote = is_remote(facts.url)
@@ -181,7 +181,7 @@ class Index:
         return int(self.firsts.searchsorted(sample, side="right")) - 1
 
 
-def open_index(facts: ShardFacts) -> IndexFile:
+def open_index_file(facts: ShardFacts) -> IndexFile:
     """Open the index of a shard; raises InputError."""
     remote = is_remote(facts.index_url)
     source = _index_bytes(facts.index_url) if remote else local_path(facts.index_url)
@@ -284,5 +284,5 @@ def read_captions(index: Index) -> Iterator[str]:
             "are trained on; found none"
         )
     for facts in index.facts:
-        file = open_index(facts)
+        file = open_index_file(facts)
         yield from file.read(0, file.num_samples, ("caption",))["caption"].to_pylist()

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-MAX_SUBSTITUTES = 8  # in a row; if one sample in 20 is bad, 8 in a row happen once in 20^9 = 5e11 samples
+MAX_SUBSTITUTES = 64  # in a row; if half of the samples are bad, 65 in a row happen once in 2^65 = 4e19 rows
 
 Ints = NDArray[np.int64]
 

@@ -296,7 +296,7 @@ def test_without_held_out_pictures_there_is_no_measure(pictures: Path, tmp_path:
         (["{pictures}/a", "no-such-folder"], "no-such-folder: expected a file here, found nothing"),
         (["{empty}"], "expected a folder of images or of shards (*.tar), found neither"),
         (["{few}"], "expected at least one batch of 16 pictures, found 2 to train on; set a smaller data.batch_size"),
-        (["{broken}"], "expected images, found 9 bad ones in a row, the first"),
+        (["{broken}"], "expected images, found 65 bad ones in a row, the first"),
     ],
 )
 def test_pictures_that_are_not_there_are_one_line(

@@ -11,14 +11,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.trainer.conftest import NUM_SAMPLES, Sample, make_samples, write_shards
+from tests.trainer.conftest import NUM_SAMPLES, Sample, make_samples, micro_recipe, write_shards
 from tests.trainer.loader.servers import Answer, Fault, serving
 from tests.trainer.loader.test_loader import assert_same, take
+from tests.trainer.test_loop import metrics
 from trainer.loader.cache import RangeCache
 from trainer.loader.index import read_index
 from trainer.loader.loader import ALONE, Loader, LoaderOptions
 from trainer.loader.order import LoaderState
 from trainer.ranks import Ranks
+from trainer.training import train
 from wit.errors import InputError
 from wit.shards import write_manifest
 
@@ -52,26 +54,33 @@ def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "Fetcher", lambda: Fetcher(quick))
 
 
-def every(times: int, fault: Fault) -> Fault:
-    """Return a fault of one in so many answers."""
+def at_first(fault: Fault) -> Fault:
+    """Return a fault of the first answer about each range."""
+    seen: set[str] = set()
 
-    def some(answer: Answer) -> None:
-        if answer.number % times == 0:
+    def once(answer: Answer) -> None:
+        name = f"{answer.path} {answer.headers['Content-Range']}"
+        if name not in seen:
+            seen.add(name)
             fault(answer)
 
-    return some
+    return once
 
 
 def corrupt(answer: Answer) -> None:
     answer.body = answer.body[:-700] + bytes([answer.body[-700] ^ 1]) + answer.body[-699:]
 
 
-FAULTS = {
+def halve(answer: Answer) -> None:
+    answer.sent = len(answer.body) // 2
+
+
+FAULTS: dict[str, Fault] = {
     "none": lambda answer: None,
-    "cut": every(2, lambda answer: setattr(answer, "sent", len(answer.body) // 2)),
-    "busy": every(2, lambda answer: answer.refuse(503)),
-    "slow": every(5, lambda answer: setattr(answer, "pause_s", 0.002)),
-    "corrupt": every(3, corrupt),
+    "cut": at_first(halve),
+    "busy": at_first(lambda answer: answer.refuse(503)),
+    "slow": at_first(lambda answer: setattr(answer, "pause_s", 0.002)),
+    "corrupt": at_first(corrupt),
 }
 
 
@@ -172,3 +181,13 @@ def test_a_manifest_says_what_the_indexes_do(tmp_path: Path) -> None:
     (shards / "00001.parquet").write_bytes((shards / "00001.parquet").read_bytes()[:-1])
     local = read_index(str(shards))
     assert (local.hash, len(local)) == (before.hash, len(before))
+
+
+def test_a_run_on_remote_shards_is_the_run_on_local_ones(shards: Path, tmp_path: Path) -> None:
+    """Through `train`, with a server that cuts: the same samples, the same losses; the cache lies in OUT."""
+    out, local = tmp_path / "remote", tmp_path / "local"
+    with serving(shards, at_first(halve)) as served:
+        train(micro_recipe(epochs=1), urls(served.url), str(out), "cpu")
+    train(micro_recipe(epochs=1), str(shards), str(local), "cpu")
+    assert metrics(out) == metrics(local)
+    assert list((out / "shards").glob("*.part"))

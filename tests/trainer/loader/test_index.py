@@ -3,13 +3,25 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tarfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, cast
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tests.trainer.conftest import Sample, write_shards
-from trainer.loader.index import find_shards, read_captions, read_index
+from trainer.loader.index import (
+    Index,
+    ShardFacts,
+    find_shards,
+    open_index_file,
+    read_captions,
+    read_index,
+    split_weight,
+)
+from trainer.loader.pages import IndexFile, _octets
 from trainer.loader.reading import read_sample
 from wit.errors import InputError
 
@@ -81,3 +93,98 @@ def test_mistakes_with_shards_are_one_clear_line(shards: Path, tmp_path: Path) -
     (tmp_path / "00000.tar").write_bytes((shards / "00000.tar").read_bytes()[:600])
     with pytest.raises(InputError, match=r"00000\.tar: expected \d+ bytes at"):
         read_sample(index, len(index) - 1)
+
+
+# --- sets and their weights ---
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("a/*.tar", (1.0, "a/*.tar")),
+        ("2=a/*.tar", (2.0, "a/*.tar")),
+        ("0.5=s3://b/c=d/{0..9}.tar", (0.5, "s3://b/c=d/{0..9}.tar")),
+        ("s3://b/c=d.tar", (1.0, "s3://b/c=d.tar")),
+        ("1=2=odd.tar", (1.0, "2=odd.tar")),
+    ],
+)
+def test_a_weight_stands_before_a_pattern(text: str, wanted: tuple[float, str]) -> None:
+    """Only a number before the first sign is a weight; a name may hold the sign."""
+    assert split_weight(text) == wanted
+
+
+@pytest.mark.parametrize("text", ["0=a.tar", "-1=a.tar", "nan=a.tar", "inf=a.tar"])
+def test_a_weight_is_above_zero(text: str) -> None:
+    """Anything else is told."""
+    with pytest.raises(InputError, match="expected a weight above 0"):
+        split_weight(text)
+
+
+def test_sets_are_numbered_one_after_the_other(shards: Path, samples: list[Sample], tmp_path: Path) -> None:
+    """Samples of a second set follow those of the first; weights and the division into sets are part of the hash."""
+    more = write_shards(tmp_path / "more", samples[:30], 20)
+    both = read_index(f"2={shards}", str(more), block_samples=10)
+    assert len(both) == 90
+    assert [each.key for each in map(both.locate, range(60, 90))] == [str(row["key"]) for row, _ in samples[:30]]
+    assert [int(each[0]) for each in both.edges] == [0, 60]
+    assert both.order(100, 0, 10).num_places == 150
+    others = [read_index(*names).hash for names in ([str(shards), str(more)], [str(shards)], [str(more), str(shards)])]
+    assert len({both.hash, *others}) == 4
+    with pytest.raises(InputError, match="expected each shard once"):
+        read_index(str(shards), f"{shards}/00001.tar")
+
+
+# --- places, block by block ---
+
+
+def forget(index: Index, kept_samples: int) -> None:
+    """Let an index know no places, and have room for so many."""
+    index._pages.clear()
+    index._kept, index.kept_samples = 0, kept_samples
+
+
+def test_only_blocks_in_use_are_in_memory(shards: Path, samples: list[Sample]) -> None:
+    """With room for ten samples no more are kept, and each is still found; keys take 16 bytes."""
+    index = read_index(str(shards), block_samples=5)
+    forget(index, 10)
+    for sample in [*range(60), *range(59, -1, -1)]:
+        assert index.key(sample) == samples[sample][0]["key"]
+        assert index._kept == sum(map(len, index._pages.values())) <= 10
+    assert index.page(0).keys.dtype == "V16"
+
+
+def test_blocks_are_read_from_several_row_groups(samples: list[Sample], tmp_path: Path) -> None:
+    """A page is the same however the rows of an index are grouped."""
+    shards = write_shards(tmp_path, samples, 60)
+    wanted = [read_index(str(shards), block_samples=7).locate(sample) for sample in range(60)]
+    table = pq.read_table(shards / "00000.parquet")
+    pq.write_table(table, shards / "00000.parquet", row_group_size=11)
+    index = read_index(str(shards), block_samples=7)
+    forget(index, 1)
+    assert [index.locate(sample) for sample in range(60)] == wanted
+
+
+def test_keys_that_are_no_hashes_are_kept_as_they_are(tmp_path: Path) -> None:
+    """Capitals, other lengths and other scripts come back as they were."""
+    for keys in (["A" * 32, "B" * 32], ["0" * 32, "1"], ["ü", "日本"], ["g" * 32]):
+        assert [found.decode() for found in _octets(pa.chunked_array([keys])).tolist()] == keys
+    packed = _octets(pa.chunked_array([["0" * 30 + "af", "f" * 32]]))
+    assert [found.hex() for found in packed.tolist()] == ["0" * 30 + "af", "f" * 32]
+
+
+def test_threads_read_an_index_once(samples: list[Sample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eight threads that want blocks of one shard make it be read once, as it has room."""
+    import trainer.loader.index
+
+    index = read_index(str(write_shards(tmp_path, samples, 60)), block_samples=5)
+    forget(index, 60)
+    opened: list[ShardFacts] = []
+
+    def counting(facts: ShardFacts) -> IndexFile:
+        opened.append(facts)
+        return open_index_file(facts)
+
+    monkeypatch.setattr(trainer.loader.index, "open_index_file", counting)
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(index.key, range(60)))) == 60
+    assert len(opened) == 1

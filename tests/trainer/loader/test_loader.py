@@ -154,7 +154,7 @@ def test_nothing_but_bad_samples_is_an_error(tmp_path: Path) -> None:
     """Shards in which nothing can be decoded end in one clear line, not in an endless search."""
     bad = [make_sample(f"http://pictures.example/{n}", "text", b"no picture") for n in range(20)]
     shards = write_shards(tmp_path, sorted(bad, key=lambda one: str(one[0]["key"])), 25)
-    with pytest.raises(InputError, match=r"found 9 bad samples in a row, the first .*not_image"):
+    with pytest.raises(InputError, match=r"found 65 bad samples in a row, the first .*not_image"):
         take(open_loader(shards), 1)
 
 
