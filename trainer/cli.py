@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import click
@@ -130,7 +131,9 @@ def evaluate(checkpoint: str, data: str, templates: str, out: str | None, device
     tokenizer = open_tokenizer(name, model, vocabulary)
     ranks = find_ranks()
     chosen = own_device(choose_device(device), ranks)
-    with joined(ranks, chosen), progress("evaluate", len(images.paths) // ranks.size, "images") as advance:
+    num_images = len(images.paths) // ranks.size
+    bar = progress("evaluate", num_images, "images") if ranks.is_first else nullcontext(lambda _: None)
+    with joined(ranks, chosen), bar as advance:
         result = evaluate_zero_shot(model.to(chosen), tokenizer, images, prompts, ranks, advance)
     if not ranks.is_first:
         return

@@ -138,12 +138,12 @@ def _embed(folder: EmbeddingFolder, queries: Sequence[Query], checkpoint: str | 
     """Return the embeddings of queries; raises MismatchError for another model than that of the folder."""
     import numpy as np
 
-    from trainer.ranks import Ranks
+    from trainer.ranks import ALONE
 
     made_with = folder.opened
     if not checkpoint:
         options |= {name: options[name] or getattr(made_with, name) for name in ("merges", "activation")}
-    encoder = _open(checkpoint or made_with.checkpoint, Ranks(), precision=folder.facts["precision"], **options)
+    encoder = _open(checkpoint or made_with.checkpoint, ALONE, precision=folder.facts["precision"], **options)
     expected, found = folder.facts["model"]["fingerprint"], encoder.fingerprint
     if found != expected:
         raise MismatchError(

@@ -32,7 +32,7 @@ from trainer.embedding.folder import (
     write_rejects,
 )
 from trainer.embedding.sources import ImageSource, Texts
-from trainer.ranks import Ranks
+from trainer.ranks import ALONE, Ranks
 from wit import manifest
 from wit.errors import InputError, MismatchError
 from wit.locking import LOCK, locked
@@ -80,7 +80,7 @@ def encode(
     sources: Sequence[ImageSource | Texts],
     out: str,
     how: Encoding,
-    ranks: Ranks = Ranks(),  # noqa: B008
+    ranks: Ranks = ALONE,
     advance: Callable[[int], None] = lambda _: None,
 ) -> Encoded:
     """Embed what is not yet embedded under `out`; `advance(n)` is called as n more rows are done, or found done.

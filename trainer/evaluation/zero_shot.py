@@ -23,7 +23,7 @@ from trainer.evaluation.scoring import Scorer, class_scorer
 from trainer.inputs import normalise_images
 from trainer.loader.decode import decode_short_side
 from trainer.models.build import AnyModel
-from trainer.ranks import Ranks, sum_over
+from trainer.ranks import ALONE, Ranks, sum_over
 from trainer.tokenizer import ClipTokenizer
 from wit.errors import InputError
 from wit.image import ImageRejected
@@ -34,7 +34,6 @@ from wit.storage import read_bytes
 BATCH_IMAGES = 256
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 CONFIDENCE = 0.95
-ALONE = Ranks()
 
 
 @dataclass(frozen=True)
