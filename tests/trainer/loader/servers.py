@@ -46,7 +46,7 @@ class Served:
 def serving(folder: Path, fault: Fault = lambda answer: None) -> Iterator[Served]:
     """Serve a folder for a while."""
     served = Served(folder, fault)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(served))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"served": served}))
     server.daemon_threads = True
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
@@ -59,56 +59,54 @@ def serving(folder: Path, fault: Fault = lambda answer: None) -> Iterator[Served
         server.server_close()
 
 
-def _handler(served: Served) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    served: Served
 
-        def log_message(self, *_: object) -> None:
-            pass
+    def log_message(self, *_: object) -> None:
+        pass
 
-        def do_HEAD(self) -> None:
-            self._begin()
+    def do_HEAD(self) -> None:
+        self._begin()
 
-        def do_GET(self) -> None:
-            whole = self._begin(only_head=False)
-            if whole is not None:
-                self.wfile.write(whole)
+    def do_GET(self) -> None:
+        whole = self._begin(only_head=False)
+        if whole is not None:
+            self.wfile.write(whole)
 
-        def _begin(self, only_head: bool = True) -> bytes | None:
-            """Answer a request for a whole file but for its bytes; one for a range wholly."""
-            path = served.folder / unquote(self.path).lstrip("/")
-            if not path.is_file():
-                self.send_response(404)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-                return None
-            whole = path.read_bytes()
-            asked = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
-            if asked and not only_head:
-                self._send_range(whole, int(asked[1]), int(asked[2]) + 1)
-                return None
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(whole)))
-            self.send_header("Accept-Ranges", "bytes")
+    def _begin(self, only_head: bool = True) -> bytes | None:
+        """Answer a request for a whole file but for its bytes; one for a range wholly."""
+        path = self.served.folder / unquote(self.path).lstrip("/")
+        if not path.is_file():
+            self.send_response(404)
+            self.send_header("Content-Length", "0")
             self.end_headers()
-            return whole
+            return None
+        whole = path.read_bytes()
+        asked = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
+        if asked and not only_head:
+            self._send_range(whole, int(asked[1]), int(asked[2]) + 1)
+            return None
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(whole)))
+        self.send_header("Accept-Ranges", "bytes")
+        self.end_headers()
+        return whole
 
-        def _send_range(self, whole: bytes, start: int, stop: int) -> None:
-            with served.lock:
-                number = len(served.ranges)
-                served.ranges.append((self.path.lstrip("/"), start, stop))
-            answer = Answer(number, self.path.lstrip("/"), whole[start:stop], len(whole), start)
-            served.fault(answer)
-            self.send_response(answer.status)
-            for name, value in answer.headers.items():
-                self.send_header(name.replace("_", "-"), value)
-            self.send_header("Content-Length", str(len(answer.body)))
-            self.end_headers()
-            step = 1_000 if answer.pause_s else max(answer.sent, 1)
-            for at in range(0, answer.sent, step):
-                self.wfile.write(answer.body[at : min(at + step, answer.sent)])
-                time.sleep(answer.pause_s)
-            if answer.sent < len(answer.body):
-                self.close_connection = True
-
-    return Handler
+    def _send_range(self, whole: bytes, start: int, stop: int) -> None:
+        with self.served.lock:
+            number = len(self.served.ranges)
+            self.served.ranges.append((self.path.lstrip("/"), start, stop))
+        answer = Answer(number, self.path.lstrip("/"), whole[start:stop], len(whole), start)
+        self.served.fault(answer)
+        self.send_response(answer.status)
+        for name, value in answer.headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.send_header("Content-Length", str(len(answer.body)))
+        self.end_headers()
+        step = 1_000 if answer.pause_s else max(answer.sent, 1)
+        for at in range(0, answer.sent, step):
+            self.wfile.write(answer.body[at : min(at + step, answer.sent)])
+            time.sleep(answer.pause_s)
+        if answer.sent < len(answer.body):
+            self.close_connection = True
