@@ -56,7 +56,7 @@ def loss_parameters(model: nn.Module) -> list[nn.Parameter]:
 
 
 def _compile(model: nn.Module) -> None:
-    """Compile the blocks one by one: those of one shape share what is compiled, so that it takes a minute, not ten."""
+    """Compile the blocks one by one: those of one shape share what is compiled."""
     torch._dynamo.config.recompile_limit = max(RECOMPILE_LIMIT, torch._dynamo.config.recompile_limit)
     for block in blocks(model):
         compiled = torch.compile(block.forward)  # not `block.compile()`: that would take FSDP's hooks along

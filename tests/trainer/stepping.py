@@ -1,11 +1,7 @@
-"""Steps of the micro models in every manner, and a plain reference; run as a program, the same as one of the ranks."""
+"""Steps of the micro models in every manner, alone or by two ranks, and a plain reference."""
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
-import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -21,7 +17,7 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from torch.nn import functional
 
-from tests.support import ROOT
+from tests.trainer.ranks import run_ranks
 from trainer.gradients import LossScaler
 from trainer.inputs import normalise_images
 from trainer.models.build import build_model, set_patch_dropout
@@ -35,6 +31,13 @@ from trainer.step import StepNumbers, Stepper, build_stepper, train_step
 CPU = torch.device("cpu")
 NUM_ROWS = 8
 TIMEOUT_S = 120
+SCRIPT = """
+import sys, warnings
+from pathlib import Path
+from tests.trainer import stepping
+warnings.simplefilter("error", FutureWarning)
+stepping.main(Path(sys.argv[1]))
+"""
 
 
 def batch(image_px: int = 32) -> tuple[Tensor, NDArray[np.int64]]:
@@ -186,23 +189,7 @@ def take_together(manners: Sequence[Manner], folder: Path, state: dict[str, Tens
     With `state` follow steps in the manner of the first, DDP and FSDP, that go on from there.
     """
     torch.save((manners, state), folder / "manners")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    place = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-W", "error::FutureWarning", "-m", "tests.trainer.stepping", str(folder)],
-            env=os.environ | place | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-            cwd=ROOT,
-        )
-        for rank in range(2)
-    ]
-    try:
-        assert [process.wait(TIMEOUT_S) for process in processes] == [0, 0]
-    finally:
-        for process in processes:
-            process.kill()
+    run_ranks(SCRIPT, 2, [str(folder)], TIMEOUT_S)
     taken: list[Taken] = torch.load(folder / "taken", weights_only=False)
     return taken
 
@@ -221,9 +208,3 @@ def main(folder: Path) -> None:
             taken += [take(replace(manners[0], run={"parallel": each}), ranks, state) for each in ("ddp", "fsdp")]
         if ranks.is_first:
             torch.save(taken, folder / "taken")
-
-
-if __name__ == "__main__":
-    from tests.trainer import stepping
-
-    stepping.main(Path(sys.argv[1]))  # what it pickles is then of a module that others can import

@@ -163,7 +163,7 @@ def test_several_steps_of_ranks_are_those_of_one(parallel: str, together: dict[t
 @pytest.mark.slow
 def test_blocks_are_compiled_inside_what_is_shared_out(tmp_path: Path) -> None:
     """Checkpointing, then compiling, then FSDP around both: the plain reference's gradients, names as ever."""
-    one = Manner(micro_batch_size=2, run={"checkpoint_blocks": True, "compile": True, "parallel": "fsdp"})
+    one = Manner(run={"checkpoint_blocks": True, "compile": True, "parallel": "fsdp"})
     (taken,) = take_together([one], tmp_path)
     assert error(taken.gradients, plain(one)) < TOLERANCE
     assert taken.weights.keys() == one.build().state_dict().keys()
