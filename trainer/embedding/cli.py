@@ -46,22 +46,37 @@ _OPENING = ("device", "precision", "merges", "activation")
 @click.option(
     "--texts", multiple=True, metavar="FILE", help="Captions: a text file, one a line, or a Parquet file's column."
 )
-@click.option("--captions/--no-captions", default=True, help="Embed the captions of shards too.  [default: do]")
+@click.option("--captions/--no-captions", default=True, help="Embed the captions of shards too.  [default: yes]")
 @click.option("--out", required=True, metavar="DIR", help="A new folder, or one that this command began.")
-@click.option("--format", type=click.Choice(["parquet", "npy"]), default="parquet", show_default=True)
+@click.option(
+    "--format",
+    type=click.Choice(["parquet", "npy"]),
+    default="parquet",
+    show_default=True,
+    help="npy: embeddings beside the tables, not in them.",
+)
 @click.option(
     "--numbers", type=click.Choice(["fp16", "fp32"]), default="fp16", show_default=True, help="Of what is kept."
 )
-@click.option("--part-rows", type=click.IntRange(1), default=32_768, show_default=True, help="Rows of a part.")
-@click.option("--batch-size", type=click.IntRange(1, 1 << 20), default=256, show_default=True)
+@click.option(
+    "--part-rows",
+    type=click.IntRange(1),
+    default=32_768,
+    show_default=True,
+    help="What a killed command does again, at most.",
+)
+@click.option(
+    "--batch-size", type=click.IntRange(1, 1 << 20), default=256, show_default=True, help="In the model at once."
+)
 @PRECISION
 @MERGES
 @ACTIVATION
 @DEVICE
 def encode(checkpoint: str, images: tuple[str, ...], texts: tuple[str, ...], out: str, **options: Any) -> None:
-    """Embed images and captions with a CHECKPOINT: its folder, or a training run for its newest.
+    """Embed images and captions with a CHECKPOINT.
 
-    The same command again goes on where it was stopped; under torchrun, the ranks share the work.
+    A checkpoint is its folder, a run (its newest), or a file of weights of CLIP. The same command again goes on where
+    it was stopped; under torchrun, the ranks share the work.
     """
     from trainer.embedding.encode import CACHE, Encoding, num_rows
     from trainer.embedding.encode import encode as run_encoding

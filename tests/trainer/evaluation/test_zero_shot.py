@@ -14,12 +14,14 @@ from PIL import Image
 
 from tests.trainer.conftest import micro_recipe
 from tests.trainer.ranks import run_ranks
+from trainer.checkpoint import find, load_model
 from trainer.cli import evaluate
 from trainer.evaluation.scoring import build_classifier
 from trainer.evaluation.templates import TEMPLATES, read_templates
 from trainer.evaluation.zero_shot import ZeroShotResult, evaluate_zero_shot, read_image_folder
 from trainer.inputs import normalise_images
-from trainer.loader.decode import center_crop, decode_short_side
+from trainer.interchange.writing import write_openai
+from trainer.loader.decode import decode_center
 from trainer.models.clip import build_clip
 from trainer.models.config import CONFIGS
 from trainer.tokenizer import ClipTokenizer
@@ -79,8 +81,8 @@ def test_predictions_are_the_nearest_class(folder: Path) -> None:
     assert result.predictions.schema.equals(PREDICTIONS)
     classifier = torch.stack([one_embedding(f"a {name}") for name in data.classes])
     for row, path, label in zip(rows, data.paths, data.labels, strict=True):
-        pixels = center_crop(decode_short_side((folder / path).read_bytes(), 32), 32)
-        image = normalise_images(torch.tensor(pixels).permute(2, 0, 1)[None])
+        pixels = decode_center((folder / path).read_bytes(), 32)
+        image = normalise_images(torch.tensor(pixels)[None])
         probabilities = (MODEL.logit_scale.exp() * MODEL.encode_image(image) @ classifier.T).softmax(dim=1)[0]
         assert (row["path"], row["label"]) == (path, data.classes[label])
         assert row["prediction"] == data.classes[int(probabilities.argmax())]
@@ -148,7 +150,10 @@ def test_templates_by_name_or_from_a_file(tmp_path: Path) -> None:
 
 
 def test_evaluate_prints_accuracy_beside_chance(shards: Path, folder: Path, tmp_path: Path) -> None:
-    """`wit evaluate` on a run: classes, accuracy, interval, chance; the files say the same."""
+    """`wit evaluate` on a run: classes, accuracy, interval, chance; the files say the same.
+
+    So does it on the same weights in a file for other programs.
+    """
     train(micro_recipe(epochs=1), str(shards), str(tmp_path / "run"), "cpu")
     out = tmp_path / "evaluation"
     arguments = [str(tmp_path / "run"), "--data", str(folder), "--out", str(out), "--device", "cpu"]
@@ -162,6 +167,12 @@ def test_evaluate_prints_accuracy_beside_chance(shards: Path, folder: Path, tmp_
     assert "top-5 accuracy 100.0%" in shown.output
     assert shown.output.count("taken for") == len({row["label"] for row in table.to_pylist() if row["label_rank"] > 1})
     assert f'"accuracy": {hits / 9}' in (out / "result.json").read_text()
+    checkpoint = find(str(tmp_path / "run"))
+    released = str(tmp_path / "released.safetensors")
+    write_openai(released, load_model(checkpoint)[0])
+    words = [released, *arguments[1:3], "--device", "cpu", "--merges", f"{checkpoint}/tokenizer.txt"]
+    again = CliRunner().invoke(evaluate, words, catch_exceptions=False)
+    assert again.output == shown.output
 
 
 PROBABILITIES = ("probability", "label_probability")
