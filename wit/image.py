@@ -146,7 +146,7 @@ def opened(body: bytes) -> Iterator[tuple[str, Image.Image]]:
         raise ImageRejected(NOT_IMAGE, f"begins with {body[:8].hex(' ')}" if body else "empty body")
     # Decoders warn of what is wrong with a file (and Pillow of its size); here that ends in facts or in a reason.
     # Per call and never undone: warnings.catch_warnings is not safe in threads.
-    warnings.filterwarnings("ignore", module=r"PIL\.|wit\.image|trainer\.decode")
+    warnings.filterwarnings("ignore", module=r"PIL\.|wit\.image|trainer\.loader\.decode")
     try:
         with Image.open(io.BytesIO(body), formats=_PILLOW_NAMES[found]) as image:
             yield found, image

@@ -92,14 +92,15 @@ def decode_crop(body: bytes, crop: Crop, mode: str = "exact", out_3SS: Pixels | 
 
 
 def decode_center(body: bytes, side_px: int, mode: str = "exact", out_3SS: Pixels | None = None) -> Pixels:
-    """Return the square (3, S, S) in the middle, as `center_crop` cuts it from `decode_short_side`'s pixels.
+    """Return the square (3, S, S) in the middle of `decode_short_side`'s pixels, its place rounded as torchvision does.
 
     In `out_3SS`, contiguous, if it is given. Raises ImageRejected as `decode_short_side` does.
     """
 
     def middle(width: int, height: int) -> Window:
         size = _size_to_decode(width, height, side_px)
-        return Window(*size, *_middle(*size, side_px), side_px, side_px)
+        left, top = (round((length - side_px) / 2) for length in size)
+        return Window(*size, left, top, side_px, side_px)
 
     return _decode(body, middle, mode, out_3SS)
 
@@ -122,21 +123,10 @@ def _corner(width: int, height: int, crop: Crop) -> tuple[int, int]:
     return int(crop.uniform_x * (width - crop.side_px + 1)), int(crop.uniform_y * (height - crop.side_px + 1))
 
 
-def _middle(width: int, height: int, side_px: int) -> tuple[int, int]:
-    return round((width - side_px) / 2), round((height - side_px) / 2)
-
-
 def random_crop(pixels: Pixels, side_px: int, uniform_x: float, uniform_y: float) -> Pixels:
     """Return a square (side, side, 3) whose place is given by two numbers in [0, 1)."""
     height, width = pixels.shape[:2]
     left, top = _corner(width, height, Crop(0, side_px, uniform_x, uniform_y))
-    return pixels[top : top + side_px, left : left + side_px]
-
-
-def center_crop(pixels: Pixels, side_px: int) -> Pixels:
-    """Return the square (side, side, 3) in the middle, rounded as torchvision does."""
-    height, width = pixels.shape[:2]
-    left, top = _middle(width, height, side_px)
     return pixels[top : top + side_px, left : left + side_px]
 
 
@@ -175,7 +165,7 @@ def _pillow(body: bytes, choose: Choose, mode: str, out: Pixels | None) -> Pixel
             if mode != "exact":
                 image.draft("RGB", (2 * window.width, 2 * window.height))
         rgb = image.convert("RGB")
-        pixels = None if _is_tall(*rgb.size) else _pixels_of(rgb)
+        pixels = None if _is_for_pillow(rgb.size, window) else _pixels_of(rgb)
         if pixels is None:
             _resize_by_pillow(rgb, window, room)
         else:
@@ -192,9 +182,13 @@ def _pixels_of(image: Image.Image) -> Pixels | None:
     return pixels
 
 
-def _is_tall(width: int, height: int) -> bool:
-    """Return whether Pillow may resample rows before columns: from version 13 on it does, for pictures as tall."""
-    return height > 2 * width
+def _is_for_pillow(size: tuple[int, int], window: Window) -> bool:
+    """Return whether Pillow has to resample.
+
+    From version 13 on it takes rows before columns of a picture of (width, height) that is as tall as this; and the
+    kernels take some columns at a time.
+    """
+    return size[1] > 2 * size[0] or window.num_columns < kernels.TOGETHER
 
 
 def _resize_by_pillow(image: Image.Image, window: Window, out: Pixels) -> None:
@@ -205,7 +199,7 @@ def _resize_by_pillow(image: Image.Image, window: Window, out: Pixels) -> None:
 
 def _turbo(body: bytes, plain: PlainJpeg, window: Window, out: Pixels) -> bool:
     """Write the window of a JPEG decoded as Pillow does, which has the same library; False: Pillow has to do it."""
-    if _is_tall(*plain.size):
+    if _is_for_pillow(plain.size, window):
         return False
     try:
         pixels = simplejpeg.decode_jpeg(body, "RGBX")

@@ -20,7 +20,7 @@ from trainer.embedding.folder import IMAGES, TEXTS, EmbeddingFolder, Opened, ope
 from trainer.embedding.sources import ImageSource, Texts, find_images, read_texts
 from trainer.inputs import normalise_images
 from trainer.loader.cache import RangeCache
-from trainer.loader.decode import center_crop, decode_short_side
+from trainer.loader.decode import decode_center
 from trainer.models.clip import build_clip
 from trainer.models.config import model_config
 from trainer.ranks import Ranks
@@ -93,7 +93,7 @@ def test_each_image_and_caption_has_its_embedding(
         sample, body = by_key[row["key"]]
         assert read_range(str(row["source"]), row["offset"], row["length"]) == body
         assert row["caption"] == sample["caption"]
-        pixels = torch.tensor(center_crop(decode_short_side(body, 32), 32)).permute(2, 0, 1)[None]
+        pixels = torch.tensor(decode_center(body, 32))[None]
         np.testing.assert_allclose(vector, MODEL.encode_image(normalise_images(pixels))[0].numpy(), atol=1e-5)
     rows, vectors = whole_table(folder, TEXTS)
     assert [(row["key"], row["text"]) for row in rows] == [(key, row["caption"]) for key, (row, _) in by_key.items()]
@@ -253,6 +253,20 @@ def test_shards_at_a_url(shards: Path, tmp_path: Path) -> None:
         row = tables[1][0][0]
         assert str(row["source"]).startswith(served.url)
         assert len(read_range(str(row["source"]), row["offset"], row["length"])) == row["length"]
+
+
+@pytest.mark.parametrize("kind", ["parquet", "npy"])
+def test_a_folder_at_a_url(shards: Path, tmp_path: Path, kind: str) -> None:
+    """What is written to a URL is what is written to a disk, and is read from there."""
+    how, out = Encoding(part_rows=16, format=kind), f"memory://embeddings-{kind}"
+    for folder in (str(tmp_path / "local"), out):
+        encode(make_encoder(), sources_of(shards), folder, how)
+    local, remote = open_folder(str(tmp_path / "local")), open_folder(out)
+    assert remote.facts == local.facts
+    for table in (IMAGES, TEXTS):
+        (rows, vectors), (others, also) = whole_table(local, table), whole_table(remote, table)
+        assert rows == others
+        assert np.array_equal(vectors, also)
 
 
 def test_real_photographs_are_embedded(tmp_path: Path) -> None:

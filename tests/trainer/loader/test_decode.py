@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import io
+from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -9,10 +11,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
+import trainer.loader.decode
 from tests.support import real_data
 from trainer.loader.decode import (
     Crop,
-    center_crop,
     decode_center,
     decode_crop,
     decode_short_side,
@@ -45,7 +47,7 @@ def test_the_short_side_fits_exactly(width: int, height: int, side: int) -> None
 def test_crops_lie_within_the_picture(width: int, height: int, x: float, y: float) -> None:
     """Any place in [0, 1) gives a whole square; 0 is the first corner."""
     pixels = np.arange(width * height * 3, dtype=np.uint8).reshape(height, width, 3)
-    assert random_crop(pixels, 8, x, y).shape == center_crop(pixels, 8).shape == (8, 8, 3)
+    assert random_crop(pixels, 8, x, y).shape == (8, 8, 3)
     assert np.array_equal(random_crop(pixels, 8, 0, 0), pixels[:8, :8])
 
 
@@ -53,7 +55,8 @@ def test_crops_reach_every_place() -> None:
     """The last place of the longer side is reached, and the middle is the middle."""
     pixels = np.zeros((8, 20, 3), np.uint8) + np.arange(20, dtype=np.uint8)[None, :, None]
     assert random_crop(pixels, 8, 0.999, 0)[0, :, 0].tolist() == list(range(12, 20))
-    assert center_crop(pixels, 8)[0, :, 0].tolist() == list(range(6, 14))
+    body = encoded(Image.fromarray(pixels), "PNG")
+    assert decode_center(body, 8)[0, 0].tolist() == list(range(6, 14))
 
 
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "GIF"])
@@ -130,13 +133,18 @@ def by_pillow(body: bytes, side_px: int) -> NDArray[np.uint8]:
     return np.asarray(image.resize(short_side_size(*image.size, side_px), Image.Resampling.BICUBIC))
 
 
+def middle_of(pixels: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    top, left = (round((length - side) / 2) for length in pixels.shape[:2])
+    return pixels[top : top + side, left : left + side]
+
+
 def psnr(left: NDArray[np.uint8], right: NDArray[np.uint8]) -> float:
     difference = np.mean((left.astype(float) - right.astype(float)) ** 2)
     return float(10 * np.log10(255**2 / max(difference, 1e-9)))
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.integers(1, 90), st.integers(1, 90), st.integers(4, 60), st.sampled_from(["PNG", "JPEG", *SUBSAMPLINGS]))
+@given(st.integers(1, 90), st.integers(1, 90), st.integers(1, 60), st.sampled_from(["PNG", "JPEG", *SUBSAMPLINGS]))
 def test_exact_is_pillow_bit_by_bit(width: int, height: int, side: int, kind: str) -> None:
     """Any size, enlarged or reduced, and any format: the decoder's pixels and the resampling are Pillow's own."""
     assume(max(width, height) <= 16 * min(width, height))
@@ -147,7 +155,7 @@ def test_exact_is_pillow_bit_by_bit(width: int, height: int, side: int, kind: st
 
 @settings(deadline=None, max_examples=40)
 @given(
-    st.integers(20, 90), st.integers(20, 90), st.integers(4, 40), st.integers(0, 20),
+    st.integers(20, 90), st.integers(20, 90), st.integers(1, 40), st.integers(0, 20),
     st.tuples(st.floats(0, 1, exclude_max=True), st.floats(0, 1, exclude_max=True)),
     st.sampled_from(["exact", "draft", "fast"]), st.sampled_from(SUBSAMPLINGS),
 )  # fmt: skip
@@ -159,10 +167,11 @@ def test_a_crop_is_cut_from_the_whole(
     crop = decode_crop(body, Crop(side + more, side, *place), mode)
     whole = random_crop(decode_short_side(body, side + more, mode), side, *place)
     assert np.array_equal(crop, whole.transpose(2, 0, 1))
-    middle = center_crop(decode_short_side(body, side, mode), side)
+    middle = middle_of(decode_short_side(body, side, mode), side)
     out = np.zeros((2, 3, side, side), np.uint8)
     assert decode_center(body, side, mode, out[1]).base is out
     assert np.array_equal(out[1], middle.transpose(2, 0, 1))
+    assert not out[0].any()
 
 
 def test_large_pictures_are_resampled_alike() -> None:
@@ -234,3 +243,38 @@ def test_damaged_jpegs_are_pixels_or_a_reason(place: int, bytes_there: bytes, is
     for mode in ("exact", "draft", "fast"):
         outcome = _outcome(body, mode)
         assert outcome in ("not_image", "corrupt_image", "too_many_pixels") or min(outcome[:2]) == 20
+
+
+class _Guarded:
+    """Room with a fence behind it, which the kernels, who check nothing, must not touch."""
+
+    def __init__(self) -> None:
+        self.fenced: list[NDArray[np.uint8]] = []
+
+    def take(self, name: str, kind: type[np.generic], num: int) -> NDArray[np.generic]:
+        size = np.dtype(kind).itemsize * num
+        self.fenced.append(np.full(size + 64, 0xAA, np.uint8))
+        return self.fenced[-1][:size].view(kind)
+
+    def weights(self, *arguments: Any) -> Any:
+        return trainer.loader.decode._Room.weights(self, *arguments)  # type: ignore[arg-type]
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    st.integers(1, 300), st.integers(1, 300), st.integers(1, 70), st.integers(0, 50),
+    st.tuples(st.floats(0, 1, exclude_max=True), st.floats(0, 1, exclude_max=True)),
+    st.sampled_from(["exact", "draft", "fast"]), st.sampled_from([*SUBSAMPLINGS, "PNG"]),
+)  # fmt: skip
+def test_kernels_stay_within_their_room(
+    width: int, height: int, side: int, more: int, place: tuple[float, float], mode: str, kind: str
+) -> None:
+    """Whatever the sizes, enlarged or reduced, nothing is written behind the memory that a kernel was given."""
+    assume(max(width, height) <= 16 * min(width, height))
+    image = noise(width, height)
+    body = encoded(image, "PNG") if kind == "PNG" else encoded(image, "JPEG", subsampling=kind)
+    out = np.full(3 * side * side + 64, 0xAA, np.uint8)
+    guarded = _Guarded()
+    with patch.object(trainer.loader.decode, "_ROOM", guarded):
+        decode_crop(body, Crop(side + more, side, *place), mode, out[:-64].reshape(3, side, side))
+    assert all((fenced[-64:] == 0xAA).all() for fenced in [*guarded.fenced, out])
