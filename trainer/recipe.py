@@ -63,7 +63,7 @@ class Data:
     )
     decode: str = _set(
         "exact",
-        "draft: JPEGs scaled while they are decoded; fast: scaled further, and a quicker filter",
+        "draft: JPEGs are decoded at twice the size that is needed, or less; fast: at 1.25 times",
         choices=("exact", "draft", "fast"),
     )
     block_samples: int = _set(1_024, "neighbours in a shard that are read together", min=1)
