@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import pairwise
 from typing import IO, Any
 
@@ -51,7 +51,7 @@ class Page:
         found: bytes = self.keys.item(row)
         return found.hex() if self.keys.dtype.kind == "V" else found.decode()
 
-    @property
+    @cached_property
     def span(self) -> tuple[int, int]:
         """Bytes of the tar from the first of the samples to behind the last."""
         start = min(self.image_offset.min(), np.where(self.text_length > 0, self.text_offset, self.image_offset).min())
