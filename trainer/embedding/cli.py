@@ -84,13 +84,13 @@ def encode(checkpoint: str, images: tuple[str, ...], texts: tuple[str, ...], out
     from trainer.loader.cache import RangeCache
     from trainer.ranks import find_ranks
     from wit.progress import progress
-    from wit.storage import join
+    from wit.storage import is_remote, join
 
     if not images and not texts:
         raise UserError("expected something to embed, found nothing; name it with --images or --texts")
     ranks = find_ranks()
     encoder = _open(checkpoint, ranks, **{name: options.pop(name) for name in _OPENING})
-    open_cache = partial(RangeCache, join(out, CACHE), CACHE_BYTES)
+    open_cache = (lambda: None) if is_remote(out) else partial(RangeCache, join(out, CACHE), CACHE_BYTES)
     sources: list[ImageSource | Texts] = [find_images(path, open_cache) for path in images]
     sources += map(read_texts, texts)
     how = Encoding(**options, num_threads=max(1, len(os.sched_getaffinity(0)) // ranks.local_size))

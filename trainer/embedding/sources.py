@@ -107,10 +107,11 @@ class Texts:
         return f"{self.name}:{place + 1}"
 
 
-def find_images(path: str, open_cache: Callable[[], RangeCache]) -> ImageSource:
+def find_images(path: str, open_cache: Callable[[], RangeCache | None]) -> ImageSource:
     """Return the images of a path: shards, as `wit train` takes them, or a folder of images in folders.
 
-    `open_cache` is called for shards at a URL. Raises InputError for a path that holds neither.
+    `open_cache` is called for shards at a URL; without a cache each image is a request of its own. Raises InputError
+    for a path that holds neither.
     """
     (source,) = find_pictures([path]).sources
     if isinstance(source, FolderSource):
