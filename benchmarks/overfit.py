@@ -1,6 +1,6 @@
 """Does it learn? Real pairs of images and captions, learned by heart, must find one another again.
 
-    python -m benchmarks.overfit PAIRS [PAIRS ...] [--model ViT-tiny/8] [--steps 300] [--out FOLDER]
+    python -m benchmarks.overfit PAIRS [PAIRS ...] [--model ViT-micro/16] [--steps 1000] [--out FOLDER]
 
 PAIRS is a folder of `pairs.jsonl` (file and alt text a line), or one with a COCO `captions_train2017.json` and its
 images. They are written as plain WebDataset tars, indexed by `wit shards index`, trained on by `wit train`'s loop, all
@@ -122,8 +122,8 @@ def floor_of(pairs: list[Pair]) -> float:
 def _main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("pairs", nargs="+", type=Path)
-    parser.add_argument("--model", default="ViT-tiny/8")
-    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--model", default="ViT-micro/16")
+    parser.add_argument("--steps", type=int, default=1_000)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     print("| pairs | images | captions | least loss | loss at first | at the end | R@1 text to image | image to text |")
