@@ -33,7 +33,7 @@ _DTYPES = {
     "ByteStorage": torch.uint8,
     "BoolStorage": torch.bool,
 }
-_BROKEN = (
+BROKEN = (
     AssertionError, AttributeError, BadZipFile, EOFError, IndexError, KeyError, NotImplementedError, OSError,
     OverflowError, RuntimeError, TypeError, ValueError, pickle.UnpicklingError, struct.error,
 )  # fmt: skip
@@ -95,7 +95,7 @@ def read_archive(file: IO[bytes], url: str) -> dict[str, Tensor]:
     try:
         with ZipFile(file) as archive:
             return _read_tree(archive)
-    except _BROKEN as error:
+    except BROKEN as error:
         raise InputError(f"{url}: expected a TorchScript archive of a model, found another: {error!r}") from error
 
 
@@ -104,7 +104,7 @@ def is_archive(file: IO[bytes]) -> bool:
     try:
         with ZipFile(file) as archive:
             return any(name.endswith("/constants.pkl") for name in archive.namelist())
-    except BadZipFile:
+    except BROKEN:
         return False
     finally:
         file.seek(0)

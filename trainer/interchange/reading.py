@@ -6,7 +6,6 @@ What is read is tensors only: pickles through torch's weights-only loader or an 
 from __future__ import annotations
 
 import json
-import pickle
 import struct
 import warnings
 from collections.abc import Mapping
@@ -19,7 +18,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from trainer import checkpoint
-from trainer.interchange.archive import is_archive, read_archive
+from trainer.interchange.archive import BROKEN, is_archive, read_archive
 from trainer.interchange.hints import read_hints
 from trainer.interchange.layouts import in_single, is_transformers, to_released
 from trainer.interchange.shapes import check_tensors, find_config
@@ -147,7 +146,7 @@ def _read_pickle(file: IO[bytes], url: str) -> dict[str, Tensor]:
     try:
         with warnings.catch_warnings(action="ignore"):  # of pickles that torch did not write; they fail or hold tensors
             loaded: Any = torch.load(file, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, LookupError, TypeError, ValueError) as error:
+    except BROKEN as error:
         reason = str(error).split("\n")[0][:200]
         raise InputError(f"{url}: expected weights (safetensors, or .pt with nothing but tensors): {reason}") from error
     if isinstance(loaded, Mapping) and isinstance(loaded.get("state_dict"), Mapping):
