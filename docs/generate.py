@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 import click
 
 from pipelines.recipes import STAGES, Recipe
+from trainer.detector.recipe import DetectorRecipe
+from trainer.recipe import TrainRecipe
 from wit.cli import wit
 from wit.recipe import field_rows
 from wit.schema import TABLES
@@ -57,22 +60,37 @@ def recipes() -> str:
         "A recipe is a TOML file with a section for each stage; what it leaves out has its default.\n",
     ]
     for name in ("run", *STAGES):
-        section = getattr(recipe, name)
-        lines += [
-            f"## [{name}]\n",
-            *_summary(type(section)),
-            "| field | type | default | what it does |",
-            "|---|---|---|---|",
-        ]
-        lines += [
-            f"| {field} | {kind} | `{default}` | {about} |" for field, kind, default, about in field_rows(type(section))
-        ]
-        reasons = getattr(section, "reasons", {})
+        lines += _section(f"[{name}]", type(getattr(recipe, name)))
+        reasons = getattr(getattr(recipe, name), "reasons", {})
         if reasons:
-            lines += ["", "| reason | rejected when |", "|---|---|"]
+            lines[-1:] = ["", "| reason | rejected when |", "|---|---|"]
             lines += [f"| {reason} | {about} |" for reason, about in reasons.items()]
-        lines.append("")
+            lines.append("")
     return "\n".join(lines)
+
+
+def training_recipes() -> str:
+    """Return every section of the recipes of `wit train` and `wit overlap train-detector`."""
+    lines = [
+        "# Training recipes\n",
+        "What a recipe leaves out has its default: the paper's value where it gives one.\n",
+    ]
+    for title, recipe in (("wit train", TrainRecipe()), ("wit overlap train-detector", DetectorRecipe())):
+        lines.append(f"## {title}\n")
+        for field in dataclasses.fields(recipe):
+            lines += _section(f"[{field.name}]", type(getattr(recipe, field.name)), level=3)
+    return "\n".join(lines)
+
+
+def _section(title: str, section: type, level: int = 2) -> list[str]:
+    return [
+        f"{'#' * level} {title}\n",
+        *_summary(section),
+        "| field | type | default | what it does |",
+        "|---|---|---|---|",
+        *(f"| {field} | {kind} | `{default}` | {about} |" for field, kind, default, about in field_rows(section)),
+        "",
+    ]
 
 
 def _summary(section: type) -> list[str]:
@@ -80,7 +98,12 @@ def _summary(section: type) -> list[str]:
     return [" ".join(first.split()), ""] if first else []
 
 
-PAGES = {"commands.md": commands, "tables.md": tables, "recipes.md": recipes}
+PAGES = {
+    "commands.md": commands,
+    "tables.md": tables,
+    "recipes.md": recipes,
+    "training-recipes.md": training_recipes,
+}
 
 
 def main() -> None:

@@ -224,16 +224,18 @@ def field_rows(section: type) -> list[tuple[str, str, str, str]]:
     """Return (name, type, default, help) of each field of a section: what the reference pages print."""
     hints = get_type_hints(section)
     return [
-        (field.name, _type_label(hints[field.name]), _default_label(field), str(field.metadata.get("help", "")))
+        (field.name, _type_label(hints[field.name], field), _default_label(field), str(field.metadata.get("help", "")))
         for field in dataclasses.fields(section)
         if field.init
     ]
 
 
-def _type_label(kind: Any) -> str:
-    return (
-        f"list of {get_args(kind)[0].__name__}" if get_origin(kind) is tuple else getattr(kind, "__name__", str(kind))
-    )
+def _type_label(kind: Any, field: dataclasses.Field[Any]) -> str:
+    if get_origin(kind) is tuple:
+        return f"list of {get_args(kind)[0].__name__}"
+    if "choices" in field.metadata:
+        return ", ".join(f"`{choice}`" for choice in field.metadata["choices"])
+    return str(getattr(kind, "__name__", kind))
 
 
 def _default_label(field: dataclasses.Field[Any]) -> str:
