@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "overlap train-detector": ("trainer.detector.cli:train_detector", "Train a detector of copies, as the paper's."),
     "train": ("trainer.cli:train", "Train CLIP on shards."),
     "evaluate": ("trainer.cli:evaluate", "Evaluate a checkpoint without training on its classes."),
+    "export": ("trainer.interchange.cli:export", "Write a checkpoint's weights for open_clip and others."),
     "encode": ("trainer.embedding.cli:encode", "Embed images and captions with a checkpoint."),
     "search": ("trainer.embedding.cli:search", "Find embedded images by words or by an image."),
 }
