@@ -22,6 +22,7 @@ import torch
 from trainer import checkpoint
 from trainer.evaluation.templates import read_templates
 from trainer.evaluation.zero_shot import ImageFolder, evaluate_zero_shot, read_image_folder
+from trainer.interchange.reading import read_model
 from trainer.loader.index import read_index
 from trainer.recipe import Data, Model, Objective, Optimiser, Run, Tokenizer, TrainRecipe
 from trainer.training import train
@@ -99,7 +100,7 @@ def make_recipe(contender: Contender, model: str, epochs: int, save_every_steps:
 def measure(out: str, data: ImageFolder, templates: tuple[str, ...]) -> Iterator[Point]:
     """Yield the zero-shot accuracy of each checkpoint of a run."""
     for folder in checkpoint.complete_folders(out):
-        model, tokenizer = checkpoint.load_model(folder)
+        (model, _), tokenizer = read_model(folder), checkpoint.load_tokenizer(folder)
         accuracy = evaluate_zero_shot(model, tokenizer, data, templates).accuracy
         yield Point(checkpoint.read_state(folder).step * BATCH_SIZE, accuracy)
 

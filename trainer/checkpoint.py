@@ -19,14 +19,11 @@ from dataclasses import asdict, dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
-import safetensors.torch
-from safetensors import SafetensorError
 from torch import Tensor
 
 from trainer.gradients import ScalerState
 from trainer.guard import GuardState
 from trainer.loader.order import LoaderState
-from trainer.models.build import AnyModel, empty_model
 from trainer.models.config import ClipConfig, config_from_json
 from trainer.recipe import Run
 from trainer.tensorfile import write_tensors
@@ -233,37 +230,6 @@ def read_config(folder: str) -> ClipConfig:
         raise InputError(f"{join(folder, STATE)}: expected the shapes of a model, found others: {error}") from error
 
 
-def read_tensors(url: str, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors of a file; raises InputError when it is none, or has others than those `expected`."""
-    try:
-        tensors: dict[str, Tensor] = safetensors.torch.load(read_bytes(url))
-    except SafetensorError as error:
-        raise InputError(f"{url}: expected safetensors, found something else: {error}") from error
-    shapes, found_shapes = ({name: tuple(one.shape) for name, one in each.items()} for each in (expected, tensors))
-    for name in sorted({*shapes, *found_shapes}):
-        shape, found = shapes.get(name, "none"), found_shapes.get(name, "none")
-        if shape != found:
-            raise InputError(f"{url}: expected {name} of shape {shape}, found {found}; it is of another model")
-    return tensors
-
-
 def load_tokenizer(folder: str) -> ClipTokenizer:
     """Return the tokenizer of a checkpoint."""
     return ClipTokenizer(read_merges(join(folder, TOKENIZER)))
-
-
-def load_model(folder: str) -> tuple[AnyModel, ClipTokenizer]:
-    """Return a checkpoint's model, on the CPU, and its tokenizer; raises InputError.
-
-    Where a moving average of the weights was kept, it is what the model gets.
-    """
-    config, tokenizer = read_config(folder), load_tokenizer(folder)
-    if tokenizer.vocabulary_size != config.text.vocabulary_size:
-        raise InputError(
-            f"{join(folder, TOKENIZER)}: expected a vocabulary of {config.text.vocabulary_size} ids, "
-            f"found {tokenizer.vocabulary_size}; it is of another model"
-        )
-    model = empty_model(config)
-    name = EMA if exists(join(folder, EMA)) else MODEL
-    model.load_state_dict(read_tensors(join(folder, name), model.state_dict()), assign=True)
-    return model, tokenizer

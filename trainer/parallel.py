@@ -111,13 +111,16 @@ def gather_weights(model: nn.Module) -> dict[str, Tensor]:
 @torch.no_grad()
 def gather_moments(model: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
     """Return copies of what an optimiser keeps of each parameter, as `gather_weights`: NAME.exp_avg and so on."""
-    return _gather(
-        {
-            f"{name}.{slot}": value
-            for name, parameter in unwrap(model).named_parameters()
-            for slot, value in optimiser.state[parameter].items()
-        }
-    )
+    return _gather(moments(model, optimiser))
+
+
+def moments(model: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Return what an optimiser keeps of each parameter, NAME.exp_avg and so on, shared out as the parameter is."""
+    return {
+        f"{name}.{slot}": value
+        for name, parameter in unwrap(model).named_parameters()
+        for slot, value in optimiser.state[parameter].items()
+    }
 
 
 def _gather(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

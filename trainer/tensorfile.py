@@ -1,5 +1,6 @@
-"""Tensors to a safetensors file, one after the other: no second copy in memory, and the GIL is free while bytes go out.
+"""Tensors to a safetensors file and out of it again.
 
+Written one after the other: no second copy in memory, and the GIL is free while the bytes go out.
 The format: https://github.com/huggingface/safetensors#format (8 bytes length of the header, little-endian; the header,
 JSON; the tensors' bytes).
 """
@@ -11,8 +12,13 @@ import struct
 from collections.abc import Mapping
 from typing import IO
 
+import safetensors.torch
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
+
+from wit.errors import InputError
+from wit.storage import is_remote, local_path, read_bytes
 
 _DTYPES = {
     torch.float64: "F64",
@@ -43,3 +49,24 @@ def write_tensors(file: IO[bytes], tensors: Mapping[str, Tensor]) -> None:
     for _, tensor in ordered:
         if tensor.numel():
             file.write(tensor.detach().contiguous().flatten().view(torch.uint8).numpy().data)
+
+
+def read_tensors(url: str) -> dict[str, Tensor]:
+    """Return the tensors of a safetensors file, on the CPU; raises InputError when it is none."""
+    try:
+        if is_remote(url):
+            tensors: dict[str, Tensor] = safetensors.torch.load(read_bytes(url))
+        else:
+            tensors = safetensors.torch.load_file(local_path(url))
+    except SafetensorError as error:
+        raise InputError(f"{url}: expected safetensors, found something else: {error}") from error
+    return tensors
+
+
+def require_shapes(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], url: str) -> None:
+    """Raise InputError unless the tensors of a file are those `expected`, by name and shape."""
+    shapes, found_shapes = ({name: tuple(one.shape) for name, one in each.items()} for each in (expected, tensors))
+    for name in sorted({*shapes, *found_shapes}):
+        shape, found = shapes.get(name, "none"), found_shapes.get(name, "none")
+        if shape != found:
+            raise InputError(f"{url}: expected {name} of shape {shape}, found {found}; it is another model's")

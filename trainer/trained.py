@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from trainer.agreement import tensors_from_first
-from trainer.checkpoint import EMA, MODEL, OPTIMISER, read_tensors
+from trainer.checkpoint import EMA, MODEL, OPTIMISER
 from trainer.ema import Ema
-from trainer.parallel import gather_moments, gather_weights, load_moments, load_weights, unwrap
+from trainer.parallel import gather_moments, gather_weights, load_moments, load_weights, moments, unwrap
 from trainer.ranks import ALONE, Ranks
+from trainer.tensorfile import read_tensors, require_shapes
 from wit.storage import join
 
 
@@ -41,18 +42,18 @@ class Trained:
         """
         weights = unwrap(self.model).state_dict()
         load_weights(self.model, _read(folder, MODEL, weights, ranks))
-        load_moments(self.model, self.optimiser, _read(folder, OPTIMISER, self._moments(), ranks))
+        load_moments(self.model, self.optimiser, _read(folder, OPTIMISER, moments(self.model, self.optimiser), ranks))
         if self.ema is not None:
             with self.ema.swapped():
                 load_weights(self.model, _read(folder, EMA, weights, ranks))
 
-    def _moments(self) -> dict[str, Tensor]:
-        return {
-            f"{name}.{slot}": value
-            for name, parameter in unwrap(self.model).named_parameters()
-            for slot, value in self.optimiser.state[parameter].items()
-        }
-
 
 def _read(folder: str, name: str, expected: dict[str, Tensor], ranks: Ranks) -> dict[str, Tensor]:
-    return tensors_from_first(ranks, lambda: read_tensors(join(folder, name), expected))
+    url = join(folder, name)
+
+    def read() -> dict[str, Tensor]:
+        tensors = read_tensors(url)
+        require_shapes(tensors, expected, url)
+        return tensors
+
+    return tensors_from_first(ranks, read)

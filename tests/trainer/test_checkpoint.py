@@ -18,6 +18,7 @@ from trainer.checkpoint import TOKENIZER as TOKENIZER_FILE
 from trainer.ema import Ema
 from trainer.gradients import ScalerState
 from trainer.guard import GuardState
+from trainer.interchange.reading import read_model
 from trainer.loader.order import LoaderState
 from trainer.models.config import CONFIGS
 from trainer.recipe import Run
@@ -77,8 +78,8 @@ def test_a_checkpoint_gives_everything_back(tmp_path: Path) -> None:
 def test_the_average_is_what_is_loaded(tmp_path: Path) -> None:
     """A checkpoint with a moving average gives that as its model, one without the weights themselves."""
     made, _ = trained(3)
-    averaged, _ = checkpoint.load_model(str(save(tmp_path / "with", 3, made)))
-    plain, _ = checkpoint.load_model(str(save(tmp_path / "without", 3, Trained(made.model, made.optimiser))))
+    averaged, _ = read_model(str(save(tmp_path / "with", 3, made)))
+    plain, _ = read_model(str(save(tmp_path / "without", 3, Trained(made.model, made.optimiser))))
     assert all(torch.equal(value, made.model.state_dict()[name]) for name, value in plain.state_dict().items())
     assert made.ema is not None
     with made.ema.swapped():
@@ -182,7 +183,7 @@ def test_a_snapshot_is_written_beside_the_training(tmp_path: Path, monkeypatch: 
         saver.submit(snapshot(made, 2))
         assert checkpoint.newest_step(str(tmp_path)) == 1  # the first is written before the second begins
     assert running == [1, 2]
-    found = checkpoint.load_model(checkpoint.complete_folders(str(tmp_path))[0])[0].state_dict()
+    found = read_model(checkpoint.complete_folders(str(tmp_path))[0])[0].state_dict()
     assert all(torch.equal(found[name], value) for name, value in before.items())
 
 
@@ -208,7 +209,13 @@ class _Bomb:
         return RuntimeError, ("unpickled",)
 
 
-@pytest.mark.parametrize("saved", [pickle.dumps(_Bomb()), b"", b"\x08\0\0\0\0\0\0\0notjson!"])
+def _torch_saved() -> bytes:
+    buffer = io.BytesIO()
+    torch.save({"a": torch.zeros(1)}, buffer)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("saved", [pickle.dumps(_Bomb()), _torch_saved(), b"", b"\x08\0\0\0\0\0\0\0notjson!"])
 def test_nothing_pickled_is_loaded(tmp_path: Path, saved: bytes) -> None:
     """A pickle, or any other file, in place of the tensors is refused in one line and never run."""
     folder = save(tmp_path, 1, without_average())
@@ -218,17 +225,7 @@ def test_nothing_pickled_is_loaded(tmp_path: Path, saved: bytes) -> None:
         one["bytes"] = len(saved) if one["name"] == MODEL else one["bytes"]
     (folder / STATE).write_text(json.dumps(facts))
     with pytest.raises(InputError, match=r"model\.safetensors: expected safetensors"):
-        checkpoint.load_model(str(folder))
-
-
-def test_a_torch_pickle_is_refused_too(tmp_path: Path) -> None:
-    """A file of `torch.save` is not read."""
-    buffer = io.BytesIO()
-    torch.save({"a": torch.zeros(1)}, buffer)
-    folder = save(tmp_path, 1, without_average())
-    (folder / MODEL).write_bytes(buffer.getvalue())
-    with pytest.raises(InputError, match="expected safetensors"):
-        checkpoint.load_model(str(folder))
+        read_model(str(folder))
 
 
 def test_a_folder_without_checkpoint_is_a_users_mistake(tmp_path: Path) -> None:

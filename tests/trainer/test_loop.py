@@ -16,6 +16,7 @@ import trainer.session
 from tests.support import ROOT
 from tests.trainer.conftest import Sample, make_sample, micro_recipe, write_shards
 from trainer import checkpoint
+from trainer.interchange.reading import read_model
 from trainer.recipe import TrainRecipe
 from trainer.training import train
 from wit.errors import MismatchError, OutputError, RecipeError, StageError
@@ -36,7 +37,7 @@ def metrics(out: Path) -> list[tuple[int, float, str]]:
 
 
 def weights(out: Path) -> dict[str, torch.Tensor]:
-    return dict(checkpoint.load_model(checkpoint.find(str(out)))[0].state_dict())
+    return dict(read_model(str(out))[0].state_dict())
 
 
 def assert_same_run(out: Path, other: Path) -> None:

@@ -12,9 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import IO, Any
 
-import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 
 from trainer import checkpoint
@@ -24,8 +22,9 @@ from trainer.interchange.layouts import in_single, is_transformers, to_released
 from trainer.interchange.shapes import check_tensors, find_config
 from trainer.models.build import AnyModel, empty_model
 from trainer.models.config import ACTIVATIONS, ClipConfig, config_from_json
+from trainer.tensorfile import read_tensors
 from wit.errors import InputError
-from wit.storage import exists, is_folder, is_remote, join, local_path, read_bytes, reading
+from wit.storage import exists, is_folder, join, reading
 
 CONFIG_KEY = "wit.config"
 """Under which a safetensors file of ours says its shapes, as JSON."""
@@ -82,7 +81,7 @@ def _checked(weights: Weights, url: str, activation: str) -> Weights:
 
 
 def _read_ours(folder: str) -> Weights:
-    tensors, _ = _read_safetensors(_file_of_ours(folder))
+    tensors = read_tensors(_file_of_ours(folder))
     return Weights(in_single(tensors), checkpoint.read_config(folder), "checkpoint", join(folder, checkpoint.TOKENIZER))
 
 
@@ -121,25 +120,19 @@ def _read_tensors(url: str) -> tuple[dict[str, Tensor], dict[str, str]]:
     with reading(url) as file:
         start = file.read(9)
         if start[8:] == b"{":
-            return _read_safetensors(url)
+            return read_tensors(url), _read_metadata(url)
         file.seek(0)
         if start[:2] == b"PK" and is_archive(file):
             return read_archive(file, url), {}
         return _read_pickle(file, url), {}
 
 
-def _read_safetensors(url: str) -> tuple[dict[str, Tensor], dict[str, str]]:
-    try:
-        if is_remote(url):
-            tensors = safetensors.torch.load(read_bytes(url))
-        else:
-            tensors = safetensors.torch.load_file(local_path(url))
-    except SafetensorError as error:
-        raise InputError(f"{url}: expected safetensors, found something else: {error}") from error
+def _read_metadata(url: str) -> dict[str, str]:
+    """Return what a safetensors file says besides its tensors; it was read before, so its header is sound."""
     with reading(url) as file:
         (length,) = struct.unpack("<Q", file.read(8))
         metadata: dict[str, str] = json.loads(file.read(min(length, _MAX_HEADER_BYTES))).get("__metadata__", {})
-    return tensors, metadata
+    return metadata
 
 
 def _read_pickle(file: IO[bytes], url: str) -> dict[str, Tensor]:

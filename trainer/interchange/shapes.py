@@ -10,6 +10,7 @@ from torch import Tensor
 from trainer.interchange.hints import Hints
 from trainer.models.build import empty_model
 from trainer.models.config import HEAD_WIDTH, RESNET_STRIDE, ClipConfig, ResNetConfig, TextConfig, VisionConfig
+from trainer.tensorfile import require_shapes
 from wit.errors import InputError
 
 Tensors = Mapping[str, Tensor]
@@ -95,16 +96,10 @@ def check_tensors(tensors: Tensors, config: ClipConfig, url: str) -> None:
     if _num_blocks(config) > len(tensors):  # before a model of so many is built
         raise InputError(f"{url}: expected {_num_blocks(config)} blocks, found {len(tensors)} tensors in all")
     try:
-        wanted = {name: tuple(one.shape) for name, one in empty_model(config).state_dict().items()}
+        expected = empty_model(config).state_dict()
     except RuntimeError as error:  # torch's, for more numbers than can be counted
         raise InputError(f"{url}: expected the shapes of a model, found {config}") from error
-    found = {name: tuple(one.shape) for name, one in tensors.items()}
-    for name in sorted({*wanted, *found}):
-        if wanted.get(name) != found.get(name):
-            raise InputError(
-                f"{url}: expected {name} of shape {wanted.get(name, 'none')}, found {found.get(name, 'none')}; "
-                "it is another model's"
-            )
+    require_shapes(tensors, expected, url)
 
 
 def _num_blocks(config: ClipConfig) -> int:

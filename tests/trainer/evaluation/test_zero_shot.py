@@ -14,12 +14,13 @@ from PIL import Image
 
 from tests.trainer.conftest import micro_recipe
 from tests.trainer.ranks import run_ranks
-from trainer.checkpoint import find, load_model
+from trainer.checkpoint import find
 from trainer.cli import evaluate
 from trainer.evaluation.scoring import build_classifier
 from trainer.evaluation.templates import TEMPLATES, read_templates
 from trainer.evaluation.zero_shot import ZeroShotResult, evaluate_zero_shot, read_image_folder
 from trainer.inputs import normalise_images
+from trainer.interchange.reading import read_model
 from trainer.interchange.writing import write_openai
 from trainer.loader.decode import decode_center
 from trainer.models.clip import build_clip
@@ -169,7 +170,7 @@ def test_evaluate_prints_accuracy_beside_chance(shards: Path, folder: Path, tmp_
     assert f'"accuracy": {hits / 9}' in (out / "result.json").read_text()
     checkpoint = find(str(tmp_path / "run"))
     released = str(tmp_path / "released.safetensors")
-    write_openai(released, load_model(checkpoint)[0])
+    write_openai(released, read_model(checkpoint)[0])
     words = [released, *arguments[1:3], "--device", "cpu", "--merges", f"{checkpoint}/tokenizer.txt"]
     again = CliRunner().invoke(evaluate, words, catch_exceptions=False)
     assert again.output == shown.output

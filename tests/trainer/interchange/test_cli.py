@@ -7,7 +7,7 @@ import torch
 from click.testing import CliRunner
 
 from tests.trainer.conftest import micro_recipe
-from trainer.checkpoint import find, load_model
+from trainer.checkpoint import find
 from trainer.interchange.cli import export
 from trainer.interchange.reading import read_model
 from trainer.training import train
@@ -28,7 +28,7 @@ def test_what_is_exported_is_the_model(run: Path, tmp_path: Path, name: str) -> 
     out = tmp_path / name
     result = CliRunner().invoke(export, [str(run), "--out", str(out)], catch_exceptions=False)
     assert result.exit_code == 0, result.output
-    ours, theirs = load_model(find(str(run)))[0].state_dict(), read_model(str(out))[0].state_dict()
+    ours, theirs = read_model(str(run))[0].state_dict(), read_model(str(out))[0].state_dict()
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[key], theirs[key]) for key in ours)
     if name == "folder":

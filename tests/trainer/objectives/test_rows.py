@@ -12,8 +12,9 @@ import torch
 
 import trainer.session
 from tests.trainer.conftest import micro_recipe
-from trainer import checkpoint
+from trainer.checkpoint import find, load_tokenizer
 from trainer.evaluation.scoring import class_scorer
+from trainer.interchange.reading import read_model
 from trainer.objectives.rows import RowLosses
 from trainer.ranks import ALONE
 from trainer.recipe import Objective, Optimiser, TrainRecipe
@@ -50,7 +51,7 @@ def test_a_baseline_learns_what_the_captions_say(objective: str, shards: Path, t
     train(_recipe(objective, epochs=20), str(shards), str(tmp_path), "cpu")
     losses = _losses(tmp_path)
     assert sum(losses[-3:]) < 2 / 3 * sum(losses[:3])
-    model, tokenizer = checkpoint.load_model(checkpoint.find(str(tmp_path)))
+    (model, _), tokenizer = read_model(str(tmp_path)), load_tokenizer(find(str(tmp_path)))
     score = class_scorer(model.eval(), tokenizer, ("red circle", "blue square"), ("a {label}",))
     assert score(torch.zeros(2, 3, 32, 32)).isfinite().all()
 
@@ -74,5 +75,5 @@ def test_a_baseline_goes_on_as_if_nothing_had_been(
             train(_recipe(objective), str(shards), str(tmp_path / "cut"), "cpu")
     train(_recipe(objective), str(shards), str(tmp_path / "cut"), "cpu")
     assert _losses(tmp_path / "cut") == _losses(tmp_path / "whole")
-    ends = [checkpoint.load_model(checkpoint.find(str(tmp_path / name)))[0].state_dict() for name in ("cut", "whole")]
+    ends = [read_model(str(tmp_path / name))[0].state_dict() for name in ("cut", "whole")]
     assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[1])
