@@ -34,7 +34,8 @@ from trainer.loader.loader import Loader, LoaderOptions
 from trainer.loader.order import LoaderState
 from trainer.models.clip import build_clip
 from trainer.models.config import ClipConfig, ResNetConfig, model_config
-from trainer.optim import build_optimiser, learning_rate, set_learning_rate
+from trainer.optim.adamw import build_optimiser
+from trainer.optim.schedule import learning_rate, set_learning_rate
 from trainer.ranks import ALONE
 from trainer.recipe import Optimiser, TrainRecipe
 from trainer.step import build_stepper, train_step

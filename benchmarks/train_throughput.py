@@ -40,7 +40,7 @@ from trainer.loader.index import read_index
 from trainer.models.build import build_model, set_patch_dropout
 from trainer.models.config import CONFIGS
 from trainer.models.flops import dense_flops, training_flops
-from trainer.optim import build_optimiser
+from trainer.optim.adamw import build_optimiser
 from trainer.parallel import prepare
 from trainer.peaks import peak_flops
 from trainer.ranks import Ranks

@@ -32,6 +32,11 @@ class Ranks:
         """Whether this is the process that writes."""
         return self.rank == 0
 
+    @property
+    def num_cores(self) -> int:
+        """This process's share of the machine's cores, at least 1."""
+        return max(1, len(os.sched_getaffinity(0)) // self.local_size)
+
     def rows(self, num_rows: int) -> range:
         """Return this rank's rows of a batch; raises UserError unless every rank gets as many."""
         if num_rows % self.size:

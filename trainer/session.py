@@ -36,7 +36,8 @@ from trainer.log import Log, require_sinks
 from trainer.meter import SampleSum, Window
 from trainer.models.build import build_model, set_patch_dropout
 from trainer.models.config import CONFIGS, ClipConfig, model_config
-from trainer.optim import build_optimiser, learning_rate, set_learning_rate
+from trainer.optim.adamw import build_optimiser
+from trainer.optim.schedule import learning_rate, set_learning_rate
 from trainer.parallel import prepare
 from trainer.ranks import Ranks
 from trainer.recipe import TrainRecipe

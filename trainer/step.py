@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -21,20 +20,11 @@ from trainer.accumulation import Work, backward, cut
 from trainer.gradients import LossScaler, gradient_norm, gradients_of, scale_gradients
 from trainer.objectives.objective import Losses, learned
 from trainer.objectives.registry import build_objective
+from trainer.optim.adamw import AdamW
 from trainer.parallel import loss_parameters, unwrap
 from trainer.ranks import Ranks, sum_over
 from trainer.recipe import TrainRecipe
 from trainer.statistics import keep, running_statistics, settle
-
-
-class SkippingOptimiser(Protocol):
-    """An optimiser whose step the device can call off."""
-
-    def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget the gradients."""
-
-    def step(self, skip: Tensor | None = None) -> None:
-        """Update the weights, unless `skip` (0-d) is true."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +47,7 @@ class Stepper:
     """All that a step works with, besides the batch."""
 
     work: Work
-    optimiser: SkippingOptimiser
+    optimiser: AdamW
     scaler: LossScaler
     max_norm: float
     """Bound of the gradient's norm; 0: none."""
@@ -77,9 +67,7 @@ class Stepper:
         return torch.arange(first, first + num_rows, device=device)
 
 
-def build_stepper(
-    model: nn.Module, optimiser: SkippingOptimiser, scaler: LossScaler, recipe: TrainRecipe, ranks: Ranks
-) -> Stepper:
+def build_stepper(model: nn.Module, optimiser: AdamW, scaler: LossScaler, recipe: TrainRecipe, ranks: Ranks) -> Stepper:
     """Return what the steps of a recipe work with; `model` is what `parallel.prepare` returned."""
     return Stepper(
         Work(model, build_objective(recipe.objective), ranks, recipe.run.precision),

@@ -22,7 +22,7 @@ from trainer.gradients import LossScaler
 from trainer.inputs import normalise_images
 from trainer.models.build import build_model, set_patch_dropout
 from trainer.models.config import CONFIGS, model_config
-from trainer.optim import build_optimiser
+from trainer.optim.adamw import build_optimiser
 from trainer.parallel import gather_moments, gather_weights, load_moments, load_weights, local, prepare
 from trainer.ranks import ALONE, Ranks, find_ranks, joined
 from trainer.recipe import Data, Model, Objective, Optimiser, Run, TrainRecipe

@@ -38,7 +38,7 @@ def state(step: int) -> TrainState:
 
 def trained(steps: int) -> tuple[Trained, Stepper]:
     model, stepper = make()
-    made = Trained(model, stepper.optimiser, Ema(model, 0.9))  # type: ignore[arg-type]
+    made = Trained(model, stepper.optimiser, Ema(model, 0.9))
     advance(made, stepper, 0, steps)
     return made, stepper
 

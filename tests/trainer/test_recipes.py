@@ -8,7 +8,7 @@ import pytest
 
 from trainer.models.config import CONFIGS
 from trainer.models.flops import dense_flops
-from trainer.optim import learning_rate
+from trainer.optim.schedule import learning_rate
 from trainer.recipe import TrainRecipe, load_recipe
 
 FOLDER = resources.files("trainer") / "recipes"

@@ -31,7 +31,8 @@ from trainer.inputs import normalise_images
 from trainer.loader.order import LoaderState
 from trainer.log import Log, require_sinks
 from trainer.meter import Window
-from trainer.optim import AdamW, build_optimiser, learning_rate, set_learning_rate
+from trainer.optim.adamw import AdamW, build_optimiser
+from trainer.optim.schedule import learning_rate, set_learning_rate
 from trainer.ranks import ALONE, Ranks
 from trainer.trained import Trained
 from wit.recipe import identity

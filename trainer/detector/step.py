@@ -14,7 +14,7 @@ from trainer.detector.model import Detector
 from trainer.detector.recipe import TEMPERATURE, DetectorRecipe
 from trainer.inputs import autocast, normalise_images
 from trainer.objectives.contrastive import contrastive_loss
-from trainer.step import SkippingOptimiser
+from trainer.optim.adamw import AdamW
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def _embed(model: Detector, images_B3SS: Tensor, precision: str) -> Tensor:
 
 def pair_step(
     model: Detector,
-    optimiser: SkippingOptimiser,
+    optimiser: AdamW,
     batch: tuple[Tensor, Tensor],
     recipe: DetectorRecipe,
     limit: Tensor,

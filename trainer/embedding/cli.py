@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import partial
@@ -93,7 +92,7 @@ def encode(checkpoint: str, images: tuple[str, ...], texts: tuple[str, ...], out
     open_cache = (lambda: None) if is_remote(out) else partial(RangeCache, join(out, CACHE), CACHE_BYTES)
     sources: list[ImageSource | Texts] = [find_images(path, open_cache) for path in images]
     sources += map(read_texts, texts)
-    how = Encoding(**options, num_threads=max(1, len(os.sched_getaffinity(0)) // ranks.local_size))
+    how = Encoding(**options, num_threads=ranks.num_cores)
     bar = progress("encode", num_rows(sources, how, ranks), "rows") if ranks.is_first else nullcontext(lambda _: None)
     with bar as advance:
         done = run_encoding(encoder, sources, out, how, ranks, advance)

@@ -26,13 +26,13 @@ from trainer.models.build import AnyModel
 from trainer.ranks import ALONE, Ranks, sum_over
 from trainer.tokenizer import ClipTokenizer
 from wit.errors import InputError
+from wit.foreign import IMAGE_SUFFIXES, last_suffix
 from wit.image import ImageRejected
 from wit.schema import PREDICTIONS
 from wit.statistics import clopper_pearson
 from wit.storage import read_bytes
 
 BATCH_IMAGES = 256
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 CONFIDENCE = 0.95
 
 
@@ -116,7 +116,7 @@ def read_image_folder(root: str) -> ImageFolder:
     paths: list[str] = []
     labels: list[int] = []
     for label, name in enumerate(names):
-        images = sorted(one for one in os.listdir(folder / name) if one.lower().endswith(IMAGE_SUFFIXES))
+        images = sorted(one for one in os.listdir(folder / name) if last_suffix(one) in IMAGE_SUFFIXES)
         if not images:
             raise InputError(f"{folder / name}: expected images of the class {name!r}, found none")
         paths += [f"{name}/{image}" for image in images]
@@ -175,7 +175,7 @@ def predict_classes(
     one that cannot be read is an InputError on every rank, since leaving it out would change the accuracy.
     """
     found = np.zeros((len(data.paths), len(_FOUND)))
-    how = Decoding(side_px, BATCH_IMAGES, _num_threads(ranks), pin=device.type == "cuda")
+    how = Decoding(side_px, BATCH_IMAGES, ranks.num_cores, pin=device.type == "cuda")
     for batch in decode_batches(partial(_read, data), _share(len(data.paths), ranks), how):
         for one in batch.rejected:
             found[min(one.place, len(data.paths) - 1), _REJECTED] = 1
@@ -190,10 +190,6 @@ def predict_classes(
 
 _FOUND = ("prediction", "probability", "label_probability", "label_rank", "rejected")
 _REJECTED = _FOUND.index("rejected")
-
-
-def _num_threads(ranks: Ranks) -> int:
-    return max(1, len(os.sched_getaffinity(0)) // ranks.local_size)
 
 
 def _share(num_images: int, ranks: Ranks) -> range:

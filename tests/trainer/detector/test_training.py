@@ -29,7 +29,7 @@ from trainer.detector.pictures import find_pictures, split_held_out
 from trainer.detector.recipe import Data, DetectorRecipe
 from trainer.detector.training import DetectorResult, train_detector
 from trainer.loader.order import LoaderState
-from trainer.optim import build_optimiser
+from trainer.optim.adamw import build_optimiser
 from trainer.trained import Trained
 from wit.errors import InputError, MismatchError, OutputError, StageError
 from wit.locking import locked

@@ -14,9 +14,9 @@ import trainer.optim.adamw
 from tests.trainer.ranks import run_ranks
 from trainer.models.clip import Clip, build_clip
 from trainer.models.config import CONFIGS
-from trainer.optim import AdamW, build_optimiser, set_learning_rate
-from trainer.optim.adamw import FP16_SCALE
+from trainer.optim.adamw import FP16_SCALE, AdamW, build_optimiser
 from trainer.optim.groups import text_weights
+from trainer.optim.schedule import set_learning_rate
 from trainer.recipe import Optimiser
 
 PAPER = Optimiser()
@@ -283,7 +283,7 @@ from tests.trainer.optim.test_adamw import draw
 from trainer.ema import Ema
 from trainer.models.clip import build_clip
 from trainer.models.config import CONFIGS
-from trainer.optim import build_optimiser
+from trainer.optim.adamw import build_optimiser
 from trainer.parallel import gather_moments, gather_weights, prepare
 from trainer.ranks import find_ranks, joined
 from trainer.recipe import Optimiser, Run

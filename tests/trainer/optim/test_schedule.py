@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from trainer.optim import learning_rate
+from trainer.optim.schedule import learning_rate
 from trainer.recipe import Optimiser
 
 PAPER = Optimiser()
