@@ -19,27 +19,20 @@ from torch.nn import functional
 from trainer.models.clip import build_image_tower
 from trainer.models.config import ClipConfig
 from trainer.models.packing import Packing
-from trainer.models.transformer import LayerNorm, Transformer, initialise_gpt
+from trainer.models.text import TextModel
 
 PREFIX_TOKENS = 4  # the paper's LM RN50
 
 
-class Captioner(nn.Module):
+class Captioner(TextModel):
     """The image tower of a CLIP, a linear layer to the prefix, and a causal Transformer over prefix and caption."""
 
     def __init__(self, config: ClipConfig) -> None:
         super().__init__()
-        text = config.text
         self.config = config
         self.visual = build_image_tower(config)
-        self.prefix = nn.Linear(config.embed_dim, PREFIX_TOKENS * text.width)
-        self.transformer = Transformer(text.width, text.layers, text.heads, causal=True, activation=config.activation)
-        self.token_embedding = nn.Embedding(text.vocabulary_size, text.width)
-        self.positional_embedding = nn.Parameter(torch.empty(text.context_length, text.width))
-        self.ln_final = LayerNorm(text.width)
-        nn.init.normal_(self.token_embedding.weight, std=0.02)
-        nn.init.normal_(self.positional_embedding, std=0.01)
-        initialise_gpt(self.transformer, text.width)
+        self.prefix = nn.Linear(config.embed_dim, PREFIX_TOKENS * config.text.width)
+        self.build_text(config)
 
     def encode_prefix(self, images_B3SS: Tensor, seeds_B: Tensor | None = None) -> Tensor:
         """Return (B, P, W): what the language model is told of each image."""
@@ -48,15 +41,13 @@ class Captioner(nn.Module):
 
     def predict_tokens(self, prefix_BPW: Tensor, tokens_BL: Tensor) -> Tensor:
         """Return (B, L - 1, V) logits of each token after the first, from the prefix and the tokens before it."""
-        read_BL = tokens_BL[:, :-1]
-        text_BLW = self.token_embedding(read_BL) + self.positional_embedding[: read_BL.shape[1]]
+        text_BLW = self.embed_tokens(tokens_BL[:, :-1])
         x_BLW = self.transformer(torch.cat([prefix_BPW.to(text_BLW.dtype), text_BLW], dim=1))
         return self._logits(x_BLW[:, PREFIX_TOKENS:])
 
     def _predict_packed(self, prefix_BPW: Tensor, tokens_BL: Tensor, packing: Packing) -> Tensor:
         """Return (N, V) logits of the token after each of the captions' tokens; after an end mark they mean nothing."""
-        positions_NW = functional.embedding(packing.positions, self.positional_embedding)
-        text_NW = self.token_embedding(packing.pack(tokens_BL)) + positions_NW
+        text_NW = self.embed_tokens(tokens_BL, packing)
         with_prefix = _Prefixed(packing)
         x = with_prefix.join(prefix_BPW.to(text_NW.dtype), text_NW)
         return self._logits(self.transformer(x, with_prefix.packing).index_select(0, with_prefix.text_N))

@@ -16,7 +16,7 @@ from torch.nn import functional
 from trainer.models.config import ClipConfig, ResNetConfig
 from trainer.models.packing import Packing
 from trainer.models.resnet import ModifiedResNet
-from trainer.models.transformer import LayerNorm, Transformer, initialise_gpt
+from trainer.models.text import TextModel
 from trainer.models.vision import VisionTransformer
 
 INITIAL_TEMPERATURE = 0.07  # the paper, section 2.5; the parameter is ln(1 / 0.07) = 2.6593
@@ -30,7 +30,7 @@ def build_image_tower(config: ClipConfig) -> VisionTransformer | ModifiedResNet:
     return VisionTransformer(config.vision, config.embed_dim, config.activation)
 
 
-class Clip(nn.Module):
+class Clip(TextModel):
     """Contrastive language-image pre-training's model (arXiv 2103.00020).
 
     Its text tower is the paper's: a causal Transformer, read at the end mark.
@@ -41,7 +41,7 @@ class Clip(nn.Module):
         text = config.text
         self.config = config
         self.visual = build_image_tower(config)
-        self._build_text(config)
+        self.build_text(config)
         self.text_projection = nn.Parameter(torch.empty(text.width, config.embed_dim))
         nn.init.normal_(self.text_projection, std=text.width**-0.5)
         is_sigmoid = config.objective == "sigmoid"
@@ -50,26 +50,10 @@ class Clip(nn.Module):
         if is_sigmoid:
             self.logit_bias = nn.Parameter(torch.tensor(SIGMOID_BIAS))
 
-    def _build_text(self, config: ClipConfig) -> None:
-        text = config.text
-        self.transformer = Transformer(text.width, text.layers, text.heads, causal=True, activation=config.activation)
-        self.token_embedding = nn.Embedding(text.vocabulary_size, text.width)
-        self.positional_embedding = nn.Parameter(torch.empty(text.context_length, text.width))
-        self.ln_final = LayerNorm(text.width)
-        nn.init.normal_(self.token_embedding.weight, std=0.02)
-        nn.init.normal_(self.positional_embedding, std=0.01)
-        initialise_gpt(self.transformer, text.width)
-
     def text_features(self, tokens_BL: Tensor, packing: Packing | None = None) -> Tensor:
         """Return (B, W): a caption before its projection."""
-        if packing is None:
-            x = self.token_embedding(tokens_BL) + self.positional_embedding[: tokens_BL.shape[1]]
-            last_B = tokens_BL.argmax(dim=-1)
-        else:
-            positions_NW = functional.embedding(packing.positions, self.positional_embedding)
-            x = self.token_embedding(packing.pack(tokens_BL)) + positions_NW
-            last_B = packing.last
-        out_BW: Tensor = self.ln_final(self.transformer(x, packing, last_B))
+        last_B = tokens_BL.argmax(dim=-1) if packing is None else packing.last
+        out_BW: Tensor = self.ln_final(self.transformer(self.embed_tokens(tokens_BL, packing), packing, last_B))
         return out_BW
 
     def encode_image(self, images_B3SS: Tensor, seeds_B: Tensor | None = None) -> Tensor:
@@ -102,7 +86,8 @@ class BagOfWordsClip(Clip):
     before the projection: the pseudocode has none, and the unit length after it takes the mean's size away.
     """
 
-    def _build_text(self, config: ClipConfig) -> None:
+    def build_text(self, config: ClipConfig) -> None:
+        """Make the table of embeddings, all that a bag needs."""
         self.token_embedding = nn.Embedding(config.text.vocabulary_size, config.text.width)
         nn.init.normal_(self.token_embedding.weight, std=0.02)
 
