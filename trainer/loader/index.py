@@ -277,12 +277,7 @@ def _hash(sets: Sequence[ShardSet]) -> str:
 
 
 def read_captions(index: Index) -> Iterator[str]:
-    """Yield the caption of every sample, from the indexes, in order; raises InputError where they have none."""
-    if not index.facts:
-        raise InputError(
-            "tokenizer.merges: expected a file, as the captions of shards without an index are not known before they "
-            "are trained on; found none"
-        )
+    """Yield the caption of every sample, from the indexes, in order; raises InputError when one cannot be read."""
     for facts in index.facts:
         file = open_index_file(facts)
         yield from file.read(0, file.num_samples, ("caption",))["caption"].to_pylist()

@@ -25,8 +25,8 @@ from trainer.loader.fetching import fetching_ahead
 from trainer.loader.index import Index
 from trainer.loader.order import LoaderState, Rows, crop_places
 from trainer.loader.reading import Reader
-from trainer.ranks import Ranks
-from wit.errors import InputError, MismatchError, UserError
+from trainer.ranks import ALONE, Ranks
+from wit.errors import InputError, MismatchError
 from wit.image import ImageRejected
 
 CHUNK_SAMPLES = 32  # what one task of a thread prepares; small against a batch, large against a task's overhead
@@ -34,7 +34,6 @@ CHUNK_SAMPLES = 32  # what one task of a thread prepares; small against a batch,
 Plan = TypeVar("Plan")
 Work = TypeVar("Work")
 Prepared = TypeVar("Prepared")
-ALONE = Ranks()
 Tokenize = Callable[[Sequence[str]], NDArray[np.int64]]
 
 
@@ -136,11 +135,7 @@ class Loader:
                 f"shards: expected the index {state.index_hash[:16]}…, found {index.hash[:16]}…; "
                 "train on the same shards, or choose another --out"
             )
-        if state.batch_size % ranks.size:
-            raise UserError(
-                f"data.batch_size: expected a multiple of the {ranks.size} ranks, found {state.batch_size}; "
-                "set another or start another number of ranks"
-            )
+        self.rows = ranks.rows(state.batch_size)
         self.order = index.order(options.window_samples, state.seed, state.batch_size)
         if not self.batches_per_epoch:
             raise InputError(
@@ -148,7 +143,6 @@ class Loader:
                 f"{self.order.num_places} samples; set a smaller data.batch_size"
             )
         self.index, self.tokenize, self.state, self.options = index, tokenize, state, options
-        self.rows = ranks.rows(state.batch_size)
         self.reader = Reader(index)
         self._cache = PixelCache(options.cache_bytes)
         self._buffers = Buffers(

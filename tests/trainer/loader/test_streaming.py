@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from tests.trainer.conftest import Sample, make_samples
 from tests.trainer.loader.servers import serving
 from tests.trainer.loader.test_loader import take
-from trainer.loader.index import read_captions
 from trainer.loader.loader import ALONE, Loader, LoaderOptions
 from trainer.loader.order import LoaderState
 from trainer.loader.streaming import open_index
@@ -197,11 +196,9 @@ def test_nothing_to_train_on_is_an_error(tmp_path: Path, members: Members, messa
 
 
 def test_without_a_number_of_samples_an_index_is_asked_for(tars: Path, tmp_path: Path) -> None:
-    """The way out is named: to index the tars, or to say how many samples they hold; captions are not known either."""
+    """The way out is named: to index the tars, or to say how many samples they hold."""
     with pytest.raises(InputError, match=r"0\.parquet: expected a file here.*wit shards index.*data\.num_samples"):
         open_index([str(tars)], Data(), str(tmp_path / "cache"))
-    with pytest.raises(InputError, match=r"tokenizer\.merges: expected a file"):
-        list(read_captions(open_index([str(tars)], Data(num_samples=9), str(tmp_path / "cache"))))
     with pytest.raises(InputError, match="expected no weights"):
         open_index([f"2={tars}"], Data(num_samples=9), str(tmp_path / "cache"))
 
