@@ -29,15 +29,15 @@ def inlined(function: Function) -> Function:
     return cast(Function, njit(cache=True, nogil=True, _nrt=False, forceinline=True)(function))
 
 
-def kernel_upon(path: str) -> Callable[[Function], Function]:
-    """Return `kernel` for functions that call those of another file: they are compiled anew when that changes too."""
+def kernel_upon(*paths: str) -> Callable[[Function], Function]:
+    """Return `kernel` for functions that call those of other files: they are compiled anew when one changes too."""
 
     def stamped(function: Function) -> Function:
         compiled = kernel(function)
         cache = getattr(compiled, "_cache", None)
         if cache is not None:  # a plain function, where NUMBA_DISABLE_JIT is set, has none
             index = cache._cache_file
-            index._source_stamp = (index._source_stamp, zlib.crc32(Path(path).read_bytes()))
+            index._source_stamp = (index._source_stamp, *(zlib.crc32(Path(path).read_bytes()) for path in paths))
         return compiled
 
     return stamped

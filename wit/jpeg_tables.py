@@ -13,36 +13,19 @@ from wit import jpeg_progressive_kernels as passes
 U8 = npt.NDArray[np.uint8]
 I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
+MAX_TABLE_BYTES = 16 + 256  # counts, and as many symbols as a byte has values
 
 
-def tables_in(content: bytes, length: int | None = None) -> list[tuple[int, bytes]] | None:
-    """Return (number, bytes) of the tables in a DHT segment (class << 4 | number), or of `length` bytes in a DQT one.
-
-    None: not plain (T.81 B.2.4.1 and B.2.4.2; of 16-bit factors there are none at 8 bits a sample).
-    """
+def tables_in(content: bytes) -> list[tuple[int, bytes]] | None:
+    """Return (class << 4 | number, bytes) of the tables in a DHT segment; None: not plain (T.81 B.2.4.2)."""
     tables = []
     while content:
-        size = length or sum(content[1:17]) + 16
+        size = sum(content[1:17]) + 16
         number, table, content = content[0], content[1 : 1 + size], content[1 + size :]
-        if len(table) != size or number & (0xFC if length else 0xEC):
+        if len(table) != size or size > MAX_TABLE_BYTES or number & 0xEC:
             return None
         tables.append((number, table))
     return tables
-
-
-@lru_cache(maxsize=64)  # 70 kB each; most of the web's files have one of a few sets of tables
-def lookups(tables: tuple[tuple[bool, bytes], ...]) -> tuple[I64, I32] | None:
-    """Return what kernels.decode_scan looks codes up in, a row for each table; None: one is no prefix code.
-
-    Tables are (whether of DC, counts and symbols as DHT has them).
-    """
-    lookup = np.empty((len(tables), 1 << kernels.LOOKUP_BITS), np.int64)
-    codes = np.empty((len(tables), kernels.CODES_LENGTH), np.int32)
-    for i, (is_dc, table) in enumerate(tables):
-        values = np.frombuffer(table, np.uint8)
-        if not kernels.fill_table(values[:16], values[16:], is_dc, lookup[i], codes[i]):
-            return None
-    return lookup, codes
 
 
 @lru_cache(maxsize=64)  # 18 kB each

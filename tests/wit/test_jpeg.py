@@ -118,7 +118,11 @@ def not_plain() -> dict[str, bytes]:
     adobe = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x00"
     scans = jpeg(image, progressive=True)
     last_scan = scans.rindex(b"\xff\xda")
+    many = bytes([0x13, *[0] * 14, 255, 2]) + bytes(257)  # of 15 and of 16 bits: a prefix code, but of 257 symbols
+    table = b"\xff\xc4" + (len(many) + 2).to_bytes(2, "big") + many
     return {
+        "a Huffman table of more symbols than there are": body[:2] + table + body[2:],
+        "such a table between scans": scans[:last_scan] + table + scans[last_scan:],
         "a scan is missing": scans[: scans.rindex(b"\xff\xc4", 0, last_scan)] + b"\xff\xd9",
         "a scan comes twice": scans[:-2] + scans[last_scan:],
         "CMYK": jpeg(image.convert("CMYK")),
