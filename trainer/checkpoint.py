@@ -12,12 +12,13 @@ The tensors are whole, however many ranks trained: any other number of them goes
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar, get_type_hints
 
 from torch import Tensor
 
@@ -35,6 +36,8 @@ from wit.storage import base_name, exists, join, list_names, publish, publish_by
 MODEL, OPTIMISER, EMA = "model.safetensors", "optimiser.safetensors", "ema.safetensors"
 TOKENIZER, STATE = "tokenizer.txt", "state.json"
 _FOLDER = re.compile(r"^step-(\d{8,})$")
+
+PartT = TypeVar("PartT")
 
 
 @dataclass(frozen=True)
@@ -142,7 +145,7 @@ def is_complete(folder: str) -> bool:
     if not exists(url):
         return False
     try:
-        files = [(join(folder, one["name"]), one["bytes"]) for one in json.loads(read_bytes(url))["files"]]
+        files = [(join(folder, str(one["name"])), one["bytes"]) for one in json.loads(read_bytes(url))["files"]]
     except (ValueError, TypeError, LookupError):  # cut off, or not ours
         return False
     return all(exists(name) and size(name) == num_bytes for name, num_bytes in files)
@@ -208,17 +211,33 @@ def read_state(folder: str) -> TrainState:
     """Return where training stood at a checkpoint."""
     facts = _read_facts(folder)
     try:
+        if not _fits(facts["step"], int):
+            raise ValueError(f"step is {facts['step']!r}")
         return TrainState(
-            int(facts["step"]),
-            LoaderState(**facts["loader"]),
-            GuardState(**facts["guard"]),
-            ScalerState(**facts["scaler"]),
+            facts["step"],
+            _part(LoaderState, facts["loader"]),
+            _part(GuardState, facts["guard"]),
+            _part(ScalerState, facts["scaler"]),
             int(facts["samples"], 16),
         )
     except (TypeError, ValueError) as error:
         raise InputError(
             f"{join(folder, STATE)}: expected where training stood, found something else: {error}"
         ) from error
+
+
+def _part(cls: type[PartT], facts: Mapping[str, Any]) -> PartT:
+    """Return a part of a state; raises TypeError or ValueError when a value is of another kind."""
+    for name, kind in get_type_hints(cls).items():
+        if name in facts and not _fits(facts[name], kind):
+            raise ValueError(f"{name} is {facts[name]!r}")
+    return cls(**facts)
+
+
+def _fits(value: object, kind: type) -> bool:
+    if kind is float:
+        return isinstance(value, int | float) and math.isfinite(value)
+    return type(value) is kind and (kind is str or value >= 0)  # type: ignore[operator]
 
 
 def read_config(folder: str) -> ClipConfig:

@@ -25,6 +25,7 @@ from trainer.profiler import profiled
 from trainer.ranks import Ranks
 from trainer.recipe import Run
 from trainer.signals import stop_signals
+from wit.errors import OutputError
 from wit.locking import locked
 from wit.progress import progress
 
@@ -82,7 +83,7 @@ class Session(Protocol[BatchT]):
     state: TrainState
     """Where training stands; the loop moves it on."""
     saved_step: int
-    """Step of the newest checkpoint under `out`; -1 before the first."""
+    """Step of the newest checkpoint under `out`, as it was before anything was read from there; -1: none."""
 
     @property
     def num_steps(self) -> int:
@@ -148,6 +149,11 @@ def _held(session: Session[Any]) -> Iterator[None]:
 
         def claim() -> None:
             stack.enter_context(locked(session.out, session.command))
+            if checkpoint.newest_step(session.out) != session.saved_step:  # before it was locked
+                raise OutputError(
+                    f"{session.out}: expected that nobody else trains in this folder, found a checkpoint that another "
+                    f"{session.command} has just written; run the same command again"
+                )
             claim_folder(session.out, session.recipe, session.facts)
 
         from_first(session.ranks, claim)

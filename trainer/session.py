@@ -45,7 +45,7 @@ from trainer.step import StepNumbers, Stepper, build_stepper, train_step
 from trainer.tokenizer import ClipTokenizer, dump_merges, read_merges, train_merges
 from trainer.trained import Trained
 from trainer.work import WorkMeter
-from wit.errors import RecipeError
+from wit.errors import MismatchError, RecipeError
 from wit.recipe import identity
 
 
@@ -150,18 +150,41 @@ def open_session(recipe: TrainRecipe, index: Index, place: Place, resume: str) -
     require_sinks(recipe.run)
     evaluation = open_evaluation(recipe.evaluation)
     facts = run_facts(recipe, index)
-    resumed = from_first(place.ranks, lambda: check_folder(place.out, facts, resume))
+    saved_step, resumed = from_first(
+        place.ranks, lambda: (checkpoint.newest_step(place.out), check_folder(place.out, facts, resume))
+    )
     tokenizer = ClipTokenizer(from_first(place.ranks, lambda: _merges(recipe, index, resumed)))
     config = model_config(recipe.model.name, tokenizer.vocabulary_size, recipe.model.text, recipe.objective.name)
     state = TrainState(0, LoaderState(0, 0, recipe.run.seed, recipe.data.batch_size, index.hash))
     if resumed:
-        state = from_first(place.ranks, lambda: checkpoint.read_state(resumed))
+        state = from_first(place.ranks, lambda: _require_same_order(resumed, checkpoint.read_state(resumed), state))
     trained, stepper = _build_trained(recipe, config, place, state)
     if resumed:
         trained.restore(resumed, place.ranks)
     loader = _build_loader(recipe, index, tokenizer, state.loader, place)
-    saved_step = from_first(place.ranks, lambda: checkpoint.newest_step(place.out))
-    return ClipSession(recipe, place, facts, tokenizer, config, trained, stepper, loader, evaluation, state, saved_step)
+    session = ClipSession(
+        recipe, place, facts, tokenizer, config, trained, stepper, loader, evaluation, state, saved_step
+    )
+    if state.step > session.num_steps:
+        raise MismatchError(
+            f"{resumed}: expected a checkpoint of at most the {session.num_steps} steps of the recipe, found one of "
+            f"step {state.step}; set more run.epochs, or start from its weights: model.start_from"
+        )
+    return session
+
+
+def _require_same_order(resumed: str, found: TrainState, new: TrainState) -> TrainState:
+    """Return a checkpoint's state; raises MismatchError when another recipe's samples would come next."""
+    for key, theirs, ours in (
+        ("data.batch_size", found.loader.batch_size, new.loader.batch_size),
+        ("run.seed", found.loader.seed, new.loader.seed),
+    ):
+        if theirs != ours:
+            raise MismatchError(
+                f"{resumed}: expected a checkpoint of a run with {key} {ours}, found one with {theirs}; set that, or "
+                "start from its weights: model.start_from"
+            )
+    return found
 
 
 def _build_trained(recipe: TrainRecipe, config: ClipConfig, place: Place, state: TrainState) -> tuple[Trained, Stepper]:

@@ -21,7 +21,7 @@ import torch
 
 from tests.support import ROOT
 from tests.trainer.conftest import Sample, micro_recipe
-from trainer.checkpoint import MODEL, OPTIMISER, STATE, TOKENIZER
+from trainer.checkpoint import MODEL, OPTIMISER, STATE, TOKENIZER, is_complete
 from trainer.training import train
 from wit.cli import main
 from wit.recipe import dumps
@@ -179,6 +179,12 @@ def test_a_broken_checkpoint_is_not_evaluated(
             "optimiser.safetensors: expected ln_final.bias.exp_avg of shape (32,), found none",
         ),
         (shorten_vocabulary, "model.safetensors: expected token_embedding.weight of shape (515, 32), found (600, 32)"),
+        (edit_state(lambda state: state.update(step=-1)), "expected where training stood, found something else: step"),
+        (edit_state(lambda state: state.update(step=4)), "expected a checkpoint of at most the 3 steps of the recipe"),
+        (edit_state(lambda state: state["loader"].update(batch="1")), "found something else: batch is '1'"),
+        (edit_state(lambda state: state["loader"].update(epoch=0.5)), "found something else: epoch is 0.5"),
+        (edit_state(lambda state: state["guard"].update(weight=None)), "found something else: weight is None"),
+        (edit_state(lambda state: state["scaler"].update(factor=float("nan"))), "found something else: factor is nan"),
     ],
 )
 def test_a_broken_checkpoint_is_not_gone_on_from(
@@ -188,6 +194,14 @@ def test_a_broken_checkpoint_is_not_gone_on_from(
     shutil.copytree(trained, tmp_path / "out")
     damage(tmp_path / "out" / "checkpoints" / "step-00000003")
     train_fails(capsys, message, shards, tmp_path / "out")
+
+
+def test_a_file_without_a_name_is_no_checkpoint(trained: Path, tmp_path: Path) -> None:
+    """A state that names its files by numbers belongs to no complete checkpoint."""
+    folder = shutil.copytree(trained, tmp_path / "run") / "checkpoints" / "step-00000003"
+    state = json.loads((folder / STATE).read_text())
+    (folder / STATE).write_text(json.dumps(state | {"files": [{"name": 3, "bytes": 1}]}))
+    assert not is_complete(str(folder))
 
 
 @pytest.mark.parametrize(

@@ -19,12 +19,13 @@ import trainer.session
 from tests.trainer.conftest import Sample, micro_recipe, write_shards
 from tests.trainer.test_loop import lines_of, metrics, weights
 from trainer import checkpoint
+from trainer.models.build import build_model
 from trainer.models.clip import build_clip
 from trainer.models.config import CONFIGS
 from trainer.ranks import Ranks
 from trainer.recipe import Evaluation, Model, Tokenizer, TrainRecipe
 from trainer.training import own_device, train
-from wit.errors import InputError, MismatchError, RecipeError, UserError
+from wit.errors import InputError, MismatchError, OutputError, RecipeError, UserError
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +65,40 @@ def test_later_checkpoints_are_in_the_way(finished: Path, shards: Path, tmp_path
         shutil.rmtree(step_folder(out, step), ignore_errors=True)
     assert train(micro_recipe(), str(shards), str(out), "cpu", "never").is_done
     assert metrics(out) == metrics(finished)
+
+
+def test_a_checkpoint_of_another_order_is_refused(finished: Path, shards: Path, tmp_path: Path) -> None:
+    """Another batch or seed would go on with samples that the recipe does not have next; so would a later end."""
+    recipe, resume = micro_recipe(), str(step_folder(finished, 8))
+    other_batch = replace(recipe, data=replace(recipe.data, batch_size=20))
+    with pytest.raises(MismatchError, match=r"step-00000008: .* run with data\.batch_size 20, found one with 16; set"):
+        train(other_batch, str(shards), str(tmp_path / "out"), "cpu", resume)
+    with pytest.raises(MismatchError, match=r"run with run\.seed 1, found one with 0"):
+        train(micro_recipe(seed=1), str(shards), str(tmp_path / "out"), "cpu", resume)
+    with pytest.raises(MismatchError, match="at most the 3 steps of the recipe, found one of step 8"):
+        train(micro_recipe(epochs=1), str(shards), str(tmp_path / "out"), "cpu", resume)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_checkpoint_that_comes_while_a_run_is_opened_is_not_passed_over(
+    finished: Path, shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run before that saves and ends in that moment: what it did is neither done again nor cut out of the log."""
+    out = tmp_path / "out"
+    shutil.copytree(finished, out)
+    later = shutil.move(step_folder(out, 9), tmp_path / "later")
+    log = (out / "log.jsonl").read_bytes()
+
+    def saved_meanwhile(*arguments: Any) -> Any:
+        shutil.move(later, step_folder(out, 9))
+        return build_model(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer.session, "build_model", saved_meanwhile)
+        with pytest.raises(OutputError, match="found a checkpoint that another wit train has just written; run the"):
+            train(micro_recipe(), str(shards), str(out), "cpu")
+    assert (out / "log.jsonl").read_bytes() == log
+    assert train(micro_recipe(), str(shards), str(out), "cpu").is_done
 
 
 def test_a_checkpoint_that_is_none_is_refused(shards: Path, tmp_path: Path) -> None:

@@ -113,7 +113,7 @@ def open_session(recipe: DetectorRecipe, pictures: Pictures, out: str, device: t
     """
     require_sinks(recipe.run)
     facts = run_facts(recipe, pictures)
-    resumed = check_folder(out, facts)
+    saved_step, resumed = checkpoint.newest_step(out), check_folder(out, facts)
     model = build_detector(detector_config(recipe.model.name), recipe.run.seed).to(device)
     optimiser = build_optimiser(model, recipe.optimiser, recipe.run.seed)
     state = TrainState(0, LoaderState(0, 0, recipe.run.seed, recipe.data.batch_size, pictures.hash))
@@ -123,7 +123,6 @@ def open_session(recipe: DetectorRecipe, pictures: Pictures, out: str, device: t
     share, most = recipe.data.held_out_share, recipe.data.max_held_out
     trained_on, held_out = split_held_out(len(pictures), share, most, recipe.run.seed)
     loader = PairLoader(pictures, trained_on, recipe, state.loader)
-    saved_step = checkpoint.newest_step(out)
     return DetectorSession(recipe, out, device, facts, pictures, held_out, model, optimiser, loader, state, saved_step)
 
 
