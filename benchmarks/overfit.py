@@ -26,8 +26,8 @@ import torch
 
 from pipelines.shardset.indexing import index_tars
 from trainer.embedding.encode import Encoding, encode
+from trainer.embedding.encoder import open_encoder
 from trainer.embedding.folder import IMAGES, TEXTS, open_folder
-from trainer.embedding.opening import open_encoder
 from trainer.embedding.sources import find_images
 from trainer.evaluation.retrieval import Retrieval, retrieve
 from trainer.loader.cache import RangeCache

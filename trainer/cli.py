@@ -116,9 +116,9 @@ def evaluate(checkpoint: str, data: str, templates: str, out: str | None, device
     A checkpoint is its folder, a run (its newest), or a file of weights of CLIP; under torchrun, the ranks share the
     images.
     """
-    from trainer.embedding.opening import open_model, open_tokenizer
     from trainer.evaluation.templates import read_templates
     from trainer.evaluation.zero_shot import evaluate_zero_shot, read_image_folder
+    from trainer.interchange.opening import open_model, open_tokenizer
     from trainer.ranks import find_ranks, joined
     from trainer.training import own_device
     from wit.progress import progress

@@ -116,7 +116,9 @@ def test_help_needs_no_torch() -> None:
     """The commands are imported, and their help printed, without torch, numpy or pyarrow."""
     code = (
         "import sys; from click.testing import CliRunner; from trainer.cli import evaluate, train\n"
-        "for one in (train, evaluate):\n"
+        "from trainer.detector.cli import train_detector; from trainer.embedding.cli import encode, search\n"
+        "from trainer.interchange.cli import export\n"
+        "for one in (train, evaluate, export, encode, search, train_detector):\n"
         "    shown = CliRunner().invoke(one, ['--help']); assert 'Example: wit' in shown.output, shown.output\n"
         "print(sorted({'torch', 'numpy', 'pyarrow', 'PIL'} & set(sys.modules)))"
     )

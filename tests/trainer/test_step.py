@@ -145,13 +145,13 @@ def test_an_update_that_is_left_out_leaves_no_trace(model_name: str) -> None:
         if reason == "nan":
             poison(model)
         before = {name: value.clone() for name, value in model.state_dict().items()}
-        moments = [value.clone() for state in stepper.optimiser.state.values() for value in state.values()]  # type: ignore[attr-defined]
+        moments = [value.clone() for state in stepper.optimiser.state.values() for value in state.values()]
         numbers = train_step(stepper, *manner.batch(), 1, torch.tensor(1e-3 if reason == "limit" else math.inf))
         assert numbers.skipped
         assert bool(numbers.loss.isnan()) == (reason == "nan")
         after = model.state_dict()
         assert all(torch.equal(after[name], value) for name, value in before.items() if "tracked" not in name)
-        kept = [value for state in stepper.optimiser.state.values() for value in state.values()]  # type: ignore[attr-defined]
+        kept = [value for state in stepper.optimiser.state.values() for value in state.values()]
         assert all(torch.equal(one, other) for one, other in zip(kept, moments, strict=True))
 
 

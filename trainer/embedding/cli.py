@@ -102,7 +102,7 @@ def encode(checkpoint: str, images: tuple[str, ...], texts: tuple[str, ...], out
 
 
 def _open(checkpoint: str, ranks: Ranks, device: str, **options: str) -> Encoder:
-    from trainer.embedding.opening import open_encoder
+    from trainer.embedding.encoder import open_encoder
     from trainer.training import own_device
 
     return open_encoder(checkpoint, own_device(choose_device(device), ranks), **options)

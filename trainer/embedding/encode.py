@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from trainer.embedding.decoding import Decoding, decode_batches
 from trainer.embedding.encoder import Encoder
 from trainer.embedding.folder import (
     IMAGES,
@@ -32,6 +31,7 @@ from trainer.embedding.folder import (
     write_rejects,
 )
 from trainer.embedding.sources import ImageSource, Texts
+from trainer.loader.inference import Decoding, decode_batches
 from trainer.ranks import ALONE, Ranks
 from wit import manifest
 from wit.errors import InputError, MismatchError

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from trainer.embedding.folder import Opened
 from trainer.inputs import autocast, normalise_images, trim_tokens
+from trainer.interchange.opening import open_model, open_tokenizer
 from trainer.loader.decode import decode_center
 from trainer.models.clip import Clip
 from trainer.tokenizer import ClipTokenizer
@@ -101,3 +102,17 @@ class Encoder:
                 "use --precision fp32, or another checkpoint if that is what it gives"
             )
         return found
+
+
+def open_encoder(
+    checkpoint: str, device: torch.device, precision: str, merges: str = "", activation: str = ""
+) -> Encoder:
+    """Return what embeds with a checkpoint, as `open_model` names it, on a device.
+
+    Its vocabulary is read when the first caption comes. Raises UserError for a model that does not embed.
+    """
+    name, model, vocabulary = open_model(checkpoint, merges, activation)
+    if not isinstance(model, Clip):
+        raise UserError(f"{name}: expected a model that embeds images and captions, found one that only predicts them")
+    opened = Opened(name, vocabulary, model.config.activation)
+    return Encoder(opened, model.to(device).eval(), partial(open_tokenizer, name, model, vocabulary), precision)

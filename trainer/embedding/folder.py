@@ -88,7 +88,7 @@ def write_rejects(folder: str, number: int, rows: list[dict[str, str]]) -> None:
 
 @dataclass(frozen=True)
 class Opened:
-    """How a model was opened, so that it can be again: as `trainer.embedding.opening` takes it."""
+    """How a model was opened, so that it can be again: as `trainer.embedding.encoder.open_encoder` takes it."""
 
     checkpoint: str
     merges: str

@@ -7,8 +7,6 @@ import click
 from trainer.cli import ACTIVATION
 from wit.errors import MismatchError
 
-VOCABULARY = "tokenizer.txt"
-
 
 @click.command(epilog="Example: wit export runs/tiny-clip --out tiny-clip.safetensors")
 @click.argument("checkpoint")
@@ -21,7 +19,8 @@ def export(checkpoint: str, out: str, activation: str) -> None:
 
     A folder describes itself: open_clip loads it by `local-dir:FOLDER`.
     """
-    from trainer.embedding.opening import open_model
+    from trainer.checkpoint import TOKENIZER
+    from trainer.interchange.opening import open_model
     from trainer.interchange.writing import OPEN_CLIP_MODEL, write_open_clip, write_openai
     from wit.storage import exists, join, list_names, publish_bytes, read_bytes
 
@@ -35,7 +34,7 @@ def export(checkpoint: str, out: str, activation: str) -> None:
     write_open_clip(out, model)
     own_vocabulary = exists(merges)
     if own_vocabulary:
-        publish_bytes(join(out, VOCABULARY), read_bytes(merges))
+        publish_bytes(join(out, TOKENIZER), read_bytes(merges))
     click.echo(
-        f"{join(out, OPEN_CLIP_MODEL)}: weights of {name}" + (f"; {VOCABULARY}: its own" if own_vocabulary else "")
+        f"{join(out, OPEN_CLIP_MODEL)}: weights of {name}" + (f"; {TOKENIZER}: its own" if own_vocabulary else "")
     )

@@ -10,8 +10,8 @@ import torch
 from tests.support import real_data
 from tests.trainer.conftest import make_sample, write_shards
 from trainer.embedding.encode import Encoding, encode
+from trainer.embedding.encoder import open_encoder
 from trainer.embedding.folder import IMAGES, TEXTS, open_folder
-from trainer.embedding.opening import open_encoder
 from trainer.embedding.sources import find_images
 from trainer.evaluation.retrieval import retrieve
 from trainer.loader.cache import RangeCache

@@ -17,9 +17,9 @@ from tests.trainer.loader.test_loader import assert_same, take
 from tests.trainer.test_loop import metrics
 from trainer.loader.cache import RangeCache
 from trainer.loader.index import read_index
-from trainer.loader.loader import ALONE, Loader, LoaderOptions
+from trainer.loader.loader import Loader, LoaderOptions
 from trainer.loader.order import LoaderState
-from trainer.ranks import Ranks
+from trainer.ranks import ALONE, Ranks
 from trainer.training import train
 from wit.errors import InputError
 from wit.shards import write_manifest

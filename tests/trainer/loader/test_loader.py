@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from tests.trainer.conftest import NUM_SAMPLES, Sample, make_sample, make_samples, write_shards
 from trainer.loader.index import read_index
-from trainer.loader.loader import ALONE, Batch, Loader, LoaderOptions
+from trainer.loader.loader import Batch, Loader, LoaderOptions
 from trainer.loader.order import LoaderState
-from trainer.ranks import Ranks
+from trainer.ranks import ALONE, Ranks
 from wit.errors import InputError, MismatchError, UserError
 
 BATCH_SIZE = 16

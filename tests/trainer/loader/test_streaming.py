@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from tests.trainer.conftest import Sample, make_samples
 from tests.trainer.loader.servers import serving
 from tests.trainer.loader.test_loader import take
-from trainer.loader.loader import ALONE, Loader, LoaderOptions
+from trainer.loader.loader import Loader, LoaderOptions
 from trainer.loader.order import LoaderState
 from trainer.loader.streaming import open_index
-from trainer.ranks import Ranks
+from trainer.ranks import ALONE, Ranks
 from trainer.recipe import Data
 from wit.errors import InputError, MismatchError
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from trainer.embedding.decoding import Decoding, decode_batches
 from trainer.loader.decode import decode_center
+from trainer.loader.inference import Decoding, decode_batches
 from wit.errors import InputError
 
 SIDE_PX = 8

@@ -1,19 +1,13 @@
-"""From the name of a checkpoint, ours or another's, to what embeds."""
+"""From the name of a checkpoint, ours or another's, to its model and its tokenizer."""
 
 from __future__ import annotations
 
 import sys
-from functools import partial
 
-import torch
-
-from trainer.embedding.encoder import Encoder
-from trainer.embedding.folder import Opened
 from trainer.interchange.reading import read_model
 from trainer.models.build import AnyModel
-from trainer.models.clip import Clip
 from trainer.tokenizer import INSTALLED, ClipTokenizer, read_merges
-from wit.errors import InputError, UserError
+from wit.errors import InputError
 from wit.shards import folder_of
 
 
@@ -46,17 +40,3 @@ def open_tokenizer(checkpoint: str, model: AnyModel, merges: str) -> ClipTokeniz
     if found != expected:
         raise InputError(f"{merges}: expected a vocabulary of {expected} ids, found {found}; {checkpoint} has another")
     return tokenizer
-
-
-def open_encoder(
-    checkpoint: str, device: torch.device, precision: str, merges: str = "", activation: str = ""
-) -> Encoder:
-    """Return what embeds with a checkpoint, as `open_model` names it, on a device.
-
-    Its vocabulary is read when the first caption comes. Raises UserError for a model that does not embed.
-    """
-    name, model, vocabulary = open_model(checkpoint, merges, activation)
-    if not isinstance(model, Clip):
-        raise UserError(f"{name}: expected a model that embeds images and captions, found one that only predicts them")
-    opened = Opened(name, vocabulary, model.config.activation)
-    return Encoder(opened, model.to(device).eval(), partial(open_tokenizer, name, model, vocabulary), precision)
