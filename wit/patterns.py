@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from wit.errors import InputError
-from wit.storage import input_error, is_remote, join, local_path, locate
+from wit.storage import asking, input_error, is_remote, join, local_path, locate
 
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"^(\d{1,18})\.\.(\d{1,18})$")
@@ -66,10 +66,8 @@ def expand(pattern: str) -> list[str]:
             found += map(_utf8, names)
         elif any(sign in one for sign in "*["):  # '?' begins a query in a URL
             fs, path = locate(one)
-            try:
+            with asking(one):
                 names = sorted(fs.glob(path))
-            except OSError as error:
-                raise input_error(one, error) from error
             if not names:
                 raise InputError(f"{one}: expected files to match, found none")
             found += [fs.unstrip_protocol(name) for name in names]
@@ -111,10 +109,8 @@ def walk_files(folder: str) -> list[str]:
     """
     if is_remote(folder):
         fs, path = locate(folder)
-        try:
+        with asking(folder):
             return sorted(join(folder, name.removeprefix(path)) for name in fs.find(path))
-        except OSError as error:
-            raise input_error(folder, error) from error
     return sorted(_walk(local_path(folder), ()))
 
 

@@ -11,6 +11,8 @@ import errno
 import os
 import re
 import shutil
+import sys
+import urllib.parse
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -53,10 +55,42 @@ def locate(url: str) -> tuple[Any, str]:
     import fsspec
 
     try:
-        fs, path = fsspec.core.url_to_fs(url)
-    except (ImportError, ValueError) as error:
+        if url.startswith(("http://", "https://")):
+            _require_host(url)
+        with asking(url):
+            fs, path = fsspec.core.url_to_fs(url)
+    except (ImportError, TypeError, ValueError) as error:
         raise InputError(f"{url}: no file system for this URL ({error})") from error
     return fs, path
+
+
+def _require_host(url: str) -> None:
+    """Raise ValueError for a URL of a server without the server's name, or with what can be no name or port."""
+    parts = urllib.parse.urlsplit(url)
+    if not parts.hostname or parts.port == 0 or re.search(r"\s", parts.netloc):
+        raise ValueError("it names no server")
+
+
+@contextmanager
+def asking(url: str) -> Iterator[None]:
+    """Raise InputError for what a store raises: OSErrors, and errors of the package that speaks to it.
+
+    Those of s3's and others, such as one that there are no credentials, have no base class that is known here.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise input_error(url, error) from error
+    except Exception as error:
+        if not is_of_a_store(error):
+            raise
+        raise InputError(f"{url}: cannot be read: {error}") from error
+
+
+def is_of_a_store(error: Exception) -> bool:
+    """Return whether an error's class is of neither Python nor this package: then a store's package defines it."""
+    package = type(error).__module__.partition(".")[0]
+    return package not in sys.stdlib_module_names and package != __name__.partition(".")[0]
 
 
 def is_folder(url: str) -> bool:
@@ -64,29 +98,26 @@ def is_folder(url: str) -> bool:
     if not is_remote(url):
         return os.path.isdir(local_path(url))
     fs, path = locate(url)
-    try:
+    with asking(url):
         return bool(fs.isdir(path))
-    except OSError as error:
-        raise input_error(url, error) from error
 
 
 def exists(url: str) -> bool:
-    """Return whether a file or folder is there."""
+    """Return whether a file or folder is there; raises InputError when a store does not say."""
     if not is_remote(url):
         return os.path.exists(local_path(url))
     fs, path = locate(url)
-    return bool(fs.exists(path))
+    with asking(url):
+        return bool(fs.exists(path))
 
 
 def size(url: str) -> int:
     """Return the size of a file in bytes; raises InputError when it cannot be had."""
-    try:
+    with asking(url):
         if not is_remote(url):
             return os.path.getsize(local_path(url))
         fs, path = locate(url)
         num_bytes = fs.size(path)
-    except OSError as error:
-        raise input_error(url, error) from error
     if num_bytes is None:
         raise InputError(f"{url}: expected a server that tells the size of a file; fetch the file and name its path")
     return int(num_bytes)
@@ -105,20 +136,20 @@ def list_names(folder: str) -> list[str]:
             raise input_error(folder, error) from error
     else:
         fs, path = locate(folder)
-        names = [entry.rstrip("/").rsplit("/", 1)[-1] for entry in fs.ls(path, detail=False)] if fs.exists(path) else []
+        with asking(folder):
+            entries = fs.ls(path, detail=False) if fs.exists(path) else []
+        names = [entry.rstrip("/").rsplit("/", 1)[-1] for entry in entries]
     return sorted(name for name in names if not name.startswith(TEMPORARY_PREFIX))
 
 
 def open_input(url: str) -> IO[bytes]:
     """Open a file for reading bytes; raises InputError when it is missing or unreadable."""
-    try:
+    with asking(url):
         if not is_remote(url):
             return open(local_path(url), "rb")
         fs, path = locate(url)
         opened: IO[bytes] = fs.open(path, "rb")
-    except OSError as error:
-        raise input_error(url, error) from error
-    return opened
+        return opened
 
 
 @contextmanager
@@ -167,10 +198,8 @@ def read_range(url: str, offset: int, length: int) -> bytes:
     """
     if is_remote(url):
         fs, path = locate(url)
-        try:
+        with asking(url):
             data = fs.cat_file(path, start=offset, end=offset + length) if length else b""
-        except OSError as error:
-            raise input_error(url, error) from error
     else:
         with open_input(url) as file:
             file.seek(offset)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 
+import fsspec
 import pytest
 
 from tests.served_file import served
@@ -179,3 +181,55 @@ def test_join_and_base_name() -> None:
     assert storage.join("/", "a") == "/a"
     assert storage.base_name("https://h/x/y.tar?sig=1/2") == "y.tar"
     assert storage.base_name("/x/y?.tar") == "y?.tar"
+
+
+class _NoCredentials(Exception):
+    """What a store's package raises: neither Python's nor ours."""
+
+
+_NoCredentials.__module__ = "somestore.errors"
+
+
+class _Store(fsspec.AbstractFileSystem):  # type: ignore[misc]
+    """A store that nobody may look into."""
+
+    protocol = "somestore"
+
+    def ls(self, path: str, detail: bool = True, **options: object) -> list[object]:
+        raise _NoCredentials("no credentials")
+
+    _open = info = cat_file = exists = ls
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        storage.exists,
+        storage.is_folder,
+        storage.size,
+        storage.list_names,
+        storage.open_input,
+        storage.read_bytes,
+        lambda url: storage.read_range(url, 0, 1),
+        lambda url: patterns.expand(f"{url}/*"),
+        patterns.walk_files,
+    ],
+)
+def test_errors_of_a_stores_own_kind_are_told(ask: Callable[[str], object]) -> None:
+    """The packages that speak to stores raise classes of their own, not OSError: no credentials is one line, too."""
+    fsspec.register_implementation("somestore", _Store, clobber=True)
+    with pytest.raises(InputError, match=r"somestore://bucket/a.*: cannot be read: no credentials"):
+        ask("somestore://bucket/a")
+
+
+@pytest.mark.parametrize("url", ["http:///a.tar", "http://[::1/a.tar", "http://host:port/a.tar", "http://a b/c.tar"])
+def test_urls_without_a_server_are_told(url: str) -> None:
+    """Before anything is asked for, and without a wait."""
+    with pytest.raises(InputError, match="no file system for this URL"):
+        storage.exists(url)
+
+
+def test_a_url_that_needs_more_than_a_name_is_told() -> None:
+    """A file system that fsspec cannot make of the URL alone."""
+    with pytest.raises(InputError, match="no file system for this URL"):
+        storage.exists("reference://a.tar")
