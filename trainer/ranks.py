@@ -63,6 +63,23 @@ def find_ranks() -> Ranks:
         raise UserError(f"environment: expected {', '.join(names)} as torchrun sets them, found {error}") from error
 
 
+def own_device(name: str, ranks: Ranks) -> torch.device:
+    """Return this process's device: of several GPUs the one of its place on this machine, made the current one.
+
+    Raises UserError when there are more processes than GPUs.
+    """
+    if name != "cuda":
+        return torch.device(name)
+    if ranks.local_rank >= torch.cuda.device_count():
+        raise UserError(
+            f"--device cuda: expected a GPU for each of the {ranks.local_size} processes of this machine, found "
+            f"{torch.cuda.device_count()}; start fewer"
+        )
+    device = torch.device(name, ranks.local_rank)
+    torch.cuda.set_device(device)
+    return device
+
+
 @contextmanager
 def joined(ranks: Ranks, device: torch.device) -> Iterator[None]:
     """Join the other ranks (by NCCL between GPUs, by Gloo between CPUs) for a while; alone, do nothing."""

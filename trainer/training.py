@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-
 from trainer.agreement import from_first, together
 from trainer.folder import AUTO, SHARD_CACHE, require_ours
 from trainer.loader.streaming import open_index
 from trainer.loop import Ended, run
-from trainer.ranks import Ranks, find_ranks, joined
+from trainer.ranks import find_ranks, joined, own_device
 from trainer.recipe import TrainRecipe
 from trainer.session import Place, open_session
-from wit.errors import UserError
 from wit.storage import join
 
 
@@ -31,20 +28,3 @@ def train(recipe: TrainRecipe, shards: str | Sequence[str], out: str, device: st
         kept = recipe.data.shard_cache or join(out, SHARD_CACHE)
         index = open_index((shards,) if isinstance(shards, str) else shards, recipe.data, kept)
         return run(open_session(recipe, index, place, resume))
-
-
-def own_device(name: str, ranks: Ranks) -> torch.device:
-    """Return this process's device: of several GPUs the one of its place on this machine, made the current one.
-
-    Raises UserError when there are more processes than GPUs.
-    """
-    if name != "cuda":
-        return torch.device(name)
-    if ranks.local_rank >= torch.cuda.device_count():
-        raise UserError(
-            f"--device cuda: expected a GPU for each of the {ranks.local_size} processes of this machine, found "
-            f"{torch.cuda.device_count()}; start fewer"
-        )
-    device = torch.device(name, ranks.local_rank)
-    torch.cuda.set_device(device)
-    return device

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 import trainer.evaluation.periodic
+import trainer.folder
 import trainer.session
 from tests.trainer.conftest import Sample, micro_recipe, write_shards
 from tests.trainer.test_loop import lines_of, metrics, weights
@@ -22,9 +23,9 @@ from trainer import checkpoint
 from trainer.models.build import build_model
 from trainer.models.clip import build_clip
 from trainer.models.config import CONFIGS
-from trainer.ranks import Ranks
+from trainer.ranks import Ranks, own_device
 from trainer.recipe import Evaluation, Model, Tokenizer, TrainRecipe
-from trainer.training import own_device, train
+from trainer.training import train
 from wit.errors import InputError, MismatchError, OutputError, RecipeError, UserError
 
 
@@ -219,6 +220,30 @@ def test_steps_are_traced(shards: Path, tmp_path: Path) -> None:
     names = {event.get("name") for event in json.loads((out / "profile" / "trace.json").read_text())["traceEvents"]}
     assert {"ProfilerStep#10", "ProfilerStep#11", "aten::scaled_dot_product_attention"} <= names
     assert "ProfilerStep#12" not in names
+
+
+def test_a_trace_that_cannot_be_written_is_said(shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The writer of traces fails without a word, on a full disk for one: the file is named."""
+    monkeypatch.setattr(torch.profiler.profile, "export_chrome_trace", lambda *_: None)
+    with pytest.raises(OutputError, match=r"profile/trace\.json: cannot be written; free some space"):
+        train(micro_recipe(epochs=5, profile_steps=2), str(shards), str(tmp_path / "out"), "cpu")
+
+
+def test_a_folder_that_is_claimed_only_in_part_is_ours(
+    finished: Path, shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kill or a full disk between the first files of a run: the same command begins again."""
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    for name in ("publish_text", "dumps"):
+        with monkeypatch.context() as patch:
+            patch.setattr(trainer.folder, name, killed)
+            with pytest.raises(KeyboardInterrupt):
+                train(micro_recipe(), str(shards), str(tmp_path / "out"), "cpu")
+    assert train(micro_recipe(), str(shards), str(tmp_path / "out"), "cpu").is_done
+    assert metrics(tmp_path / "out") == metrics(finished)
 
 
 def test_more_processes_than_gpus_are_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ import signal
 
 import click
 
-from trainer.cli import DEVICE, choose_device, recipe_path
+from trainer.options import DEVICE, choose_device, recipe_path
 from wit.errors import UserError
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from trainer.cli import ACTIVATION, DEVICE, MERGES, choose_device
+from trainer.options import ACTIVATION, DEVICE, MERGES, choose_device
 from wit.errors import MismatchError, UserError
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def encode(checkpoint: str, images: tuple[str, ...], texts: tuple[str, ...], out
 
 def _open(checkpoint: str, ranks: Ranks, device: str, **options: str) -> Encoder:
     from trainer.embedding.encoder import open_encoder
-    from trainer.training import own_device
+    from trainer.ranks import own_device
 
     return open_encoder(checkpoint, own_device(choose_device(device), ranks), **options)
 

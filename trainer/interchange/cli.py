@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from trainer.cli import ACTIVATION
+from trainer.options import ACTIVATION
 from wit.errors import MismatchError
 
 
