@@ -11,6 +11,8 @@ from wit.locking import LOCK
 from wit.recipe import dumps
 from wit.storage import exists, join, list_names, publish_text, remove_temporaries
 
+RUN = "run.json"
+"""What the run is made from; whose folder it is."""
 SHARD_CACHE = "shards"
 """Folder in that of a run for parts of remote shards; it may be there before the run is."""
 AUTO, NEVER = "auto", "never"
@@ -19,7 +21,7 @@ AUTO, NEVER = "auto", "never"
 
 def require_ours(out: str) -> None:
     """Raise MismatchError when a folder holds something else than a training run."""
-    if not exists(join(out, "run.json")) and any(name not in (LOCK, SHARD_CACHE) for name in list_names(out)):
+    if not exists(join(out, RUN)) and any(name not in (LOCK, SHARD_CACHE) for name in list_names(out)):
         raise MismatchError(f"{out}: expected a new folder or a training run, found other files; choose another --out")
 
 
@@ -30,7 +32,7 @@ def check_folder(out: str, facts: Mapping[str, object], resume: str = AUTO) -> s
     `resume` leaves behind; InputError when `resume` names no checkpoint.
     """
     require_ours(out)
-    run = join(out, "run.json")
+    run = join(out, RUN)
     if exists(run):
         remedy = "train with what it was made from, or choose another --out"
         manifest.require_same(out, manifest.read(run), dict(facts), remedy)
@@ -55,5 +57,5 @@ def _require_newest(out: str, chosen: str | None) -> None:
 def claim_folder(out: str, recipe: object, facts: Mapping[str, object]) -> None:
     """Write what a run is made from into its folder, and remove what dead writers left; the folder must be locked."""
     remove_temporaries(out)
+    manifest.write(join(out, RUN), dict(facts))  # first: without it what follows would be a foreign folder's files
     publish_text(join(out, "recipe.toml"), dumps(recipe))
-    manifest.write(join(out, "run.json"), dict(facts))

@@ -10,7 +10,8 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any, Protocol
 
@@ -61,9 +62,10 @@ class Log:
         if self._file is None or self._path is None:
             return
         facts = {name: _finite(value) for name, value in facts.items()}
-        line = json.dumps({"step": step, "event": event, **facts}, ensure_ascii=False) + "\n"
+        line = (json.dumps({"step": step, "event": event, **facts}, ensure_ascii=False) + "\n").encode()
         try:
-            self._file.write(line.encode())
+            while line:  # a disk that fills up takes the beginning of a line; it says why when asked to take the rest
+                line = line[self._file.write(line) :]
         except OSError as error:
             raise output_error(self._path, error) from error
         numbers = {f"{event}/{name}": float(value) for name, value in facts.items() if isinstance(value, int | float)}
@@ -114,17 +116,28 @@ class TensorBoard:
     def __init__(self, folder: str, step: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        # events of an interrupted run beyond its checkpoint come again: TensorBoard drops those of before
-        self._writer = SummaryWriter(local_path(folder), purge_step=step + 1)
+        self._folder = folder
+        with self._writing():
+            # events of an interrupted run beyond its checkpoint come again: TensorBoard drops those of before
+            self._writer = SummaryWriter(local_path(folder), purge_step=step + 1)
 
     def write(self, step: int, numbers: Mapping[str, float]) -> None:
-        """Take the numbers of a step, by name."""
-        for name, value in numbers.items():
-            self._writer.add_scalar(name, value, step)
+        """Take the numbers of a step, by name; raises OutputError."""
+        with self._writing():
+            for name, value in numbers.items():
+                self._writer.add_scalar(name, value, step)
 
     def close(self) -> None:
-        """Write what is left."""
-        self._writer.close()
+        """Write what is left; raises OutputError."""
+        with self._writing():
+            self._writer.close()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise output_error(self._folder, error) from error
 
 
 class WeightsAndBiases:

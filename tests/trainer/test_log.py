@@ -14,7 +14,7 @@ from tests.trainer.conftest import micro_recipe
 from trainer.log import Log, open_log
 from trainer.recipe import Run
 from trainer.training import train
-from wit.errors import UserError
+from wit.errors import OutputError, UserError
 
 
 def test_a_log_goes_on_where_its_run_does(tmp_path: Path) -> None:
@@ -34,6 +34,27 @@ def test_a_log_goes_on_where_its_run_does(tmp_path: Path) -> None:
     log.close()
     lines = [json.loads(line, parse_constant=pytest.fail) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [(line["step"], line["loss"]) for line in lines] == [(1, 1.0), (2, 2.0), (3, 3.0), (4, None)]
+
+
+def test_no_line_stays_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that takes a part of a line at a time, as one on a disk that fills up, gets the rest after it."""
+    log = Log(str(tmp_path / "log.jsonl"), 0)
+    file = log._file
+    assert file is not None
+    monkeypatch.setattr(log, "_file", SimpleNamespace(write=lambda data: file.write(bytes(data[:7])), close=file.close))
+    log.write(1, "metrics", loss=1.0)
+    log.close()
+    assert json.loads((tmp_path / "log.jsonl").read_text()) == {"step": 1, "event": "metrics", "loss": 1.0}
+
+
+def test_events_that_cannot_be_written_are_said(shards: Path, tmp_path: Path) -> None:
+    """A file where TensorBoard's folder should be: one line that names it, not that of another file."""
+    pytest.importorskip("tensorboard")
+    out = tmp_path / "out"
+    train(micro_recipe(), str(shards), str(out), "cpu")
+    (out / "tensorboard").write_text("")
+    with pytest.raises(OutputError, match="out/tensorboard: cannot be written: a file stands where a folder is needed"):
+        train(micro_recipe(tensorboard=True), str(shards), str(out), "cpu")
 
 
 def test_tensorboard_shows_no_step_twice(shards: Path, tmp_path: Path) -> None:

@@ -15,7 +15,6 @@ import pytest
 import torch
 
 import trainer.evaluation.periodic
-import trainer.folder
 import trainer.session
 from tests.trainer.conftest import Sample, micro_recipe, write_shards
 from tests.trainer.test_loop import lines_of, metrics, weights
@@ -27,6 +26,7 @@ from trainer.ranks import Ranks, own_device
 from trainer.recipe import Evaluation, Model, Tokenizer, TrainRecipe
 from trainer.training import train
 from wit.errors import InputError, MismatchError, OutputError, RecipeError, UserError
+from wit.storage import Draft
 
 
 @pytest.fixture(scope="module")
@@ -234,15 +234,20 @@ def test_a_folder_that_is_claimed_only_in_part_is_ours(
 ) -> None:
     """A kill or a full disk between the first files of a run: the same command begins again."""
 
-    def killed(*_: object) -> None:
-        raise KeyboardInterrupt
+    publish, out = Draft.publish, str(tmp_path / "out")
+    for survivors in (0, 1):
+        drafts = iter(range(9))
 
-    for name in ("publish_text", "dumps"):
+        def killed(draft: Draft, drafts: Iterator[int] = drafts, survivors: int = survivors) -> None:
+            if next(drafts) == survivors:
+                raise KeyboardInterrupt
+            publish(draft)
+
         with monkeypatch.context() as patch:
-            patch.setattr(trainer.folder, name, killed)
+            patch.setattr(Draft, "publish", killed)
             with pytest.raises(KeyboardInterrupt):
-                train(micro_recipe(), str(shards), str(tmp_path / "out"), "cpu")
-    assert train(micro_recipe(), str(shards), str(tmp_path / "out"), "cpu").is_done
+                train(micro_recipe(), str(shards), out, "cpu")
+    assert train(micro_recipe(), str(shards), out, "cpu").is_done
     assert metrics(tmp_path / "out") == metrics(finished)
 
 
