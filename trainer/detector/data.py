@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.detector.edits import edited, plain
-from trainer.detector.pictures import Pictures
 from trainer.detector.recipe import DetectorRecipe
 from trainer.loader.decode import MAX_ASPECT, Pixels, short_side_size
 from trainer.loader.loader import PixelCache, Replaced, chunks, prepared_ahead
-from trainer.loader.order import LoaderState, Order, Rows
+from trainer.loader.order import LoaderState, Order, Rows, shuffled
+from trainer.loader.pictures import Pictures
 from wit.descriptors import U8
 from wit.errors import InputError
 from wit.image import TOO_MANY_PIXELS, ImageRejected, decode
@@ -32,6 +32,15 @@ class PairBatch:
     copies: U8
     replaced: tuple[Replaced, ...]
     state: LoaderState
+
+
+def split_held_out(
+    num_pictures: int, share: float, most: int, seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return (pictures to train on, pictures kept apart), each in order: a function of the numbers alone."""
+    count = min(round(num_pictures * share), most)
+    order = shuffled(num_pictures, seed, -1)
+    return np.sort(order[count:]), np.sort(order[:count])
 
 
 def decode_picture(body: bytes, short_px: int) -> Pixels:

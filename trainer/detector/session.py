@@ -20,15 +20,15 @@ from torch import Tensor
 
 from trainer import checkpoint
 from trainer.checkpoint import Snapshot, TrainState
-from trainer.detector.data import PairBatch, PairLoader
+from trainer.detector.data import PairBatch, PairLoader, split_held_out
 from trainer.detector.model import Detector, build_detector, detector_config, measure_scales
-from trainer.detector.pictures import Pictures, split_held_out
 from trainer.detector.recipe import DetectorRecipe
 from trainer.detector.step import PairNumbers, pair_step
 from trainer.folder import check_folder
 from trainer.guard import GuardState
 from trainer.inputs import normalise_images
 from trainer.loader.order import LoaderState
+from trainer.loader.pictures import Pictures
 from trainer.log import Log, require_sinks
 from trainer.meter import Window
 from trainer.optim.adamw import AdamW, build_optimiser

@@ -9,9 +9,9 @@ import torch
 
 from trainer.detector.export import FACTS, ONNX, write_detector
 from trainer.detector.measuring import Measured, measure, whiten_on
-from trainer.detector.pictures import find_pictures
 from trainer.detector.recipe import TEMPERATURE, DetectorRecipe
 from trainer.detector.session import DetectorSession, open_session
+from trainer.loader.pictures import find_pictures
 from trainer.loop import run
 from wit import manifest
 from wit.errors import InputError

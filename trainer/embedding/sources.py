@@ -9,8 +9,8 @@ from typing import NamedTuple, Protocol
 
 import pyarrow as pa
 
-from trainer.detector.pictures import FolderSource, ShardSource, find_pictures
 from trainer.loader.cache import RangeCache
+from trainer.loader.pictures import FolderSource, ShardSource, find_pictures
 from trainer.loader.reading import Reader
 from wit.errors import InputError
 from wit.foreign import CAPTION_FIELDS

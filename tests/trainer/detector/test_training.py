@@ -22,13 +22,13 @@ from tests.support import ROOT
 from tests.trainer.conftest import Sample, write_shards
 from tests.trainer.detector.conftest import NUM_PICTURES, encoded, micro_recipe, picture
 from trainer import checkpoint
-from trainer.detector.data import PairLoader
+from trainer.detector.data import PairLoader, split_held_out
 from trainer.detector.measuring import measure, whiten_on
 from trainer.detector.model import CONFIGS, build_detector
-from trainer.detector.pictures import find_pictures, split_held_out
 from trainer.detector.recipe import Data, DetectorRecipe
 from trainer.detector.training import DetectorResult, train_detector
 from trainer.loader.order import LoaderState
+from trainer.loader.pictures import find_pictures
 from trainer.optim.adamw import build_optimiser
 from trainer.trained import Trained
 from wit.errors import InputError, MismatchError, OutputError, StageError

@@ -1,4 +1,4 @@
-"""The pictures that a detector learns from: those of shards, or the image files of folders; no captions, no labels."""
+"""Pictures by themselves: those of shards, or the image files of folders; no captions, no labels."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from trainer.loader.index import Index, read_index
-from trainer.loader.order import shuffled
 from trainer.loader.reading import read_sample
 from wit.errors import InputError
 from wit.foreign import IMAGE_SUFFIXES
@@ -135,12 +133,3 @@ def _source(path: str) -> Source:
     for one in paths:
         digest.update(f"{one}\0{size(join(root, one))}\0".encode())
     return FolderSource(root, tuple(paths), digest.hexdigest())
-
-
-def split_held_out(
-    num_pictures: int, share: float, most: int, seed: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return (pictures to train on, pictures kept apart), each in order: a function of the numbers alone."""
-    count = min(round(num_pictures * share), most)
-    order = shuffled(num_pictures, seed, -1)
-    return np.sort(order[count:]), np.sort(order[:count])
