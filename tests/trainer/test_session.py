@@ -240,6 +240,7 @@ def test_a_folder_that_is_claimed_only_in_part_is_ours(
 
         def killed(draft: Draft, drafts: Iterator[int] = drafts, survivors: int = survivors) -> None:
             if next(drafts) == survivors:
+                draft.file.close()
                 raise KeyboardInterrupt
             publish(draft)
 
