@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate
 
 import numpy as np
@@ -63,7 +63,7 @@ class PlainJpeg:
     segments: tuple[tuple[int, int, int], ...]
     """(marker, start, end) of every segment before the first scan's data."""
     is_progressive: bool
-    facts: I64
+    facts: I64 = field(compare=False, repr=False)
     """The same as wit.jpeg_header_kernels has it."""
 
     @property
@@ -91,6 +91,8 @@ class Decoded:
 
     planes: tuple[U8, ...]
     scan_end: int
+    pixels: U8
+    """Of all planes, one behind the other."""
 
 
 def _segments(body: bytes, stop: int) -> Iterator[tuple[int, int, int]]:
@@ -186,7 +188,8 @@ def decode(body: bytes, header: PlainJpeg, sides: tuple[int, ...]) -> Decoded | 
     if scan_end is None:
         return None
     places = zip(accumulate(sizes), sizes, shapes, strict=True)
-    return Decoded(tuple(pixels[end - size : end].reshape(shape) for end, size, shape in places), scan_end)
+    planes = tuple(pixels[end - size : end].reshape(shape) for end, size, shape in places)
+    return Decoded(planes, scan_end, pixels)
 
 
 def _fill_baseline(body: bytes, header: PlainJpeg, planes: _Planes) -> int | None:

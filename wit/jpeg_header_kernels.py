@@ -210,7 +210,7 @@ def read_facts(body: U8, facts: I64) -> bool:
 
 
 @kernel
-def read_all_facts(bodies: U8, spans_B2: I64, facts_BF: I64, is_plain_B: U8) -> None:
+def read_all_facts(bodies: U8, spans_B2: I64, facts_BF: I64, is_plain_B: npt.NDArray[np.bool_]) -> None:
     """Do what `read_facts` does for bodies that lie from the first to before the second of their `spans_B2`."""
     for i in range(len(spans_B2)):
         is_plain_B[i] = read_facts(bodies[spans_B2[i, 0] : spans_B2[i, 1]], facts_BF[i])

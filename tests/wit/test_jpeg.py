@@ -36,7 +36,7 @@ def jpeg(image: Image.Image, **options: Any) -> bytes:
 
 def planes(body: bytes, side: int = 8) -> Decoded | None:
     header = read_header(body)
-    return header and decode(body, header, (side,) * len(header.components))
+    return None if header is None else decode(body, header, (side,) * len(header.components))
 
 
 def by_pillow(body: bytes, mode: str) -> np.ndarray:

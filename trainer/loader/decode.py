@@ -20,11 +20,15 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image
 
+from trainer.loader import picture_kernels as pictures
 from trainer.loader import pixel_kernels as kernels
 from wit import jpeg
+from wit import jpeg_header_kernels as headers
 from wit.image import CORRUPT_IMAGE, MAX_JPEG_SCANS, TOO_MANY_PIXELS, ImageRejected, opened
 from wit.image_metadata import count_jpeg_scans
 from wit.jpeg import PlainJpeg
+from wit.jpeg_baseline_kernels import NUM_FLOATS, NUM_INTS
+from wit.jpeg_tables import NATURAL
 
 MAX_PIXELS = 1 << 26  # 67 million, 200 MB as RGB; a small file may claim far more
 MAX_ASPECT = 16  # a longer strip would grow without bound when its short side is scaled up
@@ -37,7 +41,8 @@ On photographs of 512 to 1,024 px brought to 224 the mean PSNR against `exact` i
 
 Pixels = NDArray[np.uint8]
 Number = TypeVar("Number", bound=np.generic)
-_Axes = tuple[NDArray[np.int64], NDArray[np.int32]]
+_Ints = NDArray[np.int64]
+_FIRST: _Ints = np.zeros(1, np.int64)
 
 
 class Window(NamedTuple):
@@ -91,6 +96,38 @@ def decode_crop(body: bytes, crop: Crop, mode: str = "exact", out_3SS: Pixels | 
     return _decode(body, square, mode, out_3SS)
 
 
+class Crops(NamedTuple):
+    """A `Crop` of each of B pictures, their places (B, 2)."""
+
+    short_px: int
+    side_px: int
+    uniform: NDArray[np.float64]
+
+
+def decode_crops(data: Pixels, spans_B2: _Ints, crops: Crops, mode: str, out_B3SS: Pixels) -> NDArray[np.bool_]:
+    """Write the crops of B files that lie in `data`, each between its `spans_B2`; return which are written.
+
+    They are as `decode_crop` has them, and many at a time take no longer under the interpreter's lock than one. What
+    is not written that one has to decode: other files than baseline JPEGs, and what is wrong with them.
+    """
+    facts, is_plain = np.empty((len(spans_B2), headers.NUM_FACTS), np.int64), np.zeros(len(spans_B2), np.bool_)
+    headers.read_all_facts(data, spans_B2, facts, is_plain)
+    width, height = facts[:, headers.WIDTH], facts[:, headers.HEIGHT]
+    short = np.minimum(width, height)
+    is_plain &= (facts[:, headers.IS_PROGRESSIVE] == 0) & (width * height <= MAX_PIXELS)
+    is_plain &= np.maximum(width, height) <= MAX_ASPECT * short
+    full = crops.short_px * facts[:, [headers.WIDTH, headers.HEIGHT]] // np.maximum(short, 1)[:, None]
+    corners = (crops.uniform * (full - crops.side_px + 1)).astype(np.int64)
+    windows = np.concatenate([full, corners, np.full_like(full, crops.side_px)], axis=1)
+    chosen = np.flatnonzero(is_plain)
+    if mode != "exact":
+        return _decode_all(_Pictures(data, spans_B2, facts, windows), chosen, OVERSAMPLING[mode], out_B3SS)
+    for i in chosen.tolist():
+        body, size = data[spans_B2[i, 0] : spans_B2[i, 1]], (width.item(i), height.item(i))
+        is_plain[i] = _turbo(body, size, Window(*windows[i].tolist()), out_B3SS[i])
+    return is_plain
+
+
 def decode_center(body: bytes, side_px: int, mode: str = "exact", out_3SS: Pixels | None = None) -> Pixels:
     """Return the square (3, S, S) in the middle of `decode_short_side`'s pixels, its place rounded as torchvision does.
 
@@ -139,7 +176,7 @@ def _decode(body: bytes, choose: Choose, mode: str, out: Pixels | None) -> Pixel
         if plain.is_progressive:
             _require_few_scans(body)
         if mode == "exact":
-            is_done = _turbo(body, plain, window, room)
+            is_done = _turbo(body, plain.size, window, room)
         else:
             is_done = _scaled(body, plain, window, OVERSAMPLING[mode], room)
         if is_done:
@@ -197,15 +234,16 @@ def _resize_by_pillow(image: Image.Image, window: Window, out: Pixels) -> None:
     out[:] = np.asarray(resized.crop((left, top, left + num_columns, top + num_rows))).transpose(2, 0, 1)
 
 
-def _turbo(body: bytes, plain: PlainJpeg, window: Window, out: Pixels) -> bool:
+def _turbo(body: bytes | Pixels, size: tuple[int, int], window: Window, out: Pixels) -> bool:
     """Write the window of a JPEG decoded as Pillow does, which has the same library; False: Pillow has to do it."""
-    if _is_for_pillow(plain.size, window):
+    if _is_for_pillow(size, window):
         return False
     try:
-        pixels = simplejpeg.decode_jpeg(body, "RGBX")
+        room = _ROOM.take("picture", np.uint8, 4 * size[0] * size[1])
+        pixels = simplejpeg.decode_jpeg(body, "RGBX", buffer=room)
     except ValueError:
         return False
-    _resize(pixels.reshape(-1), plain.size, window, out)
+    _resize(pixels.reshape(-1), size, window, out)
     return True
 
 
@@ -222,61 +260,72 @@ class _Room(threading.local):
             found = self._arrays[name] = np.empty(num, kind)
         return found[:num]
 
-    def weights(self, window: Window, size: tuple[float, float], num_columns: int, num_rows: int) -> _Axes:
-        """Return room for what the kernels note of each column and row."""
-        of_column, of_row = (
-            2 * math.ceil(2 * max(scale, 1.0)) + 1 for scale in (size[0] / window.width, size[1] / window.height)
-        )
-        ints = self.take("ints", np.int64, 2 * (num_columns + num_rows))
-        return ints, self.take("weights", np.int32, num_columns * of_column + num_rows * of_row)
-
 
 _ROOM = _Room()
 
 
 def _resize(pixels: Pixels, size: tuple[int, int], window: Window, out: Pixels) -> None:
     """Write a window of a picture of `size`, four bytes a pixel, bit by bit as Pillow's BICUBIC gives it."""
-    axes = _ROOM.weights(window, size, window.num_columns, window.num_rows)
-    scale = size[1] / window.height
-    num_rows = min(size[1], math.ceil(window.num_rows * scale + 4 * max(scale, 1.0)) + 2)
-    rows = _ROOM.take("rows", np.uint8, 4 * window.num_columns * num_rows)
-    kernels.resize(pixels, size, tuple(window), *axes, rows, out)
+    width, height, _, _, num_columns, num_rows = window
+    scales = size[0] / width, size[1] / height
+    of_column, of_row = (2 * math.ceil(2 * max(scale, 1.0)) + 1 for scale in scales)
+    ints = _ROOM.take("ints", np.int64, 2 * (num_columns + num_rows))
+    weights = _ROOM.take("weights", np.int32, num_columns * of_column + num_rows * of_row)
+    num_used = min(size[1], math.ceil(num_rows * scales[1] + 4 * max(scales[1], 1.0)) + 2)
+    rows = _ROOM.take("rows", np.uint8, 4 * num_columns * num_used)
+    kernels.resize(pixels, size, tuple(window), ints, weights, rows, out)
 
 
 def _scaled(body: bytes, plain: PlainJpeg, window: Window, oversampling: tuple[float, float], out: Pixels) -> bool:
     """Write the window of a plain JPEG, decoded at `oversampling` of luma and of chroma; False: it is not plain."""
-    sides = tuple(_side(plain, i, window, oversampling[min(i, 1)]) for i in range(len(plain.components)))
-    decoded = jpeg.decode(body, plain, sides)
+    data = np.frombuffer(body, np.uint8)
+    one = _Pictures(data, np.array([[0, len(body)]]), plain.facts[None], np.array([window]))
+    if not plain.is_progressive:
+        return bool(_decode_all(one, _FIRST, oversampling, out[None])[0])
+    sides, needs = _planned(one, _FIRST, oversampling)
+    decoded = jpeg.decode(body, plain, tuple(sides[0, : len(plain.components)].tolist()))
     if decoded is None:
         return False
-    wide, high = _up(window.num_columns), _up(window.num_rows)
-    found = _ROOM.take("planes", np.uint8, len(sides) * high * wide).reshape(len(sides), high, wide)
-    for i, (plane, side) in enumerate(zip(decoded.planes, sides, strict=True)):
-        samples = plain.samples_of(plain.components[i])
-        _resize_plane(plane, (samples[0] * side / 8, samples[1] * side / 8), window, found[i])
-    if len(sides) == 1:
-        out[:] = found[0, : window.num_rows, : window.num_columns]
-    else:
-        kernels.planes_to_rgb(found[0], found[1], found[2], out)
+    pictures.render(plain.facts, sides[0], decoded.pixels, one.windows[0], _room_to_render(needs), out)
     return True
 
 
-def _side(plain: PlainJpeg, i: int, window: Window, oversampling: float) -> int:
-    """Return the pixels a block that a component is decoded at, so that a pixel gets enough of its samples."""
-    samples = plain.samples_of(plain.components[i])
-    needed = max(window.width / samples[0], window.height / samples[1]) * oversampling
-    return min(8, math.ceil(8 * needed - 1e-9))
+class _Pictures(NamedTuple):
+    """B files that lie in `data` between their `spans` (B, 2), the facts of their headers, and the windows wanted."""
+
+    data: Pixels
+    spans: _Ints
+    facts: _Ints
+    windows: _Ints
 
 
-def _resize_plane(plane: Pixels, size: tuple[float, float], window: Window, found: Pixels) -> None:
-    """Write a window of a plane that shows its picture in `size` samples; `found` is as large, or a bit larger."""
-    high, wide = found.shape
-    axes = _ROOM.weights(window, size, wide, high)
-    num_turned = _up(math.ceil(size[0]))
-    room = _ROOM.take("turned", np.uint8, kernels.SQUARE**2 + num_turned * high)
-    kernels.resize_plane(plane, size, tuple(window), *axes, room, found)
+def _planned(some: _Pictures, chosen: _Ints, oversampling: tuple[float, float]) -> tuple[_Ints, dict[str, int]]:
+    """Return at how many pixels a block each component of the chosen is decoded, and the room for any of them."""
+    sides, needs = np.zeros((len(some.spans), 3), np.int64), np.zeros(len(pictures.NEEDS), np.int64)
+    pictures.plan_all(chosen, some.spans, some.facts, some.windows, oversampling, sides, needs)
+    return sides, dict(zip(pictures.NEEDS, needs.tolist(), strict=True))
 
 
-def _up(number: int) -> int:
-    """Return the number, rounded up to whole squares."""
-    return -(-number // kernels.SQUARE) * kernels.SQUARE
+def _decode_all(
+    some: _Pictures, chosen: _Ints, oversampling: tuple[float, float], out_B3PQ: Pixels
+) -> NDArray[np.bool_]:
+    """Write the windows of the chosen, which are baseline; return which of all are written: those that are plain."""
+    sides, needs = _planned(some, chosen, oversampling)
+    room = (
+        _ROOM.take("data", np.uint8, needs["data"]), _ROOM.take("starts", np.int64, needs["starts"]),
+        _ROOM.take("numbers", np.int64, NUM_INTS), _ROOM.take("floats", np.float32, NUM_FLOATS),
+        _ROOM.take("pixels", np.uint8, needs["pixels"]),
+    )  # fmt: skip
+    is_done = np.zeros(len(some.spans), np.bool_)
+    pictures.decode_all(
+        chosen, *some, sides, jpeg.TABLES.arrays, (NATURAL, jpeg.MATRICES), (room, _room_to_render(needs)),
+        out_B3PQ, is_done.view(np.uint8),
+    )  # fmt: skip
+    return is_done
+
+
+def _room_to_render(needs: dict[str, int]) -> tuple[_Ints, NDArray[np.int32], Pixels, Pixels]:
+    return (
+        _ROOM.take("ints", np.int64, needs["ints"]), _ROOM.take("weights", np.int32, needs["weights"]),
+        _ROOM.take("turned", np.uint8, needs["turned"]), _ROOM.take("planes", np.uint8, needs["planes"]),
+    )  # fmt: skip

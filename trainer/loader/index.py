@@ -13,6 +13,8 @@ from collections import Counter, OrderedDict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from threading import Lock
 from typing import NamedTuple
 
@@ -132,17 +134,16 @@ class Index:
 
     def locate(self, sample: int) -> Located:
         """Return where a sample lies; raises InputError when the index of its shard cannot be read."""
-        block = int(self.block_of(sample))
-        page, row = self.page(block), sample - self.block_firsts.item(block)
-        return Located(
-            shard=self.shard_of(sample),
-            block=block,
-            key=page.key(row),
-            image=(page.image_offset.item(row), page.image_length.item(row)),
-            text=(page.text_offset.item(row), page.text_length.item(row)),
-            text_in_json=page.text_in_json.item(row),
-            sha256="" if page.sha256 is None else bytes(page.sha256[row]).hex(),
-        )
+        return self.locate_all(np.array([sample]))[0]
+
+    def locate_all(self, samples: Ints) -> list[Located]:
+        """Return where samples lie; those of one block follow one another. Raises InputError as `locate`."""
+        found = list[Located]()
+        for block, group in groupby(zip(samples.tolist(), self.block_of(samples).tolist(), strict=True), itemgetter(1)):
+            page, first = self.page(block), self.block_firsts.item(block)
+            shard = self.shard_of(first)
+            found += [_located(shard, block, page, sample - first) for sample, _ in group]
+        return found
 
     def page(self, block: int) -> Page:
         """Return where the samples of a block lie; raises InputError when the index of its shard cannot be read."""
@@ -179,6 +180,18 @@ class Index:
 
     def _shard_number(self, sample: int) -> int:
         return int(self.firsts.searchsorted(sample, side="right")) - 1
+
+
+def _located(shard: str, block: int, page: Page, row: int) -> Located:
+    return Located(
+        shard=shard,
+        block=block,
+        key=page.key(row),
+        image=(page.image_offset.item(row), page.image_length.item(row)),
+        text=(page.text_offset.item(row), page.text_length.item(row)),
+        text_in_json=page.text_in_json.item(row),
+        sha256="" if page.sha256 is None else bytes(page.sha256[row]).hex(),
+    )
 
 
 def open_index_file(facts: ShardFacts) -> IndexFile:

@@ -20,11 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.loader.buffers import Allocate, Buffers, ordinary
-from trainer.loader.decode import Crop, Pixels, decode_crop, decode_short_side, random_crop
+from trainer.loader.decode import Crop, Crops, Pixels, decode_crop, decode_crops, decode_short_side, random_crop
 from trainer.loader.fetching import fetching_ahead
 from trainer.loader.index import Index
 from trainer.loader.order import LoaderState, Rows, crop_places
-from trainer.loader.reading import Reader
+from trainer.loader.reading import Reader, Samples
 from trainer.ranks import ALONE, Ranks
 from wit.errors import InputError, MismatchError
 from wit.image import ImageRejected
@@ -178,26 +178,37 @@ class Loader:
 
     def prepare(self, task: Task) -> Part:
         """Write a task's images and return the rest of its rows. Safe in threads; raises InputError."""
-        places = crop_places(task.rows.samples, self.state.seed, task.rows.rounds)
+        read = self.reader.read_all(task.rows.samples)
+        options = self.options
+        crops = Crops(
+            options.resize_px, options.image_px, crop_places(task.rows.samples, self.state.seed, task.rows.rounds)
+        )
+        is_done = [False] * len(task.rows)
+        if not options.cache_bytes:
+            is_done = decode_crops(read.data, read.images, crops, options.decode, task.images).tolist()
         captions, keys = list[str](), list[str]()
         replaced = [Replaced(shard, reason, "") for shard, reason in task.rows.lost]
-        for row, place in enumerate(places.tolist()):
-            crop = Crop(self.options.resize_px, self.options.image_px, *place)
-            sample, caption, bad = self._usable(task, row, crop)
-            captions.append(caption)
+        for row, (key, caption) in enumerate(zip(read.keys, read.captions, strict=True)):
+            if is_done[row] and isinstance(caption, str):
+                captions.append(caption)
+                keys.append(key)
+                continue
+            crop = Crop(options.resize_px, options.image_px, *crops.uniform[row].tolist())
+            sample, found, bad = self._usable(task, row, crop, read)
+            captions.append(found)
             keys.append(self.index.key(sample))
             replaced += [Replaced(self.index.key(one), reason, keys[-1]) for one, reason in bad]
         return Part(self.tokenize(captions), keys, replaced)
 
-    def _usable(self, task: Task, row: int, crop: Crop) -> tuple[int, str, list[tuple[int, str]]]:
+    def _usable(self, task: Task, row: int, crop: Crop, read: Samples) -> tuple[int, str, list[tuple[int, str]]]:
         """Write the image of a row; return (sample, caption, bad samples).
 
         Raises InputError after MAX_SUBSTITUTES bad ones in a row.
         """
         bad: list[tuple[int, str]] = []
-        for sample in task.rows.candidates(row):
+        for number, sample in enumerate(task.rows.candidates(row)):
             try:
-                body, caption = self.reader.read_pair(sample)
+                body, caption = self.reader.read_pair(sample) if number else read.pair(row)
                 self._decode(sample, body, crop, task.images[row])
             except ImageRejected as rejected:
                 bad.append((sample, str(rejected)))

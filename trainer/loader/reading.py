@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-from functools import partial
+import threading
+from functools import lru_cache, partial
+from itertools import accumulate
 from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from trainer.loader.cache import Part
 from trainer.loader.index import Index, Located
@@ -22,6 +27,10 @@ WRONG_CHECKSUM = "wrong_checksum"
 
 _FETCHES = 3  # of a block in which an image is not what the index says: a cable or a proxy does it once, not thrice
 
+_OPEN_FILES = 32  # of a rank; its threads are in few shards at a time, as its rows come block by block
+_NEAR_BYTES = 4096  # between an image and its text: headers and padding, which are sooner read than passed over
+
+Bytes = NDArray[np.uint8]
 Ranges = tuple[tuple[int, int], ...]
 
 
@@ -47,11 +56,83 @@ def _read_held(held: list[Held], offset: int, length: int) -> bytes:
     return b"".join(pieces)
 
 
+class _File:
+    """A local file, open until nobody holds this; reads of it do not meet, so threads may share it."""
+
+    def __init__(self, path: str) -> None:
+        """Raises InputError."""
+        self.path, self._descriptor = path, -1
+        try:
+            self._descriptor = os.open(path, os.O_RDONLY)
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+
+    def __del__(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+
+    def read_into(self, room: Bytes, offset: int) -> None:
+        """Fill `room` from a byte on; raises InputError when the file ends before."""
+        try:
+            found = os.preadv(self._descriptor, (room.data,), offset)
+        except OSError as error:
+            raise InputError(f"{self.path}: cannot be read: {error.strerror}") from error
+        if found != len(room):
+            raise InputError(f"{self.path}: expected {len(room)} bytes at {offset}, found {found}")
+
+
+class _Room(threading.local):
+    """Memory of a thread that its next samples use again."""
+
+    def __init__(self) -> None:
+        self._data = np.empty(0, np.uint8)
+
+    def take(self, num_bytes: int) -> Bytes:
+        """Return so many bytes, which are anything."""
+        if len(self._data) < num_bytes:
+            self._data = np.empty(num_bytes + num_bytes // 4, np.uint8)
+        return self._data[:num_bytes]
+
+
+class _Layout(NamedTuple):
+    """How a sample lies in memory: its bytes, and those before its image and its text."""
+
+    place: Located
+    num_bytes: int
+    image_at: int
+    text_at: int
+    reads: tuple[tuple[int, int, int], ...]
+    """(first byte, the byte behind, where it is in the tar) of each read of a local tar."""
+    is_remote: bool
+
+
+class Samples(NamedTuple):
+    """What was read of some samples."""
+
+    keys: list[str]
+    data: Bytes
+    """In it lie their images;"""
+    images: NDArray[np.int64]
+    """each between (first byte, the byte behind)."""
+    captions: list[str | ImageRejected]
+    """Or why a sample cannot be used."""
+
+    def pair(self, number: int) -> tuple[bytes, str]:
+        """Return the image and the caption of a sample; raises ImageRejected."""
+        caption = self.captions[number]
+        if isinstance(caption, ImageRejected):
+            raise caption
+        first, stop = self.images[number].tolist()
+        return self.data[first:stop].tobytes(), caption
+
+
 class Reader:
     """Reads samples. Safe in threads."""
 
     def __init__(self, index: Index) -> None:
         self.index, self.fetcher = index, Fetcher()
+        self._file = lru_cache(_OPEN_FILES)(_File)
+        self._room = _Room()
 
     def close(self) -> None:
         """Give up what is being fetched."""
@@ -63,29 +144,58 @@ class Reader:
         Raises InputError when the tar is missing, shorter than its index says or not to be had; ImageRejected
         (wrong_checksum) for a remote image of which other bytes came.
         """
-        place = self.index.locate(sample)
-        ranges = place.image, place.text
-        if not is_remote(place.shard):
-            image, text = _pread(local_path(place.shard), ranges)
-        else:
-            image, text = self._read_remote(place, ranges)
-            if place.sha256 and hashlib.sha256(image).hexdigest() != place.sha256:
-                raise ImageRejected(WRONG_CHECKSUM, f"SHA-256 differs from that in the index of {place.shard}")
-        return image, caption_in(text) if place.text_in_json else text.decode("utf-8", "replace")
+        layout = _layout(self.index.locate(sample))
+        room = np.empty(layout.num_bytes, np.uint8)
+        (first, stop), caption = self._read_into(layout, room, 0)
+        return room[first:stop].tobytes(), caption
 
     def read_pair(self, sample: int) -> tuple[bytes, str]:
         """Return what `read` does; raises ImageRejected (no_caption), too, for a sample that nothing is said of."""
         image, caption = self.read(sample)
-        if not caption.strip():
-            raise ImageRejected(NO_CAPTION, "no text beside the image, or blanks alone")
-        return image, caption
+        return image, _required(caption)
 
-    def _read_remote(self, place: Located, ranges: Ranges) -> list[bytes]:
+    def read_all(self, samples: NDArray[np.int64]) -> Samples:
+        """Return what is in samples; `data` is this thread's, and used again by its next call.
+
+        Raises InputError as `read`; what that and `read_pair` raise as ImageRejected stands in place of a caption.
+        """
+        layouts = [_layout(place) for place in self.index.locate_all(samples)]
+        ends = list(accumulate((layout.num_bytes for layout in layouts), initial=0))
+        data = self._room.take(ends[-1])
+        found = [self._pair_into(layout, data, at) for layout, at in zip(layouts, ends, strict=False)]
+        images = np.array([image for image, _ in found], np.int64).reshape(-1, 2)
+        return Samples([layout.place.key for layout in layouts], data, images, [caption for _, caption in found])
+
+    def _pair_into(self, layout: _Layout, data: Bytes, at: int) -> tuple[tuple[int, int], str | ImageRejected]:
+        try:
+            image, caption = self._read_into(layout, data, at)
+            return image, _required(caption)
+        except ImageRejected as rejected:
+            return (at, at), rejected
+
+    def _read_into(self, layout: _Layout, data: Bytes, at: int) -> tuple[tuple[int, int], str]:
+        """Read a sample to data[at] on; return between which bytes of it the image lies, and the caption."""
+        place = layout.place
+        image = at + layout.image_at, at + layout.image_at + place.image[1]
+        text = at + layout.text_at, at + layout.text_at + place.text[1]
+        if layout.is_remote:
+            data[slice(*image)], data[slice(*text)] = self._read_remote(place, (place.image, place.text))
+            if place.sha256 and hashlib.sha256(data[slice(*image)].data).hexdigest() != place.sha256:
+                raise ImageRejected(WRONG_CHECKSUM, f"SHA-256 differs from that in the index of {place.shard}")
+        else:
+            file = self._file(local_path(place.shard))
+            for first, stop, offset in layout.reads:
+                file.read_into(data[at + first : at + stop], offset)
+        words = data[slice(*text)].tobytes()
+        return image, caption_in(words) if place.text_in_json else words.decode("utf-8", "replace")
+
+    def _read_remote(self, place: Located, ranges: Ranges) -> list[Bytes]:
         held = self.fetch(place.block)
         if not held:
-            return [self.fetcher.read(place.shard, offset, length) for offset, length in ranges]
+            found = [self.fetcher.read(place.shard, offset, length) for offset, length in ranges]
+            return [np.frombuffer(each, np.uint8) for each in found]
         try:
-            return [_read_held(held, offset, length) for offset, length in ranges]
+            return [np.frombuffer(_read_held(held, offset, length), np.uint8) for offset, length in ranges]
         finally:
             release(held)
 
@@ -131,19 +241,18 @@ def read_sample(index: Index, sample: int) -> tuple[bytes, str]:
     return Reader(index).read(sample)
 
 
-def _pread(path: str, ranges: Ranges) -> list[bytes]:
-    """Return byte ranges of a local file; a descriptor of its own, so threads and thousands of shards do not meet."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    try:
-        found = [os.pread(descriptor, length, offset) for offset, length in ranges]
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    finally:
-        os.close(descriptor)
-    for data, (offset, length) in zip(found, ranges, strict=True):
-        if len(data) != length:
-            raise InputError(f"{path}: expected {length} bytes at {offset}, found {len(data)}")
-    return found
+def _layout(place: Located) -> _Layout:
+    (image, image_bytes), (text, text_bytes) = place.image, place.text
+    begin, stop = min(image, text), max(image + image_bytes, text + text_bytes)
+    is_far = is_remote(place.shard)
+    if not is_far and stop - begin <= image_bytes + text_bytes + _NEAR_BYTES:
+        return _Layout(place, stop - begin, image - begin, text - begin, ((0, stop - begin, begin),), is_far)
+    num_bytes = image_bytes + text_bytes
+    reads = ((0, image_bytes, image), (image_bytes, num_bytes, text))
+    return _Layout(place, num_bytes, 0, image_bytes, reads, is_far)
+
+
+def _required(caption: str) -> str:
+    if not caption.strip():
+        raise ImageRejected(NO_CAPTION, "no text beside the image, or blanks alone")
+    return caption

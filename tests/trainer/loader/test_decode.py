@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import io
-from typing import Any
 from unittest.mock import patch
 
 import numpy as np
@@ -255,9 +254,6 @@ class _Guarded:
         size = np.dtype(kind).itemsize * num
         self.fenced.append(np.full(size + 64, 0xAA, np.uint8))
         return self.fenced[-1][:size].view(kind)
-
-    def weights(self, *arguments: Any) -> Any:
-        return trainer.loader.decode._Room.weights(self, *arguments)  # type: ignore[arg-type]
 
 
 @settings(deadline=None, max_examples=150)

@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.trainer.conftest import NUM_SAMPLES, Sample, make_sample, make_samples, write_shards
+from trainer.loader.decode import decode_crops
 from trainer.loader.index import read_index
 from trainer.loader.loader import Batch, Loader, LoaderOptions
 from trainer.loader.order import LoaderState
@@ -90,14 +91,15 @@ def test_the_cache_is_bounded_and_spares_decoding(shards: Path, monkeypatch: pyt
 
     decoded: list[int] = []
 
-    def counting(original: Callable[..., object]) -> Callable[..., object]:
-        def count(*arguments: object) -> object:
-            decoded.append(1)
-            return original(*arguments)
+    def counting(original: Callable[..., Any]) -> Callable[..., Any]:
+        def count(*arguments: object) -> Any:
+            found = original(*arguments)
+            decoded.extend([1] * (int(found.sum()) if original is decode_crops else 1))
+            return found
 
         return count
 
-    for name in ("decode_short_side", "decode_crop"):
+    for name in ("decode_short_side", "decode_crop", "decode_crops"):
         monkeypatch.setattr(trainer.loader.loader, name, counting(getattr(trainer.loader.loader, name)))
     for cache_bytes, most in ((1 << 24, NUM_SAMPLES), (0, 10**6)):
         decoded.clear()
