@@ -150,7 +150,13 @@ class WeightsAndBiases:
             made_from = json.dumps([os.path.abspath(local_path(out)), facts], sort_keys=True, default=str)
             publish_text(name, hashlib.sha256(made_from.encode()).hexdigest()[:16] + "\n")
         key = read_bytes(name).decode().strip()
-        self._run = wandb.init(project=project, id=key, dir=local_path(out), config=dict(facts), resume="allow")
+        try:
+            self._run = wandb.init(project=project, id=key, dir=local_path(out), config=dict(facts), resume="allow")
+        except wandb.Error as error:  # no login, no such project, no answer
+            raise UserError(
+                f"run.wandb_project {project!r}: expected a run at Weights & Biases, found none to be had: "
+                f"{' '.join(str(error).split())}; or set WANDB_MODE=offline"
+            ) from error
         self._last = int(self._run.step)  # of the run as it is known there
 
     def write(self, step: int, numbers: Mapping[str, float]) -> None:

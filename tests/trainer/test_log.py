@@ -82,6 +82,9 @@ def test_tensorboard_shows_no_step_twice(shards: Path, tmp_path: Path) -> None:
 class FakeWandb(ModuleType):
     """What of Weights & Biases is used: runs by project and id, which know their last step."""
 
+    class Error(Exception):
+        """Base of its errors."""
+
     def __init__(self) -> None:
         super().__init__("wandb")
         self.runs: dict[tuple[str, str], list[tuple[int, dict[str, float]]]] = {}
@@ -113,6 +116,20 @@ def test_wandb_gets_no_step_twice(shards: Path, tmp_path: Path, monkeypatch: pyt
     assert rows[0][1] == {"metrics/loss": 1.0}
     assert train(micro_recipe(wandb_project="clip"), str(shards), str(tmp_path / "run"), "cpu").is_done
     assert len(fake.runs) == 2
+
+
+def test_what_wandb_refuses_is_said_in_one_line(shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where nobody has logged in: its reason, and the way on without it; the folder can be trained in."""
+    fake = FakeWandb()
+
+    def refuse(**_: object) -> None:
+        raise FakeWandb.Error("No API key\nconfigured.")
+
+    monkeypatch.setattr(fake, "init", refuse)
+    monkeypatch.setitem(sys.modules, "wandb", fake)
+    with pytest.raises(UserError, match=r"run\.wandb_project 'clip': .*: No API key configured\.; or set WANDB_MODE"):
+        train(micro_recipe(wandb_project="clip"), str(shards), str(tmp_path), "cpu")
+    assert train(micro_recipe(), str(shards), str(tmp_path), "cpu").is_done
 
 
 @pytest.mark.parametrize(("key", "package"), [("tensorboard", "tensorboard"), ("wandb_project", "wandb")])
