@@ -7,6 +7,8 @@ lists and inert modules, and refuses every other name.
 
 from __future__ import annotations
 
+import math
+import os
 import pickle
 import struct
 from collections import OrderedDict
@@ -87,16 +89,35 @@ class _Unpickler(pickle._Unpickler):
 
 
 def _rebuild_tensor(storage: Tensor, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: object) -> Tensor:
+    if math.prod(size) > storage.numel():  # strides of 0 let few numbers claim to be many
+        raise ValueError("a tensor has more numbers than its storage")
     return storage.as_strided(size, stride, offset).clone()  # as_strided raises where it would leave the storage
 
 
 def read_archive(file: IO[bytes], url: str) -> dict[str, Tensor]:
     """Return the tensors of a TorchScript archive by their names in the module tree; raises InputError."""
+    require_plain(file, url)
     try:
         with ZipFile(file) as archive:
             return _read_tree(archive)
     except BROKEN as error:
         raise InputError(f"{url}: expected a TorchScript archive of a model, found another: {error!r}") from error
+
+
+def require_plain(file: IO[bytes], url: str) -> None:
+    """Raise InputError for a zip whose entries, but for its code's, are larger than it is: compressed or overlapping.
+
+    The file stands at its beginning afterwards. What is no zip is not looked at.
+    """
+    try:
+        with ZipFile(file) as archive:
+            infos = [info for info in archive.infolist() if info.filename.split("/")[1:2] != ["code"]]
+    except BROKEN:
+        infos = []
+    num_bytes = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    if any(info.compress_type != ZIP_STORED for info in infos) or sum(info.file_size for info in infos) > num_bytes:
+        raise InputError(f"{url}: expected a zip as torch writes it, found a compressed one; save the weights again")
 
 
 def is_archive(file: IO[bytes]) -> bool:
@@ -117,10 +138,7 @@ def _read_tree(archive: ZipFile) -> dict[str, Tensor]:
         raise ValueError("it holds no data.pkl")
 
     def read_entry(name: str) -> bytes:
-        info = infos[f"{folders[0]}/{name}"]
-        if info.compress_type != ZIP_STORED:  # what is compressed may grow without bound
-            raise ValueError(f"{info.filename} is compressed")
-        return archive.read(info)
+        return archive.read(infos[f"{folders[0]}/{name}"])
 
     root = _Unpickler(BytesIO(read_entry("data.pkl")), lambda key: read_entry(f"data/{key}")).load()
     return _collect(root)

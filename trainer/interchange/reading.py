@@ -6,6 +6,8 @@ What is read is tensors only: pickles through torch's weights-only loader or an 
 from __future__ import annotations
 
 import json
+import pickle
+import re
 import struct
 import warnings
 from collections.abc import Mapping
@@ -16,7 +18,7 @@ import torch
 from torch import Tensor
 
 from trainer import checkpoint
-from trainer.interchange.archive import BROKEN, is_archive, read_archive
+from trainer.interchange.archive import BROKEN, is_archive, read_archive, require_plain
 from trainer.interchange.hints import read_hints
 from trainer.interchange.layouts import in_single, is_transformers, to_released
 from trainer.interchange.shapes import check_tensors, find_config
@@ -136,14 +138,31 @@ def _read_metadata(url: str) -> dict[str, str]:
 
 
 def _read_pickle(file: IO[bytes], url: str) -> dict[str, Tensor]:
+    require_plain(file, url)
     try:
         with warnings.catch_warnings(action="ignore"):  # of pickles that torch did not write; they fail or hold tensors
             loaded: Any = torch.load(file, map_location="cpu", weights_only=True)
     except BROKEN as error:
-        reason = str(error).split("\n")[0][:200]
-        raise InputError(f"{url}: expected weights (safetensors, or .pt with nothing but tensors): {reason}") from error
+        raise InputError(
+            f"{url}: expected weights (safetensors, or .pt with nothing but tensors), found {_problem(error)}"
+        ) from error
     if isinstance(loaded, Mapping) and isinstance(loaded.get("state_dict"), Mapping):
         loaded = loaded["state_dict"]
-    if not isinstance(loaded, Mapping) or not all(isinstance(one, Tensor) for one in loaded.values()):
-        raise InputError(f"{url}: expected names and tensors, or a state_dict of them, found something else")
+    if not isinstance(loaded, Mapping) or not all(map(_is_plain, loaded.values())):
+        raise InputError(f"{url}: expected names and plain tensors, or a state_dict of them, found something else")
     return {str(name): value for name, value in loaded.items()}
+
+
+def _problem(error: Exception) -> str:
+    """Return what torch found in a file, without its advice, which is to run what is in the pickle."""
+    if not isinstance(error, pickle.UnpicklingError):
+        return str(error).split("\n")[0][:200] or "the end of the file"
+    name = re.search(r"Unsupported (?:global: GLOBAL|class) (\S+)", str(error))
+    return f"{name[1][:100]} in its pickle, which is not run" if name else "something else, or a part of it"
+
+
+def _is_plain(value: object) -> bool:
+    """Return whether a value is a tensor whose numbers are all in its file: other kinds claim any size in few bytes."""
+    if not isinstance(value, Tensor) or value.is_nested or value.layout != torch.strided or value.device.type != "cpu":
+        return False
+    return not value.is_quantized and value.numel() * value.element_size() <= value.untyped_storage().nbytes()

@@ -97,7 +97,7 @@ def check_tensors(tensors: Tensors, config: ClipConfig, url: str) -> None:
         raise InputError(f"{url}: expected {_num_blocks(config)} blocks, found {len(tensors)} tensors in all")
     try:
         expected = empty_model(config).state_dict()
-    except RuntimeError as error:  # torch's, for more numbers than can be counted
+    except (RuntimeError, TypeError) as error:  # torch's, for more numbers than can be counted
         raise InputError(f"{url}: expected the shapes of a model, found {config}") from error
     require_shapes(tensors, expected, url)
 

@@ -165,8 +165,16 @@ def test_code_in_a_pickle_is_not_run(tmp_path: Path) -> None:
 )
 def test_archives_of_another_form_are_refused(make: Callable[[], io.BytesIO]) -> None:
     """Without a pickle, or with compressed tensors (which may grow without bound), an archive is an error."""
-    with pytest.raises(InputError, match=r"^x\.pt: expected a TorchScript archive"):
+    with pytest.raises(InputError, match=r"^x\.pt: expected a (TorchScript archive|zip as torch writes)"):
         read_archive(make(), "x.pt")
+
+
+def test_a_tensor_is_not_larger_than_its_storage() -> None:
+    """Four numbers that claim by strides of 0 to be 2^40 take no memory: they are refused."""
+    call = tensor_call(0, 2).replace(bytes([75, 2, 0x85, 75, 1]), b"\x8a\x06" + bytes([0] * 5 + [1, 0x85, 75, 0]))
+    expanded = MODULE + b"}X\x01\x00\x00\x00a" + call + b"sb."
+    with pytest.raises(InputError, match="more numbers than its storage"):
+        read_archive(zipped({"a/data.pkl": b"\x80\x02" + expanded, "a/constants.pkl": b"", "a/data/0": bytes(16)}), "x")
 
 
 @settings(max_examples=100, deadline=None)

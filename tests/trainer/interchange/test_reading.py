@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -206,8 +207,48 @@ def test_files_that_are_no_weights_are_an_error(data: bytes, tmp_path: Path) -> 
 def test_pickles_of_something_else_are_an_error(what: object, tmp_path: Path) -> None:
     """Numbers, lists and dictionaries of them are no weights."""
     torch.save(what, tmp_path / "weights.pt")
-    with pytest.raises(InputError, match="expected names and tensors"):
+    with pytest.raises(InputError, match="expected names and plain tensors"):
         read_weights(str(tmp_path / "weights.pt"))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        torch.zeros(1, dtype=torch.float16).expand(1 << 20, 1 << 20),
+        torch.eye(4).to_sparse(),
+        torch.empty(4, 4, device="meta"),
+        torch.nested.nested_tensor([torch.zeros(2), torch.zeros(3)], layout=torch.jagged),
+    ],
+    ids=["expanded", "sparse", "meta", "nested"],
+)
+def test_tensors_whose_numbers_are_not_all_in_the_file_are_refused(value: Tensor, tmp_path: Path) -> None:
+    """Kinds of tensors that claim any size in a few bytes; the first would take 4 TB in fp32."""
+    torch.save({"text_projection": value}, tmp_path / "weights.pt")
+    with pytest.raises(InputError, match=r"weights\.pt: expected"):
+        read_weights(str(tmp_path / "weights.pt"))
+
+
+def test_a_compressed_file_is_refused(tmp_path: Path) -> None:
+    """What torch would unpack to a thousand times its size is not unpacked."""
+    torch.save({"text_projection": torch.zeros(2, 2)}, tmp_path / "weights.pt")
+    with (
+        zipfile.ZipFile(tmp_path / "weights.pt") as whole,
+        zipfile.ZipFile(tmp_path / "bomb.pt", "w", zipfile.ZIP_DEFLATED) as bomb,
+    ):
+        for name in whole.namelist():
+            bomb.writestr(name, bytes(1 << 20) if name.endswith("data/0") else whole.read(name))
+    with pytest.raises(InputError, match=r"bomb\.pt: expected a zip as torch writes it, found a compressed one"):
+        read_weights(str(tmp_path / "bomb.pt"))
+
+
+@pytest.mark.parametrize("as_zip", [False, True])
+def test_nobody_is_told_to_run_what_is_in_a_file(as_zip: bool, tmp_path: Path) -> None:
+    """torch's own message recommends to load with code; ours names what the pickle would call."""
+    torch.save({"a": Evil()}, tmp_path / "weights.pt", _use_new_zipfile_serialization=as_zip)
+    with pytest.raises(InputError, match=r"found \S+ in its pickle, which is not run") as caught:
+        read_weights(str(tmp_path / "weights.pt"))
+    assert "weights_only" not in str(caught.value)
+    assert not Path("/tmp/wit-was-here").exists()
 
 
 @settings(max_examples=40)

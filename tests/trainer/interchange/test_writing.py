@@ -77,11 +77,12 @@ def test_what_others_have_no_names_for_is_not_written(model: nn.Module, tmp_path
         lambda facts: "{}",
         lambda facts: json.dumps(facts | {"text": facts["text"] | {"layers": 10**9}}),
         lambda facts: json.dumps(facts | {"vision": facts["vision"] | {"width": 1 << 60, "heads": 1}}),
+        lambda facts: json.dumps(facts | {"vision": facts["vision"] | {"image_px": 1 << 40}}),
         lambda facts: json.dumps(facts | {"vision": facts["vision"] | {"patch_px": 0}}),
         lambda facts: json.dumps(facts | {"vision": facts["vision"] | {"heads": 5}}),
         lambda facts: json.dumps(facts | {"activation": "relu"}),
     ],
-    ids=["deep", "empty", "endless", "too wide", "no patch", "heads", "activation"],
+    ids=["deep", "empty", "endless", "too wide", "too large", "no patch", "heads", "activation"],
 )
 def test_a_file_that_lies_about_its_shapes_is_an_error(change: Callable[[dict[str, Any]], str], tmp_path: Path) -> None:
     """Metadata that is not that of the tensors is one error, and soon."""
