@@ -11,7 +11,7 @@ from torch import Tensor
 
 IMAGE_MEAN = (0.48145466, 0.4578275, 0.40821073)  # of CLIP's training images, RGB in [0, 1] (released code)
 IMAGE_STD = (0.26862954, 0.26130258, 0.27577711)
-_PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def normalise_images(images_B3SS: Tensor) -> Tensor:
@@ -34,4 +34,4 @@ def trim_tokens(tokens_BL: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
     """Return the context in which products run at a precision: "fp32", "bf16" or "fp16"."""
-    return torch.autocast(device.type, _PRECISIONS[precision], enabled=precision != "fp32")
+    return torch.autocast(device.type, PRECISIONS[precision], enabled=precision != "fp32")

@@ -54,7 +54,7 @@ def expand(pattern: str) -> list[str]:
     or a glob finds nothing.
     """
     if not is_remote(pattern) and os.path.exists(local_path(pattern)):
-        return [_utf8(local_path(pattern))]
+        return [utf8(local_path(pattern))]
     found: list[str] = []
     for one in expand_braces(pattern):
         if not is_remote(one):
@@ -63,7 +63,7 @@ def expand(pattern: str) -> list[str]:
             if not names:
                 raise InputError(f"{one}: expected a file here, found nothing")
             _require(names[0])
-            found += map(_utf8, names)
+            found += map(utf8, names)
         elif any(sign in one for sign in "*["):  # '?' begins a query in a URL
             fs, path = locate(one)
             with asking(one):
@@ -94,7 +94,7 @@ def _require(path: str) -> None:
         raise input_error(path, error) from error
 
 
-def _utf8(path: str) -> str:
+def utf8(path: str) -> str:
     """Return a local path that tables can hold; raises InputError when its bytes are not UTF-8."""
     if path.encode(errors="ignore").decode() != path:
         raise InputError(f"{path!r}: expected a name in UTF-8; rename the file")
@@ -128,4 +128,4 @@ def _walk(folder: str, above: tuple[str, ...]) -> Iterator[str]:
         if is_dir:
             yield from _walk(path, (*above, real))
         else:
-            yield _utf8(path)
+            yield utf8(path)

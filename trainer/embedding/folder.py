@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import numpy as np
@@ -23,8 +23,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from trainer.inputs import PRECISIONS
 from wit import manifest
-from wit.errors import InputError
+from wit.errors import ContractError, InputError
 from wit.schema import EMBEDDED_IMAGES, EMBEDDED_TEXTS, UNEMBEDDED, conform
 from wit.schema.embeddings import with_embedding
 from wit.storage import (
@@ -142,9 +143,16 @@ class EmbeddingFolder:
         return vectors
 
     def rows(self, table: str, number: int, places: NDArray[np.int64]) -> list[dict[str, Any]]:
-        """Return what a part's table says of some of its rows, without the embeddings."""
+        """Return what a part's table says of some of its rows, without the embeddings; raises InputError."""
         url = part_url(self.url, table, number, "parquet")
-        found = conform(read_parquet(url, SCHEMAS[table].names), SCHEMAS[table])
+        try:
+            found = conform(read_parquet(url, SCHEMAS[table].names), SCHEMAS[table])
+            found.validate(full=True)  # texts in UTF-8
+        except (ContractError, pa.ArrowInvalid) as error:
+            raise InputError(f"{url}: expected a table of {table}, found another: {error}") from error
+        expected = self.facts[PARTS][number][table]
+        if len(found) != expected:
+            raise InputError(f"{url}: expected {expected} rows, found {len(found)}; encode into another folder")
         rows: list[dict[str, Any]] = found.take(pa.array(places)).to_pylist()
         return rows
 
@@ -157,14 +165,25 @@ def open_folder(url: str) -> EmbeddingFolder:
         raise InputError(f"{url}: expected a folder that wit encode wrote, found none")
     facts = manifest.read(join(url, MANIFEST), "model", "numbers", "precision", "format", "opened", PARTS)
     try:
-        whole = all(int(part[table]) >= 0 for part in facts[PARTS] for table in SCHEMAS)
-        known = facts["format"] in FORMATS and facts["numbers"] in NUMBERS and int(facts["model"]["embed_dim"]) > 0
-        Opened(**facts["opened"])
+        is_ours = _is_ours(facts)
     except (LookupError, TypeError, ValueError):
-        whole = known = False
-    if not (whole and known):
+        is_ours = False
+    if not is_ours:
         raise InputError(f"{join(url, MANIFEST)}: expected the manifest of embeddings, found something else")
     return EmbeddingFolder(url, facts)
+
+
+def _is_ours(facts: Mapping[str, Any]) -> bool:
+    """Return whether a manifest is one of embeddings; raises LookupError, TypeError, ValueError when it is far off."""
+    model, texts = facts["model"], astuple(Opened(**facts["opened"]))
+    return (
+        facts["format"] in FORMATS
+        and facts["numbers"] in NUMBERS
+        and facts["precision"] in PRECISIONS
+        and int(model["embed_dim"]) > 0
+        and all(isinstance(text, str) for text in (model["fingerprint"], *texts))
+        and all(int(part[table]) >= 0 for part in facts[PARTS] for table in SCHEMAS)
+    )
 
 
 def _read_npy(url: str) -> Vectors:
@@ -186,5 +205,7 @@ def _read_column(url: str) -> Vectors:
     if EMBEDDING not in table.column_names or not pa.types.is_fixed_size_list(table[EMBEDDING].type):
         raise InputError(f"{url}: expected a column {EMBEDDING} of lists of one length, found none")
     column = table[EMBEDDING].combine_chunks()
+    if column.null_count:
+        raise InputError(f"{url}: expected an embedding in every row, found none in {column.null_count}")
     vectors: Vectors = column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), column.type.list_size)
     return vectors

@@ -150,5 +150,8 @@ def _parquet_texts(path: str) -> list[str]:
     column = table[columns[0]]
     if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)) or column.null_count:
         raise InputError(f"{path}: expected text in every row of the column {columns[0]}, found {column.type} or nulls")
-    lines: list[str] = column.to_pylist()
+    try:
+        lines: list[str] = column.to_pylist()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: expected text in UTF-8, found other bytes in the column {columns[0]}") from error
     return lines

@@ -28,6 +28,7 @@ from trainer.tokenizer import ClipTokenizer
 from wit.errors import InputError
 from wit.foreign import IMAGE_SUFFIXES, last_suffix
 from wit.image import ImageRejected
+from wit.patterns import utf8
 from wit.schema import PREDICTIONS
 from wit.statistics import clopper_pearson
 from wit.storage import read_bytes
@@ -116,9 +117,16 @@ def read_image_folder(root: str) -> ImageFolder:
     paths: list[str] = []
     labels: list[int] = []
     for label, name in enumerate(names):
+        if not name.isprintable():  # it goes into prompts, and to a terminal
+            raise InputError(
+                f"{str(folder / name)!r}: expected the name of a class, found signs that none has; rename it"
+            )
         images = sorted(one for one in os.listdir(folder / name) if last_suffix(one) in IMAGE_SUFFIXES)
         if not images:
             raise InputError(f"{folder / name}: expected images of the class {name!r}, found none")
+        for image in images:
+            if not os.path.isfile(folder / name / utf8(image)):  # a pipe would never end
+                raise InputError(f"{folder / name / image}: expected a file, found a folder, a pipe, or nothing")
         paths += [f"{name}/{image}" for image in images]
         labels += [label] * len(images)
     if len(names) < 2:

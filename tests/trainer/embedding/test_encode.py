@@ -222,6 +222,9 @@ def test_captions_of_files(tmp_path: Path) -> None:
     pq.write_table(pa.table({"caption": pa.array(["a", None])}), table)
     with pytest.raises(InputError, match="expected text in every row"):
         read_texts(str(table))
+    pq.write_table(pa.table({"caption": pa.array([b"\xff"]).cast(pa.string(), safe=False)}), table)
+    with pytest.raises(InputError, match="expected text in UTF-8"):
+        read_texts(str(table))
     for bad in (b"", b"\xff\xfe"):
         text.write_bytes(bad)
         with pytest.raises(InputError, match="expected"):

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from hypothesis import given, settings
@@ -19,6 +21,8 @@ from wit.schema import EMBEDDED_TEXTS
 from wit.storage import join
 
 Floats = NDArray[np.float32]
+MODEL: dict[str, object] = {"embed_dim": 8, "fingerprint": ""}
+OPENED: dict[str, object] = {"checkpoint": "", "merges": "", "activation": ""}
 
 
 def unit(values: Floats) -> Floats:
@@ -39,7 +43,7 @@ def write_folder(url: Path, vectors: Floats, part_rows: int, numbers: str = "fp1
         write_embedded(str(url), TEXTS, number, table, part, kind)
         parts.append({IMAGES: 0, TEXTS: len(part), "rejects": 0})
     facts = {"model": {"embed_dim": vectors.shape[1], "fingerprint": ""}, "numbers": numbers, "format": kind}
-    facts |= {PARTS: parts, "precision": "fp32", "opened": {"checkpoint": "", "merges": "", "activation": ""}}
+    facts |= {PARTS: parts, "precision": "fp32", "opened": OPENED}
     manifest.write(join(str(url), MANIFEST), facts)
 
 
@@ -138,9 +142,64 @@ def test_what_is_no_folder_of_embeddings_is_refused(tmp_path: Path) -> None:
         with pytest.raises(InputError, match="part-00001"):
             found_keys(url, vectors[:1], 3)
         write_folder(url, vectors[:, :4], 5, kind=kind)
-        manifest.write(str(url / MANIFEST), manifest.read(str(url / MANIFEST)) | {"model": {"embed_dim": 8}})
+        manifest.write(str(url / MANIFEST), manifest.read(str(url / MANIFEST)) | {"model": MODEL})
         with pytest.raises(InputError, match="expected 5 embeddings of 8 fp16 numbers, found float16 \\(5, 4\\)"):
             found_keys(url, vectors[:1], 3)
         write_folder(url, np.full((9, 8), np.nan, np.float32), 5, kind=kind)
         with pytest.raises(InputError, match="part 0: expected embeddings of finite numbers"):
             found_keys(url, vectors[:1], 3)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"model": {"embed_dim": 8}},
+        {"model": MODEL | {"fingerprint": 3}},
+        {"opened": OPENED | {"checkpoint": 5}},
+        {"precision": "int4"},
+        {"precision": []},
+    ],
+)
+def test_a_manifest_of_something_else_is_refused(change: dict[str, object], tmp_path: Path) -> None:
+    """What a search would stumble over later is seen when the folder is opened."""
+    write_folder(tmp_path, random_units(5, 8, 0), 2)
+    manifest.write(str(tmp_path / MANIFEST), manifest.read(str(tmp_path / MANIFEST)) | change)
+    with pytest.raises(InputError, match=r"manifest\.json: expected the manifest of embeddings"):
+        open_folder(str(tmp_path))
+
+
+NO_TEXTS = pa.array([b"\xff"] * 5).cast(pa.string(), safe=False)
+
+
+def without_first(column: pa.ChunkedArray) -> pa.Array:
+    return pa.array([None, *column.to_pylist()[1:]], column.type)
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "message"),
+    [
+        ("npy", lambda table: table.slice(0, 1), "expected 5 rows, found 1"),
+        ("npy", lambda table: table.drop_columns(["text"]), "part-00000.parquet"),
+        (
+            "npy",
+            lambda table: table.set_column(1, "text", pa.array([b"\xff"] * 5).cast(pa.string(), False)),
+            "expected a",
+        ),
+        (
+            "parquet",
+            lambda table: table.set_column(2, "embedding", without_first(table["embedding"])),
+            "found none in 1",
+        ),
+    ],
+    ids=["rows", "column", "bytes", "null"],
+)
+def test_tables_that_are_not_the_embeddings_are_refused(
+    kind: str, change: Callable[[pa.Table], pa.Table], message: str, tmp_path: Path
+) -> None:
+    """Rows that are gone, columns of another kind, texts that are none, rows without embedding: one line each."""
+    vectors = random_units(5, 8, 0)
+    write_folder(tmp_path, vectors, 5, kind=kind)
+    part = part_url(str(tmp_path), TEXTS, 0, "parquet")
+    pq.write_table(change(pq.read_table(part)), part)
+    with pytest.raises(InputError, match=message):
+        found_keys(tmp_path, vectors[:1], 3)

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -131,6 +133,28 @@ def test_what_is_no_evaluation_set_is_refused(folder: Path, tmp_path: Path) -> N
     (tmp_path / "other").symlink_to(folder / "red_thing")
     with pytest.raises(InputError, match=r"a\.png: expected an image, found not_image"):
         evaluate_zero_shot(MODEL, TOKENIZER, read_image_folder(str(tmp_path)), ("{label}",))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda root: os.mkfifo(root / "a" / "pipe.png"), r"pipe\.png: expected a file, found"),
+        (lambda root: (root / "a" / "b.png").mkdir(), r"b\.png: expected a file, found a folder"),
+        (lambda root: (root / "a" / "c.png").symlink_to("nowhere"), r"c\.png: expected a file, found"),
+        (lambda root: os.mkdir(os.fsencode(root) + b"/\xff"), "expected the name of a class"),
+        (lambda root: (root / "\x1b[31m").mkdir(), "expected the name of a class"),
+        (lambda root: open(os.fsencode(root) + b"/a/\xff.png", "wb").close(), "expected a name in UTF-8"),
+    ],
+    ids=["pipe", "folder", "link", "bytes", "escape", "file"],
+)
+def test_hostile_names_and_files_are_refused(make: Callable[[Path], object], message: str, tmp_path: Path) -> None:
+    """A pipe would be waited for for ever; names of other bytes fit in no table, control characters on no terminal."""
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "0.png").write_bytes(b"a picture")
+    make(tmp_path)
+    with pytest.raises(InputError, match=message):
+        read_image_folder(str(tmp_path))
 
 
 def test_templates_by_name_or_from_a_file(tmp_path: Path) -> None:
