@@ -179,7 +179,7 @@ def input_error(url: str, error: OSError) -> InputError:
 def network_trouble(error: OSError) -> str | None:
     """Return what a server or the network did where fsspec says that a file is not there; None: it is not there."""
     cause = error.__cause__
-    if not isinstance(error, FileNotFoundError) or cause is None or isinstance(cause, FileNotFoundError):
+    if not isinstance(error, FileNotFoundError) or cause is None or isinstance(cause, (FileNotFoundError, LookupError)):
         return None
     status = getattr(cause, "status", None)  # of an HTTP answer
     return None if status in (404, 410) else f"HTTP {status}" if status else str(cause) or type(cause).__name__

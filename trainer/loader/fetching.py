@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import count
 from threading import Condition, Thread
 
@@ -51,6 +51,10 @@ class _Ahead:
 
     def follow(self, order: BatchOrder, state: LoaderState, rows: range) -> None:
         """Ask for the blocks of batch after batch, as far ahead as may be."""
+        with suppress(UserError):  # who makes the batches meets it too, and tells
+            self._follow(order, state, rows)
+
+    def _follow(self, order: BatchOrder, state: LoaderState, rows: range) -> None:
         for number, (_, found) in zip(count(), order.plans(state, rows), strict=False):
             with self._changed:
                 self._changed.wait_for(lambda: self._closed or number <= self._num_done + self._num_ahead)  # noqa: B023

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import re
 import time
 import urllib.error
 import urllib.parse
@@ -17,12 +18,13 @@ from threading import Event, Lock
 from typing import NamedTuple
 
 from wit.errors import InputError
-from wit.storage import locate
+from wit.storage import input_error, is_of_a_store, locate
 
 _PIECE_BYTES = 1 << 18  # of an HTTP answer
 _REQUEST_BYTES = 1 << 23  # of a request through fsspec, between two looks at the clock
 _GONE, _REFUSED, _CHANGED = (404, 410), (401, 403, 407, 451), (412, 416)
 _AGAIN = (408, 425, 429, 500, 502, 503, 504)
+_NUMBER = re.compile(r"[0-9]{1,18}$")
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,8 @@ class Patience:
     """Without a byte, after which a connection is given up."""
     attempts: int = 10
     """In a row that bring no byte: with pauses of 0.5, 1, 2, ... 30 s about two minutes, and what they take."""
+    first_attempts: int = 4
+    """Of these, at a server that has never answered: it may be a wrong name, which is told after some seconds."""
     deadline_s: float = 900.0
     """For a whole range: 40 MB at 45 kB/s."""
     pause_s: float = 0.5
@@ -48,6 +52,14 @@ class _Broken(Exception):
     def __init__(self, why: str, pause_s: float = 0.0) -> None:
         super().__init__(why)
         self.pause_s = pause_s
+
+
+_answered = set[str]()
+"""Servers, as URLs begin with them, that answered this process."""
+
+
+def _server(url: str) -> str:
+    return "/".join(url.split("/", 3)[:3])
 
 
 class _Version(NamedTuple):
@@ -82,7 +94,7 @@ class Fetcher:
             found.clear()
             return _http_pieces(_Request(url), self.patience.stall_s) if _is_http(url) else _other_file(url)
 
-        self._try(f"{url}: expected a file", pieces, found.append)
+        self._try(url, "a file", pieces, found.append)
         return b"".join(found)
 
     def copy(self, url: str, start: int, stop: int, descriptor: int) -> None:
@@ -116,9 +128,9 @@ class Fetcher:
             position += len(data)
 
         if start < stop:
-            self._try(f"{url}: expected bytes {start} to {stop}", pieces, advance)
+            self._try(url, f"bytes {start} to {stop}", pieces, advance)
 
-    def _try(self, wanted: str, pieces: Callable[[], Iterator[bytes]], take: Callable[[bytes], object]) -> None:
+    def _try(self, url: str, wanted: str, pieces: Callable[[], Iterator[bytes]], take: Callable[[bytes], None]) -> None:
         """Take pieces until they end by themselves; begin anew when they break off, with patience."""
         deadline, failures, num_bytes = time.monotonic() + self.patience.deadline_s, 0, 0
         while True:
@@ -132,9 +144,10 @@ class Fetcher:
             except _Broken as broken:
                 failures += 1
                 late = time.monotonic() > deadline or self._closed.is_set()
-                if late or failures >= self.patience.attempts:
+                most = self.patience.attempts if _server(url) in _answered else self.patience.first_attempts
+                if late or failures >= most:
                     raise InputError(
-                        f"{wanted}, found no way to them within {failures} attempts in a row and "
+                        f"{url}: expected {wanted}, found no way to them within {failures} attempts in a row and "
                         f"{self.patience.deadline_s:.0f} s ({broken}); go on when the server answers"
                     ) from broken
                 pause = max(broken.pause_s, self.patience.pause_s * 2 ** (failures - 1))
@@ -189,6 +202,7 @@ def _http_pieces(request: _Request, stall_s: float) -> Iterator[bytes]:
         with urllib.request.urlopen(
             urllib.request.Request(quoted, headers=request.headers()), timeout=stall_s
         ) as answer:
+            _answered.add(_server(url))
             left = request.num_bytes(answer)
             while left is None or left > 0:
                 data = answer.read1(_PIECE_BYTES if left is None else min(_PIECE_BYTES, left))
@@ -199,18 +213,19 @@ def _http_pieces(request: _Request, stall_s: float) -> Iterator[bytes]:
                 left = None if left is None else left - len(data)
                 yield data
     except urllib.error.HTTPError as error:
+        _answered.add(_server(url))
         with error:  # it holds the connection
             raise _http_error(url, request.stop, error) from error
+    except (http.client.InvalidURL, ValueError) as error:
+        raise InputError(f"{url}: expected a URL, found something else: {error}") from error
     except (OSError, http.client.HTTPException) as error:
         raise _Broken(str(error) or type(error).__name__) from error
-    except ValueError as error:
-        raise InputError(f"{url}: expected a URL, found something else: {error}") from error
 
 
 def _http_error(url: str, stop: int | None, error: urllib.error.HTTPError) -> Exception:
     if error.code in _AGAIN:
         after = error.headers.get("Retry-After", "")
-        return _Broken(f"HTTP {error.code}", float(after) if after.isdigit() else 0.0)
+        return _Broken(f"HTTP {error.code}", float(after) if _NUMBER.match(after) else 0.0)
     if error.code in _GONE:
         return InputError(f"{url}: expected a file here, found nothing (HTTP {error.code})")
     if error.code in _REFUSED:
@@ -233,7 +248,7 @@ def _version(url: str, position: int, answer: http.client.HTTPResponse) -> _Vers
     if unit != "bytes" or span.partition("-")[0] != str(position):
         raise _Broken(f"bytes from {position} were asked for, {rest or 'others'} came")
     tag = answer.headers.get("ETag", "")
-    return _Version(int(total) if total.isdigit() else -1, "" if tag.startswith("W/") else tag)
+    return _Version(int(total) if _NUMBER.match(total) else -1, "" if tag.startswith("W/") else tag)
 
 
 def _other_pieces(url: str, position: int, stop: int) -> Iterator[bytes]:
@@ -252,8 +267,12 @@ def _other_file(url: str) -> Iterator[bytes]:
 def _from_store(url: str, **span: int) -> bytes:
     fs, path = locate(url)
     try:
-        return bytes(fs.cat_file(path, **span))
+        data = bytes(fs.cat_file(path, **span))
     except (FileNotFoundError, PermissionError) as error:
-        raise InputError(f"{url}: cannot be read: {error}; expected a file that is there for you") from error
-    except OSError as error:
+        raise input_error(url, error) from error
+    except Exception as error:
+        if not isinstance(error, OSError) and not is_of_a_store(error):
+            raise
         raise _Broken(str(error) or type(error).__name__) from error
+    _answered.add(_server(url))
+    return data

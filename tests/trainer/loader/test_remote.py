@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -137,6 +138,58 @@ def test_nobody_there() -> None:
         Fetcher(QUICK).read("http://[/x.tar", 0, 1)
 
 
+def test_a_server_that_never_answered_is_given_up_soon(folder: Path) -> None:
+    """A name that is wrong from the start is told after some seconds; a server that answered before is waited for."""
+    patience = Patience(attempts=9, first_attempts=2, pause_s=0.01, max_pause_s=0.01)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        url = f"http://127.0.0.1:{free.getsockname()[1]}/x.tar"
+    with pytest.raises(InputError, match="within 2 attempts"):
+        Fetcher(patience).read(url, 0, 1)
+    with serving(folder) as served:
+        assert fetch(served, 0, 1) == DATA[:1]
+    with pytest.raises(InputError, match="within 9 attempts"):
+        fetch(served, 0, 1, patience)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda answer: answer.refuse(503, Retry_After="\xb2"),
+        lambda answer: answer.refuse(503, Retry_After="9" * 5_000),
+        lambda answer: answer.headers.update({"Content-Range": "bytes \xb2-9/10"}),
+    ],
+)
+def test_numbers_that_are_none_in_headers_do_not_matter(folder: Path, change: Callable[[Answer], object]) -> None:
+    """Signs that only look like digits, and numbers of thousands of them."""
+    with serving(folder, first(2, change)) as served:
+        assert fetch(served, 5, 50) == DATA[5:55]
+
+
+def test_blanks_in_a_servers_name_are_told_at_once() -> None:
+    """There is nothing to wait for."""
+    with pytest.raises(InputError, match="expected a URL"):
+        Fetcher(Patience(pause_s=60)).read("http://a b:80/x.tar", 0, 1)
+
+
+def test_errors_of_a_stores_own_kind_are_waited_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The packages that speak to stores raise classes of their own; a file that is not there is told at once."""
+
+    class Weather(Exception):
+        pass
+
+    Weather.__module__ = "somestore.errors"
+    answers: list[Weather | bytes] = [Weather("a storm"), Weather("rain"), b"sunshine"]
+
+    def cat_file(*_: object, **__: object) -> bytes:
+        answer = answers.pop(0)
+        if isinstance(answer, Weather):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(fsspec.get_filesystem_class("memory"), "cat_file", cat_file)
+    assert Fetcher(QUICK).read("memory://remote/x.tar", 0, 8) == b"sunshine"
+
+
 def test_other_file_systems_are_read_alike() -> None:
     """What fsspec knows is read by ranges; a missing or short file is told."""
     store = fsspec.filesystem("memory")
@@ -146,7 +199,7 @@ def test_other_file_systems_are_read_alike() -> None:
         assert fetcher.read("memory://remote/x.tar", 7, 99) == DATA[7:106]
         with pytest.raises(InputError, match="expected at least 102410 bytes"):
             fetcher.read("memory://remote/x.tar", len(DATA), 10)
-        with pytest.raises(InputError, match=r"y\.tar: cannot be read"):
+        with pytest.raises(InputError, match=r"y\.tar: expected a file here, found nothing"):
             fetcher.read("memory://remote/y.tar", 0, 10)
     finally:
         store.rm("/remote", recursive=True)

@@ -210,3 +210,13 @@ def test_no_thread_is_left(tars: Path, tmp_path: Path) -> None:
         if thread.name.startswith("wit-"):
             thread.join(5)
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("wit-")]
+
+
+def test_a_store_that_cannot_be_spoken_to_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread that fetches ahead meets it too, and says nothing."""
+    told: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", told.append)
+    loader = open_loader("nostore://bucket/{0..2}.tar", tmp_path / "kept")
+    with pytest.raises(InputError, match="no file system for this URL"):
+        next(iter(loader))
+    assert not told
