@@ -60,12 +60,13 @@ HOSTILE = [
         "utf-8", "replace").decode(),
 ]  # fmt: skip
 UNLOCKED = {
-    "trainer.loader.decode.kernels": ("resize", "resize_plane", "planes_to_rgb"),
-    "wit.jpeg.kernels": ("unstuff", "decode_scan"),
+    "trainer.loader.picture_kernels": ("plan_all", "decode_all"),
+    "trainer.loader.pixel_kernels": ("resize",),
+    "wit.jpeg_header_kernels": ("read_all_facts",),
     "simplejpeg": ("decode_jpeg",),
-    "os": ("open", "pread", "close"),
+    "os": ("preadv",),
 }
-"""Calls that let go of the interpreter's lock, by where they are looked up."""
+"""Calls that let go of the interpreter's lock, by module."""
 
 
 def main() -> None:
@@ -261,8 +262,7 @@ def _unlocked() -> Iterator[list[float]]:
 
     patches = []
     for place, names in UNLOCKED.items():
-        module: Any = importlib.import_module(place.removesuffix(".kernels"))
-        module = module.kernels if place.endswith(".kernels") else module
+        module = importlib.import_module(place)
         patches += [patch.object(module, name, timed(getattr(module, name))) for name in names]
     for one in patches:
         one.start()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from concurrent.futures import ThreadPoolExecutor
+from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -242,3 +244,27 @@ def test_a_baseline_scan_with_codes_of_progressive_files_is_not_plain(symbol: in
         left += found is None
         assert found is None or (found.planes[0][:40, :40] == expected.planes[0][:40, :40]).all()
     assert left > 20
+
+
+def test_tables_of_the_files_before_are_not_used() -> None:
+    """Files of other Huffman tables, good and broken, in any order: each is what it is when it comes first."""
+    bodies = [jpeg(photograph(60, 50), optimize=True, quality=quality) for quality in (30, 60, 95)]
+    standard = jpeg(photograph(60, 50))
+    header = read_header(standard)
+    assert header is not None
+    table = header.huffman[0x10]
+    overfull = standard.replace(table[:16], bytes([3]) + table[1:15] + bytes([table[15] - 3 + table[0]]))
+    bodies += [standard, overfull]
+
+    def decoded(body: bytes) -> bytes | None:
+        found = planes(body)
+        return None if found is None else b"".join(plane[:-1, :-8].tobytes() for plane in found.planes)
+
+    known = list[bytes | None]()
+    for body in bodies:
+        with ThreadPoolExecutor(1) as alone:  # each thread has tables of its own
+            known.append(alone.submit(decoded, body).result())
+    assert known[-1] is None
+    assert None not in known[:-1]
+    for order in permutations(range(len(bodies))):
+        assert [decoded(bodies[i]) for i in order] == [known[i] for i in order]

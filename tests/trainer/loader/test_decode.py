@@ -14,8 +14,10 @@ import trainer.loader.decode
 from tests.support import real_data
 from trainer.loader.decode import (
     Crop,
+    Crops,
     decode_center,
     decode_crop,
+    decode_crops,
     decode_short_side,
     random_crop,
     short_side_size,
@@ -274,3 +276,65 @@ def test_kernels_stay_within_their_room(
     with patch.object(trainer.loader.decode, "_ROOM", guarded):
         decode_crop(body, Crop(side + more, side, *place), mode, out[:-64].reshape(3, side, side))
     assert all((fenced[-64:] == 0xAA).all() for fenced in [*guarded.fenced, out])
+
+
+KINDS: dict[str, dict[str, object]] = {
+    "plain": {}, "grey": {}, "whole chroma": {"subsampling": 0}, "half chroma": {"subsampling": 1},
+    "own tables": {"optimize": True, "quality": 40}, "restarts": {"restart_marker_blocks": 3},
+    "progressive": {"progressive": True}, "cut": {}, "empty": {}, "PNG": {},
+}  # fmt: skip
+BY_ITSELF = {"progressive", "cut", "empty", "PNG"}
+
+
+def picture(kind: str, width: int, height: int) -> bytes:
+    image = noise(width, height, width).convert("L" if kind == "grey" else "RGB")
+    body = encoded(image, "PNG" if kind == "PNG" else "JPEG", **KINDS[kind])
+    return {"cut": body[: len(body) - 9], "empty": b""}.get(kind, body)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([*KINDS]), st.integers(9, 120), st.integers(9, 120),
+            st.tuples(st.floats(0, 1, exclude_max=True), st.floats(0, 1, exclude_max=True)),
+        ),
+        max_size=6,
+    ),
+    st.integers(4, 40), st.integers(0, 20), st.sampled_from(["exact", "draft", "fast"]),
+)  # fmt: skip
+def test_crops_of_many_are_those_of_each(
+    each: list[tuple[str, int, int, tuple[float, float]]], side: int, more: int, mode: str
+) -> None:
+    """Baseline JPEGs, one behind the other, give what each gives by itself, within their room; the others nothing."""
+    bodies = [picture(*one[:3]) for one in each]
+    ends = np.cumsum([0, *map(len, bodies)])
+    data, spans = np.frombuffer(b"".join(bodies) + b"\0", np.uint8), np.stack([ends[:-1], ends[1:]], axis=1)
+    out = np.full((len(each), 3, side, side), 0xAA, np.uint8)
+    guarded = _Guarded()
+    with patch.object(trainer.loader.decode, "_ROOM", guarded):
+        places = np.array([one[3] for one in each]).reshape(-1, 2)
+        done = decode_crops(data, spans, Crops(side + more, side, places), mode, out)
+    assert all((fenced[-64:] == 0xAA).all() for fenced in guarded.fenced)
+    for (kind, width, height, place), body, is_done, found in zip(each, bodies, done, out, strict=True):
+        may_be_pillows = mode == "exact" and height > 2 * width
+        assert is_done or kind in BY_ITSELF or may_be_pillows or max(width, height) > 16 * min(width, height)
+        if is_done:
+            assert kind not in BY_ITSELF
+            assert np.array_equal(found, decode_crop(body, Crop(side + more, side, *place), mode))
+        elif mode != "exact":
+            assert (found == 0xAA).all()
+
+
+def test_crops_of_many_heed_the_limits() -> None:
+    """A strip, and a header that claims more pixels than are decoded, are left to be said by `decode_crop`."""
+    huge = bytearray(encoded(gradient(64, 64), "JPEG"))
+    frame = huge.index(b"\xff\xc0")
+    huge[frame + 5 : frame + 9] = (60_000).to_bytes(2, "big") * 2
+    for body in (encoded(gradient(1700, 100), "JPEG"), bytes(huge)):
+        for mode in ("exact", "fast"):
+            out = np.zeros((1, 3, 8, 8), np.uint8)
+            spans = np.array([[0, len(body)]])
+            assert not decode_crops(np.frombuffer(body, np.uint8), spans, Crops(8, 8, np.zeros((1, 2))), mode, out)[0]
+            with pytest.raises(ImageRejected, match="too_many_pixels"):
+                decode_crop(body, Crop(8, 8, 0, 0), mode)
