@@ -204,7 +204,7 @@ def open_index_file(facts: ShardFacts) -> IndexFile:
 def find_shards(pattern: str) -> list[str]:
     """Return the tars that a path, URL, brace or glob pattern names, or that lie in a folder it names.
 
-    Raises InputError when there are none, or when one is named twice.
+    Raises InputError when there are none, when one is named twice, or is a pipe.
     """
     found = [
         shard
@@ -213,14 +213,19 @@ def find_shards(pattern: str) -> list[str]:
         if shard.endswith(".tar")
     ]
     if not found:
-        raise InputError(f"{pattern}: expected shards (*.tar), found none")
+        remedy = "; name them all, as URL/{00000..00099}.tar or URL/*.tar" if is_remote(pattern) else ""
+        raise InputError(f"{pattern}: expected shards (*.tar), found none{remedy}")
     require_once(pattern, found)
+    for shard in found:
+        if not is_remote(shard) and os.path.exists(local_path(shard)) and not os.path.isfile(local_path(shard)):
+            raise InputError(f"{shard}: expected a tar, found a folder, a pipe or a device")
     return found
 
 
 def require_once(where: str, shards: Sequence[str]) -> None:
     """Raise InputError when a shard is there twice."""
-    shard, times = Counter(shards).most_common(1)[0]
+    names = {shard: shard if is_remote(shard) else os.path.abspath(local_path(shard)) for shard in shards}
+    shard, times = Counter(names[shard] for shard in shards).most_common(1)[0]
     if times > 1:
         raise InputError(f"{where}: expected each shard once, found {shard} {times} times")
 
@@ -253,6 +258,11 @@ def read_index(*patterns: str, block_samples: int = BLOCK_SAMPLES, cache: RangeC
             sets.append(ShardSet(pattern, weight, tuple(facts)))
             if not sets[-1].num_samples:
                 raise InputError(f"{pattern}: expected samples, found {len(shards)} shards that hold none")
+            if not round(weight * sets[-1].num_samples):
+                raise InputError(
+                    f"{weight:g}={pattern}: expected a weight that takes a sample of {sets[-1].num_samples} an epoch, "
+                    "found one that takes none; set a larger one"
+                )
         index = Index(sets, block_samples, cache)
         if len(index.facts) <= CHECKED_SHARDS:
             list(pool.map(index.page, index.block_of(index.firsts[:-1][np.diff(index.firsts) > 0]).tolist()))

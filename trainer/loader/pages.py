@@ -91,6 +91,7 @@ class IndexFile:
         try:
             table = self._file.read_row_groups(groups, columns=list(columns), use_threads=False)
             schema = pa.schema([SHARD_INDEX.field(name) for name in columns])
+            table.validate(full=True)  # keys in UTF-8
             return conform(table, schema).slice(start - int(ends[groups[0]]) if groups else 0, stop - start)
         except ContractError as error:
             raise self._other(error) from error

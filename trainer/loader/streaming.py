@@ -77,8 +77,14 @@ class StreamedIndex(Index):
         """Walk to the end; raises InputError when no tar holds a sample."""
         self.wait_for(1 << 62)
         if not self.num_known:
-            raise InputError(f"{self.names[0]}: expected samples, found {len(self.names)} shards that hold none")
+            raise InputError(
+                f"{self.names[0]}: expected samples, found {len(self.names)} shards that hold none{self.problem()}"
+            )
         self.edges = [self.block_firsts]
+
+    def problem(self) -> str:
+        """Return the first thing that cannot be had of the tars, as the end of a sentence; empty when there is none."""
+        return next((f" ({each.reason})" for each in self.lost(0, 1 << 62)), "")
 
     def _begin(self) -> Future[Walked]:
         pool = ThreadPoolExecutor(1, thread_name_prefix="wit-walking")
@@ -151,7 +157,7 @@ class StreamedOrder:
         if not found.batches_per_epoch:
             raise InputError(
                 f"{self._index.shards[0]}: expected at least one batch of {self.batch_size} samples, found "
-                f"{found.num_places} samples; set a smaller data.batch_size"
+                f"{found.num_places} samples{self._index.problem()}; set a smaller data.batch_size"
             )
         return found
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import tarfile
 from concurrent.futures import ThreadPoolExecutor
@@ -118,6 +119,44 @@ def test_a_weight_is_above_zero(text: str) -> None:
     """Anything else is told."""
     with pytest.raises(InputError, match="expected a weight above 0"):
         split_weight(text)
+
+
+def test_a_weight_that_takes_no_sample_is_an_error(shards: Path) -> None:
+    """A set that is named and never seen is a mistake: 0.008 of 60 samples is none, 0.009 is one."""
+    with pytest.raises(InputError, match=r"0\.008=.*expected a weight that takes a sample of 60 an epoch"):
+        read_index(f"0.008={shards}")
+    assert read_index(f"0.009={shards}").order(10, 0, 1).num_places == 1
+
+
+def test_one_shard_by_two_names_is_there_twice(shards: Path) -> None:
+    """Dots in a path do not make another file of it."""
+    with pytest.raises(InputError, match="expected each shard once"):
+        read_index(str(shards / "00000.tar"), f"{shards}/../{shards.name}/00000.tar")
+
+
+def test_a_pipe_is_no_shard(tmp_path: Path) -> None:
+    """It would be waited for for ever."""
+    os.mkfifo(tmp_path / "0.tar")
+    with pytest.raises(InputError, match=r"0\.tar: expected a tar, found a folder, a pipe or a device"):
+        find_shards(str(tmp_path / "*.tar"))
+
+
+def test_a_folder_at_a_url_has_to_be_spelt_out() -> None:
+    """What is in it is not asked for; the message says how its tars are named."""
+    with pytest.raises(InputError, match=r"found none; name them all, as URL/\{00000\.\.00099\}\.tar"):
+        find_shards("http://127.0.0.1:9/shards")
+
+
+def test_keys_that_are_no_text_are_an_error(shards: Path, tmp_path: Path) -> None:
+    """An index whose keys are not in UTF-8 is a file that cannot be read, not a defect."""
+    shutil.copytree(shards, tmp_path / "shards")
+    index = tmp_path / "shards" / "00001.parquet"
+    table = pq.read_table(index)
+    keys = pa.array([b"\xff"] * len(table)).cast(pa.string(), safe=False)
+    place = table.column_names.index("key")
+    pq.write_table(table.set_column(place, table.schema.field(place), keys), index)
+    with pytest.raises(InputError, match=r"00001\.parquet: not a readable Parquet file"):
+        read_index(str(tmp_path / "shards"))
 
 
 def test_sets_are_numbered_one_after_the_other(shards: Path, samples: list[Sample], tmp_path: Path) -> None:

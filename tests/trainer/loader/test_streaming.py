@@ -184,8 +184,9 @@ def test_captions_under_another_name_are_an_error(pictures: list[Sample], tmp_pa
     ("members", "message"),
     [
         ([], "expected samples, found 1 shards that hold none"),
-        ([("a.txt", b"text")], "expected samples, found 1 shards that hold none"),
+        ([("a.txt", b"text")], r"expected samples, found 1 shards that hold none \(no_image: 1 samples\)"),
         ([("a.jpg", b"x"), ("a.txt", b"text")], "expected at least one batch of 8 samples, found 1"),
+        ([("a" * 70_000 + ".jpg", b"x")], "that hold none .broken_tar: .*0.tar: an extended tar header is larger"),
     ],
 )
 def test_nothing_to_train_on_is_an_error(tmp_path: Path, members: Members, message: str) -> None:
