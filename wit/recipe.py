@@ -170,6 +170,8 @@ def _check_range(
             raise RecipeError(f"{origin.where(keys)}: {name}: expected at most {high}, found {value}")
         if choices is not None and value not in choices:
             raise RecipeError(f"{origin.where(keys)}: {name}: expected one of {', '.join(choices)}, found {value!r}")
+        if isinstance(value, str) and "\0" in value:  # no name of a file may hold one
+            raise RecipeError(f"{origin.where(keys)}: {name}: expected text without NUL, found {value!r}")
         if isinstance(value, int | float) and not abs(value) < _NUMBERS_END:  # also catches nan
             raise RecipeError(f"{origin.where(keys)}: {name}: expected a number below 2^63, found {value}")
 

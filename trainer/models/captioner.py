@@ -37,7 +37,7 @@ class Captioner(TextModel):
     def encode_prefix(self, images_B3SS: Tensor, seeds_B: Tensor | None = None) -> Tensor:
         """Return (B, P, W): what the language model is told of each image."""
         prefix: Tensor = self.prefix(self.visual(images_B3SS, seeds_B))
-        return prefix.view(len(prefix), PREFIX_TOKENS, -1)
+        return torch.stack(prefix.chunk(PREFIX_TOKENS, dim=1), dim=1)  # FSDP warns at each step of a view
 
     def predict_tokens(self, prefix_BPW: Tensor, tokens_BL: Tensor) -> Tensor:
         """Return (B, L - 1, V) logits of each token after the first, from the prefix and the tokens before it."""

@@ -30,6 +30,14 @@ def _model(seed: int = 0) -> Captioner:
 captions = st.lists(st.lists(st.integers(0, START - 1), max_size=8), min_size=1, max_size=4)
 
 
+def test_a_prefix_is_no_view() -> None:
+    """FSDP, which hooks onto what a method returns, would warn of a view at every step; its numbers are the layer's."""
+    model, images = _model(), make_images(3)
+    prefix_BPW = model.encode_prefix(images)
+    assert not prefix_BPW._is_view()
+    assert torch.equal(prefix_BPW.flatten(1), model.prefix(model.visual(images)))
+
+
 def test_the_loss_is_the_mean_over_a_captions_tokens() -> None:
     """Each row's loss and hits equal those of its caption alone, predicted token by token from what precedes."""
     model = _model()
