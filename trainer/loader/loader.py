@@ -26,7 +26,7 @@ from trainer.loader.index import Index
 from trainer.loader.order import LoaderState, Rows, crop_places
 from trainer.loader.reading import Reader, Samples
 from trainer.ranks import ALONE, Ranks
-from wit.errors import InputError, MismatchError
+from wit.errors import InputError, MismatchError, UserError
 from wit.image import ImageRejected
 
 CHUNK_SAMPLES = 32  # what one task of a thread prepares; small against a batch, large against a task's overhead
@@ -144,6 +144,7 @@ class Loader:
             )
         self.index, self.tokenize, self.state, self.options = index, tokenize, state, options
         self.reader = Reader(index)
+        self._failure: UserError | None = None
         self._cache = PixelCache(options.cache_bytes)
         self._buffers = Buffers(
             (len(self.rows), 3, options.image_px, options.image_px), options.prefetch_batches + 2, options.allocate
@@ -158,7 +159,11 @@ class Loader:
         """Yield batches in order; threads stay at most `prefetch_batches` ahead."""
         options = self.options
         work = prepared_ahead(self.plans(), self.prepare, options.num_threads, options.prefetch_batches)
-        with fetching_ahead(self.reader, self.order, self.state, self.rows) as done_with, closing(work) as prepared:
+        with (
+            fetching_ahead(self.reader, self.order, self.state, self.rows) as done_with,
+            closing(work) as prepared,
+            closing(self.reader),  # first, or what is being fetched would be waited for
+        ):
             for (state, images), parts in prepared:
                 done_with()
                 yield Batch(
@@ -177,7 +182,18 @@ class Loader:
             yield (after, images), [Task(rows[part], images[part]) for part in chunks(len(rows))]
 
     def prepare(self, task: Task) -> Part:
-        """Write a task's images and return the rest of its rows. Safe in threads; raises InputError."""
+        """Write a task's images and return the rest of its rows. Safe in threads; raises InputError.
+
+        That of the first task that fails, as the others then give up what they fetch.
+        """
+        try:
+            return self._prepare(task)
+        except UserError as error:
+            self._failure = self._failure or error
+            self.reader.close()
+            raise self._failure from error
+
+    def _prepare(self, task: Task) -> Part:
         read = self.reader.read_all(task.rows.samples)
         options = self.options
         crops = Crops(
@@ -206,9 +222,10 @@ class Loader:
         Raises InputError after MAX_SUBSTITUTES bad ones in a row.
         """
         bad: list[tuple[int, str]] = []
+        is_left = read.captions[row] is None
         for number, sample in enumerate(task.rows.candidates(row)):
             try:
-                body, caption = self.reader.read_pair(sample) if number else read.pair(row)
+                body, caption = self.reader.read_pair(sample) if number or is_left else read.pair(row)
                 self._decode(sample, body, crop, task.images[row])
             except ImageRejected as rejected:
                 bad.append((sample, str(rejected)))

@@ -28,6 +28,7 @@ WRONG_CHECKSUM = "wrong_checksum"
 _FETCHES = 3  # of a block in which an image is not what the index says: a cable or a proxy does it once, not thrice
 
 _OPEN_FILES = 32  # of a rank; its threads are in few shards at a time, as its rows come block by block
+_LARGE_BYTES = 1 << 23  # of a sample that is read by itself: 32 of 256 MB at once are 8 GB a thread
 _NEAR_BYTES = 4096  # between an image and its text: headers and padding, which are sooner read than passed over
 
 Bytes = NDArray[np.uint8]
@@ -105,6 +106,11 @@ class _Layout(NamedTuple):
     """(first byte, the byte behind, where it is in the tar) of each read of a local tar."""
     is_remote: bool
 
+    @property
+    def is_large(self) -> bool:
+        """Whether it is read by itself."""
+        return self.num_bytes > _LARGE_BYTES
+
 
 class Samples(NamedTuple):
     """What was read of some samples."""
@@ -114,12 +120,13 @@ class Samples(NamedTuple):
     """In it lie their images;"""
     images: NDArray[np.int64]
     """each between (first byte, the byte behind)."""
-    captions: list[str | ImageRejected]
-    """Or why a sample cannot be used."""
+    captions: list[str | ImageRejected | None]
+    """Or why a sample cannot be used; None: it is large, and left to be read by itself."""
 
     def pair(self, number: int) -> tuple[bytes, str]:
-        """Return the image and the caption of a sample; raises ImageRejected."""
+        """Return the image and the caption of a sample that was read; raises ImageRejected."""
         caption = self.captions[number]
+        assert caption is not None
         if isinstance(caption, ImageRejected):
             raise caption
         first, stop = self.images[number].tolist()
@@ -160,13 +167,15 @@ class Reader:
         Raises InputError as `read`; what that and `read_pair` raise as ImageRejected stands in place of a caption.
         """
         layouts = [_layout(place) for place in self.index.locate_all(samples)]
-        ends = list(accumulate((layout.num_bytes for layout in layouts), initial=0))
+        ends = list(accumulate((0 if layout.is_large else layout.num_bytes for layout in layouts), initial=0))
         data = self._room.take(ends[-1])
         found = [self._pair_into(layout, data, at) for layout, at in zip(layouts, ends, strict=False)]
         images = np.array([image for image, _ in found], np.int64).reshape(-1, 2)
         return Samples([layout.place.key for layout in layouts], data, images, [caption for _, caption in found])
 
-    def _pair_into(self, layout: _Layout, data: Bytes, at: int) -> tuple[tuple[int, int], str | ImageRejected]:
+    def _pair_into(self, layout: _Layout, data: Bytes, at: int) -> tuple[tuple[int, int], str | ImageRejected | None]:
+        if layout.is_large:
+            return (at, at), None
         try:
             image, caption = self._read_into(layout, data, at)
             return image, _required(caption)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -165,6 +166,21 @@ def test_a_server_that_will_not_is_one_line(shards: Path, tmp_path: Path, fault:
         take(open_loader(urls(served.url), tmp_path / "cache"), 1)
     assert message in str(caught.value)
     assert not [each for each in threading.enumerate() if each.name.startswith("wit-")]
+
+
+def test_the_first_failure_ends_what_others_wait_for(shards: Path, tmp_path: Path) -> None:
+    """One shard is refused while the others trickle for minutes: the loader ends soon, and with that reason."""
+
+    def refuse_or_trickle(answer: Answer) -> None:
+        if answer.path == "00001.tar":
+            answer.refuse(403)
+        else:
+            answer.pause_s = 0.3  # a piece of 1,000 bytes
+
+    started = time.monotonic()
+    with serving(shards, refuse_or_trickle) as served, pytest.raises(InputError, match=r"00001\.tar: .*HTTP 403"):
+        take(open_loader(urls(served.url), tmp_path / "cache"), 1)
+    assert time.monotonic() - started < 8  # of 40 for a shard
 
 
 def test_a_manifest_says_what_the_indexes_do(tmp_path: Path) -> None:

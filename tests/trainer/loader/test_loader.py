@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.trainer.conftest import NUM_SAMPLES, Sample, make_sample, make_samples, write_shards
+from trainer.loader import reading
 from trainer.loader.decode import decode_crops
 from trainer.loader.index import read_index
 from trainer.loader.loader import Batch, Loader, LoaderOptions
@@ -83,6 +84,17 @@ def test_any_batch_can_be_gone_on_from(shards: Path, done: int) -> None:
 def test_threads_and_memory_change_nothing(shards: Path, options: dict[str, Any]) -> None:
     """However many threads, batches ahead, or bytes of cache: the batches are the same."""
     assert_same(take(open_loader(shards, **options), 7), take(open_loader(shards), 7))
+
+
+def test_large_samples_are_read_one_by_one(shards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are the same batches; the memory that a thread keeps holds none of them."""
+    wanted = take(open_loader(shards), 3)
+    monkeypatch.setattr(reading, "_LARGE_BYTES", 4_000)
+    loader = open_loader(shards)
+    assert_same(take(loader, 3), wanted)
+    read = loader.reader.read_all(np.arange(30))
+    assert 0 < read.captions.count(None) < 30
+    assert len(read.data) < 30 * 4_000
 
 
 def test_the_cache_is_bounded_and_spares_decoding(shards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
