@@ -2,7 +2,7 @@
 
 A crop is known before a picture is decoded, so only what it shows is resampled. Plain JPEGs (wit.jpeg) are decoded by
 libjpeg-turbo or, scaled, by our own decoder; all others, and the broken ones, by Pillow. The samples are resampled by
-the kernels here, without the interpreter's lock.
+the kernels here. Threads share the interpreter's lock: baseline JPEGs are therefore done many in a call, without it.
 
 Shapes: S side of a crop in px; P, Q rows and columns of a window of the resized picture.
 """
@@ -10,9 +10,8 @@ Shapes: S side of a crop in px; P, Q rows and columns of a window of the resized
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +21,7 @@ from PIL import Image
 
 from trainer.loader import picture_kernels as pictures
 from trainer.loader import pixel_kernels as kernels
+from trainer.loader.buffers import Room
 from wit import jpeg
 from wit import jpeg_header_kernels as headers
 from wit.image import CORRUPT_IMAGE, MAX_JPEG_SCANS, TOO_MANY_PIXELS, ImageRejected, opened
@@ -40,7 +40,6 @@ On photographs of 512 to 1,024 px brought to 224 the mean PSNR against `exact` i
 """
 
 Pixels = NDArray[np.uint8]
-Number = TypeVar("Number", bound=np.generic)
 _Ints = NDArray[np.int64]
 _FIRST: _Ints = np.zeros(1, np.int64)
 
@@ -247,21 +246,7 @@ def _turbo(body: bytes | Pixels, size: tuple[int, int], window: Window, out: Pix
     return True
 
 
-class _Room(threading.local):
-    """Memory of a thread that its next picture uses again: fresh memory costs as much as a part of the work."""
-
-    def __init__(self) -> None:
-        self._arrays: dict[str, NDArray[Any]] = {}
-
-    def take(self, name: str, kind: type[Number], num: int) -> NDArray[Number]:
-        """Return so many numbers, which are anything."""
-        found = self._arrays.get(name)
-        if found is None or len(found) < num:
-            found = self._arrays[name] = np.empty(num, kind)
-        return found[:num]
-
-
-_ROOM = _Room()
+_ROOM = Room()
 
 
 def _resize(pixels: Pixels, size: tuple[int, int], window: Window, out: Pixels) -> None:

@@ -2,15 +2,19 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from numpy.typing import NDArray
 
-from trainer.loader.buffers import Buffers
+from trainer.loader import buffers as module
+from trainer.loader.buffers import Buffers, Room
 
 
-def address(array: NDArray[np.uint8]) -> int:
+def address(array: NDArray[Any]) -> int:
     return int(array.__array_interface__["data"][0])
 
 
@@ -61,3 +65,18 @@ def test_only_so_many_are_kept() -> None:
     again = [buffers.take() for _ in range(3)]
     assert len(again) == 3
     assert taken == [(2, 2)] * 6
+
+
+def test_a_thread_has_room_of_its_own_and_keeps_no_more_than_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What fits is used again, by name; another thread's lies elsewhere; what is too large is not kept."""
+    monkeypatch.setattr(module, "MOST_KEPT_BYTES", 800)
+    room = Room()
+    first = room.take("a", np.int64, 100)
+    assert address(room.take("a", np.int64, 7)) == address(first)
+    assert not np.shares_memory(room.take("b", np.int64, 100), first)
+    with ThreadPoolExecutor(1) as other:
+        assert not np.shares_memory(other.submit(room.take, "a", np.int64, 100).result(), first)
+    large = room.take("a", np.int64, 101)
+    assert len(large) == 101
+    assert not np.shares_memory(room.take("a", np.int64, 101), large)
+    assert address(room.take("a", np.int64, 100)) == address(first)
