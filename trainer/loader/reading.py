@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import threading
 from functools import lru_cache, partial
 from itertools import accumulate
 from typing import NamedTuple
@@ -12,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.loader.buffers import Room
 from trainer.loader.cache import Part
 from trainer.loader.index import Index, Located
 from trainer.loader.remote import Fetcher
@@ -82,19 +82,6 @@ class _File:
             raise InputError(f"{self.path}: expected {len(room)} bytes at {offset}, found {found}")
 
 
-class _Room(threading.local):
-    """Memory of a thread that its next samples use again."""
-
-    def __init__(self) -> None:
-        self._data = np.empty(0, np.uint8)
-
-    def take(self, num_bytes: int) -> Bytes:
-        """Return so many bytes, which are anything."""
-        if len(self._data) < num_bytes:
-            self._data = np.empty(num_bytes + num_bytes // 4, np.uint8)
-        return self._data[:num_bytes]
-
-
 class _Layout(NamedTuple):
     """How a sample lies in memory: its bytes, and those before its image and its text."""
 
@@ -139,7 +126,7 @@ class Reader:
     def __init__(self, index: Index) -> None:
         self.index, self.fetcher = index, Fetcher()
         self._file = lru_cache(_OPEN_FILES)(_File)
-        self._room = _Room()
+        self._room = Room()
 
     def close(self) -> None:
         """Give up what is being fetched."""
@@ -168,7 +155,7 @@ class Reader:
         """
         layouts = [_layout(place) for place in self.index.locate_all(samples)]
         ends = list(accumulate((0 if layout.is_large else layout.num_bytes for layout in layouts), initial=0))
-        data = self._room.take(ends[-1])
+        data = self._room.take("data", np.uint8, ends[-1])
         found = [self._pair_into(layout, data, at) for layout, at in zip(layouts, ends, strict=False)]
         images = np.array([image for image, _ in found], np.int64).reshape(-1, 2)
         return Samples([layout.place.key for layout in layouts], data, images, [caption for _, caption in found])
