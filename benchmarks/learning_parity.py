@@ -27,18 +27,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainer.gradients import LossScaler
-from trainer.inputs import IMAGE_MEAN, IMAGE_STD
 from trainer.loader.index import read_captions, read_index
 from trainer.loader.loader import Loader, LoaderOptions
 from trainer.loader.order import LoaderState
 from trainer.models.clip import build_clip
 from trainer.models.config import ClipConfig, ResNetConfig, model_config
+from trainer.models.inputs import IMAGE_MEAN, IMAGE_STD
 from trainer.optim.adamw import build_optimiser
 from trainer.optim.schedule import learning_rate, set_learning_rate
-from trainer.ranks import ALONE
+from trainer.parallel.ranks import ALONE
 from trainer.recipe import Optimiser, TrainRecipe
-from trainer.step import build_stepper, train_step
+from trainer.stepping.gradients import LossScaler
+from trainer.stepping.step import build_stepper, train_step
 from trainer.tokenizer import ClipTokenizer, train_merges
 
 PEERS_SCRIPT = Path(__file__).with_name("learning_parity_peers.py")

@@ -19,12 +19,12 @@ from pathlib import Path
 
 import torch
 
-from trainer import checkpoint
 from trainer.evaluation.templates import read_templates
 from trainer.evaluation.zero_shot import ImageFolder, evaluate_zero_shot, read_image_folder
 from trainer.interchange.reading import read_model
 from trainer.loader.index import read_index
 from trainer.recipe import Data, Model, Objective, Optimiser, Run, Tokenizer, TrainRecipe
+from trainer.saving import checkpoint
 from trainer.training import train
 
 BATCH_SIZE = 64

@@ -34,19 +34,19 @@ import torch
 
 from benchmarks.noise_shards import write_noise_shards
 from benchmarks.throughput_timing import NUM_BATCHES, Case, captions, report_one, time_steps
-from trainer.gradients import LossScaler
-from trainer.inputs import trim_tokens
 from trainer.loader.index import read_index
 from trainer.models.build import build_model, set_patch_dropout
 from trainer.models.config import CONFIGS
 from trainer.models.flops import dense_flops, training_flops
+from trainer.models.inputs import trim_tokens
 from trainer.optim.adamw import build_optimiser
-from trainer.parallel import prepare
-from trainer.peaks import peak_flops
-from trainer.ranks import Ranks
+from trainer.parallel.ranks import Ranks
+from trainer.parallel.wrapping import prepare
 from trainer.recipe import Data, Model, Optimiser, Run, Tokenizer, TrainRecipe
+from trainer.running.peaks import peak_flops
 from trainer.session import Place, open_session
-from trainer.step import build_stepper, train_step
+from trainer.stepping.gradients import LossScaler
+from trainer.stepping.step import build_stepper, train_step
 
 BATCHES = {"ViT-B/32": (4096, 2048, 1024), "ViT-B/16": (2048, 1024, 512), "ViT-L/14": (512, 256, 128)}
 """Batch sizes to try on a GPU of 80 to 140 GB, the largest first."""

@@ -40,7 +40,7 @@ def train(recipe: str, shards: tuple[str, ...], out: str, overrides: tuple[str, 
 
     Under torchrun the processes train together; another number of them may go on with a run.
     """
-    from trainer.ranks import find_ranks
+    from trainer.parallel.ranks import find_ranks
     from trainer.recipe import load_recipe
     from trainer.training import train as run_training
     from wit.storage import is_remote, local_path
@@ -79,7 +79,7 @@ def evaluate(checkpoint: str, data: str, templates: str, out: str | None, device
     from trainer.evaluation.templates import read_templates
     from trainer.evaluation.zero_shot import evaluate_zero_shot, read_image_folder
     from trainer.interchange.opening import open_model, open_tokenizer
-    from trainer.ranks import find_ranks, joined, own_device
+    from trainer.parallel.ranks import find_ranks, joined, own_device
     from wit.progress import progress
     from wit.storage import make_folder
 

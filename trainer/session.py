@@ -19,32 +19,32 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainer import checkpoint
-from trainer.agreement import from_first
-from trainer.checkpoint import TOKENIZER, Snapshot, TrainState
-from trainer.ema import Ema
 from trainer.evaluation.periodic import EVENT, PeriodicEvaluation, open_evaluation
-from trainer.folder import check_folder
-from trainer.gradients import LossScaler
-from trainer.guard import GuardState
 from trainer.interchange.starting import start_from
 from trainer.loader.device import DeviceBatch, memory_for, to_device
 from trainer.loader.index import Index, read_captions
 from trainer.loader.loader import Loader, LoaderOptions
 from trainer.loader.order import LoaderState
-from trainer.log import Log, require_sinks
-from trainer.meter import SampleSum, Window
 from trainer.models.build import build_model, set_patch_dropout
 from trainer.models.config import CONFIGS, ClipConfig, model_config
 from trainer.optim.adamw import build_optimiser
+from trainer.optim.ema import Ema
 from trainer.optim.schedule import learning_rate, set_learning_rate
-from trainer.parallel import prepare
-from trainer.ranks import Ranks
+from trainer.parallel.agreement import from_first
+from trainer.parallel.ranks import Ranks
+from trainer.parallel.wrapping import prepare
 from trainer.recipe import TrainRecipe
-from trainer.step import StepNumbers, Stepper, build_stepper, train_step
+from trainer.running.folder import check_folder
+from trainer.running.log import Log, require_sinks
+from trainer.running.meter import SampleSum, Window
+from trainer.running.work import WorkMeter
+from trainer.saving import checkpoint
+from trainer.saving.checkpoint import TOKENIZER, Snapshot, TrainState
+from trainer.saving.trained import Trained
+from trainer.stepping.gradients import LossScaler
+from trainer.stepping.guard import GuardState
+from trainer.stepping.step import StepNumbers, Stepper, build_stepper, train_step
 from trainer.tokenizer import ClipTokenizer, dump_merges, read_merges, train_merges
-from trainer.trained import Trained
-from trainer.work import WorkMeter
 from wit.errors import MismatchError, RecipeError
 from wit.recipe import identity
 
@@ -60,7 +60,7 @@ class Place:
 
 @dataclass
 class ClipSession:
-    """A run in memory, as `trainer.loop.Session` asks for it."""
+    """A run in memory, as `trainer.running.loop.Session` asks for it."""
 
     recipe: TrainRecipe
     place: Place

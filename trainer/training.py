@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from trainer.agreement import from_first, together
-from trainer.folder import AUTO, SHARD_CACHE, require_ours
 from trainer.loader.streaming import open_index
-from trainer.loop import Ended, run
-from trainer.ranks import find_ranks, joined, own_device
+from trainer.parallel.agreement import from_first, together
+from trainer.parallel.ranks import find_ranks, joined, own_device
 from trainer.recipe import TrainRecipe
+from trainer.running.folder import AUTO, SHARD_CACHE, require_ours
+from trainer.running.loop import Ended, run
 from trainer.session import Place, open_session
 from wit.storage import join
 

@@ -21,7 +21,7 @@ import torch
 
 from tests.support import ROOT
 from tests.trainer.conftest import Sample, micro_recipe
-from trainer.checkpoint import MODEL, OPTIMISER, STATE, TOKENIZER, is_complete
+from trainer.saving.checkpoint import MODEL, OPTIMISER, STATE, TOKENIZER, is_complete
 from trainer.training import train
 from wit.cli import main
 from wit.recipe import dumps

@@ -17,7 +17,7 @@ from tests.trainer.conftest import make_samples, micro_recipe
 from trainer.loader.index import read_index
 from trainer.loader.loader import Loader, LoaderOptions
 from trainer.loader.order import LoaderState
-from trainer.ranks import Ranks
+from trainer.parallel.ranks import Ranks
 from wit.recipe import dumps
 from wit.shards import write_shard
 

@@ -17,13 +17,13 @@ import torch
 import trainer.evaluation.periodic
 import trainer.session
 from tests.trainer.conftest import Sample, micro_recipe, write_shards
-from tests.trainer.test_loop import lines_of, metrics, weights
-from trainer import checkpoint
+from tests.trainer.running.test_loop import lines_of, metrics, weights
 from trainer.models.build import build_model
 from trainer.models.clip import build_clip
 from trainer.models.config import CONFIGS
-from trainer.ranks import Ranks, own_device
+from trainer.parallel.ranks import Ranks, own_device
 from trainer.recipe import Evaluation, Model, Tokenizer, TrainRecipe
+from trainer.saving import checkpoint
 from trainer.training import train
 from wit.errors import InputError, MismatchError, OutputError, RecipeError, UserError
 from wit.storage import Draft

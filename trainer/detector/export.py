@@ -16,7 +16,7 @@ from torch import Tensor
 
 from trainer.detector.measuring import Measured
 from trainer.detector.model import Bottleneck, Convolution, Detector, blur_kernel
-from trainer.inputs import IMAGE_MEAN, IMAGE_STD
+from trainer.models.inputs import IMAGE_MEAN, IMAGE_STD
 from wit import __version__, manifest
 from wit.storage import join, publish_bytes
 

@@ -17,8 +17,8 @@ from trainer.detector.data import decode_picture, pairs
 from trainer.detector.model import Detector
 from trainer.detector.recipe import DetectorRecipe
 from trainer.detector.whitening import MAX_PICTURES, whiten
-from trainer.inputs import normalise_images
 from trainer.loader.pictures import Pictures
+from trainer.models.inputs import normalise_images
 from wit.descriptors import U8
 from wit.image import ImageRejected
 from wit.progress import progress

@@ -18,23 +18,23 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainer import checkpoint
-from trainer.checkpoint import Snapshot, TrainState
 from trainer.detector.data import PairBatch, PairLoader, split_held_out
 from trainer.detector.model import Detector, build_detector, detector_config, measure_scales
 from trainer.detector.recipe import DetectorRecipe
 from trainer.detector.step import PairNumbers, pair_step
-from trainer.folder import check_folder
-from trainer.guard import GuardState
-from trainer.inputs import normalise_images
 from trainer.loader.order import LoaderState
 from trainer.loader.pictures import Pictures
-from trainer.log import Log, require_sinks
-from trainer.meter import Window
+from trainer.models.inputs import normalise_images
 from trainer.optim.adamw import AdamW, build_optimiser
 from trainer.optim.schedule import learning_rate, set_learning_rate
-from trainer.ranks import ALONE, Ranks
-from trainer.trained import Trained
+from trainer.parallel.ranks import ALONE, Ranks
+from trainer.running.folder import check_folder
+from trainer.running.log import Log, require_sinks
+from trainer.running.meter import Window
+from trainer.saving import checkpoint
+from trainer.saving.checkpoint import Snapshot, TrainState
+from trainer.saving.trained import Trained
+from trainer.stepping.guard import GuardState
 from wit.recipe import identity
 
 MEASURED_PICTURES = 64
@@ -43,7 +43,7 @@ MEASURED_PICTURES = 64
 
 @dataclass
 class DetectorSession:
-    """A run in memory, as `trainer.loop.Session` asks for it; one process trains."""
+    """A run in memory, as `trainer.running.loop.Session` asks for it; one process trains."""
 
     recipe: DetectorRecipe
     out: str

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from trainer.detector.model import Detector
 from trainer.detector.recipe import TEMPERATURE, DetectorRecipe
-from trainer.inputs import autocast, normalise_images
+from trainer.models.inputs import autocast, normalise_images
 from trainer.objectives.contrastive import contrastive_loss
 from trainer.optim.adamw import AdamW
 

@@ -12,7 +12,7 @@ from trainer.detector.measuring import Measured, measure, whiten_on
 from trainer.detector.recipe import TEMPERATURE, DetectorRecipe
 from trainer.detector.session import DetectorSession, open_session
 from trainer.loader.pictures import find_pictures
-from trainer.loop import run
+from trainer.running.loop import run
 from wit import manifest
 from wit.errors import InputError
 from wit.locking import locked

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from trainer.embedding.page import Query
     from trainer.embedding.search import Hit
     from trainer.embedding.sources import ImageSource, Texts
-    from trainer.ranks import Ranks
+    from trainer.parallel.ranks import Ranks
 
 MAX_HITS = 1_000
 CACHE_BYTES = 8 << 30  # of remote shards while they are read
@@ -81,7 +81,7 @@ def encode(checkpoint: str, images: tuple[str, ...], texts: tuple[str, ...], out
     from trainer.embedding.encode import encode as run_encoding
     from trainer.embedding.sources import find_images, read_texts
     from trainer.loader.cache import RangeCache
-    from trainer.ranks import find_ranks
+    from trainer.parallel.ranks import find_ranks
     from wit.progress import progress
     from wit.storage import is_remote, join
 
@@ -103,7 +103,7 @@ def encode(checkpoint: str, images: tuple[str, ...], texts: tuple[str, ...], out
 
 def _open(checkpoint: str, ranks: Ranks, device: str, **options: str) -> Encoder:
     from trainer.embedding.encoder import open_encoder
-    from trainer.ranks import own_device
+    from trainer.parallel.ranks import own_device
 
     return open_encoder(checkpoint, own_device(choose_device(device), ranks), **options)
 
@@ -152,7 +152,7 @@ def _embed(folder: EmbeddingFolder, queries: Sequence[Query], checkpoint: str | 
     """Return the embeddings of queries; raises MismatchError for another model than that of the folder."""
     import numpy as np
 
-    from trainer.ranks import ALONE
+    from trainer.parallel.ranks import ALONE
 
     made_with = folder.opened
     if not checkpoint:

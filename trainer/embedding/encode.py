@@ -32,7 +32,7 @@ from trainer.embedding.folder import (
 )
 from trainer.embedding.sources import ImageSource, Texts
 from trainer.loader.inference import Decoding, decode_batches
-from trainer.ranks import ALONE, Ranks
+from trainer.parallel.ranks import ALONE, Ranks
 from wit import manifest
 from wit.errors import InputError, MismatchError
 from wit.locking import LOCK, locked

@@ -14,10 +14,10 @@ import torch
 from numpy.typing import NDArray
 
 from trainer.embedding.folder import Opened
-from trainer.inputs import autocast, normalise_images, trim_tokens
 from trainer.interchange.opening import open_model, open_tokenizer
 from trainer.loader.decode import decode_center
 from trainer.models.clip import Clip
+from trainer.models.inputs import autocast, normalise_images, trim_tokens
 from trainer.tokenizer import ClipTokenizer
 from wit.errors import InputError, UserError
 from wit.image import ImageRejected

@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from trainer.inputs import PRECISIONS
+from trainer.models.inputs import PRECISIONS
 from wit import manifest
 from wit.errors import ContractError, InputError
 from wit.schema import EMBEDDED_IMAGES, EMBEDDED_TEXTS, UNEMBEDDED, conform

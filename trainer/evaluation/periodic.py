@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from trainer.evaluation.templates import read_templates
 from trainer.evaluation.zero_shot import ImageFolder, evaluate_zero_shot, read_image_folder
-from trainer.ranks import Ranks
+from trainer.parallel.ranks import Ranks
 from trainer.recipe import Evaluation
+from trainer.saving.trained import Trained
 from trainer.tokenizer import ClipTokenizer
-from trainer.trained import Trained
 
 EVENT = "evaluation"
 """Of the lines in the log."""

@@ -21,10 +21,10 @@ from functools import singledispatch
 import torch
 from torch import Tensor, nn
 
-from trainer.inputs import trim_tokens
 from trainer.models.build import AnyModel
 from trainer.models.captioner import Captioner
 from trainer.models.clip import Clip
+from trainer.models.inputs import trim_tokens
 from trainer.models.predictor import WordPredictor, word_shares
 from trainer.tokenizer import ClipTokenizer
 

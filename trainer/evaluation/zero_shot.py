@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trainer.evaluation.scoring import Scorer, class_scorer
-from trainer.inputs import normalise_images
 from trainer.loader.decode import decode_short_side
 from trainer.loader.inference import Decoding, decode_batches
 from trainer.models.build import AnyModel
-from trainer.ranks import ALONE, Ranks, sum_over
+from trainer.models.inputs import normalise_images
+from trainer.parallel.ranks import ALONE, Ranks, sum_over
 from trainer.tokenizer import ClipTokenizer
 from wit.errors import InputError
 from wit.foreign import IMAGE_SUFFIXES, last_suffix

@@ -19,9 +19,9 @@ def export(checkpoint: str, out: str, activation: str) -> None:
 
     A folder describes itself: open_clip loads it by `local-dir:FOLDER`.
     """
-    from trainer.checkpoint import TOKENIZER
     from trainer.interchange.opening import open_model
     from trainer.interchange.writing import OPEN_CLIP_MODEL, write_open_clip, write_openai
+    from trainer.saving.checkpoint import TOKENIZER
     from wit.storage import exists, join, list_names, publish_bytes, read_bytes
 
     if exists(out) and (out.endswith(".safetensors") or list_names(out)):

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from trainer.inputs import IMAGE_MEAN, IMAGE_STD
 from trainer.models.config import ACTIVATIONS
+from trainer.models.inputs import IMAGE_MEAN, IMAGE_STD
 from wit import manifest
 from wit.errors import InputError
 from wit.storage import base_name, exists

@@ -17,14 +17,14 @@ from typing import IO, Any
 import torch
 from torch import Tensor
 
-from trainer import checkpoint
 from trainer.interchange.archive import BROKEN, is_archive, read_archive, require_plain
 from trainer.interchange.hints import read_hints
 from trainer.interchange.layouts import in_single, is_transformers, to_released
 from trainer.interchange.shapes import check_tensors, find_config
 from trainer.models.build import AnyModel, empty_model
 from trainer.models.config import ACTIVATIONS, ClipConfig, config_from_json
-from trainer.tensorfile import read_tensors
+from trainer.saving import checkpoint
+from trainer.saving.tensorfile import read_tensors
 from wit.errors import InputError
 from wit.storage import exists, is_folder, join, reading
 

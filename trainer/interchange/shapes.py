@@ -10,7 +10,7 @@ from torch import Tensor
 from trainer.interchange.hints import Hints
 from trainer.models.build import empty_model
 from trainer.models.config import HEAD_WIDTH, RESNET_STRIDE, ClipConfig, ResNetConfig, TextConfig, VisionConfig
-from trainer.tensorfile import require_shapes
+from trainer.saving.tensorfile import require_shapes
 from wit.errors import InputError
 
 Tensors = Mapping[str, Tensor]

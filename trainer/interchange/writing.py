@@ -8,11 +8,11 @@ from dataclasses import asdict
 import safetensors.torch
 from torch import nn
 
-from trainer.inputs import IMAGE_MEAN, IMAGE_STD
 from trainer.interchange.hints import OPEN_CLIP_CONFIG
 from trainer.interchange.reading import CONFIG_KEY
 from trainer.models.clip import BagOfWordsClip, Clip
 from trainer.models.config import ClipConfig, ResNetConfig
+from trainer.models.inputs import IMAGE_MEAN, IMAGE_STD
 from wit import manifest
 from wit.errors import InputError
 from wit.storage import join, publish_bytes

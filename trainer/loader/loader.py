@@ -25,7 +25,7 @@ from trainer.loader.fetching import fetching_ahead
 from trainer.loader.index import Index
 from trainer.loader.order import LoaderState, Rows, crop_places
 from trainer.loader.reading import Reader, Samples
-from trainer.ranks import ALONE, Ranks
+from trainer.parallel.ranks import ALONE, Ranks
 from wit.errors import InputError, MismatchError, UserError
 from wit.image import ImageRejected
 

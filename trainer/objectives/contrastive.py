@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from trainer.objectives.objective import Losses, learned
 from trainer.objectives.pairs import Block, Pairs, count_hits, exact_products, gather_rows, scatter_sum
-from trainer.ranks import ALONE, Ranks, sum_over
+from trainer.parallel.ranks import ALONE, Ranks, sum_over
 
 MAX_LOG_SCALE = math.log(100)  # the paper clips the scale of the logits at 100
 

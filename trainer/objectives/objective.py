@@ -7,7 +7,7 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
-from trainer.ranks import Ranks
+from trainer.parallel.ranks import Ranks
 
 
 @dataclass(frozen=True)

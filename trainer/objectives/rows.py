@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from trainer.objectives.objective import Losses
-from trainer.ranks import Ranks
+from trainer.parallel.ranks import Ranks
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from trainer.objectives.objective import Losses, learned
 from trainer.objectives.pairs import Block, Pairs, count_hits, exact_products, gather_rows, scatter_sum
-from trainer.ranks import ALONE, Ranks
+from trainer.parallel.ranks import ALONE, Ranks
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from torch.optim.adamw import adamw
 
 from trainer.optim.groups import is_matrix, parameter_groups, text_weights
 from trainer.optim.rounding import high_bits, low_bits, random_bits, round_stochastically
-from trainer.parallel import local
+from trainer.parallel.wrapping import local
 from trainer.recipe import Optimiser
 
 FP16_SCALE = 4096.0

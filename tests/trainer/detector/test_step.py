@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from trainer.detector.model import CONFIGS, build_detector, measure_scales
 from trainer.detector.step import backward, pair_loss
-from trainer.inputs import normalise_images
+from trainer.models.inputs import normalise_images
 
 
 def octets(count: int, seed: int) -> torch.Tensor:

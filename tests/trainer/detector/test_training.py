@@ -21,7 +21,6 @@ import trainer.detector.session
 from tests.support import ROOT
 from tests.trainer.conftest import Sample, write_shards
 from tests.trainer.detector.conftest import NUM_PICTURES, encoded, micro_recipe, picture
-from trainer import checkpoint
 from trainer.detector.data import PairLoader, split_held_out
 from trainer.detector.measuring import measure, whiten_on
 from trainer.detector.model import CONFIGS, build_detector
@@ -30,7 +29,8 @@ from trainer.detector.training import DetectorResult, train_detector
 from trainer.loader.order import LoaderState
 from trainer.loader.pictures import find_pictures
 from trainer.optim.adamw import build_optimiser
-from trainer.trained import Trained
+from trainer.saving import checkpoint
+from trainer.saving.trained import Trained
 from wit.errors import InputError, MismatchError, OutputError, StageError
 from wit.locking import locked
 from wit.recipe import dumps
@@ -74,7 +74,7 @@ def test_a_run_leaves_a_detector(undisturbed: Path, pictures: Path) -> None:
     names = [".lock", "checkpoints", "detector.json", "detector.onnx", "log.jsonl", "recipe.toml", "run.json"]
     assert sorted(entry.name for entry in undisturbed.iterdir()) == names
     pytest.importorskip("onnxruntime")
-    from trainer.inputs import IMAGE_MEAN, IMAGE_STD
+    from trainer.models.inputs import IMAGE_MEAN, IMAGE_STD
     from wit.descriptors import load, scaled
 
     descriptor = load(str(undisturbed / "detector.onnx"))

@@ -18,12 +18,12 @@ from trainer.embedding.encode import CACHE, Encoded, Encoding, encode
 from trainer.embedding.encoder import Encoder
 from trainer.embedding.folder import IMAGES, TEXTS, EmbeddingFolder, Opened, open_folder
 from trainer.embedding.sources import ImageSource, Texts, find_images, read_texts
-from trainer.inputs import normalise_images
 from trainer.loader.cache import RangeCache
 from trainer.loader.decode import decode_center
 from trainer.models.clip import build_clip
 from trainer.models.config import model_config
-from trainer.ranks import Ranks
+from trainer.models.inputs import normalise_images
+from trainer.parallel.ranks import Ranks
 from trainer.tokenizer import ClipTokenizer
 from wit.errors import InputError, MismatchError, UserError
 from wit.schema import EMBEDDED_IMAGES, EMBEDDED_TEXTS, UNEMBEDDED

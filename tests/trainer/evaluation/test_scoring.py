@@ -86,8 +86,8 @@ import sys, torch
 from tests.trainer.evaluation.test_scoring import CLASSES, TEMPLATES, TOKENIZER, make_model
 from tests.trainer.models.baselines import make_images
 from trainer.evaluation.scoring import class_scorer
-from trainer.parallel import prepare
-from trainer.ranks import find_ranks, joined
+from trainer.parallel.wrapping import prepare
+from trainer.parallel.ranks import find_ranks, joined
 from trainer.recipe import Run
 torch.set_num_threads(1)
 device, ranks = torch.device("cpu"), find_ranks()

@@ -16,17 +16,17 @@ from PIL import Image
 
 from tests.trainer.conftest import micro_recipe
 from tests.trainer.ranks import run_ranks
-from trainer.checkpoint import find
 from trainer.cli import evaluate
 from trainer.evaluation.scoring import build_classifier
 from trainer.evaluation.templates import TEMPLATES, read_templates
 from trainer.evaluation.zero_shot import ZeroShotResult, evaluate_zero_shot, read_image_folder
-from trainer.inputs import normalise_images
 from trainer.interchange.reading import read_model
 from trainer.interchange.writing import write_openai
 from trainer.loader.decode import decode_center
 from trainer.models.clip import build_clip
 from trainer.models.config import CONFIGS
+from trainer.models.inputs import normalise_images
+from trainer.saving.checkpoint import find
 from trainer.tokenizer import ClipTokenizer
 from trainer.training import train
 from wit.errors import InputError
@@ -211,7 +211,7 @@ from pathlib import Path
 from trainer.evaluation.zero_shot import evaluate_zero_shot, read_image_folder
 from trainer.models.clip import build_clip
 from trainer.models.config import CONFIGS
-from trainer.ranks import find_ranks, joined
+from trainer.parallel.ranks import find_ranks, joined
 from trainer.tokenizer import ClipTokenizer
 from wit.errors import InputError
 

@@ -7,9 +7,9 @@ import torch
 from click.testing import CliRunner
 
 from tests.trainer.conftest import micro_recipe
-from trainer.checkpoint import find
 from trainer.interchange.cli import export
 from trainer.interchange.reading import read_model
+from trainer.saving.checkpoint import find
 from trainer.training import train
 from wit.errors import MismatchError
 

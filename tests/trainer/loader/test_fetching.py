@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from tests.trainer.conftest import NUM_SAMPLES, Sample, make_samples, micro_recipe, write_shards
 from tests.trainer.loader.servers import Answer, Fault, serving
 from tests.trainer.loader.test_loader import assert_same, take
-from tests.trainer.test_loop import metrics
+from tests.trainer.running.test_loop import metrics
 from trainer.loader.cache import RangeCache
 from trainer.loader.index import read_index
 from trainer.loader.loader import Loader, LoaderOptions
 from trainer.loader.order import LoaderState
-from trainer.ranks import ALONE, Ranks
+from trainer.parallel.ranks import ALONE, Ranks
 from trainer.training import train
 from wit.errors import InputError
 from wit.shards import write_manifest

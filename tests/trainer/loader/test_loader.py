@@ -16,7 +16,7 @@ from trainer.loader.decode import decode_crops
 from trainer.loader.index import read_index
 from trainer.loader.loader import Batch, Loader, LoaderOptions
 from trainer.loader.order import LoaderState
-from trainer.ranks import ALONE, Ranks
+from trainer.parallel.ranks import ALONE, Ranks
 from wit.errors import InputError, MismatchError, UserError
 
 BATCH_SIZE = 16

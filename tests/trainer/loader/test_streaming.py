@@ -19,7 +19,7 @@ from tests.trainer.loader.test_loader import take
 from trainer.loader.loader import Loader, LoaderOptions
 from trainer.loader.order import LoaderState
 from trainer.loader.streaming import open_index
-from trainer.ranks import ALONE, Ranks
+from trainer.parallel.ranks import ALONE, Ranks
 from trainer.recipe import Data
 from wit.errors import InputError, MismatchError
 

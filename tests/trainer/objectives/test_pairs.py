@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_leaves
 from trainer.objectives.contrastive import Contrastive, contrastive_loss
 from trainer.objectives.objective import Losses
 from trainer.objectives.sigmoid import Sigmoid, sigmoid_loss
-from trainer.ranks import ALONE
+from trainer.parallel.ranks import ALONE
 
 KINDS = ("contrastive", "sigmoid")
 EPSILON = torch.finfo(torch.float32).eps

@@ -12,12 +12,12 @@ import torch
 
 import trainer.session
 from tests.trainer.conftest import micro_recipe
-from trainer.checkpoint import find, load_tokenizer
 from trainer.evaluation.scoring import class_scorer
 from trainer.interchange.reading import read_model
 from trainer.objectives.rows import RowLosses
-from trainer.ranks import ALONE
+from trainer.parallel.ranks import ALONE
 from trainer.recipe import Objective, Optimiser, TrainRecipe
+from trainer.saving.checkpoint import find, load_tokenizer
 from trainer.training import train
 
 BASELINES = ("bag_of_words", "captioning")

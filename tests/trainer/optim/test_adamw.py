@@ -280,12 +280,12 @@ import torch
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from tests.trainer.optim.test_adamw import draw
-from trainer.ema import Ema
+from trainer.optim.ema import Ema
 from trainer.models.clip import build_clip
 from trainer.models.config import CONFIGS
 from trainer.optim.adamw import build_optimiser
-from trainer.parallel import gather_moments, gather_weights, prepare
-from trainer.ranks import find_ranks, joined
+from trainer.parallel.wrapping import gather_moments, gather_weights, prepare
+from trainer.parallel.ranks import find_ranks, joined
 from trainer.recipe import Optimiser, Run
 
 ranks, device = find_ranks(), torch.device("cpu")

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from tests.trainer.conftest import micro_recipe
-from trainer import checkpoint
 from trainer.recipe import TrainRecipe
+from trainer.saving import checkpoint
 from trainer.training import train
 
 

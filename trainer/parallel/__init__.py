@@ -1,0 +1,1 @@
+"""Processes that train together, and one model on all of them."""

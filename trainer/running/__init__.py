@@ -1,0 +1,1 @@
+"""A run: its loop and its folder, what is measured and logged of it, and how it is stopped."""

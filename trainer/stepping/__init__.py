@@ -1,0 +1,1 @@
+"""A step of training: micro-batches, their gradients, and what may be done with them."""
