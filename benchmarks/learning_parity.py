@@ -27,11 +27,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from trainer.interchange.writing import open_clip_config
 from trainer.loader.index import read_captions, read_index
 from trainer.loader.loader import Loader, LoaderOptions
 from trainer.loader.order import LoaderState
 from trainer.models.clip import build_clip
-from trainer.models.config import ClipConfig, ResNetConfig, model_config
+from trainer.models.config import ClipConfig, model_config
 from trainer.models.inputs import IMAGE_MEAN, IMAGE_STD
 from trainer.optim.adamw import build_optimiser
 from trainer.optim.schedule import learning_rate, set_learning_rate
@@ -146,18 +147,8 @@ def train_peer(config: ClipConfig, weights: dict[str, Tensor], batches: Batches,
 
 def peer_settings(config: ClipConfig) -> dict[str, Any]:
     """Return what open_clip needs to build the same model and to follow the same recipe."""
-    vision, text = config.vision, config.text
-    if isinstance(vision, ResNetConfig):
-        shapes = {"layers": vision.blocks, "head_width": vision.feature_width // vision.heads}
-    else:
-        shapes = {"patch_size": vision.patch_px, "layers": vision.layers, "head_width": vision.width // vision.heads}
-    vision_cfg = {"image_size": vision.image_px, "width": vision.width, **shapes}
-    text_cfg = {
-        "context_length": text.context_length, "vocab_size": text.vocabulary_size, "width": text.width,
-        "heads": text.heads, "layers": text.layers,
-    }  # fmt: skip
     return {
-        "open_clip": {"embed_dim": config.embed_dim, "vision_cfg": vision_cfg, "text_cfg": text_cfg},
+        "open_clip": open_clip_config(config)["model_cfg"],
         "mean": IMAGE_MEAN, "std": IMAGE_STD, "threads": 1, "lr": OPTIMISER.learning_rate,
         "betas": (OPTIMISER.beta1, OPTIMISER.beta2), "eps": OPTIMISER.epsilon,
         "weight_decay": OPTIMISER.weight_decay, "warmup_steps": OPTIMISER.warmup_steps,

@@ -59,7 +59,7 @@ class Losses:
 
 def build_model(folder: Path, settings: dict[str, Any]) -> CLIP:
     """Return open_clip's model with the given weights."""
-    model = CLIP(output_dict=True, quick_gelu=True, **settings["open_clip"])
+    model = CLIP(output_dict=True, **settings["open_clip"])
     missing, unexpected = model.load_state_dict(load_file(folder / "weights.safetensors"), strict=False)
     assert not unexpected, unexpected
     assert set(missing) <= {"attn_mask"}, missing

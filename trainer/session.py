@@ -2,10 +2,10 @@
 
 OUT/run.json      what the run is made from; another recipe or other shards under the same OUT are refused
     recipe.toml   the recipe with every value written out
-    log.jsonl     numbers of the training, and each sample that was replaced (log.py)
-    checkpoints/  (checkpoint.py)
+    log.jsonl     numbers of the training, and each sample that was replaced (running/log.py)
+    checkpoints/  (saving/checkpoint.py)
     shards/       parts of remote shards, where the recipe names no other folder for them
-    profile/      a trace, where the recipe asks for one (profiler.py)
+    profile/      a trace, where the recipe asks for one (running/profiler.py)
 """
 
 from __future__ import annotations

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
@@ -10,6 +13,7 @@ from random import Random
 import pytest
 import torch
 
+from tests.support import ROOT
 from trainer.recipe import Data, Model, Optimiser, Run, Tokenizer, TrainRecipe
 from wit.keys import sample_key
 from wit.sample.captions import describe
@@ -83,3 +87,16 @@ def micro_recipe(**run: object) -> TrainRecipe:
         optimiser=Optimiser(learning_rate=1e-3, warmup_steps=2),
         run=Run(**(defaults | run)),  # type: ignore[arg-type]
     )
+
+
+def kill_in_the_middle(code: str, arguments: Sequence[str], out: Path) -> None:
+    """Run a script that trains into a folder, and kill it when the log there has five lines."""
+    process = subprocess.Popen([sys.executable, "-c", code, *arguments], cwd=ROOT, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    log = out / "log.jsonl"
+    while not log.exists() or len(log.read_text().splitlines()) < 5:
+        assert process.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.kill()
+    process.wait()

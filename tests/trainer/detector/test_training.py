@@ -3,9 +3,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,8 +15,7 @@ import torch
 pytest.importorskip("onnx")
 
 import trainer.detector.session
-from tests.support import ROOT
-from tests.trainer.conftest import Sample, write_shards
+from tests.trainer.conftest import Sample, kill_in_the_middle, write_shards
 from tests.trainer.detector.conftest import NUM_PICTURES, encoded, micro_recipe, picture
 from trainer.detector.data import PairLoader, split_held_out
 from trainer.detector.measuring import measure, whiten_on
@@ -134,15 +130,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_been(undisturbed: Path, pictures
         "from trainer.detector.training import train_detector as train\n"
         "train(load(sys.argv[1]), [sys.argv[2]], sys.argv[3], 'cpu')"
     )
-    command = [sys.executable, "-c", code, str(tmp_path / "recipe.toml"), str(pictures), str(out)]
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while not (out / "log.jsonl").exists() or len((out / "log.jsonl").read_text().splitlines()) < 5:
-        assert process.poll() is None, "the run ended before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    process.kill()
-    process.wait()
+    kill_in_the_middle(code, [str(tmp_path / "recipe.toml"), str(pictures), str(out)], out)
     assert checkpoint.newest(str(out)) is not None
     assert run(out, pictures).step == NUM_STEPS
     assert results(out) == results(undisturbed)

@@ -3,9 +3,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +10,7 @@ import pytest
 import torch
 
 import trainer.session
-from tests.support import ROOT
-from tests.trainer.conftest import Sample, make_sample, micro_recipe, write_shards
+from tests.trainer.conftest import Sample, kill_in_the_middle, make_sample, micro_recipe, write_shards
 from trainer.interchange.reading import read_model
 from trainer.recipe import TrainRecipe
 from trainer.saving import checkpoint
@@ -118,24 +114,12 @@ def test_a_killed_run_goes_on_as_if_nothing_had_been(undisturbed: Path, shards: 
         "from trainer.recipe import load_recipe; from trainer.training import train\n"
         "train(load_recipe(sys.argv[1]), *sys.argv[2:], 'cpu')"
     )
-    command = [sys.executable, "-c", code, str(tmp_path / "recipe.toml"), str(shards), str(out)]
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while not (out / "log.jsonl").exists() or len(metrics_so_far(out)) < 5:
-        assert process.poll() is None, "the run ended before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    process.kill()
-    process.wait()
+    kill_in_the_middle(code, [str(tmp_path / "recipe.toml"), str(shards), str(out)], out)
     assert checkpoint.newest(str(out)) is not None
     result = train(micro_recipe(), str(shards), str(out), "cpu")
     assert result.step == NUM_STEPS
     assert_same_run(out, undisturbed)
     assert not [path for path in out.rglob("*") if path.name.startswith(".tmp-")]
-
-
-def metrics_so_far(out: Path) -> list[str]:
-    return (out / "log.jsonl").read_text().splitlines()
 
 
 def test_a_finished_run_has_nothing_to_do(undisturbed: Path, shards: Path) -> None:
