@@ -11,7 +11,8 @@ from trainer.recipe import TrainRecipe
 from trainer.running.folder import AUTO, SHARD_CACHE, require_ours
 from trainer.running.loop import Ended, run
 from trainer.session import Place, open_session
-from wit.storage import join
+from wit.errors import RecipeError
+from wit.storage import is_remote, join
 
 
 def train(recipe: TrainRecipe, shards: str | Sequence[str], out: str, device: str, resume: str = AUTO) -> Ended:
@@ -21,6 +22,8 @@ def train(recipe: TrainRecipe, shards: str | Sequence[str], out: str, device: st
     Raises InputError for shards that cannot be read, MismatchError when `out` holds something else, OutputError when
     another process trains there, StageError when too many losses in a row are no numbers, or another rank is gone.
     """
+    if is_remote(recipe.data.shard_cache):
+        raise RecipeError(f"data.shard_cache: expected a local folder, found {recipe.data.shard_cache}")
     ranks = find_ranks()
     place = Place(out, own_device(device, ranks), ranks)
     with together(ranks), joined(ranks, place.device):

@@ -85,7 +85,8 @@ def wit() -> None:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    """Return a message as a terminal may get it: names in it are others', and may hold control characters."""
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in " ".join(text.split()))
 
 
 def _explain_missing(error: ImportError) -> str | None:

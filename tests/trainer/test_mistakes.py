@@ -224,7 +224,7 @@ def test_an_unreadable_image_is_named(capsys: pytest.CaptureFixture[str], traine
     """A link to nowhere, a folder named like an image, and two folders of one class."""
     link = images / "red_thing" / "1.png"
     link.symlink_to("nowhere")
-    fails(capsys, "1.png: expected a file here", "evaluate", str(trained), "--data", str(images))
+    fails(capsys, "1.png: expected a file, found", "evaluate", str(trained), "--data", str(images))
     link.unlink()
     link.mkdir()
     fails(capsys, "1.png: expected a file, found a folder", "evaluate", str(trained), "--data", str(images))

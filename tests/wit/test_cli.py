@@ -76,3 +76,10 @@ def test_a_missing_extra_is_named(capsys: pytest.CaptureFixture[str], monkeypatc
     with pytest.raises(SystemExit, match="2"):
         main(["train"])
     assert "pip install 'wit[train]'" in capsys.readouterr().err
+
+
+def test_names_in_a_message_do_not_speak_to_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """Control characters of a name are shown as what they are; other letters stay."""
+    with pytest.raises(SystemExit):
+        main(["\x1b[31m\u202e\x07é"])
+    assert "found '\\x1b[31m\\u202e\\x07é'" in capsys.readouterr().err.replace("\\\\", "\\")

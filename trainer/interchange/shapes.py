@@ -86,7 +86,7 @@ def _heads(width: int, name: str, url: str) -> int:
 
 
 def check_tensors(tensors: Tensors, config: ClipConfig, url: str) -> None:
-    """Raise InputError unless the tensors are, by name and shape, those of a model of these shapes."""
+    """Raise InputError unless the tensors are, by name and shape, those of a model of these shapes, and numbers."""
     for kind, width, heads in (
         ("image", getattr(config.vision, "feature_width", config.vision.width), config.vision.heads),
         ("text", config.text.width, config.text.heads),
@@ -100,6 +100,11 @@ def check_tensors(tensors: Tensors, config: ClipConfig, url: str) -> None:
     except (RuntimeError, TypeError) as error:  # torch's, for more numbers than can be counted
         raise InputError(f"{url}: expected the shapes of a model, found {config}") from error
     require_shapes(tensors, expected, url)
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() != expected[name].is_floating_point() or tensor.is_complex():
+            raise InputError(f"{url}: expected {name} in {expected[name].dtype}, found {tensor.dtype}; convert it")
+        if tensor.is_floating_point() and not all(each.isfinite() for each in tensor.aminmax()):
+            raise InputError(f"{url}: expected finite numbers, found others in {name}; take an earlier checkpoint")
 
 
 def _num_blocks(config: ClipConfig) -> int:

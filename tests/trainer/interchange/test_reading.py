@@ -73,6 +73,27 @@ def test_each_format_gives_the_same_weights(
     assert weights.activation_from == "default"
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda value: value.to(torch.int8), r"expected \S+ in torch.float32, found torch.int8"),
+        (lambda value: value.to(torch.bool), r"expected \S+ in torch.float32, found torch.bool"),
+        (lambda value: value.to(torch.complex64), r"expected \S+ in torch.float32, found torch.complex64"),
+        (lambda value: torch.full_like(value, torch.nan), "expected finite numbers, found others in"),
+        (lambda value: torch.full_like(value, -torch.inf), "expected finite numbers, found others in"),
+        (lambda value: value.double() * 1e300, "expected finite numbers, found others in"),
+    ],
+)
+def test_weights_that_are_no_numbers_are_told(
+    change: Callable[[Tensor], Tensor], message: str, vit: Clip, tmp_path: Path
+) -> None:
+    """Whole or complex numbers, NaN, infinity: an evaluation of such would give a number that means nothing."""
+    tensors = dict(vit.state_dict())
+    safetensors_file(tensors | {"ln_final.weight": change(tensors["ln_final.weight"])}, tmp_path / "weights")
+    with pytest.raises(InputError, match=message):
+        read_weights(str(tmp_path / "weights"))
+
+
 def test_half_precision_becomes_single(vit: Clip, tmp_path: Path) -> None:
     """Weights in half precision are read as fp32 of the same values."""
     half = {name: value.half() for name, value in vit.state_dict().items()}
