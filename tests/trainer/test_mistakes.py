@@ -228,6 +228,7 @@ def test_an_unreadable_image_is_named(capsys: pytest.CaptureFixture[str], traine
     link.unlink()
     link.mkdir()
     fails(capsys, "1.png: expected a file, found a folder", "evaluate", str(trained), "--data", str(images))
+    link.rmdir()
     (images / "red_thing").rename(images / "blue thing")
     fails(capsys, "expected each class once, found two folders for 'blue thing'", "evaluate", str(trained), "--data",
           str(images))  # fmt: skip
