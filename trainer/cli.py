@@ -40,7 +40,7 @@ def train(recipe: str, shards: tuple[str, ...], out: str, overrides: tuple[str, 
 
     Under torchrun the processes train together; another number of them may go on with a run.
     """
-    from trainer.parallel.ranks import find_ranks
+    from trainer.parallel.ranks import find_ranks, leave
     from trainer.recipe import load_recipe
     from trainer.training import train as run_training
     from wit.storage import is_remote, local_path
@@ -56,8 +56,9 @@ def train(recipe: str, shards: tuple[str, ...], out: str, overrides: tuple[str, 
         if stopped_by is not None:
             name = signal.Signals(stopped_by).name
             click.echo(f"stopped by {name}; the same command goes on from here", err=True)
-    if stopped_by is not None:
-        click.get_current_context().exit(128 + stopped_by)
+    status = 0 if stopped_by is None else 128 + stopped_by
+    leave(find_ranks(), status)
+    click.get_current_context().exit(status)
 
 
 @click.command(epilog="Example: wit evaluate runs/tiny-clip --data data/sample/eval/heldout --templates sample")

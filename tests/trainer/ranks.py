@@ -11,12 +11,15 @@ from collections.abc import Sequence
 from tests.support import ROOT
 
 
+_LEAVE = "\nfrom trainer.parallel.ranks import find_ranks, leave\nleave(find_ranks(), 0)\n"
+
+
 def run_ranks(script: str, size: int, arguments: Sequence[str], timeout_s: float = 60) -> list[str]:
     """Run a script in `size` processes; return what each said on standard output, in the order of ranks.
 
     Raises AssertionError when one fails, and ends them all when they take longer than `timeout_s`.
     """
-    processes = start_ranks([sys.executable, "-c", script, *arguments], size)
+    processes = start_ranks([sys.executable, "-c", script + _LEAVE, *arguments], size)
     try:
         said = [process.communicate(timeout=timeout_s) for process in processes]
     finally:
