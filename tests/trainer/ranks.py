@@ -10,7 +10,6 @@ from collections.abc import Sequence
 
 from tests.support import ROOT
 
-
 _LEAVE = "\nfrom trainer.parallel.ranks import find_ranks, leave\nleave(find_ranks(), 0)\n"
 
 
