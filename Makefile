@@ -18,7 +18,7 @@ QUERIES := data/queries
 RUN := runs/tiny
 MODEL := runs/model
 
-.PHONY: help install install-train install-dev sample queries shards train test lint format docs soak soak-fetch bench-fetch bench-shards bench-hamming bench-near-duplicates bench-queries bench-candidates clean
+.PHONY: help install install-train install-dev sample queries shards train test lint format docs soak soak-fetch bench-fetch bench-shards bench-hamming bench-near-duplicates bench-loading bench-training bench-queries bench-candidates clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -95,6 +95,12 @@ bench-hamming: $(VENV)/.dev ## Measure the search of hashes beside FAISS and num
 
 bench-near-duplicates: $(VENV)/.dev ## Recall and false pairs over radius (DATA=folder PEERS=python-with-imagededup DETECTOR=file.onnx)
 	$(VENV)/bin/python -m benchmarks.near_duplicates --data $(DATA) --peers $(PEERS) --detector $(DETECTOR) --out data/bench/near_duplicates
+
+bench-loading: $(VENV)/.dev ## Measure the training loader beside webdataset and open_clip (DATA=folder PEERS=python-with-open_clip)
+	$(VENV)/bin/python -m benchmarks.loading $(DATA) --peers $(PEERS)
+
+bench-training: $(VENV)/.dev ## Measure training steps beside open_clip's, on a GPU (PEERS=python-with-open_clip)
+	$(VENV)/bin/python -m benchmarks.train_throughput --peers $(PEERS) --real
 
 bench-queries: $(VENV)/.dev ## Measure query building beside decompression (DUMP=enwiki-….xml.bz2 SCALE=10)
 	$(VENV)/bin/python -m benchmarks.synthetic_dump data/bench/$(SCALE)x.xml.bz2 --from $(DUMP) --scale $(SCALE)
