@@ -85,6 +85,6 @@ def test_of_a_remote_blob_only_its_rows_are_asked_for(monkeypatch: pytest.Monkey
         assert sorted(asked) == sorted((each["offset"], each["offset"] + each["length"]) for each in rows)
         with pytest.raises(InputError, match="expected 9 bytes at 5, found 5"):
             list(reader.read_rows([rows[0], row("b", 5, 9), rows[1]]))
-        with pytest.raises(InputError, match="run/none: cannot be read"):
+        with pytest.raises(InputError, match="run/none: expected a file here, found nothing"):
             reader.read("none", 0, 1)
     fsspec.filesystem("memory").rm("/test-blobs", recursive=True)
