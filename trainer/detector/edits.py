@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageEnhance
 
-from trainer.decode import Pixels
+from trainer.loader.decode import Pixels
 from wit.descriptors import U8
 
 FILTERED = (
@@ -94,7 +94,9 @@ def _rotate(image: Image.Image, edits: Edits, rng: Random) -> Image.Image:
     aspect = max(image.width / image.height, image.height / image.width)
     share = 1 / (math.cos(radians) + aspect * math.sin(radians))  # of the largest box of the same shape inside
     across, down = image.width * (1 - share) / 2, image.height * (1 - share) / 2
-    return turned.crop((round(across), round(down), round(image.width - across), round(image.height - down)))
+    left, top = round(across), round(down)
+    right, bottom = round(image.width - across), round(image.height - down)
+    return turned.crop((left, top, max(left + 1, right), max(top + 1, bottom)))  # of a sliver one pixel stays
 
 
 def _jitter(image: Image.Image, edits: Edits, rng: Random) -> Image.Image:

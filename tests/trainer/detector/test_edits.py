@@ -5,7 +5,7 @@ from random import Random
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.trainer.detector.conftest import picture
@@ -21,6 +21,7 @@ NOTHING = Edits(
 
 
 @settings(max_examples=60)
+@example(width=2, height=6, side=1, seed=5, strength=Edits(1.0, 0.05, 4.0, 0.02, 45.0, 1, 0.95, 0.5))
 @given(
     width=st.integers(1, 90),
     height=st.integers(1, 90),
