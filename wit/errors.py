@@ -59,3 +59,16 @@ class WorkerDied(StageError):
 
 class ContractError(WitError):
     """A table that does not conform to its schema."""
+
+
+MAX_DETAIL_CHARACTERS = 200
+"""Of what is said of a reject, or repeated of another's error."""
+
+
+def one_line(error: Exception, folder: str = "") -> str:
+    """Return the first line of what an error says, at most MAX_DETAIL_CHARACTERS of it.
+
+    The name of a `folder` is left out, for a copy of a file lies in another one each time.
+    """
+    text = str(error).replace(folder, "") if folder else str(error)
+    return (text.splitlines() or [type(error).__name__])[0][:MAX_DETAIL_CHARACTERS]

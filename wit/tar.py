@@ -6,11 +6,12 @@ No path is ever taken from a member: a name is a label, never a place on a disk.
 from __future__ import annotations
 
 import errno
+import gzip
 import os
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import IO
+from typing import IO, cast
 
 from wit.errors import InputError
 
@@ -34,6 +35,7 @@ _LONG_NAME, _PAX, _PAX_GLOBAL, _SPARSE = b"L", b"x", b"g", b"S"
 _EXTENDED = (_LONG_NAME, _PAX)
 _SPARSE_PAX = b"GNU.sparse."
 _PART_BYTES = 1 << 20
+_GZIP = b"\x1f\x8b"  # how a gzip file begins
 
 
 @dataclass(frozen=True)
@@ -229,3 +231,10 @@ def _sparse_data(file: IO[bytes], block: bytes, position: int, url: str) -> int:
         goes_on = _read(file, position, BLOCK, url)[504]
         position += BLOCK
     return position
+
+
+def unpacked(file: IO[bytes]) -> IO[bytes]:
+    """Return a tar as it is, or the tar in a gzip file; seek forward only in that."""
+    is_packed = file.read(len(_GZIP)) == _GZIP
+    file.seek(0)
+    return cast(IO[bytes], gzip.GzipFile(fileobj=file)) if is_packed else file

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pipelines.audit.methods import ByHashes, Method
 from pipelines.report.overlap.predictions import Predictions, read_predictions
 from pipelines.shardset.making import open_set
-from pipelines.sources.evaluation import EvaluationSet, Listing, list_set, parse_all
 from pipelines.stages.thresholds import parse_thresholds
 from wit.errors import UserError
+from wit.evaluation_sets import EvaluationSet, Listing, list_set, parse_all
 from wit.storage import is_folder, is_remote, local_path
 
 

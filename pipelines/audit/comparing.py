@@ -19,9 +19,9 @@ from pipelines.audit.training import training_inputs
 from pipelines.audit.work import Work, digest, stamps
 from pipelines.executors.parts import part_name, parts_of, read_batches, write_rows
 from pipelines.report.overlap.results import Thumbs
-from pipelines.sources.evaluation import Listing, Piece
 from pipelines.stages.tables import read_small
 from wit.errors import InputError
+from wit.evaluation_sets import Listing, Piece
 from wit.schema import OVERLAPS, UNREADABLE
 from wit.schema.evaluation import PICTURES, TRAINING_READ
 from wit.shards import find_index

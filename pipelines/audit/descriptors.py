@@ -22,12 +22,12 @@ import pyarrow.compute as pc
 
 from pipelines.audit.search import MAX_SAMPLES_AN_ITEM, found_table, read_samples
 from pipelines.audit.training import read_shard
-from pipelines.sources.evaluation import read_items
 from pipelines.stages.references import number_items, place_in_group
 from pipelines.stages.tables import read_small
 from wit import manifest
 from wit.descriptor_search import nearest
 from wit.descriptors import U8, Descriptor, distances, load, sidecar_name
+from wit.evaluation_sets import read_items
 from wit.fingerprint import TURN_OPTIONS, TURNS
 from wit.foreign import MAX_IMAGE_BYTES
 from wit.image import ImageRejected

@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 from pipelines.audit.training import read_shard
 from pipelines.executors.parts import parts_of
 from pipelines.report.overlap.results import EVALUATION, TRAINING, Thumbs
-from pipelines.sources.evaluation import read_items
 from pipelines.stages.tables import read_small
+from wit.evaluation_sets import read_items
 from wit.image import ImageRejected, decode
 from wit.schema import EVALUATION_INPUTS
 from wit.schema.evaluation import PICTURES, TRAINING_INPUTS

@@ -25,12 +25,11 @@ from pipelines.fetching.outcome import (
 )
 from pipelines.sources.answers import MAX_HEAD_BYTES, Answer
 from pipelines.sources.archive import record_at
-from pipelines.sources.links import MAX_DETAIL_CHARACTERS
 from pipelines.sources.payload import decode_payload
-from pipelines.sources.shards import unpacked
 from wit import tar
-from wit.errors import InputError
+from wit.errors import MAX_DETAIL_CHARACTERS, InputError
 from wit.storage import input_error, is_remote, open_input
+from wit.tar import unpacked
 
 _BATCH_ROWS = 4096
 _ATTEMPTS, _WAIT_S = 4, 2.0  # at a record of a remote archive

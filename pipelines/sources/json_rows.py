@@ -11,7 +11,7 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
-from pipelines.sources.rows import Choose, Columns, Rows, one_line
+from pipelines.sources.rows import Choose, Columns, Rows
 from pipelines.sources.source import MALFORMED_RECORD, UNREADABLE_ARCHIVE, Fault, text_array
 from pipelines.sources.windows import (
     ROWS_AT_ONCE,
@@ -23,7 +23,7 @@ from pipelines.sources.windows import (
     open_blocks,
     scan,
 )
-from wit.errors import InputError
+from wit.errors import InputError, one_line
 
 MAX_DOCUMENT_BYTES = 128 << 20
 """Of a JSON document, which is held in memory: about ten times as much. RedCaps has a file a subreddit and year."""

@@ -10,6 +10,8 @@ import re
 from html.entities import html5
 from urllib.parse import urldefrag, urljoin, urlsplit
 
+from wit.errors import MAX_DETAIL_CHARACTERS
+
 _ALREADY_ABSOLUTE = re.compile(r"https?://[A-Za-z0-9.-]*[A-Za-z0-9](?:/[!$-:=@-Z_a-z~]*)?(?:\?[!$-:=@-Z_a-z~]+)?")
 _ENTITY = re.compile(r"&(?:#[0-9]+;?|#[xX][0-9a-fA-F]+;?|[A-Za-z][A-Za-z0-9]*(?:;|(?![A-Za-z0-9=])))")
 _URL_BREAKS = str.maketrans("", "", "\t\n\r")  # the URL standard removes these wherever they stand
@@ -19,8 +21,6 @@ _DATA = "data:"
 MAX_CAPTION_BYTES = 65_536  # of UTF-8; what is longer is a page's text, and 16,384 such rows are a GiB
 MAX_URL_CHARACTERS = 8192
 """Longer addresses are not fetched: Apache (LimitRequestLine) and nginx refuse them unless told otherwise."""
-MAX_DETAIL_CHARACTERS = 200
-"""Of what is said to be wrong with a link or a record."""
 MAX_SHOWN_CHARACTERS, MAX_SHOWN_OF_DATA = 2_000, 100
 """Of a rejected URL or caption, and of a data: URL, which may be megabytes."""
 

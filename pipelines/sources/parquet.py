@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, cast
@@ -11,12 +10,11 @@ from typing import Any, cast
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from pipelines.sources.rows import I64, NO_TEXTS, Choose, Columns, Rows, one_line, valid_texts
+from pipelines.sources.rows import I64, NO_TEXTS, Choose, Columns, Rows, valid_texts
 from pipelines.sources.source import MALFORMED_RECORD, Fault
-from wit.errors import InputError
-from wit.storage import open_input
+from wit.errors import InputError, one_line
+from wit.parquet import BROKEN, open_parquet
 
 MAX_VALUE_BYTES = 16 << 20
 """A longer value makes its row a Fault, as a longer row of a text file is one."""
@@ -24,26 +22,6 @@ MAX_VALUE_BYTES = 16 << 20
 _BATCH_ROWS, _FEW_ROWS = 16_384, 1_024
 _BATCH_BYTES = 32 << 20
 _LARGE_GROUP_BYTES = 256 << 20  # the values of a smaller one may as well be in one batch
-_READ_BYTES = 1 << 20
-_BROKEN = (pa.ArrowException, OSError, UnicodeDecodeError)  # what Arrow raises on a damaged file
-
-
-@contextmanager
-def open_parquet(url: str, dictionaries: Sequence[str] = ()) -> Iterator[Any]:
-    """Open a Parquet file; raises InputError when it is not one."""
-    with open_input(url) as file:
-        try:
-            opened = pq.ParquetFile(  # read as it goes, by this thread alone: a row group may be as large as the file
-                file,
-                read_dictionary=dictionaries,
-                pre_buffer=False,
-                buffer_size=_READ_BYTES,
-                page_checksum_verification=True,
-            )
-            opened.schema_arrow.names  # noqa: B018  names that are no UTF-8 show themselves here
-        except _BROKEN as error:
-            raise InputError(f"{url}: not a readable Parquet file: {one_line(error)}") from error
-        yield opened
 
 
 def parquet_columns(url: str, schema: pa.Schema, choose: Choose) -> Columns:
@@ -112,7 +90,7 @@ class _GroupReader:
                 position += len(batch)
                 if position >= wanted.stop:
                     return
-        except _BROKEN as error:
+        except BROKEN as error:
             wrong = one_line(error)
         lost = max(wanted.start, position)
         yield Fault(MALFORMED_RECORD, f"rows {lost} to {wanted.stop - 1}: {wrong}", lost)

@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipelines.sources.links import MAX_DETAIL_CHARACTERS
 from pipelines.sources.source import Fault
 
 I64 = npt.NDArray[np.int64]
@@ -53,12 +52,3 @@ def valid_texts(column: pa.Array) -> pa.LargeStringArray:
     except pa.ArrowInvalid:
         texts = pa.array([(each or b"").decode("utf-8", "replace") for each in raw.to_pylist()], pa.large_string())
     return texts.fill_null("")
-
-
-def one_line(error: Exception, folder: str = "") -> str:
-    """Return the first line of what an error says, at most MAX_DETAIL_CHARACTERS of it.
-
-    The name of a `folder` is left out, for a copy of a file lies in another one each time.
-    """
-    text = str(error).replace(folder, "") if folder else str(error)
-    return (text.splitlines() or [type(error).__name__])[0][:MAX_DETAIL_CHARACTERS]

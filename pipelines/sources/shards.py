@@ -17,19 +17,19 @@ import re
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import IO, Any, ClassVar, NamedTuple, cast
+from typing import IO, Any, ClassVar, NamedTuple
 from urllib.parse import quote
 
 import numpy as np
 import pyarrow.compute as pc
 
 from pipelines.sources.json_rows import parse_object
-from pipelines.sources.links import MAX_DETAIL_CHARACTERS, unescape_attribute, valid_text
-from pipelines.sources.parquet import open_parquet, parquet_columns, parquet_rows
-from pipelines.sources.rows import NO_TEXTS, Choose, Columns, one_line
+from pipelines.sources.links import unescape_attribute, valid_text
+from pipelines.sources.parquet import parquet_columns, parquet_rows
+from pipelines.sources.rows import NO_TEXTS, Choose, Columns
 from pipelines.sources.source import MALFORMED_RECORD, UNREADABLE_ARCHIVE, Fault, Links, LinksBuilder, Slice
 from wit import tar
-from wit.errors import InputError
+from wit.errors import MAX_DETAIL_CHARACTERS, InputError, one_line
 from wit.foreign import (
     CAPTION_FIELDS,
     IMAGE_SUFFIXES,
@@ -40,7 +40,9 @@ from wit.foreign import (
     last_suffix,
     split_name,
 )
+from wit.parquet import open_parquet
 from wit.storage import base_name, exists, open_input
+from wit.tar import unpacked
 
 ATTRIBUTES = (*TEXT_SUFFIXES, *(f"json@{name}" for name in CAPTION_FIELDS))
 MAX_TABLE_ROWS = 1_000_000
@@ -49,7 +51,6 @@ MAX_TABLE_ROWS = 1_000_000
 _TARS = (".tar", ".tar.gz", ".tgz")
 _NOT_IN_HOSTS = re.compile(r"[^a-z0-9.-]+")
 _SUCCESS = "success"
-_GZIP = b"\x1f\x8b"
 
 
 @dataclass(frozen=True)
@@ -130,13 +131,6 @@ class _Sample:
     def fault(self, detail: str) -> Fault:
         """Return that something is wrong with the sample."""
         return Fault(MALFORMED_RECORD, valid_text(detail)[:MAX_DETAIL_CHARACTERS], self.offset)
-
-
-def unpacked(file: IO[bytes]) -> IO[bytes]:
-    """Return a tar as it is, or the tar in a gzip file; seek forward only in that."""
-    is_packed = file.read(len(_GZIP)) == _GZIP
-    file.seek(0)
-    return cast(IO[bytes], gzip.GzipFile(fileobj=file)) if is_packed else file
 
 
 def _samples(file: IO[bytes], url: str) -> Iterator[_Sample]:

@@ -13,12 +13,13 @@ import pyarrow as pa
 
 from pipelines.sources.delimited import delimited_rows
 from pipelines.sources.json_rows import document_rows, json_rows
-from pipelines.sources.parquet import open_parquet, parquet_columns, parquet_rows
+from pipelines.sources.parquet import parquet_columns, parquet_rows
 from pipelines.sources.rows import NO_TEXTS, Choose, Columns, Rows
 from pipelines.sources.source import Fault, Links, Slice
 from pipelines.sources.windows import Dialect
 from wit.errors import InputError
 from wit.foreign import CAPTION_FIELDS, URL_FIELDS
+from wit.parquet import open_parquet
 from wit.storage import base_name
 
 SLICE_ROWS = 1_000_000

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.sources.json_kernels import I64, U8, Bools, unescape
-from pipelines.sources.links import MAX_DETAIL_CHARACTERS, resolve, unescape_attribute, valid_text
+from pipelines.sources.links import resolve, unescape_attribute, valid_text
 from pipelines.sources.page import ALT, TITLE
 from pipelines.sources.previews import BLANK, OPEN_GRAPH, TWITTER, preview_images
 from pipelines.sources.source import MALFORMED_RECORD, Fault, Links, LinksBuilder
@@ -39,6 +39,7 @@ from pipelines.sources.wat_kernels import (
     find_images,
     room,
 )
+from wit.errors import MAX_DETAIL_CHARACTERS
 from wit.ragged import Ragged
 
 ATTRIBUTES = (ALT, TITLE, OPEN_GRAPH, TWITTER)

@@ -10,8 +10,9 @@ from typing import IO, Any
 import numpy as np
 import pyarrow as pa
 
-from pipelines.sources.rows import I64, one_line
+from pipelines.sources.rows import I64
 from pipelines.sources.source import MALFORMED_RECORD, Fault
+from wit.errors import one_line
 from wit.storage import open_input
 
 MAX_ROW_BYTES = 16 << 20

@@ -15,14 +15,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.sources.evaluation import list_inputs, parse_all, read_items
-from pipelines.sources.evaluation.pieces import Item
 from pipelines.stages.fingerprint import Fingerprint
 from pipelines.stages.references import References
 from pipelines.stages.rules import rule_field, rule_of
 from pipelines.stages.tables import read_small
 from pipelines.stages.thresholds import MAX_RADIUS, parse_thresholds, rules_of
 from pipelines.stages.verb import RunSettings
+from wit.evaluation_sets import list_inputs, parse_all, read_items
+from wit.evaluation_sets.pieces import Item
 from wit.fingerprint import TURN_OPTIONS, Prints, fingerprint
 from wit.image import ImageRejected
 from wit.near import Rule, copy_rule

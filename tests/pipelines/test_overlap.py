@@ -12,13 +12,13 @@ from PIL import Image
 
 from pipelines.audit.training import HashTraining
 from pipelines.recipes import Recipe
-from pipelines.sources.evaluation import list_inputs, parse, read_items
 from pipelines.stages.fingerprint import Fingerprint
 from pipelines.stages.overlap import HashReferences, ListEvaluationInputs, Overlap
 from pipelines.stages.verb import RunSettings
 from tests.pipelines.audited import encoded, picture, write_images, write_tar
 from tests.support import MemoryPart, real_data, run_map
 from wit.errors import UserError
+from wit.evaluation_sets import list_inputs, parse, read_items
 from wit.fingerprint import Prints, fingerprint
 from wit.image import Limits, prepare
 from wit.keys import sample_key

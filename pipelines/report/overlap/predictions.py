@@ -19,10 +19,9 @@ import orjson
 import pyarrow as pa
 
 from pipelines.report.overlap.results import Accuracies
-from pipelines.sources.evaluation.splits import num_shared
-from pipelines.sources.parquet import open_parquet
-from pipelines.sources.rows import one_line
-from wit.errors import InputError
+from wit.errors import InputError, one_line
+from wit.evaluation_sets.splits import num_shared
+from wit.parquet import open_parquet
 from wit.storage import base_name, read_bytes
 
 ITEM_COLUMNS = ("item", "path")

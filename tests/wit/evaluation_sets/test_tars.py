@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.sources.evaluation import list_set, parse
-from tests.pipelines.sources.evaluation_files import image, labels_of, read_or_message, read_set, write_files, write_tar
+from tests.wit.evaluation_sets.files import image, labels_of, read_or_message, read_set, write_files, write_tar
 from wit.errors import InputError
+from wit.evaluation_sets import list_set, parse
 
 
 def test_a_folder_of_tars_and_a_pattern(tmp_path: Path) -> None:
@@ -161,8 +161,8 @@ def test_a_broken_tar_is_one_line(tmp_path: Path) -> None:
 
 def test_a_huge_image_is_read_in_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is larger than any image costs bounded memory, and is left to the decoder to refuse."""
-    monkeypatch.setattr("pipelines.sources.evaluation.tars.MAX_IMAGE_BYTES", 10)
-    monkeypatch.setattr("pipelines.sources.evaluation.folders.MAX_IMAGE_BYTES", 10)
+    monkeypatch.setattr("wit.evaluation_sets.tars.MAX_IMAGE_BYTES", 10)
+    monkeypatch.setattr("wit.evaluation_sets.folders.MAX_IMAGE_BYTES", 10)
     write_tar(tmp_path / "a" / "0.tar", [("1.png", bytes(2000)), ("2.png", bytes(5))])
     write_files(tmp_path / "b", {"1.png": bytes(2000)})
     assert [len(each.body) for each in (*read_set(tmp_path / "a"), *read_set(tmp_path / "b"))] == [10, 5, 10]

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable, Iterator
 from typing import Any
 
-from pipelines.sources.evaluation.cifar import read_cifar
-from pipelines.sources.evaluation.folders import read_folder
-from pipelines.sources.evaluation.mnist import read_mnist
-from pipelines.sources.evaluation.parquets import read_parquet_rows
-from pipelines.sources.evaluation.pieces import Item, Labelled, Piece, Wanted
-from pipelines.sources.evaluation.sets import CIFAR10, CIFAR100, FOLDER, MNIST, PARQUET, WEBDATASET
-from pipelines.sources.evaluation.tars import read_tar
+from wit.evaluation_sets.cifar import read_cifar
+from wit.evaluation_sets.folders import read_folder
+from wit.evaluation_sets.mnist import read_mnist
+from wit.evaluation_sets.parquets import read_parquet_rows
+from wit.evaluation_sets.pieces import Item, Labelled, Piece, Wanted
+from wit.evaluation_sets.sets import CIFAR10, CIFAR100, FOLDER, MNIST, PARQUET, WEBDATASET
+from wit.evaluation_sets.tars import read_tar
 
 _READERS: dict[str, Callable[[Piece, Wanted], Iterator[Labelled]]] = {
     FOLDER: read_folder,

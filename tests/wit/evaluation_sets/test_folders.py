@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.sources.evaluation import list_set, parse, read_items
-from pipelines.sources.evaluation.folders import folder_classes
-from tests.pipelines.sources.evaluation_files import image, labels_of, read_set, write_files
+from tests.wit.evaluation_sets.files import image, labels_of, read_set, write_files
 from wit.errors import InputError
+from wit.evaluation_sets import list_set, parse, read_items
+from wit.evaluation_sets.folders import folder_classes
 from wit.storage import write_parquet
 
 

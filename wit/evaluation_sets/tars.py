@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import IO
 
-from pipelines.sources.evaluation.labels import LABEL_FIELDS, label_text, name_class, read_classes
-from pipelines.sources.evaluation.packed import open_unpacked
-from pipelines.sources.evaluation.pieces import Labelled, Listing, Piece, Wanted, is_image_name
-from pipelines.sources.evaluation.sets import WEBDATASET, EvaluationSet
-from pipelines.sources.evaluation.splits import Found, choose_split, split_of_words
 from wit import tar
 from wit.errors import InputError
+from wit.evaluation_sets.labels import LABEL_FIELDS, label_text, name_class, read_classes
+from wit.evaluation_sets.packed import open_unpacked
+from wit.evaluation_sets.pieces import Labelled, Listing, Piece, Wanted, is_image_name
+from wit.evaluation_sets.sets import WEBDATASET, EvaluationSet
+from wit.evaluation_sets.splits import Found, choose_split, split_of_words
 from wit.foreign import MAX_IMAGE_BYTES, MAX_MEMBERS, facts_of, last_suffix, split_name
 from wit.shards import folder_of
 

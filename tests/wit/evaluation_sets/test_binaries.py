@@ -12,8 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.sources.evaluation import Item, list_set, parse, read_items
-from tests.pipelines.sources.evaluation_files import (
+from tests.wit.evaluation_sets.files import (
     CIFAR10_CLASSES,
     cifar_records,
     idx,
@@ -27,6 +26,7 @@ from tests.pipelines.sources.evaluation_files import (
     write_tar,
 )
 from wit.errors import InputError
+from wit.evaluation_sets import Item, list_set, parse, read_items
 
 META = "\n".join(CIFAR10_CLASSES) + "\n\n"  # as published, with an empty line at its end
 FINE = [f"fine {number}" for number in range(100)]

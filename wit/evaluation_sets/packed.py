@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO
 
-from pipelines.sources.shards import unpacked
 from wit.errors import InputError
 from wit.storage import reading
+from wit.tar import unpacked
 
 
 @contextmanager

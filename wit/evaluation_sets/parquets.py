@@ -13,14 +13,13 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
-from pipelines.sources.evaluation.labels import LABEL_FIELDS, label_text, name_class, read_classes
-from pipelines.sources.evaluation.pieces import PIECE_ITEMS, Labelled, Listing, Piece, Wanted
-from pipelines.sources.evaluation.sets import PARQUET, EvaluationSet
-from pipelines.sources.evaluation.splits import File, Found, choose_split, split_of_words
-from pipelines.sources.parquet import open_parquet
-from pipelines.sources.rows import one_line
-from wit.errors import InputError
+from wit.errors import InputError, one_line
+from wit.evaluation_sets.labels import LABEL_FIELDS, label_text, name_class, read_classes
+from wit.evaluation_sets.pieces import PIECE_ITEMS, Labelled, Listing, Piece, Wanted
+from wit.evaluation_sets.sets import PARQUET, EvaluationSet
+from wit.evaluation_sets.splits import File, Found, choose_split, split_of_words
 from wit.foreign import MAX_IMAGE_BYTES
+from wit.parquet import open_parquet
 from wit.shards import folder_of
 
 _IMAGE_NAMES = ("image", "img", "jpg", "jpeg", "png", "webp", "image_bytes", "bytes", "picture", "photo")

@@ -10,9 +10,9 @@ from typing import Any
 
 import orjson
 
-from pipelines.sources.evaluation.labels import LABEL_FIELDS, label_text, read_text
-from pipelines.sources.evaluation.splits import File
 from wit.errors import InputError
+from wit.evaluation_sets.labels import LABEL_FIELDS, label_text, read_text
+from wit.evaluation_sets.splits import File
 from wit.storage import read_parquet
 
 FILE_NAME = "file_name"

@@ -3,11 +3,11 @@
 `parse` names a set, `list_set` says what it is and cuts it into pieces for tasks, `read_items` reads them.
 """
 
-from pipelines.sources.evaluation.labels import order_classes
-from pipelines.sources.evaluation.listing import list_inputs, list_set
-from pipelines.sources.evaluation.pieces import Item, Listing, Piece
-from pipelines.sources.evaluation.reading import read_items
-from pipelines.sources.evaluation.sets import FORMATS, EvaluationSet, parse, parse_all
+from wit.evaluation_sets.labels import order_classes
+from wit.evaluation_sets.listing import list_inputs, list_set
+from wit.evaluation_sets.pieces import Item, Listing, Piece
+from wit.evaluation_sets.reading import read_items
+from wit.evaluation_sets.sets import FORMATS, EvaluationSet, parse, parse_all
 
 __all__ = [
     "FORMATS",

@@ -15,12 +15,12 @@ from typing import IO
 
 import numpy as np
 
-from pipelines.sources.evaluation.labels import name_class, read_text
-from pipelines.sources.evaluation.packed import open_unpacked
-from pipelines.sources.evaluation.pieces import Labelled, Listing, Piece, Wanted, cut, to_png
-from pipelines.sources.evaluation.sets import MNIST, EvaluationSet
-from pipelines.sources.evaluation.splits import File, Found, choose_split, split_of_words
 from wit.errors import InputError
+from wit.evaluation_sets.labels import name_class, read_text
+from wit.evaluation_sets.packed import open_unpacked
+from wit.evaluation_sets.pieces import Labelled, Listing, Piece, Wanted, cut, to_png
+from wit.evaluation_sets.sets import MNIST, EvaluationSet
+from wit.evaluation_sets.splits import File, Found, choose_split, split_of_words
 from wit.image import Limits
 from wit.shards import folder_of
 from wit.storage import base_name, exists, join

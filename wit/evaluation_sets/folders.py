@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from pipelines.sources.evaluation.labels import order_classes
-from pipelines.sources.evaluation.metadata import is_metadata, read_labels
-from pipelines.sources.evaluation.pieces import Labelled, Listing, Piece, Wanted, cut, is_image_name
-from pipelines.sources.evaluation.sets import FOLDER, EvaluationSet
-from pipelines.sources.evaluation.splits import File, Found, SplitOf, choose_split, num_shared, split_of_folder
 from wit.errors import InputError
+from wit.evaluation_sets.labels import order_classes
+from wit.evaluation_sets.metadata import is_metadata, read_labels
+from wit.evaluation_sets.pieces import Labelled, Listing, Piece, Wanted, cut, is_image_name
+from wit.evaluation_sets.sets import FOLDER, EvaluationSet
+from wit.evaluation_sets.splits import File, Found, SplitOf, choose_split, num_shared, split_of_folder
 from wit.foreign import MAX_IMAGE_BYTES
 from wit.storage import join, reading
 

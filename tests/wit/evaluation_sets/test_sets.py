@@ -12,9 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.sources.evaluation import FORMATS, EvaluationSet, list_set, parse, parse_all, read_items
-from pipelines.sources.evaluation.pieces import PIECE_ITEMS
-from tests.pipelines.sources.evaluation_files import (
+from tests.wit.evaluation_sets.files import (
     CIFAR10_CLASSES,
     cifar_records,
     idx,
@@ -27,6 +25,8 @@ from tests.pipelines.sources.evaluation_files import (
     write_tar,
 )
 from wit.errors import InputError, UserError
+from wit.evaluation_sets import FORMATS, EvaluationSet, list_set, parse, parse_all, read_items
+from wit.evaluation_sets.pieces import PIECE_ITEMS
 
 
 @pytest.mark.parametrize(

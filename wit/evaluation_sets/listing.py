@@ -9,14 +9,16 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from pipelines.sources.evaluation.cifar import cifar_of, is_pickled, list_cifar, refuse_pickles
-from pipelines.sources.evaluation.folders import list_folder
-from pipelines.sources.evaluation.metadata import is_metadata
-from pipelines.sources.evaluation.mnist import is_idx_name, list_mnist
-from pipelines.sources.evaluation.packed import open_unpacked
-from pipelines.sources.evaluation.parquets import is_parquet_name, list_parquet
-from pipelines.sources.evaluation.pieces import Listing, is_image_name
-from pipelines.sources.evaluation.sets import (
+from wit import tar
+from wit.errors import InputError
+from wit.evaluation_sets.cifar import cifar_of, is_pickled, list_cifar, refuse_pickles
+from wit.evaluation_sets.folders import list_folder
+from wit.evaluation_sets.metadata import is_metadata
+from wit.evaluation_sets.mnist import is_idx_name, list_mnist
+from wit.evaluation_sets.packed import open_unpacked
+from wit.evaluation_sets.parquets import is_parquet_name, list_parquet
+from wit.evaluation_sets.pieces import Listing, is_image_name
+from wit.evaluation_sets.sets import (
     CIFAR10,
     CIFAR100,
     FOLDER,
@@ -26,10 +28,8 @@ from pipelines.sources.evaluation.sets import (
     WEBDATASET,
     EvaluationSet,
 )
-from pipelines.sources.evaluation.splits import File, Found, num_shared
-from pipelines.sources.evaluation.tars import is_tar_name, list_tars
-from wit import tar
-from wit.errors import InputError
+from wit.evaluation_sets.splits import File, Found, num_shared
+from wit.evaluation_sets.tars import is_tar_name, list_tars
 from wit.image import sniff
 from wit.patterns import expand_files, walk_files
 from wit.storage import base_name, is_folder, is_remote, local_path, reading

@@ -13,14 +13,14 @@ from typing import IO, NamedTuple
 
 import numpy as np
 
-from pipelines.sources.evaluation.labels import class_lines, decode_text, name_class, read_text
-from pipelines.sources.evaluation.packed import open_unpacked
-from pipelines.sources.evaluation.pieces import Labelled, Listing, Piece, Wanted, cut, to_png
-from pipelines.sources.evaluation.sets import CIFAR10, CIFAR100, EvaluationSet
-from pipelines.sources.evaluation.splits import File, Found, choose_split, split_of_words
-from pipelines.sources.evaluation.tars import is_tar_name
 from wit import tar
 from wit.errors import InputError
+from wit.evaluation_sets.labels import class_lines, decode_text, name_class, read_text
+from wit.evaluation_sets.packed import open_unpacked
+from wit.evaluation_sets.pieces import Labelled, Listing, Piece, Wanted, cut, to_png
+from wit.evaluation_sets.sets import CIFAR10, CIFAR100, EvaluationSet
+from wit.evaluation_sets.splits import File, Found, choose_split, split_of_words
+from wit.evaluation_sets.tars import is_tar_name
 from wit.shards import folder_of
 from wit.storage import exists, join, reading, size
 

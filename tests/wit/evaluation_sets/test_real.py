@@ -6,9 +6,9 @@ import csv
 import tarfile
 from collections import Counter
 
-from pipelines.sources.evaluation import list_set, parse
-from tests.pipelines.sources.evaluation_files import CIFAR10_CLASSES, labels_of, pixels, read_set
 from tests.support import real_data
+from tests.wit.evaluation_sets.files import CIFAR10_CLASSES, labels_of, pixels, read_set
+from wit.evaluation_sets import list_set, parse
 from wit.image import sniff
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from pipelines.sources.evaluation.sets import EvaluationSet
+from wit.evaluation_sets.sets import EvaluationSet
 from wit.foreign import IMAGE_SUFFIXES
 
 PIECE_ITEMS = 1_000

@@ -15,8 +15,8 @@ import numpy.typing as npt
 import pyarrow as pa
 from PIL import Image
 
-from pipelines.sources.evaluation import Item, list_inputs, parse, read_items
 from wit.errors import UserError
+from wit.evaluation_sets import Item, list_inputs, parse, read_items
 from wit.schema import EVALUATION_INPUTS, conform
 
 CIFAR10_CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]

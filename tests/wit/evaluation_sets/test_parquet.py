@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.sources.evaluation import list_set, parse, read_items
-from tests.pipelines.sources.evaluation_files import (
+from tests.wit.evaluation_sets.files import (
     hugging_face,
     image,
     labels_of,
@@ -21,6 +20,7 @@ from tests.pipelines.sources.evaluation_files import (
     write_files,
 )
 from wit.errors import InputError
+from wit.evaluation_sets import list_set, parse, read_items
 
 NAMES = ["red fox", "owl", "hen"]
 IMAGES = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
