@@ -1,0 +1,84 @@
+"""The numbers that the paper prints, as far as they could be verified, and how far each is."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+
+CONFIRMED, CONSISTENT, GIVEN = "confirmed", "consistent", "given"
+STATUS = {
+    CONFIRMED: "found in a second written source",
+    CONSISTENT: "recalled, and reproduces differences or averages that the paper prints",
+    GIVEN: "brought by the results file, of a model that is not of the paper's table; not checked here",
+}
+"""What is known of a published number."""
+MARKS = {CONFIRMED: "", CONSISTENT: "≈ ", GIVEN: "† "}
+"""What stands before a number."""
+PAPER = "arXiv 2103.00020"
+TABLES = {"zero_shot": "Table 11", "linear_probe": "Table 10"}
+"""Where the paper prints the results of a protocol."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """A published result."""
+
+    percent: float
+    status: str
+    """A key of STATUS."""
+
+
+def plain(name: str) -> str:
+    """Return a name without what spellings differ in: FGVC-Aircraft, fgvc_aircraft and FGVCAircraft are the same."""
+    return "".join(sign for sign in name.casefold() if sign.isalnum())
+
+
+def models(protocol: str) -> tuple[str, ...]:
+    """Return the models of the paper's table for a protocol, the smallest first; none where it has no table."""
+    return tuple(_tables().get(protocol, {}))
+
+
+def published(task: str, protocol: str, given: Mapping[str, float]) -> dict[str, Published]:
+    """Return the published results of a task by model: the paper's, then those `given` for other models, in percent.
+
+    A number of the paper's own models counts only as it stands in published.toml, so that none that could not be
+    verified comes in by another door.
+    """
+    mine = _tables().get(protocol, {})
+    found = {
+        model: Published(values[_key(task)], status)
+        for model, cells in mine.items()
+        for status, values in cells.items()
+        if _key(task) in values
+    }
+    known = {plain(model) for table in _tables().values() for model in table}
+    others = {model: Published(value, GIVEN) for model, value in given.items() if plain(model) not in known}
+    return found | others
+
+
+_OTHER_NAMES = {
+    "voc2007": "pascalvoc2007", "dtd": "describabletextures", "pets": "oxfordpets", "cars": "stanfordcars",
+    "oxfordiiitpet": "oxfordpets", "aircraft": "fgvcaircraft", "fer2013": "facialemotionrecognition2013",
+    "renderedsst2": "sst2", "pcam": "patchcamelyon", "imagenet1k": "imagenet", "kittidistance": "kitti",
+}  # fmt: skip
+
+
+def _key(task: str) -> str:
+    name = plain(task)
+    return _OTHER_NAMES.get(name, name)
+
+
+@cache
+def _tables() -> dict[str, dict[str, dict[str, dict[str, float]]]]:
+    """Return the table of each protocol: model, status, task, percent."""
+    text = resources.files(__package__).joinpath("published.toml").read_text("utf-8")
+    return {
+        protocol: {
+            model: {status: {plain(task): value for task, value in values.items()} for status, values in cells.items()}
+            for model, cells in table.items()
+        }
+        for protocol, table in tomllib.loads(text).items()
+    }
