@@ -5,7 +5,6 @@ Shapes: B batch, S image side in px, L length in tokens, D embedding.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 
@@ -17,6 +16,7 @@ from trainer.embedding.folder import Opened
 from trainer.interchange.opening import open_model, open_tokenizer
 from trainer.loader.decode import decode_center
 from trainer.models.clip import Clip
+from trainer.models.identity import fingerprint
 from trainer.models.inputs import autocast, normalise_images, trim_tokens
 from trainer.tokenizer import ClipTokenizer
 from wit.errors import InputError, UserError
@@ -55,11 +55,7 @@ class Encoder:
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over the activation, and names, shapes and values of the weights, whatever file they are from."""
-        digest = hashlib.sha256(self.config.activation.encode())
-        for name, tensor in sorted(self.model.state_dict().items()):
-            digest.update(f"{name}\0{tuple(tensor.shape)}\0".encode())
-            digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()
+        return fingerprint(self.model)
 
     @torch.inference_mode()
     def images(self, images_B3SS: torch.Tensor) -> Embeddings:

@@ -16,6 +16,7 @@ Shapes: B images of a batch, S their side in px, C classes, T templates, L lengt
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import singledispatch
 
 import torch
@@ -30,8 +31,19 @@ from trainer.tokenizer import ClipTokenizer
 
 BATCH_PROMPTS = 256
 
-Scorer = Callable[[Tensor], Tensor]
-"""From normalised images (B, 3, S, S) to a logit a class, (B, C)."""
+
+@dataclass(frozen=True)
+class Scorer:
+    """Scores classes, in two steps, of which the first can be taken once for any number of prompts."""
+
+    encode: Callable[[Tensor], Tensor]
+    """From normalised images (B, 3, S, S) to what `score` reads: what the model's `read_tower` returns."""
+    score: Callable[[Tensor], Tensor]
+    """From that to a logit a class, (B, C)."""
+
+    def __call__(self, images_B3SS: Tensor) -> Tensor:
+        """Return a logit a class, (B, C), of normalised images."""
+        return self.score(self.encode(images_B3SS))
 
 
 @singledispatch
@@ -46,11 +58,11 @@ def class_scorer(
 def _by_cosine(model: Clip, tokenizer: ClipTokenizer, classes: Sequence[str], templates: Sequence[str]) -> Scorer:
     classifier_CD = build_classifier(model, tokenizer, classes, templates)
 
-    def score(images_B3SS: Tensor) -> Tensor:
-        logits_BC: Tensor = model.logit_scale.exp() * model.encode_image(images_B3SS) @ classifier_CD.T
+    def score(embedding_BD: Tensor) -> Tensor:
+        logits_BC: Tensor = model.logit_scale.exp() * embedding_BD @ classifier_CD.T
         return logits_BC
 
-    return score
+    return Scorer(model.encode_image, score)
 
 
 @class_scorer.register
@@ -61,7 +73,7 @@ def _by_words(
     shares_CTL = word_shares(tokens_CTL.flatten(0, 1)).view(tokens_CTL.shape) / len(templates)
     shares_CV = torch.zeros(len(classes), tokenizer.vocabulary_size, device=tokens_CTL.device)
     shares_CV.scatter_add_(1, tokens_CTL.flatten(1), shares_CTL.flatten(1))
-    return lambda images_B3SS: model.predict_words(images_B3SS) @ shares_CV.T
+    return Scorer(model.predict_words, lambda log_p_BV: log_p_BV @ shares_CV.T)
 
 
 @class_scorer.register
@@ -74,13 +86,12 @@ def _by_likelihood(
     def read(prefix_BPW: Tensor, prompt_L: Tensor) -> Tensor:
         return model.log_likelihoods(prefix_BPW, prompt_L.expand(len(prefix_BPW), -1))
 
-    def score(images_B3SS: Tensor) -> Tensor:
+    def score(prefix_BPW: Tensor) -> Tensor:
         """Read every prompt beside every image: C * T passes of the language model over the batch."""
-        prefix_BPW = model.encode_prefix(images_B3SS)
         columns = [torch.stack([read(prefix_BPW, one) for one in own]).logsumexp(dim=0) for own in prompts]
         return torch.stack(columns, dim=1)
 
-    return score
+    return Scorer(model.encode_prefix, score)
 
 
 def tokenize_prompts(

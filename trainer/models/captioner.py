@@ -36,7 +36,11 @@ class Captioner(TextModel):
 
     def encode_prefix(self, images_B3SS: Tensor, seeds_B: Tensor | None = None) -> Tensor:
         """Return (B, P, W): what the language model is told of each image."""
-        prefix: Tensor = self.prefix(self.visual(images_B3SS, seeds_B))
+        return self.read_tower(self.visual(images_B3SS, seeds_B))
+
+    def read_tower(self, tower_BD: Tensor) -> Tensor:
+        """Return (B, P, W): the prefix, from what the image tower puts out."""
+        prefix: Tensor = self.prefix(tower_BD)
         return torch.stack(prefix.chunk(PREFIX_TOKENS, dim=1), dim=1)  # FSDP warns at each step of a view
 
     def predict_tokens(self, prefix_BPW: Tensor, tokens_BL: Tensor) -> Tensor:

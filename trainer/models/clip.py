@@ -58,7 +58,11 @@ class Clip(TextModel):
 
     def encode_image(self, images_B3SS: Tensor, seeds_B: Tensor | None = None) -> Tensor:
         """Return (B, D) embeddings of unit length, in fp32; `seeds_B` as `VisionTransformer` has it."""
-        return functional.normalize(self.visual(images_B3SS, seeds_B).float(), dim=-1)
+        return self.read_tower(self.visual(images_B3SS, seeds_B))
+
+    def read_tower(self, tower_BD: Tensor) -> Tensor:
+        """Return (B, D) embeddings of unit length, in fp32, from what the image tower puts out."""
+        return functional.normalize(tower_BD.float(), dim=-1)
 
     def encode_text(self, tokens_BL: Tensor, packing: Packing | None = None) -> Tensor:
         """Return (B, D) embeddings of unit length, in fp32.

@@ -43,7 +43,11 @@ class WordPredictor(nn.Module):
 
     def predict_words(self, images_B3SS: Tensor, seeds_B: Tensor | None = None) -> Tensor:
         """Return (B, V) log-probabilities of the tokens, fp32."""
-        logits_BV: Tensor = self.words(self.visual(images_B3SS, seeds_B))
+        return self.read_tower(self.visual(images_B3SS, seeds_B))
+
+    def read_tower(self, tower_BD: Tensor) -> Tensor:
+        """Return (B, V) log-probabilities of the tokens, fp32, from what the image tower puts out."""
+        logits_BV: Tensor = self.words(tower_BD)
         return functional.log_softmax(logits_BV.float(), dim=1)
 
     def forward(

@@ -149,6 +149,14 @@ class ModifiedResNet(nn.Module):
 
     def forward(self, images_B3SS: Tensor, seeds_B: Tensor | None = None) -> Tensor:
         """Return (B, D) embeddings of normalised images, not of unit length; `seeds_B` is for towers with patches."""
+        return self.project(self.features(images_B3SS))
+
+    def project(self, features_BD: Tensor) -> Tensor:
+        """Return the same: the attention pool's last layer is the projection."""
+        return features_BD
+
+    def features(self, images_B3SS: Tensor) -> Tensor:
+        """Return (B, D): the attention pool's output, on which linear probes are fitted."""
         x = images_B3SS
         if x.is_cuda:  # channels last is the order of its tensor cores, and all that follows keeps it
             x = x.contiguous(memory_format=torch.channels_last)

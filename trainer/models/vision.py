@@ -38,6 +38,14 @@ class VisionTransformer(nn.Module):
 
         `seeds_B` (int64) says of each image which patches training leaves out; eval mode leaves out none.
         """
+        return self.project(self.features(images_B3SS, seeds_B))
+
+    def project(self, features_BW: Tensor) -> Tensor:
+        """Return (B, D): what `forward` makes of `features`."""
+        return features_BW @ self.proj
+
+    def features(self, images_B3SS: Tensor, seeds_B: Tensor | None = None) -> Tensor:
+        """Return (B, W): what is projected, on which the paper fits its linear probes."""
         patches_BPC = self._patches(images_B3SS)
         positions_PW = self.positional_embedding[1:]
         if self.training and self.patch_dropout:
@@ -51,8 +59,8 @@ class VisionTransformer(nn.Module):
         x_BLW = torch.cat([class_W.expand(len(x_BPW), 1, -1), x_BPW], dim=1)
         first_B = x_BLW.new_zeros(len(x_BLW), dtype=torch.long)
         x_BW = self.transformer(self.ln_pre(x_BLW), last_B=first_B)
-        out_BD: Tensor = self.ln_post(x_BW) @ self.proj
-        return out_BD
+        features_BW: Tensor = self.ln_post(x_BW)
+        return features_BW
 
     def _patches(self, images_B3SS: Tensor) -> Tensor:
         """Return (B, P, C) pixels, row after row of patches, each as `conv1`'s weight has them.
