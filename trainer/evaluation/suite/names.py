@@ -1,0 +1,216 @@
+"""Names of classes and templates of prompts: from a file, a folder, or an installed package that carries them."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from trainer.evaluation.suite.literals import CLASSES, SLOT, TEMPLATES, parse_lists
+from trainer.evaluation.suite.tasks import find_task, fold
+from wit.errors import InputError
+from wit.evaluation_sets.labels import read_text
+from wit.patterns import walk_files
+from wit.storage import base_name, exists, is_folder
+
+_SLOTS = re.compile(r"\{(?:c|label|class|classname|name)?\}")  # as CLIP, CLIP_benchmark and this project write it
+_CARRIER = re.compile(r".*(classnames|templates|prompts|prompt_engineering|zero_?shot_metadata).*\.(json|py|md|ipynb)")
+_MAX_DEPTH = 3  # of a carrying file below a package's or checkout's folder
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Names:
+    """What a file says of the classes of a set: C of them."""
+
+    classes: tuple[tuple[str, ...], ...] = ()
+    """C; the names of each, the first for tables. Empty when the file has templates only."""
+    templates: tuple[str, ...] = ()
+    """Each with {label} once. Empty when the file has classes only."""
+    labels: tuple[str, ...] = ()
+    """C; what the set itself calls each class. Empty when the file does not say it."""
+    source: str = ""
+    """Where it was read."""
+
+    @property
+    def titles(self) -> tuple[str, ...]:
+        """The first name of each class."""
+        return tuple(names[0] for names in self.classes)
+
+    def prompts(self, templates: Sequence[str] = ()) -> tuple[tuple[str, ...], ...]:
+        """Return C lists of prompts: each name of a class in each of the templates, or of its own ones."""
+        chosen = templates or self.templates
+        return tuple(
+            tuple(template.replace(SLOT, name) for name in names for template in chosen) for names in self.classes
+        )
+
+
+def read_names(source: str, task: str = "") -> Names:
+    """Return the class names and templates that a source has for a task; either may be missing, never both.
+
+    A source is a file (plain text with a class or a template a line, JSON, TOML, CLIP's prompts.md and notebook,
+    open_clip's zero_shot_metadata.py), a folder, or the name of an installed package, which is not imported. `task` is
+    a name of TASKS, or of another set, where a source has several. Raises InputError.
+    """
+    if exists(source) and not is_folder(source):
+        return _require(_read_file(source, task), source, task)
+    folder = source if exists(source) else _package_folder(source)
+    if folder is None:
+        raise InputError(f"{source}: expected a file, a folder or an installed package with class names, found none")
+    found = Names()
+    for url in _carriers(folder):
+        one = _choose(parse_lists(read_text(url), url), url, task)
+        if one is not None:
+            found = _fill(found, _to_names(one, url))
+    return _require(found, source, task)
+
+
+def _package_folder(name: str) -> str | None:
+    """Return the folder of an installed package; None for none. A package of the top level is found, not imported."""
+    if not name.isidentifier():
+        return None
+    spec = importlib.util.find_spec(name)
+    places = spec.submodule_search_locations if spec is not None else None
+    return next(iter(places), None) if places else None
+
+
+def _carriers(folder: str) -> Iterator[str]:
+    """Yield the files below a folder that are named as those with class names are; English ones first."""
+    root = folder.rstrip("/")
+    below = [url for url in walk_files(root) if url[len(root) + 1 :].count("/") <= _MAX_DEPTH]
+    mine = [url for url in below if _CARRIER.fullmatch(base_name(url).lower())]
+    yield from sorted(mine, key=lambda url: (not base_name(url).startswith("en_"), url))
+
+
+def _fill(found: Names, more: Names) -> Names:
+    """Return names with what was missing of them so far."""
+    if not found.classes and more.classes:
+        found = replace(found, classes=more.classes, labels=more.labels)
+    return replace(found, templates=found.templates or more.templates, source=found.source or more.source)
+
+
+def _require(names: Names, source: str, task: str) -> Names:
+    """Return names; raises InputError when there are none, or not as many as the task has classes."""
+    if not names.classes and not names.templates:
+        raise InputError(f"{source}: expected class names or templates{f' of {task}' if task else ''}, found none")
+    known = find_task(task) if task else None
+    if known is not None and names.classes and len(names.classes) != known.num_classes:
+        raise InputError(
+            f"{source}: expected the {known.num_classes} classes of {known.name}, found {len(names.classes)}; "
+            "name the file that fits"
+        )
+    return names
+
+
+def _read_file(url: str, task: str) -> Names:
+    value = parse_lists(read_text(url), url)
+    chosen = _choose(value, url, task)
+    if chosen is None:
+        some = ", ".join(list(value)[:_SHOWN])
+        wanted = f"lists of {task}" if task else "the name of a set, for the file has several"
+        raise InputError(f"{url}: expected {wanted}, found {some}{' ...' if len(value) > _SHOWN else ''}")
+    return _to_names(chosen, url)
+
+
+def _choose(value: Any, where: str, task: str) -> Any:
+    """Return the part of a file's lists that is a task's; None where it is a file of sets without it."""
+    if not isinstance(value, dict) or CLASSES in value or TEMPLATES in value:
+        return value
+    keys = [key for key in value if isinstance(key, str)]
+    if (key := _key_of(keys, task)) is not None:
+        return value[key]
+    is_of_sets = any(isinstance(each, dict) for each in value.values()) or any(map(find_task, keys))
+    return None if is_of_sets else value
+
+
+def _key_of(keys: Sequence[str], task: str) -> str | None:
+    """Return the key of a task: under its own name, else under the first of its aliases that is there."""
+    if not task:
+        return None
+    known = find_task(task)
+    wanted = [task] if known is None else [known.name, *known.aliases]
+    by_name = {fold(re.sub(r"^vtab[/_]", "", key)): key for key in reversed(keys)}
+    return next((by_name[fold(name)] for name in wanted if fold(name) in by_name), None)
+
+
+def _to_names(value: Any, where: str) -> Names:
+    """Return the names that a list, a mapping of labels to names, or {classes, templates} is; raises InputError."""
+    if isinstance(value, dict) and (CLASSES in value or TEMPLATES in value):
+        classes, labels = _classes(value.get(CLASSES, ()), where)
+        return Names(classes, _templates(value.get(TEMPLATES, ()), where), labels, where)
+    if isinstance(value, list) and value and all(isinstance(each, str) and _SLOTS.search(each) for each in value):
+        return Names(templates=_templates(value, where), source=where)
+    classes, labels = _classes(value, where)
+    return Names(classes, (), labels, where)
+
+
+def _classes(value: Any, where: str) -> tuple[tuple[tuple[str, ...], ...], tuple[str, ...]]:
+    """Return the names of each class, and its labels where a mapping says them: numbers in their order."""
+    if isinstance(value, dict):
+        labels = [str(key) for key in value]
+        order = sorted(value, key=int) if all(label.isdecimal() for label in labels) else list(value)
+        named, _ = _classes([value[key] for key in order], where)
+        return named, tuple(map(str, order))
+    if not isinstance(value, list | tuple):
+        raise InputError(f"{where}: expected a list of class names, found {type(value).__name__}")
+    return tuple(_class(each, number, where) for number, each in enumerate(value, 1)), ()
+
+
+def _class(value: Any, number: int, where: str) -> tuple[str, ...]:
+    names = value if isinstance(value, list | tuple) else [value]
+    for name in names:
+        if not isinstance(name, str) or not name.strip() or not name.isprintable():
+            raise InputError(f"{where}: class {number}: expected a name in one line, found {str(name)[:60]!r}")
+    if not names:
+        raise InputError(f"{where}: class {number}: expected a name, found none")
+    return tuple(name.strip() for name in names)
+
+
+def _templates(value: Any, where: str) -> tuple[str, ...]:
+    """Return templates with {label} for {}, {c} and the like; raises InputError for one without it, or with two."""
+    if not isinstance(value, list | tuple):
+        raise InputError(f"{where}: expected a list of templates, found {type(value).__name__}")
+    for number, template in enumerate(value, 1):
+        if not isinstance(template, str) or len(_SLOTS.findall(template)) != 1:
+            raise InputError(f"{where}: template {number}: expected {{label}} or {{}} once, found {template!r:.60}")
+    return tuple(_SLOTS.sub(SLOT, template) for template in value)
+
+
+def align(names: Names, classes: Collection[str], by_order: bool = False) -> Names:
+    """Return names in the order of a set's own classes, which the set calls by name or by number.
+
+    A class is found by what the source says the set calls it, else by its name in any case and with any signs between;
+    numbers count from 0. `by_order` takes both lists as they are. Raises InputError for another number of classes, and
+    for a class that is not found: classes in an order that nobody checked would give a wrong score without a word.
+    """
+    own = list(classes)
+    if len(own) != len(names.classes):
+        raise InputError(f"{names.source}: expected names of the set's {len(own)} classes, found {len(names.classes)}")
+    is_numbered = not names.labels and all(label.isdecimal() for label in own)
+    if by_order or (is_numbered and [int(label) for label in own] == list(range(len(own)))):
+        return replace(names, labels=tuple(own))
+    places = _places(names)
+    missing = [label for label in own if label not in places and fold(label) not in places]
+    if missing:
+        raise InputError(
+            f"{names.source}: expected a name for each class of the set, found none for {missing[0]!r} "
+            f"(and {len(missing) - 1} more); write a line for each class: {missing[0]} = its name"
+        )
+    order = [places[label] if label in places else places[fold(label)] for label in own]
+    if len(set(order)) < len(order):
+        raise InputError(f"{names.source}: expected a name for each class, found one that two classes of the set have")
+    return replace(names, classes=tuple(names.classes[place] for place in order), labels=tuple(own))
+
+
+def _places(names: Names) -> Mapping[str, int]:
+    """Return where each label, or each name that only one class has, is; names are folded."""
+    if names.labels:
+        return {key: place for place, label in enumerate(names.labels) for key in (fold(label), label)}
+    folded = [{fold(name) for name in each} for each in names.classes]
+    counts: dict[str, int] = {}
+    for each in folded:
+        for name in each:
+            counts[name] = counts.get(name, 0) + 1
+    return {name: place for place, each in enumerate(folded) for name in each if counts[name] == 1}
