@@ -1,0 +1,230 @@
+"""Robustness to natural distribution shift: the seven sets of the paper's section 3.3 beside ImageNet.
+
+Accuracies are shares of 1. Over models that are trained on ImageNet, the logit of the accuracy under a shift is a line
+of the logit of that on ImageNet (Taori et al., "Measuring robustness to natural distribution shifts", 2020): effective
+robustness is what a model has above the line, relative robustness what a change of it gains at all. The paper averages
+over the seven sets, and over ImageNet's accuracy on the classes of each.
+
+Shapes: N items, C classes, G groups of classes, F frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.evaluation.lines import (
+    CONFIDENCE,
+    NUM_RESAMPLES,
+    Floats,
+    Line,
+    ResampledLines,
+    as_floats,
+    fit_line,
+    resample_lines,
+)
+from trainer.evaluation.metrics import Labels, Scores, accuracy
+from wit.errors import InputError
+
+IMAGENET: Final = "ImageNet"
+VIDEO_SHIFTS: Final = ("ImageNet-Vid", "Youtube-BB")
+"""Scored by `video_accuracy`."""
+SHIFTS: Final = ("ImageNetV2", "ImageNet-A", "ImageNet-R", "ObjectNet", "ImageNet-Sketch", *VIDEO_SHIFTS)
+"""The seven, in the order of the paper's Table 16."""
+
+_TABLE_16 = {  # percent: ImageNet, the five, then pm-0 and pm-10 of each of the two
+    "NS EfficientNet-L2": (88.3, 80.2, 84.9, 74.7, 68.5, 47.6, 88.0, 82.1, 67.7, 63.5),
+    "FixResNeXt101-32x48d V2": (86.4, 78.0, 68.4, 80.0, 57.8, 59.1, 85.8, 72.2, 68.9, 57.7),
+    "Linear-probe CLIP": (85.4, 75.9, 75.3, 84.2, 66.2, 57.4, 89.1, 77.2, 68.7, 63.1),
+    "Zero-shot CLIP": (76.2, 70.1, 77.2, 88.9, 72.3, 60.2, 95.3, 89.2, 95.2, 88.5),
+}
+
+
+def published_shifts() -> dict[str, dict[str, float]]:
+    """Return the paper's Table 16: of four models the accuracy on ImageNet and each of SHIFTS."""
+    found = {}
+    for model, row in _TABLE_16.items():
+        percent = (*row[:6], sum(row[6:8]) / 2, sum(row[8:]) / 2)
+        found[model] = {name: each / 100 for name, each in zip((IMAGENET, *SHIFTS), percent, strict=True)}
+    return found
+
+
+@dataclass(frozen=True)
+class Standard:
+    """What accuracy under a shift is expected of a model by its accuracy on ImageNet: a line of logits."""
+
+    line: Line
+    """Of logits, natural."""
+    resampled: ResampledLines
+    """Of the models drawn anew."""
+
+    def expected(self, on_imagenet: float) -> float:
+        """Return the accuracy under the shift that the line has."""
+        return float(_share(self.line.at(as_floats([logit(on_imagenet)])))[0])
+
+    def band(self, on_imagenet: Sequence[float], confidence: float = CONFIDENCE) -> tuple[Floats, Floats]:
+        """Return the band (low, high) of the expected accuracy at each accuracy on ImageNet."""
+        low, high = self.resampled.band(as_floats([logit(each) for each in on_imagenet]), confidence)
+        return _share(low), _share(high)
+
+    def effective_robustness(self, on_imagenet: float, shifted: float) -> float:
+        """Return by how much the accuracy under the shift is above what is expected."""
+        return shifted - self.expected(on_imagenet)
+
+    def effective_interval(
+        self, on_imagenet: float, shifted: float, confidence: float = CONFIDENCE
+    ) -> tuple[float, float]:
+        """Return (low, high) of the effective robustness: as uncertain as the line is, the model's own share is not."""
+        low, high = self.band([on_imagenet], confidence)
+        return shifted - float(high[0]), shifted - float(low[0])
+
+    def gap_closed(self, on_imagenet: float, shifted: float) -> float:
+        """Return the share of the gap that is closed: 0 on the line, 1 for the same accuracy on both.
+
+        The gap is that of accuracy on ImageNet and what is expected under the shift.
+        """
+        return self.effective_robustness(on_imagenet, shifted) / (on_imagenet - self.expected(on_imagenet))
+
+
+def fit_standard(
+    on_imagenet: Sequence[float], shifted: Sequence[float], num_resamples: int = NUM_RESAMPLES
+) -> Standard:
+    """Return the line of standard models: least squares over logits, with 1,000 resamples for its band (Taori et al.).
+
+    Raises InputError for an accuracy that has no logit, or when all are alike on ImageNet.
+    """
+    x, y = (as_floats([logit(each) for each in values]) for values in (on_imagenet, shifted))
+    return Standard(fit_line(x, y), resample_lines(x, y, num_resamples))
+
+
+def logit(share: float) -> float:
+    """Return log(p / (1 - p)); raises InputError when it has none."""
+    if not 0 < share < 1:
+        raise InputError(f"accuracy: expected a share above 0 and below 1, found {share:g}; leave out a model without")
+    return float(np.log(share / (1 - share)))
+
+
+def _share(logits: Floats) -> Floats:
+    shares: Floats = 1 / (1 + np.exp(-logits))
+    return shares
+
+
+@dataclass(frozen=True)
+class Robustness:
+    """A model's means over the seven sets (Figure 13's axes)."""
+
+    on_imagenet: float
+    """Mean of ImageNet's accuracy on the classes of each set."""
+    shifted: float
+    """Mean of the accuracy on the sets."""
+
+    @property
+    def gap(self) -> float:
+        """What the shifts cost."""
+        return self.on_imagenet - self.shifted
+
+
+def mean_robustness(on_classes: Mapping[str, float], shifted: Mapping[str, float]) -> Robustness:
+    """Return the means over SHIFTS: of ImageNet on the classes of each set, and of each set.
+
+    Raises InputError when one of the seven is missing: a mean of others cannot be compared.
+    """
+    for what, found in (("ImageNet on the classes of a shift", on_classes), ("shifts", shifted)):
+        missing = [name for name in SHIFTS if name not in found]
+        if missing:
+            raise InputError(f"{what}: expected all of {len(SHIFTS)}, found no {', '.join(missing)}")
+    return Robustness(
+        float(np.mean([on_classes[name] for name in SHIFTS])), float(np.mean([shifted[name] for name in SHIFTS]))
+    )
+
+
+def relative_robustness(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
+    """Return what a change of a model gains on each set that both were measured on: adapting it, for instance.
+
+    `before`, `after`: accuracy by set, ImageNet's too. Figure 14 has it for a classifier fitted to ImageNet, and for
+    one made of each set's own class names.
+    """
+    return {name: after[name] - before[name] for name in before if name in after}
+
+
+def mean_gain(before: Mapping[str, float], after: Mapping[str, float]) -> float:
+    """Return the mean of `relative_robustness` over the shifts that both have; raises InputError when there is none."""
+    gains = [gain for name, gain in relative_robustness(before, after).items() if name in SHIFTS]
+    if not gains:
+        raise InputError(f"shifts: expected one of {', '.join(SHIFTS)} in both, found none")
+    return float(np.mean(gains))
+
+
+def subset_accuracy(scores: Scores, labels: Labels, classes: Sequence[int]) -> float:
+    """Return the accuracy on the items of some classes, of which alone the answer may be.
+
+    So ImageNet is scored on the 200 classes of ImageNet-A, or the 113 of ObjectNet. Raises InputError when no item is
+    of any, or a class is not one of the scores'.
+    """
+    places = _places([classes], scores.shape[1])
+    rows = np.flatnonzero(np.isin(labels, places))
+    if not len(rows):
+        raise InputError(f"classes: expected items of {len(places)} classes, found none")
+    order = {int(place): number for number, place in enumerate(places)}
+    return accuracy(scores[np.ix_(rows, places)], np.asarray([order[int(label)] for label in labels[rows]]))
+
+
+def pool_scores(scores: Scores, groups: Sequence[Sequence[int]]) -> Scores:
+    """Return the score of each group of classes (N, G): the largest of its classes'.
+
+    A classifier of ImageNet answers so for the 30 coarse classes of ImageNet-Vid, over 288 of ImageNet's (section 3.3);
+    adapting to the classes of a set does without, by their own names. Raises InputError for an empty group, a
+    class in two, or one that there is no score of.
+    """
+    _places(groups, scores.shape[1])
+    return np.stack([scores[:, list(group)].max(axis=1) for group in groups], axis=1)
+
+
+def _places(groups: Sequence[Sequence[int]], num_classes: int) -> NDArray[np.int64]:
+    """Return all classes of groups in order; raises InputError unless each is there, and in one group only."""
+    places = np.asarray([place for group in groups for place in group], np.int64)
+    if not groups or not all(groups):
+        raise InputError("classes: expected one at least in every group, found an empty one")
+    outside = places[(places < 0) | (places >= num_classes)]
+    if len(outside):
+        raise InputError(f"classes: expected 0 to {num_classes - 1}, found {outside[0]}")
+    if len(np.unique(places)) < len(places):
+        raise InputError(f"classes: expected each once, found {np.bincount(places).argmax()} twice")
+    return np.sort(places)
+
+
+@dataclass(frozen=True)
+class VideoAccuracy:
+    """Accuracy on videos by anchors, frames that are judged."""
+
+    pm0: float
+    """Share of anchors that are right."""
+    pm_k: float
+    """Share of anchors that are right with all frames near them."""
+
+    @property
+    def mean(self) -> float:
+        """The paper's number of ImageNet-Vid and Youtube-BB: the mean of both, with k = 10."""
+        return (self.pm0 + self.pm_k) / 2
+
+
+def video_accuracy(
+    is_right: NDArray[np.bool_], frames: NDArray[np.int64], videos: Sequence[str], anchors: Sequence[int], k: int = 10
+) -> VideoAccuracy:
+    """Return pm-0 and pm-k of frames (Shankar et al., "Do image classifiers generalize across time?", 2021).
+
+    `is_right`, `frames`, `videos` (F): whether each frame's answer is right, its number in its video, and the video;
+    `anchors`: rows of the anchors. An anchor counts for pm-k when all frames of its video that are there and at most k
+    away are right. Raises InputError when there is no anchor.
+    """
+    if not len(anchors):
+        raise InputError("anchors: expected one frame at least, found none")
+    wrong: dict[str, list[int]] = {}
+    for row in np.flatnonzero(~is_right).tolist():
+        wrong.setdefault(videos[row], []).append(int(frames[row]))
+    steady = [not any(abs(int(frames[row]) - each) <= k for each in wrong.get(videos[row], ())) for row in anchors]
+    return VideoAccuracy(float(is_right[list(anchors)].mean()), float(np.mean(steady)))
