@@ -1,0 +1,150 @@
+"""What a protocol found, in the form that all results of evaluations have."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wit.errors import InputError
+from wit.statistics import clopper_pearson
+
+CONFIDENCE = 0.95
+
+CLIP = "zero-shot CLIP"
+"""Whose numbers the paper gives where it does not name the model."""
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Share:
+    """How many of a group's items something is true of."""
+
+    group: str
+    num_hits: int
+    num_items: int
+
+    @property
+    def value(self) -> float:
+        """The share, 0 to 1; 0 of nothing."""
+        return self.num_hits / self.num_items if self.num_items else 0.0
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Clopper-Pearson interval at CONFIDENCE; items are taken to be independent."""
+        return clopper_pearson(self.num_hits, self.num_items, CONFIDENCE)
+
+    def to_json(self) -> dict[str, object]:
+        """Return it for a result's details."""
+        return {
+            "group": self.group,
+            "num_items": self.num_items,
+            "num_hits": self.num_hits,
+            "value": self.value,
+            "interval": list(self.interval),
+        }
+
+
+def share_of(hits_N: Bools, group: str = "all") -> Share:
+    """Return how many of all items are hits."""
+    return Share(group, int(hits_N.sum()), len(hits_N))
+
+
+def shares_by(hits_N: Bools, groups: Sequence[str], order: Sequence[str] = ()) -> tuple[Share, ...]:
+    """Return the share of hits in each group: those of `order` that have items, then the others by name."""
+    assert len(hits_N) == len(groups)
+    items, hits = Counter(groups), Counter(group for group, hit in zip(groups, hits_N, strict=True) if hit)
+    names = [name for name in order if name in items] + sorted(set(items) - set(order))
+    return tuple(Share(name, hits[name], items[name]) for name in names)
+
+
+def class_rows(predicted: Sequence[str], truth: Sequence[str], classes: Sequence[str]) -> tuple[dict[str, object], ...]:
+    """Return a row for each class that has items: their number, accuracy, and the class they are most taken for."""
+    counts: dict[str, Counter[str]] = {name: Counter() for name in classes}
+    for own, found in zip(truth, predicted, strict=True):
+        counts[own][found] += 1
+    rows = []
+    for name, found_as in counts.items():
+        total = found_as.total()
+        wrong = sorted((-times, other) for other, times in found_as.items() if other != name)
+        times, other = (-wrong[0][0], wrong[0][1]) if wrong else (0, None)
+        if total:
+            rows.append(
+                {
+                    "class": name,
+                    "num_items": total,
+                    "accuracy": found_as[name] / total,
+                    "mistaken_for": other,
+                    "times": times,
+                }
+            )
+    return tuple(rows)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One number, what it is of, and all that belongs to it."""
+
+    task: str
+    protocol: str
+    metric: str
+    share: Share
+    num_classes: int | None = None
+    chance: float | None = None
+    published: Mapping[str, float] = field(default_factory=dict)
+    """In percent, by model."""
+    by_class: Sequence[Mapping[str, object]] = ()
+    details: Mapping[str, object] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, object]:
+        """Return the result as it is written to results/TASK.PROTOCOL.json."""
+        return {
+            "task": self.task,
+            "protocol": self.protocol,
+            "metric": self.metric,
+            "value": self.share.value,
+            "interval": list(self.share.interval),
+            "num_items": self.share.num_items,
+            "num_classes": self.num_classes,
+            "chance": self.chance,
+            "published": dict(self.published),
+            "by_class": [dict(row) for row in self.by_class],
+            "details": dict(self.details),
+        }
+
+
+def similarities(image_ND: Floats, text_CD: Floats) -> Floats:
+    """Return the products (N, C) of embeddings; of unit vectors they are cosines.
+
+    Raises InputError when the two have not the same width, or a number is not finite.
+    """
+    if image_ND.ndim != 2 or text_CD.ndim != 2 or image_ND.shape[1] != text_CD.shape[1]:
+        raise InputError(
+            f"embeddings: expected two tables of one width, found {image_ND.shape} and {text_CD.shape}; "
+            "take both from one checkpoint"
+        )
+    for what, table in (("of images", image_ND), ("to compare with", text_CD)):
+        if not np.isfinite(table).all():
+            row = int(np.flatnonzero(~np.isfinite(table).all(axis=1))[0])
+            raise InputError(f"embeddings {what}: expected finite numbers, found another in row {row}; embed it again")
+    scores: Floats = image_ND.astype(np.float32) @ text_CD.astype(np.float32).T
+    return scores
+
+
+def require_rows(what: str, num_rows: int, num_expected: int) -> None:
+    """Raise InputError unless there are as many rows as things that they belong to, and any at all."""
+    if num_rows != num_expected or not num_rows:
+        raise InputError(f"{what}: expected {num_expected or 'some'} embeddings, found {num_rows}; embed the same list")
+
+
+def softmax(logits_NC: Floats) -> Floats:
+    """Return probabilities over the last axis."""
+    exponentials = np.exp(logits_NC - logits_NC.max(axis=-1, keepdims=True))
+    shares: Floats = exponentials / exponentials.sum(axis=-1, keepdims=True)
+    return shares
