@@ -1,0 +1,237 @@
+"""Logistic regression with an L2 penalty, for several strengths of it at once, by L-BFGS: scikit-learn's optimum.
+
+What is minimised is `sklearn.linear_model.LogisticRegression`'s objective, with C = 1 / strength:
+
+  the sum of the items' losses + strength / 2 * the sum of the squared weights; intercepts are free of penalty
+
+The loss is the cross-entropy of a softmax; of two classes that of one sigmoid, as there (a softmax with both classes'
+weights penalised is another objective); of items with several labels that of a sigmoid a class (one against the rest).
+
+Three things that leave the optimum where it is make it quick to reach. The features are centred, which only moves the
+intercepts. They are turned into their principal axes, which changes no norm, and of N items in D > N dimensions leaves
+N. On these axes the curvature is near diagonal: about sum(p (1 - p)) / N * (the axis' sum of squares) + strength, with
+p a class' probabilities at present; its inverse is where L-BFGS starts from (Nocedal and Wright, Numerical
+Optimization, 2nd ed., algorithm 7.4).
+
+Shapes: N items, B of them in a block, D features, R axes (min(N, D)), P parameters of a class (R weights and the
+intercept), C classes that are fitted, K strengths.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from trainer.evaluation.lbfgs import minimise
+from wit.errors import InputError
+
+UNSEEN = float(np.finfo(np.float32).min)
+"""The score of a class that no training item, or every one, has: there is nothing to fit."""
+
+_BLOCK_SCORES = {"cpu": 1 << 20, "cuda": 1 << 26}
+"""Of a block of items: a few MB stay in a CPU's cache; a GPU wants much to do at once."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a regression is fitted; the number of iterations is the paper's."""
+
+    tolerance: float = 1e-6
+    """Of the Euclidean length of the gradient over N. scikit-learn bounds its largest part, which is never longer, by
+    1e-4 and stops where weights of weak strengths are still some percent off."""
+    max_iterations: int = 1000
+    history: int = 10
+    """Steps that L-BFGS remembers; SciPy's, and so scikit-learn's, number."""
+    precision: str = "float32"
+    """Of the features and products; parameters and sums are in float64."""
+    device: str = "cpu"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Items on their principal axes, made once for all strengths."""
+
+    axes_NR: Tensor
+    basis_DR: Tensor
+    mean_D: Tensor
+    targets: Tensor
+    """int64 (N,) for a softmax, float (N, C) for sigmoids."""
+    judged: Tensor | None
+    """Of sigmoids, bool (N, C): what has a loss; None: everything."""
+    fitted: tuple[int, ...]
+    """The class of each score that is fitted; of two exclusive classes the second."""
+    num_classes: int
+    zero: int | None
+    """The first of two exclusive classes, whose score is 0."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Fitted regressions, one a strength, for features as they came."""
+
+    strengths: tuple[float, ...]
+    weights_KCD: Tensor
+    """float64."""
+    intercepts_KC: Tensor
+    parameters_KCP: Tensor
+    """On the problem's axes: from where the fit of another strength may start."""
+    num_evaluations: tuple[int, ...]
+    """Passes over the items that each took."""
+    converged: tuple[bool, ...]
+    """Whether the tolerance was reached within the iterations, and within the precision."""
+
+
+def prepare(features: NDArray[np.floating], labels: NDArray[np.integer], num_classes: int, how: Settings) -> Problem:
+    """Return the problem of features (N, D) and labels: (N,) from 0, or (N, num_classes) of 0 and 1,
+    where -1 is neither (VOC's difficult ones: no loss).
+
+    Raises InputError for labels out of range, for features that are no finite numbers, and where nothing tells classes
+    apart.
+    """
+    check(features, labels, num_classes)
+    dtype = getattr(torch, how.precision)
+    hot_NC = np.eye(num_classes, dtype=np.int8)[labels] if labels.ndim == 1 else labels
+    seen = np.flatnonzero((hot_NC == 1).any(axis=0) & (hot_NC == 0).any(axis=0)).tolist()
+    if not seen:
+        raise InputError(f"expected training items of two classes or more, found {len(labels)} items that all agree")
+    zero, judged = None, None
+    if labels.ndim == 1 and len(seen) > 2:
+        targets = torch.from_numpy(np.searchsorted(seen, labels))
+    else:
+        zero, *seen = seen if labels.ndim == 1 else [None, *seen]
+        targets = torch.from_numpy(hot_NC[:, seen] == 1).to(dtype)
+        judged = None if (hot_NC >= 0).all() else torch.from_numpy(hot_NC[:, seen] >= 0).to(how.device)
+    x_ND = torch.as_tensor(features, device=how.device).to(dtype)
+    mean_D = x_ND.double().mean(dim=0)
+    x_ND = x_ND - mean_D.to(dtype)
+    basis_DR = _principal_axes(x_ND)
+    targets = targets.to(how.device)
+    return Problem(x_ND @ basis_DR, basis_DR, mean_D, targets, judged, tuple(seen), num_classes, zero)
+
+
+def check(features: NDArray[np.floating], labels: NDArray[np.integer], num_classes: int) -> None:
+    """Raise InputError unless features (N, D) are finite and labels are what `prepare` takes."""
+    if features.ndim != 2 or not len(features) or len(features) != len(labels):
+        raise InputError(f"expected features (N, D) with N labels, found {features.shape} with {len(labels)} labels")
+    if labels.ndim == 2 and labels.shape[1] != num_classes:
+        raise InputError(f"expected a column a class of {num_classes}, found labels of shape {labels.shape}")
+    lowest, highest = (0, num_classes - 1) if labels.ndim == 1 else (-1, 1)
+    for row in np.flatnonzero(((labels < lowest) | (labels > highest)).reshape(len(labels), -1).any(axis=1))[:1]:
+        raise InputError(
+            f"item {row}: expected labels of {lowest} to {highest}, found {labels[row].tolist()}; "
+            "leave out what has no label, or mend the list of classes"
+        )
+    for row in np.flatnonzero(~np.isfinite(features).all(axis=1))[:1]:
+        raise InputError(f"item {row}: expected features that are finite numbers, found others; leave it out")
+
+
+def fit(problem: Problem, strengths: Sequence[float], how: Settings, start_CP: Tensor | None = None) -> Fit:
+    """Return the optimum for each strength, all found together, from `start_CP` or from zeros."""
+    shape = (len(strengths), len(problem.fitted), problem.axes_NR.shape[1] + 1)
+    strength_K = torch.tensor(strengths, dtype=torch.float64, device=how.device)
+    start = torch.zeros(shape[1:], dtype=torch.float64, device=how.device) if start_CP is None else start_CP
+    objective = Objective(problem, strength_K)
+    found = minimise(objective, start.expand(shape).flatten(1).clone(), how)
+    parameters_KCP = found.parameters.view(shape)
+    if problem.targets.ndim == 1:  # a softmax is the same whatever is added to all intercepts
+        parameters_KCP[:, :, -1] -= parameters_KCP[:, :, -1].mean(dim=1, keepdim=True)
+    weights_KCD = parameters_KCP[..., :-1] @ problem.basis_DR.double().T
+    intercepts_KC = parameters_KCP[..., -1] - weights_KCD @ problem.mean_D
+    return Fit(tuple(strengths), weights_KCD, intercepts_KC, parameters_KCP, found.num_evaluations, found.converged)
+
+
+def score(
+    problem: Problem, fitted: Fit, which: int, features: NDArray[np.floating], how: Settings
+) -> NDArray[np.float64]:
+    """Return a score a class, (N, num_classes), of the fit of one strength: logits, UNSEEN for what was not fitted."""
+    x_ND = torch.as_tensor(features, device=how.device).to(getattr(torch, how.precision))
+    logits_NC = x_ND @ fitted.weights_KCD[which].to(x_ND.dtype).T
+    scores = np.full((len(features), problem.num_classes), UNSEEN)
+    if problem.zero is not None:
+        scores[:, problem.zero] = 0
+    scores[:, list(problem.fitted)] = (logits_NC.double() + fitted.intercepts_KC[which]).cpu().numpy()
+    return scores
+
+
+def _principal_axes(x_ND: Tensor) -> Tensor:
+    """Return an orthonormal basis (D, min(N, D)) of what centred items span: their principal axes."""
+    if len(x_ND) >= x_ND.shape[1]:
+        return _eigenvectors(x_ND.T @ x_ND, x_ND.dtype)
+    span_DN, r_NN = torch.linalg.qr(x_ND.double().T)
+    return span_DN.to(x_ND.dtype) @ _eigenvectors(r_NN @ r_NN.T, x_ND.dtype)
+
+
+def _eigenvectors(symmetric: Tensor, dtype: torch.dtype) -> Tensor:
+    vectors: Tensor = torch.linalg.eigh(symmetric.double())[1]
+    return vectors.to(dtype)
+
+
+class Objective:
+    """The objective of each strength, its gradient, and about what its curvature is; parameters are (K, C * P)."""
+
+    def __init__(self, problem: Problem, strength_K: Tensor) -> None:
+        self.problem = problem
+        self.num_items = len(problem.axes_NR)
+        self.strength_K = strength_K
+        squares_R = problem.axes_NR.double().square().sum(dim=0)
+        self.scale_P = torch.cat([squares_R, squares_R.new_tensor([self.num_items])])
+        """The sum of squares on each axis; the intercept's is of ones."""
+        self.penalised_P = torch.ones_like(self.scale_P)
+        self.penalised_P[-1] = 0
+
+    def keep(self, which: Tensor) -> None:
+        """Go on with some of the strengths."""
+        self.strength_K = self.strength_K[which]
+
+    def __call__(self, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the values (K,), gradients and diagonal curvatures (K, C * P), in float64."""
+        problem, num_strengths = self.problem, len(parameters)
+        parameters_KCP = parameters.view(num_strengths, len(problem.fitted), -1)
+        weights = parameters_KCP.flatten(0, 1).to(problem.axes_NR.dtype)
+        value_K = torch.zeros_like(self.strength_K)
+        spread_KC = torch.zeros_like(parameters_KCP[..., 0])
+        gradient_KCP = torch.zeros_like(parameters_KCP)
+        height = max(1, _BLOCK_SCORES[problem.axes_NR.device.type] // len(weights))
+        for start in range(0, self.num_items, height):
+            block = slice(start, start + height)
+            x_BR, targets_B = problem.axes_NR[block], problem.targets[block]
+            judged_BC = None if problem.judged is None else problem.judged[block]
+            logits_BKC = torch.addmm(weights[:, -1], x_BR, weights[:, :-1].T).view(len(x_BR), num_strengths, -1)
+            loss_BK, p_BKC = _losses(logits_BKC, targets_B, judged_BC)
+            value_K += loss_BK.sum(dim=0, dtype=torch.float64)
+            spread_KC += (p_BKC - p_BKC.square()).sum(dim=0)
+            rest_BKC = _minus_targets(p_BKC, targets_B)
+            gradient_KCP[..., :-1] += (rest_BKC.flatten(1).T @ x_BR).view_as(gradient_KCP[..., :-1])
+            gradient_KCP[..., -1] += rest_BKC.sum(dim=0)
+        penalty_KCP = self.strength_K[:, None, None] * self.penalised_P
+        value_K += (penalty_KCP * parameters_KCP.square()).sum(dim=(1, 2)) / 2
+        gradient_KCP += penalty_KCP * parameters_KCP
+        curvature_KCP = spread_KC[..., None] / self.num_items * self.scale_P + penalty_KCP
+        return value_K, gradient_KCP.flatten(1), curvature_KCP.flatten(1)
+
+
+def _losses(logits_BKC: Tensor, targets_B: Tensor, judged_BC: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return the loss of each item (B, K) and the probabilities (B, K, C): the target where nothing is judged."""
+    if targets_B.ndim == 1:
+        log_p_BKC = logits_BKC.log_softmax(dim=-1)
+        label_BK1 = targets_B[:, None, None].expand(-1, logits_BKC.shape[1], 1)
+        return -log_p_BKC.gather(2, label_BK1)[..., 0], log_p_BKC.exp()
+    target_B1C = targets_B[:, None]
+    loss_BKC, p_BKC = functional.softplus(logits_BKC) - target_B1C * logits_BKC, logits_BKC.sigmoid()
+    if judged_BC is not None:
+        loss_BKC, p_BKC = loss_BKC * judged_BC[:, None], torch.where(judged_BC[:, None], p_BKC, target_B1C)
+    return loss_BKC.sum(dim=-1), p_BKC
+
+
+def _minus_targets(p_BKC: Tensor, targets_B: Tensor) -> Tensor:
+    """Return probabilities less the truth, in place: the loss' derivative by the logits."""
+    if targets_B.ndim == 2:
+        return p_BKC.sub_(targets_B[:, None])
+    label_BK1 = targets_B[:, None, None].expand(-1, p_BKC.shape[1], 1)
+    return p_BKC.scatter_add_(2, label_BK1, p_BKC.new_full((), -1.0).expand_as(label_BK1))
