@@ -130,7 +130,9 @@ def confusion(pairs: Sequence[Confusion], names: Sequence[str]) -> Html:
     )
 
     def draw(canvas: Any) -> None:
-        axes = canvas.add_axes((left / width, bottom / height, side * size / width, side * size / height), frameon=False)
+        axes = canvas.add_axes(
+            (left / width, bottom / height, side * size / width, side * size / height), frameon=False
+        )
         for row, label in enumerate(names):
             for column, guess in enumerate(names):
                 part = share.get((label, guess), 0.0)
@@ -158,7 +160,12 @@ def _square(column: int, row: int, colour: str, alpha: float) -> Any:
 def _rows(canvas: Any, height: int, names: Sequence[str], legend_px: int = _LEGEND_PX) -> Any:
     """Return axes with a row a name, the first at the top."""
     left, bottom = 180, 38
-    place = (left / WIDTH_PX, bottom / height, (WIDTH_PX - left - 16) / WIDTH_PX, (height - bottom - legend_px) / height)
+    place = (
+        left / WIDTH_PX,
+        bottom / height,
+        (WIDTH_PX - left - 16) / WIDTH_PX,
+        (height - bottom - legend_px) / height,
+    )
     axes = canvas.add_axes(place, frameon=False)
     quieten(axes, "")
     axes.set_yticks(range(len(names)), [plain_name(name) for name in names], parse_math=False)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from trainer.evaluation.report.results import ClassResult, Result
 from wit.errors import WitError
@@ -56,7 +57,8 @@ def class_results(result: Result, predictions: pa.Table | None) -> tuple[ClassRe
     for each in confusions(result, predictions):
         worst.setdefault(each.label, each)
     return tuple(
-        ClassResult(name, counts[name], hits[name] / counts[name], *_mistake(worst.get(name))) for name in sorted(counts)
+        ClassResult(name, counts[name], hits[name] / counts[name], *_mistake(worst.get(name)))
+        for name in sorted(counts)
     )
 
 
@@ -87,12 +89,12 @@ def worst_first(classes: Sequence[ClassResult]) -> list[ClassResult]:
 
 def examples(predictions: pa.Table, label: str, right: bool) -> list[Example]:
     """Return a class's images that the model is surest of: those it has `right`, or those it has wrong."""
+    is_own = pc.equal(predictions["label"], label)
+    is_right = pc.equal(predictions["prediction"], label)
+    mine = predictions.filter(pc.and_(is_own, is_right if right else pc.invert(is_right)))
     rows = [
-        Example(path, prediction, probability)
-        for path, own, prediction, probability in zip(
-            *(predictions[name].to_pylist() for name in ("path", "label", "prediction", "probability")), strict=True
-        )
-        if own == label and (prediction == label) == right
+        Example(*row)
+        for row in zip(*(mine[name].to_pylist() for name in ("path", "prediction", "probability")), strict=True)
     ]
     return sorted(rows, key=lambda each: (-each.probability, each.item))[:PICTURES]
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
+from trainer.evaluation.suite.tasks import find_task
+
 CONFIRMED, CONSISTENT, GIVEN = "confirmed", "consistent", "given"
 STATUS = {
     CONFIRMED: "found in a second written source",
@@ -31,9 +33,10 @@ class Published:
     """A key of STATUS."""
 
 
-def plain(name: str) -> str:
-    """Return a name without what spellings differ in: FGVC-Aircraft, fgvc_aircraft and FGVCAircraft are the same."""
-    return "".join(sign for sign in name.casefold() if sign.isalnum())
+def _plain(name: str) -> str:
+    """Return a name without what spellings differ in: ViT-L/14@336px and CLIP vit_l_14_336 are the same."""
+    letters = "".join(sign for sign in name.casefold() if sign.isalnum())
+    return letters.removeprefix("openai").removeprefix("clip").removesuffix("px")
 
 
 def models(protocol: str) -> tuple[str, ...]:
@@ -54,31 +57,17 @@ def published(task: str, protocol: str, given: Mapping[str, float]) -> dict[str,
         for status, values in cells.items()
         if _key(task) in values
     }
-    known = {plain(model) for table in _tables().values() for model in table}
-    others = {model: Published(value, GIVEN) for model, value in given.items() if plain(model) not in known}
+    known = {_plain(model) for table in _tables().values() for model in table}
+    others = {model: Published(value, GIVEN) for model, value in given.items() if _plain(model) not in known}
     return found | others
 
 
-_OTHER_NAMES = {
-    "voc2007": "pascalvoc2007", "dtd": "describabletextures", "pets": "oxfordpets", "cars": "stanfordcars",
-    "oxfordiiitpet": "oxfordpets", "aircraft": "fgvcaircraft", "fer2013": "facialemotionrecognition2013",
-    "renderedsst2": "sst2", "pcam": "patchcamelyon", "imagenet1k": "imagenet", "kittidistance": "kitti",
-}  # fmt: skip
-
-
 def _key(task: str) -> str:
-    name = plain(task)
-    return _OTHER_NAMES.get(name, name)
+    known = find_task(task)
+    return known.name if known else task
 
 
 @cache
 def _tables() -> dict[str, dict[str, dict[str, dict[str, float]]]]:
     """Return the table of each protocol: model, status, task, percent."""
-    text = resources.files(__package__).joinpath("published.toml").read_text("utf-8")
-    return {
-        protocol: {
-            model: {status: {plain(task): value for task, value in values.items()} for status, values in cells.items()}
-            for model, cells in table.items()
-        }
-        for protocol, table in tomllib.loads(text).items()
-    }
+    return tomllib.loads(resources.files(__package__).joinpath("published.toml").read_text("utf-8"))

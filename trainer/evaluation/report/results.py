@@ -1,6 +1,6 @@
 """What `wit evaluate` leaves in a folder, read for a page: results, predictions, facts of the checkpoint.
 
-    OUT/checkpoint.json               {"name", "compute_flops", ...}: optional, any facts
+    OUT/checkpoint.json               {"name", those in COMPUTE, ...}: optional, any facts
     OUT/results/TASK.PROTOCOL.json    one evaluation each
     OUT/predictions/TASK.parquet      wit.schema.PREDICTIONS, of the zero-shot evaluation
 
@@ -11,7 +11,7 @@ Of a result's `details` a page knows "data" (the evaluation set as [NAME=][FORMA
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,9 +22,12 @@ from wit.errors import InputError
 from wit.schema import PREDICTIONS
 from wit.storage import base_name, exists, is_folder, join, list_names, read_parquet
 
-ZERO_SHOT, LINEAR_PROBE, FEW_SHOT = "zero_shot", "linear_probe", "few_shot"
-PROTOCOLS = (ZERO_SHOT, LINEAR_PROBE, FEW_SHOT, "retrieval")
-"""In the order in which they are shown; others follow by name."""
+ZERO_SHOT, LINEAR_PROBE = "zero_shot", "linear_probe"
+COMPUTE = {
+    "training_flops": "training compute, FLOP",
+    "gflops_per_image": "forward pass of an image, GFLOP",
+}
+"""What a checkpoint may cost. The paper's Figure 9 is over the second."""
 
 
 @dataclass(frozen=True)
@@ -72,14 +75,14 @@ class Result:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint's results, in the order of the tasks."""
+    """A checkpoint's results."""
 
     name: str
     folder: str
     results: tuple[Result, ...]
     facts: Mapping[str, str] = field(default_factory=dict)
-    compute_flops: float | None = None
-    """Of its training; None: not said."""
+    compute: Mapping[str, float] = field(default_factory=dict)
+    """What it costs, by the names in COMPUTE; those that are said."""
 
     def of(self, protocol: str) -> dict[str, Result]:
         """Return the results of a protocol by task."""
@@ -97,8 +100,8 @@ class Checkpoint:
         return table
 
 
-def read_checkpoint(folder: str, order: Iterable[str] = ()) -> Checkpoint:
-    """Return what a folder of `wit evaluate` holds, its tasks in a given order, others after them by name.
+def read_checkpoint(folder: str) -> Checkpoint:
+    """Return what a folder of `wit evaluate` holds, its results by file name.
 
     Raises InputError when there are no results, or one is not as described above.
     """
@@ -110,21 +113,15 @@ def read_checkpoint(folder: str, order: Iterable[str] = ()) -> Checkpoint:
             f"{folder}: expected results/TASK.PROTOCOL.json of an evaluation, found none; "
             f"run wit evaluate CHECKPOINT --data ... --out {folder}"
         )
-    places = {task: place for place, task in enumerate(order)}
     results = [_read_result(join(results_folder, name)) for name in names]
-    results.sort(key=lambda each: (places.get(each.task, len(places)), each.task, _protocol_place(each), each.metric))
     _require_distinct(folder, results)
     facts = manifest.read(join(folder, "checkpoint.json")) if exists(join(folder, "checkpoint.json")) else {}
     name = str(facts.get("name") or base_name(folder.rstrip("/")) or folder)
-    compute = facts.get("compute_flops")
-    if compute is not None and not (_is_number(compute) and compute > 0):
-        raise InputError(f"{join(folder, 'checkpoint.json')}: expected compute_flops above 0, found {compute!r}")
+    compute = {key: facts[key] for key in COMPUTE if facts.get(key) is not None}
+    for key, value in compute.items():
+        if not (_is_number(value) and value > 0):
+            raise InputError(f"{join(folder, 'checkpoint.json')}: {key}: expected a number above 0, found {value!r}")
     return Checkpoint(name, folder, tuple(results), _plain_facts(facts), compute)
-
-
-def _protocol_place(result: Result) -> tuple[int, str]:
-    known = result.protocol in PROTOCOLS
-    return (PROTOCOLS.index(result.protocol) if known else len(PROTOCOLS), result.protocol)
 
 
 def _require_distinct(folder: str, results: list[Result]) -> None:
@@ -155,7 +152,9 @@ def _read_result(url: str) -> Result:
         interval=None if low_high is None else reader.interval(low_high),
         confidence=confidence if _is_share(confidence) else None,
         chance=None if chance is None else reader.share("chance"),
-        published={str(model): reader.number(value, "published") for model, value in reader.mapping("published").items()},
+        published={
+            str(model): reader.number(value, "published") for model, value in reader.mapping("published").items()
+        },
         by_class=tuple(reader.by_class(row) for row in reader.rows(facts, "by_class")),
         curve=tuple(reader.shots(row) for row in reader.rows(details, "curve")),
         data=str(details.get("data") or ""),
