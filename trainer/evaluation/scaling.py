@@ -38,7 +38,7 @@ class PowerLaw:
 
     def error(self, compute: float) -> float:
         """Return the law's error at a compute."""
-        return self.coefficient * compute**self.exponent
+        return math.exp(self.line.intercept + self.exponent * math.log(compute))
 
     def interval(self, compute: float, confidence: float = CONFIDENCE) -> tuple[float, float]:
         """Return the bootstrap's interval (low, high) of the law's error at a compute."""
