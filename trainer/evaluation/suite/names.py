@@ -16,7 +16,10 @@ from wit.patterns import walk_files
 from wit.storage import base_name, exists, is_folder
 
 _SLOTS = re.compile(r"\{(?:c|label|class|classname|name)?\}")  # as CLIP, CLIP_benchmark and this project write it
-_CARRIER = re.compile(r".*(classnames|templates|prompts|prompt_engineering|zero_?shot_metadata).*\.(json|py|md|ipynb)")
+_CARRIER = re.compile(  # in English: CLIP_benchmark has other languages too, each with its code in front
+    r"(en_)?(classnames|zeroshot_classification_templates|prompts)\.(json|toml|md)"
+    r"|zero_?shot_metadata\.py|prompt_engineering_for_imagenet\.ipynb"
+)
 _MAX_DEPTH = 3  # of a carrying file below a package's or checkout's folder
 _SHOWN = 5
 
@@ -77,11 +80,10 @@ def _package_folder(name: str) -> str | None:
 
 
 def _carriers(folder: str) -> Iterator[str]:
-    """Yield the files below a folder that are named as those with class names are; English ones first."""
+    """Yield the files below a folder that are named as those with class names in English are, in order."""
     root = folder.rstrip("/")
     below = [url for url in walk_files(root) if url[len(root) + 1 :].count("/") <= _MAX_DEPTH]
-    mine = [url for url in below if _CARRIER.fullmatch(base_name(url).lower())]
-    yield from sorted(mine, key=lambda url: (not base_name(url).startswith("en_"), url))
+    yield from (url for url in below if _CARRIER.fullmatch(base_name(url).lower()))
 
 
 def _fill(found: Names, more: Names) -> Names:

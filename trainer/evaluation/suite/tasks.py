@@ -201,9 +201,7 @@ _ALL = (
         ("flowers", "flowers102", "oxford_flowers102"),
         kornblith=True,
     ),
-    Task(
-        "MNIST", "MNIST", 10, 60_000, 10_000, ACCURACY, "http://yann.lecun.com/exdb/mnist/ (idx files)", ("mnist",)
-    ),
+    Task("MNIST", "MNIST", 10, 60_000, 10_000, ACCURACY, "http://yann.lecun.com/exdb/mnist/ (idx files)", ("mnist",)),
     Task(
         "FacialEmotionRecognition2013",
         "Facial Emotion Recognition 2013",
