@@ -99,7 +99,7 @@ def measure_identification(
     return tuple(
         Outcome(
             task,
-            f"identification_{size}",
+            f"identification_{reading.replace(' ', '_')}_{size}",
             "accuracy",
             share_of(name_right(image_ND, name_CD, people, size, reading)),
             num_classes=size,

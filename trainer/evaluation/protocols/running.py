@@ -157,7 +157,8 @@ def _run_identification(embedder: Embedder, brought: Brought, reading: str) -> S
 
 
 def _nearest(image_ND: Floats, text_CD: Floats) -> Ints:
-    return similarities(image_ND, text_CD).argmax(axis=1).astype(np.int64)
+    places: Ints = similarities(image_ND, text_CD).argmax(axis=1).astype(np.int64)
+    return places
 
 
 PROTOCOLS: dict[str, Run] = {

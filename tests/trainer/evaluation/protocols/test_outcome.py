@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import special, stats
+
+from trainer.evaluation.protocols.outcome import (
+    Outcome,
+    Share,
+    class_rows,
+    require_rows,
+    shares_by,
+    similarities,
+    softmax,
+)
+from wit.errors import InputError
+
+
+def test_shares_and_intervals() -> None:
+    """Shares by group count as naive loops do, in the order asked for; the interval is scipy's exact one."""
+    rng = np.random.default_rng(0)
+    hits, groups = rng.random(200) < 0.3, rng.choice(["b", "a", "c"], 200).tolist()
+    shares = shares_by(hits, groups, ("c", "x"))
+    assert [share.group for share in shares] == ["c", "a", "b"]
+    for share in shares:
+        own = [hit for hit, group in zip(hits, groups, strict=True) if group == share.group]
+        assert (share.num_hits, share.num_items) == (sum(own), len(own))
+        exact = stats.binomtest(share.num_hits, share.num_items).proportion_ci(0.95, "exact")
+        assert share.interval == pytest.approx((exact.low, exact.high), abs=1e-9)
+    assert Share("none", 0, 0).value == 0
+
+
+def test_class_rows() -> None:
+    """A class's row has its accuracy and the class that it is most taken for; a class without items has no row."""
+    rows = class_rows(["a", "b", "b", "c", "c"], ["a", "a", "a", "a", "c"], ["a", "b", "c"])
+    assert rows == (
+        {"class": "a", "num_items": 4, "accuracy": 0.25, "mistaken_for": "b", "times": 2},
+        {"class": "c", "num_items": 1, "accuracy": 1.0, "mistaken_for": None, "times": 0},
+    )
+
+
+def test_result_has_the_form_of_all_results() -> None:
+    """A result has the keys that pages and comparisons read, with a number from 0 to 1."""
+    found = Outcome("t", "p", "accuracy", Share("all", 3, 4), 2, 0.5, {"m": 60.0}).to_json()
+    assert {key: found[key] for key in ("task", "protocol", "metric", "value", "num_items", "chance")} == {
+        "task": "t", "protocol": "p", "metric": "accuracy", "value": 0.75, "num_items": 4, "chance": 0.5,
+    }  # fmt: skip
+    assert {"interval", "num_classes", "published", "by_class", "details"} < set(found)
+
+
+def test_softmax_is_scipys() -> None:
+    """Probabilities are scipy's, of logits in the hundreds too."""
+    logits = (np.random.default_rng(0).standard_normal((5, 7)) * 300).astype(np.float32)
+    assert softmax(logits) == pytest.approx(special.softmax(logits, axis=1), abs=1e-6)
+
+
+def test_bad_embeddings_are_named() -> None:
+    """Embeddings of two widths, with a NaN, or of another number are one clear line."""
+    good = np.eye(3, dtype=np.float32)
+    with pytest.raises(InputError, match="expected two tables of one width"):
+        similarities(good, good[:, :2])
+    with pytest.raises(InputError, match="found another in row 1"):
+        similarities(np.where(np.eye(3, k=-1)[::1] * [[0], [1], [0]] > 0, np.nan, good).astype(np.float32), good)
+    with pytest.raises(InputError, match="expected 4 embeddings, found 3"):
+        require_rows("images", 3, 4)
