@@ -10,7 +10,7 @@ A scorer's logits are such that their softmax over the classes are probabilities
 
 The last two are ours: the paper does not say how its baselines were made to name classes (section 2.3, Figure 2).
 
-Shapes: B images of a batch, S their side in px, C classes, T templates, L length in tokens, V vocabulary, D embedding.
+Shapes: B images of a batch, S their side in px, C classes, P prompts, L length in tokens, V vocabulary, D embedding.
 """
 
 from __future__ import annotations
@@ -31,6 +31,9 @@ from trainer.tokenizer import ClipTokenizer
 
 BATCH_PROMPTS = 256
 
+Prompts = Sequence[Sequence[str]]
+"""C lists, not all of one length: a class may have several names."""
+
 
 @dataclass(frozen=True)
 class Scorer:
@@ -46,17 +49,27 @@ class Scorer:
         return self.score(self.encode(images_B3SS))
 
 
-@singledispatch
 def class_scorer(
     model: nn.Module, tokenizer: ClipTokenizer, classes: Sequence[str], templates: Sequence[str]
 ) -> Scorer:
     """Return what scores classes by their names in a model that is in evaluation mode."""
+    return prompt_scorer(model, tokenizer, fill_templates(classes, templates))
+
+
+def fill_templates(classes: Sequence[str], templates: Sequence[str]) -> Prompts:
+    """Return each class's name in each of the templates."""
+    return tuple(tuple(template.replace("{label}", name) for template in templates) for name in classes)
+
+
+@singledispatch
+def prompt_scorer(model: nn.Module, tokenizer: ClipTokenizer, prompts: Prompts) -> Scorer:
+    """Return what scores classes by their prompts in a model that is in evaluation mode."""
     raise TypeError(f"no way to score classes by a {type(model).__name__}")
 
 
-@class_scorer.register
-def _by_cosine(model: Clip, tokenizer: ClipTokenizer, classes: Sequence[str], templates: Sequence[str]) -> Scorer:
-    classifier_CD = build_classifier(model, tokenizer, classes, templates)
+@prompt_scorer.register
+def _by_cosine(model: Clip, tokenizer: ClipTokenizer, prompts: Prompts) -> Scorer:
+    classifier_CD = prompt_means(model, tokenizer, prompts)
 
     def score(embedding_BD: Tensor) -> Tensor:
         logits_BC: Tensor = model.logit_scale.exp() * embedding_BD @ classifier_CD.T
@@ -65,49 +78,54 @@ def _by_cosine(model: Clip, tokenizer: ClipTokenizer, classes: Sequence[str], te
     return Scorer(model.encode_image, score)
 
 
-@class_scorer.register
-def _by_words(
-    model: WordPredictor, tokenizer: ClipTokenizer, classes: Sequence[str], templates: Sequence[str]
-) -> Scorer:
-    tokens_CTL = tokenize_prompts(model, tokenizer, classes, templates)
-    shares_CTL = word_shares(tokens_CTL.flatten(0, 1)).view(tokens_CTL.shape) / len(templates)
-    shares_CV = torch.zeros(len(classes), tokenizer.vocabulary_size, device=tokens_CTL.device)
-    shares_CV.scatter_add_(1, tokens_CTL.flatten(1), shares_CTL.flatten(1))
+@prompt_scorer.register
+def _by_words(model: WordPredictor, tokenizer: ClipTokenizer, prompts: Prompts) -> Scorer:
+    tokens_PL = tokenize_prompts(model, tokenizer, prompts)
+    counts_C = torch.tensor([len(own) for own in prompts], device=tokens_PL.device)
+    owner_P = torch.arange(len(prompts), device=tokens_PL.device).repeat_interleave(counts_C)
+    shares_CV = torch.zeros(len(prompts), tokenizer.vocabulary_size, device=tokens_PL.device)
+    shares_PL = word_shares(tokens_PL) / counts_C[owner_P, None]
+    shares_CV.index_put_((owner_P[:, None].expand_as(tokens_PL), tokens_PL), shares_PL, accumulate=True)
     return Scorer(model.predict_words, lambda log_p_BV: log_p_BV @ shares_CV.T)
 
 
-@class_scorer.register
-def _by_likelihood(
-    model: Captioner, tokenizer: ClipTokenizer, classes: Sequence[str], templates: Sequence[str]
-) -> Scorer:
-    tokens_CTL = tokenize_prompts(model, tokenizer, classes, templates)
-    prompts = [[row_L[: int(row_L.argmax()) + 1] for row_L in tokens_TL] for tokens_TL in tokens_CTL]
+@prompt_scorer.register
+def _by_likelihood(model: Captioner, tokenizer: ClipTokenizer, prompts: Prompts) -> Scorer:
+    tokens_PL = tokenize_prompts(model, tokenizer, prompts)
+    own_rows = torch.split(tokens_PL, [len(own) for own in prompts])
+    own_prompts = [[row_L[: int(row_L.argmax()) + 1] for row_L in rows] for rows in own_rows]
 
     def read(prefix_BPW: Tensor, prompt_L: Tensor) -> Tensor:
         return model.log_likelihoods(prefix_BPW, prompt_L.expand(len(prefix_BPW), -1))
 
     def score(prefix_BPW: Tensor) -> Tensor:
         """Read every prompt beside every image: C * T passes of the language model over the batch."""
-        columns = [torch.stack([read(prefix_BPW, one) for one in own]).logsumexp(dim=0) for own in prompts]
+        columns = [torch.stack([read(prefix_BPW, one) for one in own]).logsumexp(dim=0) for own in own_prompts]
         return torch.stack(columns, dim=1)
 
     return Scorer(model.encode_prefix, score)
 
 
-def tokenize_prompts(
-    model: AnyModel, tokenizer: ClipTokenizer, classes: Sequence[str], templates: Sequence[str]
-) -> Tensor:
-    """Return ids (C, T, L) of every class in every template, on the model's device; L is that of the longest."""
-    prompts = [template.replace("{label}", name) for name in classes for template in templates]
-    tokens = trim_tokens(tokenizer(prompts, model.config.text.context_length))
-    tokens_CTL = torch.from_numpy(tokens).view(len(classes), len(templates), -1)
-    return tokens_CTL.to(next(model.parameters()).device)
+def tokenize_prompts(model: AnyModel, tokenizer: ClipTokenizer, prompts: Prompts) -> Tensor:
+    """Return ids (P, L) of every prompt, class after class, on the model's device; L is that of the longest."""
+    flat = [prompt for own in prompts for prompt in own]
+    tokens_PL = torch.from_numpy(trim_tokens(tokenizer(flat, model.config.text.context_length)))
+    return tokens_PL.to(next(model.parameters()).device)
+
+
+def build_classifier(model: Clip, tokenizer: ClipTokenizer, classes: Sequence[str], templates: Sequence[str]) -> Tensor:
+    """Return one unit embedding a class, (C, D), of its name in all templates, as `prompt_means`."""
+    return prompt_means(model, tokenizer, fill_templates(classes, templates))
 
 
 @torch.no_grad()
-def build_classifier(model: Clip, tokenizer: ClipTokenizer, classes: Sequence[str], templates: Sequence[str]) -> Tensor:
-    """Return one unit embedding a class, (C, D): the mean of its T prompts' unit embeddings, of unit length again."""
-    tokens_CTL = tokenize_prompts(model, tokenizer, classes, templates)
-    parts = [model.encode_text(one) for one in torch.split(tokens_CTL.flatten(0, 1), BATCH_PROMPTS)]
-    prompt_CTD = torch.cat(parts).view(len(classes), len(templates), -1)
-    return nn.functional.normalize(prompt_CTD.mean(dim=1), dim=-1)
+def prompt_means(model: Clip, tokenizer: ClipTokenizer, prompts: Prompts) -> Tensor:
+    """Return one unit embedding a class, (C, D): the mean of its prompts' unit embeddings, of unit length again."""
+    tokens_PL = tokenize_prompts(model, tokenizer, prompts)
+    parts = [model.encode_text(one) for one in torch.split(tokens_PL, BATCH_PROMPTS)]
+    return nn.functional.normalize(_means(torch.cat(parts), prompts), dim=-1)
+
+
+def _means(rows_PX: Tensor, prompts: Prompts) -> Tensor:
+    """Return the mean of the rows of each class's prompts, (C, X)."""
+    return torch.stack([rows.mean(dim=0) for rows in torch.split(rows_PX, [len(own) for own in prompts])])

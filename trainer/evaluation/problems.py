@@ -1,0 +1,128 @@
+"""What is to be recognised: a set's images under the names, prompts and metric by which they are judged."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.evaluation.features import Features
+from trainer.evaluation.metrics import METRICS, chance
+from trainer.evaluation.scoring import Prompts
+from trainer.evaluation.suite import Names, Task, align, find_task, read_names
+from trainer.evaluation.templates import TEMPLATES, read_templates
+from wit.errors import InputError, UserError
+from wit.storage import exists
+
+DEFAULT_TEMPLATES = "photo"
+_LISTS = (".json", ".toml", ".md", ".py", ".ipynb")
+
+
+@dataclass(frozen=True)
+class Wording:
+    """How classes are told to a model, as its user asks for it."""
+
+    classes: str = ""
+    """A source of class names, as `read_names` has it; blank: what the set calls them."""
+    templates: str = ""
+    """A name of TEMPLATES, or a source; blank: those that come with the class names, else DEFAULT_TEMPLATES."""
+    by_order: bool = False
+    """Whether the class names stand in the set's order, though it calls its classes something else."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Classes and how they are judged."""
+
+    name: str
+    """Of a task of the paper's where the set is one, else the set's."""
+    metric: str
+    labels: NDArray[np.int64]
+    """(N,): row of `names.classes`."""
+    names: Names
+    templates: tuple[str, ...]
+
+    @property
+    def num_classes(self) -> int:
+        """C."""
+        return len(self.names.classes)
+
+    @property
+    def titles(self) -> tuple[str, ...]:
+        """C names, each once: of two classes of one name (ImageNet has two) the later has its number behind it."""
+        counts = Counter(self.names.titles)
+        seen: set[str] = set()
+        titles = []
+        for number, title in enumerate(self.names.titles):
+            titles.append(f"{title} ({number})" if title in seen and counts[title] > 1 else title)
+            seen.add(title)
+        return tuple(titles)
+
+    @property
+    def chance(self) -> float | None:
+        """What guessing scores; None where the set decides."""
+        return chance(self.metric, self.num_classes)
+
+    def prompts(self, templates: Sequence[str] = ()) -> Prompts:
+        """Return each class's prompts."""
+        return self.names.prompts(templates or self.templates)
+
+
+def pose(name: str, features: Features, wording: Wording, metric: str = "") -> Problem:
+    """Return what is to be recognised in a set that is called so; a blank `metric` is the task's, else accuracy.
+
+    Raises InputError for names or templates that cannot be read or do not fit the set, UserError for no metric.
+    """
+    if metric and metric not in METRICS:
+        raise UserError(f"--metric {metric!r}: expected one of {', '.join(METRICS)}")
+    task = find_task(name)
+    called = task.name if task else name
+    found = read_names(wording.classes, called) if wording.classes else Names()
+    labels, names = _named(features, found, wording, task)
+    templates = _templates(wording, found, called)
+    return Problem(called, metric or (task.metric if task else "accuracy"), labels, names, templates)
+
+
+def _named(features: Features, found: Names, wording: Wording, task: Task | None) -> tuple[NDArray[np.int64], Names]:
+    """Return labels, and the names of the classes that they number."""
+    own = features.classes
+    if not found.classes:
+        titles = tuple(label.replace("_", " ") for label in own)
+        for title in titles:
+            if not title.isprintable():
+                raise InputError(
+                    f"expected names of classes that can be read, found {title!r}; give others by --classes"
+                )
+        return features.labels, Names(tuple((title,) for title in titles), (), own, "the set")
+    if not found.labels and all(label.isdecimal() for label in own):
+        return _numbered(features, found)
+    return features.labels, align(found, own, wording.by_order)
+
+
+def _numbered(features: Features, found: Names) -> tuple[NDArray[np.int64], Names]:
+    """Return labels and names where the set calls its classes by numbers, of which some may have no image."""
+    numbers = np.array([int(label) for label in features.classes], np.int64)
+    beyond = [int(number) for number in numbers if number >= len(found.classes)]
+    if beyond:
+        raise InputError(
+            f"{found.source}: expected a name for each class of the set, found {len(found.classes)}, and an image of "
+            f"the class {beyond[0]}; classes count from 0"
+        )
+    return numbers[features.labels], found
+
+
+def _templates(wording: Wording, found: Names, task: str) -> tuple[str, ...]:
+    source = wording.templates
+    if not source:
+        return found.templates or TEMPLATES[DEFAULT_TEMPLATES]
+    if source in TEMPLATES or (exists(source) and not source.endswith(_LISTS)):
+        return read_templates(source)
+    if not exists(source) and not source.isidentifier():
+        return read_templates(source)
+    read = read_names(source, task).templates
+    if not read:
+        raise InputError(f"{source}: expected templates of {task}, found class names only; name others by --templates")
+    return read

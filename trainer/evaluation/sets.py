@@ -1,0 +1,123 @@
+"""An evaluation set that is opened to be evaluated: what it is, its images in order, and what it is made of."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from trainer.evaluation.zero_shot import read_image_folder
+from wit.errors import InputError, UserError
+from wit.evaluation_sets import FORMATS, Item, Listing, Piece, list_set, order_classes, parse, read_items
+from wit.evaluation_sets.sets import FOLDER
+from wit.manifest import fingerprint_file
+from wit.storage import base_name, exists, is_folder, is_remote, join, local_path
+
+_FILE_NAME = re.compile(r"[\w][\w .+-]*")
+_FORCED = re.compile(rf"({'|'.join(FORMATS)}):(?!//)")
+
+
+@dataclass(frozen=True)
+class OpenSet:
+    """A set, by the name under which its results are kept."""
+
+    listing: Listing
+    is_named: bool
+    """Whether its user named it; else it is called as its file or folder."""
+
+    @property
+    def name(self) -> str:
+        """Of the set, and of the files of its results."""
+        return self.listing.set.name
+
+    @property
+    def num_known(self) -> int | None:
+        """Images, where that is known before all are read."""
+        counts = [_length(piece) for piece in self.listing.pieces]
+        return None if None in counts else sum(count for count in counts if count is not None)
+
+    def items(self) -> Iterator[Item]:
+        """Yield all images in order, broken ones too; raises InputError for a file that is missing or broken."""
+        return read_items(piece.row() for piece in self.listing.pieces)
+
+    def fingerprint(self) -> str:
+        """Return SHA-256, in hex, over what is read, and from which bytes: 64 MiB of a file, or its ends."""
+        digest = hashlib.sha256()
+        for piece in self.listing.pieces:
+            row = piece.row() | {"set": "", "url": base_name(piece.url)}
+            digest.update(json.dumps(row, sort_keys=True).encode())
+        urls = {url for piece in self.listing.pieces for url in _files(piece)}
+        for url in sorted(urls):
+            digest.update(f"{base_name(url)} {fingerprint_file(url)}\n".encode())
+        return digest.hexdigest()
+
+
+def _length(piece: Piece) -> int | None:
+    """Return the images of a piece, where it says how many."""
+    if piece.kind == FOLDER:
+        return len(piece.members)
+    return None if piece.start is None or piece.stop is None else piece.stop - piece.start
+
+
+def _files(piece: Piece) -> list[str]:
+    return [join(piece.url, name) for name in piece.members] if piece.kind == FOLDER else [piece.url]
+
+
+def open_set(text: str) -> OpenSet:
+    """Return the set that [NAME=][FORMAT:]PATH names; without a name it is called as its file or folder.
+
+    Raises UserError for a name that can be no file's, InputError when there is no set, or one with a class folder that
+    holds no images: to leave a class out would change what is measured.
+    """
+    is_named = "=" in text and not exists(text) and not _FORCED.match(text)
+    parsed = parse(text if is_named else f"{_stem(text)}={text}")
+    if not _FILE_NAME.fullmatch(parsed.name):
+        raise UserError(
+            f"--data {text!r}: expected a name of letters, digits and -_.+, as files have, found {parsed.name!r}; "
+            "write NAME=PATH"
+        )
+    listing = list_set(parsed)
+    if listing.format == FOLDER:
+        _require_classes(listing)
+    return OpenSet(listing, is_named)
+
+
+def _stem(text: str) -> str:
+    """Return the name of a file or folder without its suffixes, in signs that a name may have."""
+    path = _FORCED.sub("", text)
+    base = base_name(path if path.strip("/.") else "set")
+    stem = re.split(r"\.(?:tar|tgz|parquet|gz|bin|zip)\b", base)[0]
+    return re.sub(r"[^\w .+-]", "-", stem).strip(" .") or "set"
+
+
+def _require_classes(listing: Listing) -> None:
+    """Raise InputError where the folders of classes are not right, in a local folder of nothing but such."""
+    paths = [name.split("/") for piece in listing.pieces for name in piece.members]
+    root = listing.pieces[0].url
+    if is_remote(root) or not is_folder(root):
+        return
+    if {len(path) for path in paths} == {2} and not exists(join(root, "metadata.csv")):
+        read_image_folder(local_path(root))
+    elif {len(path) for path in paths} == {3} and len({path[0] for path in paths}) == 1:
+        read_image_folder(join(local_path(root), paths[0][0]))
+
+
+def class_labels(opened: OpenSet, labels: tuple[str | None, ...]) -> tuple[str, ...]:
+    """Return the classes of a set in its order: those that it lists, else those of its images.
+
+    Raises InputError when images have no class, or all the same.
+    """
+    unknown = sum(label is None for label in labels)
+    if unknown:
+        raise InputError(
+            f"{opened.listing.set.path}: expected the class of every image, found none for {unknown:,} of "
+            f"{len(labels):,}; put them into folders by class, or a metadata.csv with file_name and label beside them"
+        )
+    found = {label for label in labels if label is not None}
+    classes = opened.listing.classes or order_classes(found)
+    classes += tuple(sorted(found - set(classes)))
+    if len(classes) < 2:
+        raise InputError(f"{opened.listing.set.path}: expected images of at least two classes, found {len(classes)}")
+    return classes
