@@ -1,7 +1,8 @@
 """People beside a model: the paper's section 4, on answers that its user has gathered.
 
-A file of answers is CSV in UTF-8 with a header: `person`, `item` (an image's path, as in the predictions), `answer` (the
-name of a class, "don't know", or nothing) and, where people saw examples of each class first, `shots` (0, 1, 2). The paper had five people name the breeds of 3,669 images of Oxford-IIIT Pets, by 37 names and "don't know": they
+A file of answers is CSV in UTF-8 with a header: `person`, `item` (an image's path, as in the predictions), `answer`
+(the name of a class, "don't know", or nothing) and, where people saw examples of each class first, `shots` (0, 1, 2).
+The paper had five people name the breeds of 3,669 images of Oxford-IIIT Pets, by 37 names and "don't know": they
 were right in 53.7 % without an example, 75.7 % with one of each, 75.7 % with two; CLIP in 93.5 % without any.
 """
 

@@ -174,16 +174,43 @@ def bootstrap_interval(
     chapter 13, strata as in 8.4); those with several from all. The same call gives the same interval.
     """
     rng = np.random.default_rng(0)
-    strata = (
-        [np.flatnonzero(labels == each) for each in np.unique(labels)] if labels.ndim == 1 else [np.arange(len(labels))]
-    )
-    values = []
-    for _ in range(num_resamples):
-        rows = np.concatenate([rng.choice(stratum, len(stratum)) for stratum in strata])
-        values.append(metric(scores[rows], labels[rows]))
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(values, [tail, 1 - tail])
+    if metric in (accuracy, mean_per_class, mean_top1_top5):
+        values = _redraw_ranks(metric, label_ranks(scores, labels), labels, num_resamples, rng)
+    else:
+        values = _redraw_items(metric, scores, labels, num_resamples, rng)
+    low, high = np.quantile(values, [(1 - confidence) / 2, (1 + confidence) / 2])
     return float(low), float(high)
+
+
+def _redraw_ranks(
+    metric: Metric, ranks: NDArray[np.int64], labels: Labels, num_resamples: int, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Return resamples of a mean of what items count, which takes the places of their own classes alone.
+
+    How many of a class's items count 0, 1/2 or 1 is multinomial: Kinetics' 31,669 items of 700 classes take no longer
+    than 700 draws of three numbers.
+    """
+    halves = 2 * (ranks == 1) if metric is not mean_top1_top5 else (ranks == 1) + (ranks <= 5).astype(int)
+    total_R = np.zeros(num_resamples)
+    classes, sizes = np.unique(labels, return_counts=True)
+    for each, size in zip(classes, sizes, strict=True):
+        counts = np.bincount(halves[labels == each], minlength=3)
+        mean_R = rng.multinomial(size, counts / size, num_resamples) @ [0, 0.5, 1] / size
+        total_R += mean_R * (1 / len(classes) if metric is mean_per_class else size / len(labels))
+    return total_R
+
+
+def _redraw_items(
+    metric: Metric, scores: Scores, labels: Labels, num_resamples: int, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Return resamples of any metric."""
+    everything = [np.arange(len(labels))]
+    strata = [np.flatnonzero(labels == each) for each in np.unique(labels)] if labels.ndim == 1 else everything
+    values = np.zeros(num_resamples)
+    for number in range(num_resamples):
+        rows = np.concatenate([rng.choice(stratum, len(stratum)) for stratum in strata])
+        values[number] = metric(scores[rows], labels[rows])
+    return values
 
 
 def _require_single(scores: Scores, labels: Labels) -> None:

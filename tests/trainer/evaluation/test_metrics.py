@@ -17,6 +17,7 @@ from sklearn.metrics import (
 from trainer.evaluation.metrics import (
     METRICS,
     NOT_JUDGED,
+    Metric,
     accuracy,
     bootstrap_interval,
     chance,
@@ -190,6 +191,20 @@ def test_bootstrap_interval_covers_the_truth() -> None:
         assert (low, high) == bootstrap_interval(roc_auc, scores, labels, num_resamples=100) or seed
         covered += low <= truth <= high
     assert covered >= 52
+
+
+@pytest.mark.parametrize("metric", [accuracy, mean_per_class, mean_top1_top5])
+def test_means_of_items_are_drawn_as_items_are(metric: Metric) -> None:
+    """The interval of a mean, of which counts are drawn, is that of items drawn one by one, to the resamples' noise.
+
+    Of 4,000 resamples the ends at 95 % are right to 0.04 of the deviation each: 5 times that are 0.2 x 0.04.
+    """
+    scores, labels = drawn(5, 8, 150)
+    labels = np.where(labels == 7, np.arange(150) % 2, labels)  # classes of different size, one without items
+    quick = bootstrap_interval(metric, scores, labels, num_resamples=4000)
+    slow = bootstrap_interval(lambda some, own: metric(some, own), scores, labels, num_resamples=4000)
+    assert quick == pytest.approx(slow, abs=0.008)
+    assert quick[0] < metric(scores, labels) < quick[1]
 
 
 @pytest.mark.parametrize(
