@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from trainer.evaluation.comparing import TIE_CONFIDENCE
 from trainer.evaluation.report import plots
 from trainer.evaluation.report.page import percent
 from trainer.evaluation.report.plots import Scaled, Spot
-from trainer.evaluation.report.results import COMPUTE, ZERO_SHOT, Checkpoint
+from trainer.evaluation.report.results import COMPUTE, LINEAR_PROBE, ZERO_SHOT, Checkpoint
 from trainer.evaluation.report.summary import (
-    TIE_CONFIDENCE,
     Contest,
     averages,
+    common_mean,
+    common_tasks,
     contests,
     metric_title,
     protocol_title,
@@ -49,24 +51,37 @@ def comparison_page(checkpoints: Sequence[Checkpoint], links: Sequence[str]) -> 
 
 
 def _overview(checkpoints: Sequence[Checkpoint], links: Sequence[str], found: Sequence[Contest]) -> Section:
-    means = [{(each.protocol, each.suite): each for each in averages(one)} for one in checkpoints]
-    keys = list(dict.fromkeys(key for one in means for key in one))
-    columns: dict[str, int | None] = {"checkpoint": None, "evaluations": 0, "best on": 0}
-    columns |= dict.fromkeys((f"{protocol_title(protocol)}, {suite}" for protocol, suite in keys), 0)
-    computes = [key for key in COMPUTE if any(key in one.compute for one in checkpoints)]
-    columns |= dict.fromkeys((COMPUTE[key] for key in computes), 0)
-    rows = []
-    for place, (one, link, mine) in enumerate(zip(checkpoints, links, means, strict=True)):
-        cells: list[Cell] = [element("a", foreign(one.name), href=link), len(one.results)]
-        cells.append(sum(place in each.best() for each in found))
-        for key in keys:
-            mean = mine.get(key)
-            of = "" if mean is None or mean.is_whole else f" of {mean.num_tasks}"
-            cells.append(None if mean is None else f"{100 * mean.value:.1f}{of}")
-        cells += [f"{one.compute[key]:.3g}" if key in one.compute else None for key in computes]
-        rows.append(cells)
-    note = "Means in percent; “of n”: over the n tasks of the suite that were evaluated, which may not be the same n."
-    return Section("Checkpoints", (table(columns, rows), paragraph(note, class_="quiet")), "checkpoints")
+    """Return what there is to say of each checkpoint as a whole, a column each."""
+    names = (f"{place}. {one.name}" for place, one in enumerate(checkpoints, 1))
+    columns: dict[str, int | None] = {"": None}
+    columns |= dict.fromkeys((element("a", name, href=link) for name, link in zip(names, links, strict=True)), 0)
+    rows: list[list[Cell]] = [
+        ["evaluations", *(len(one.results) for one in checkpoints)],
+        ["best on", *(sum(place in each.best() for each in found) for place in range(len(checkpoints)))],
+        *_means(checkpoints),
+    ]
+    for key, title in COMPUTE.items():
+        if any(key in one.compute for one in checkpoints):
+            rows.append([title, *(f"{one.compute[key]:.3g}" if key in one.compute else None for one in checkpoints)])
+    note = "Means in percent. A mean over a suite is there where all of its tasks were evaluated."
+    body = (table(columns, rows, "The checkpoints as a whole"), paragraph(note, class_="quiet"))
+    return Section("Checkpoints", body, "checkpoints")
+
+
+def _means(checkpoints: Sequence[Checkpoint]) -> list[list[Cell]]:
+    """Return the means over whole suites, and over the tasks that all checkpoints have."""
+    means = [{(each.protocol, each.suite): each for each in averages(one) if each.is_whole} for one in checkpoints]
+    rows: list[list[Cell]] = []
+    for protocol in (ZERO_SHOT, LINEAR_PROBE):
+        tasks = common_tasks(checkpoints, protocol)
+        if tasks:
+            shared = (percent(common_mean(one, protocol, tasks)) for one in checkpoints)
+            count = f"{len(tasks)} tasks that all have" if len(tasks) > 1 else "1 task that all have"
+            rows.append([f"{protocol_title(protocol)}, {count}", *shared])
+        for key in dict.fromkeys(key for one in means for key in one if key[0] == protocol):
+            values = (percent(one[key].value) if key in one else None for one in means)
+            rows.append([f"{protocol_title(protocol)}, {key[1]}", *values])
+    return rows
 
 
 def _tasks(checkpoints: Sequence[Checkpoint], found: Sequence[Contest]) -> Section:
@@ -111,9 +126,12 @@ def _scaling(checkpoints: Sequence[Checkpoint]) -> Section | None:
 def _error_over(key: str, checkpoints: Sequence[Checkpoint]) -> list[Html]:
     """Return the figure, over the tasks that all checkpoints with such a compute have, where there are two at least."""
     mine = [one for one in checkpoints if key in one.compute and one.of(ZERO_SHOT)]
-    tasks = sorted(set.intersection(*(set(one.of(ZERO_SHOT)) for one in mine))) if mine else []
-    errors = [sum(1 - one.of(ZERO_SHOT)[task].value for task in tasks) / max(1, len(tasks)) for one in mine]
-    points = [Scaled(one.name, one.compute[key], error) for one, error in zip(mine, errors, strict=True) if error > 0]
+    tasks = common_tasks(mine, ZERO_SHOT)
+    points = [
+        Scaled(one.name, one.compute[key], 1 - mean)
+        for one in mine
+        if (mean := common_mean(one, ZERO_SHOT, tasks)) is not None and mean < 1
+    ]
     if len({point.compute for point in points}) < 2:
         return []
     words = f"Mean zero-shot error over the {len(tasks):,} tasks that all have; both axes logarithmic."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trainer.evaluation.report.mistakes import Confusion
@@ -14,7 +14,7 @@ WIDTH_PX = 560
 MAX_NAME = 30
 _ROW_PX = 21
 _NAME_PX = TEXT_PX - 1
-_LEGEND_PX = 64
+_LEGEND_PX = 32
 
 
 def plain_name(name: str, longest: int = MAX_NAME) -> str:
@@ -23,7 +23,7 @@ def plain_name(name: str, longest: int = MAX_NAME) -> str:
     return shown if len(shown) <= longest else f"{shown[: longest - 1]}…"
 
 
-def by_task(results: Sequence[Result], titles: dict[str, str], models: str) -> Html:
+def by_task(results: Sequence[Result], titles: Mapping[str, str]) -> Html:
     """Return each task's value with its interval, chance, and the range of the paper's models."""
     told = "; ".join(f"{titles[each.task]}: {100 * each.value:.1f} %" for each in results)
     height = _LEGEND_PX + 34 + _ROW_PX * len(results)
@@ -43,7 +43,11 @@ def by_task(results: Sequence[Result], titles: dict[str, str], models: str) -> H
         axes.set_xlabel("%, in the metric of the task")
         _legend(
             axes,
-            [("this checkpoint, with its interval", ACCENT, "o"), ("chance", ALARM, "|"), (models, RULE, "_")],
+            [
+                ("this checkpoint, with its interval", ACCENT, "o"),
+                ("chance", ALARM, "|"),
+                ("the paper's models", RULE, "_"),
+            ],
         )
 
     return inline_svg(draw, WIDTH_PX, height, f"Result of each task. {told}.")
@@ -176,13 +180,11 @@ def _rows(canvas: Any, height: int, names: Sequence[str], legend_px: int = _LEGE
 
 def _legend(axes: Any, entries: Sequence[tuple[str, str, str]]) -> None:
     for words, colour, marker in entries:
-        thick = 7 if marker == "_" else 0
-        axes.plot(
-            [], [], "" if thick else marker, color=colour, label=words, linewidth=thick, markersize=6,
-            markeredgewidth=1.5, solid_capstyle="round", linestyle="-" if thick else "",
-        )  # fmt: skip
+        is_line = marker == "_"
+        look: dict[str, Any] = {"linewidth": 7} if is_line else {"marker": marker, "linestyle": ""}
+        axes.plot([], [], color=colour, label=words, markersize=6, markeredgewidth=1.5, **look)
     axes.legend(
-        frameon=False, fontsize=_NAME_PX, labelcolor=INK, loc="lower left", bbox_to_anchor=(-0.42, 1.0), ncols=2,
+        frameon=False, fontsize=_NAME_PX, labelcolor=INK, loc="lower left", bbox_to_anchor=(-0.42, 1.0), ncols=3,
         columnspacing=1.4, handletextpad=0.5, borderpad=0.2,
     )  # fmt: skip
 

@@ -4,27 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import pyarrow as pa
-
 from trainer.evaluation.report import figures
-from trainer.evaluation.report.mistakes import (
-    Confusion,
-    Example,
-    Picture,
-    class_results,
-    confusions,
-    examples,
-    pictures,
-    worst_first,
-)
+from trainer.evaluation.report.classes import best_and_worst
 from trainer.evaluation.report.published import GIVEN, MARKS, PAPER, STATUS, TABLES, Published, models
-from trainer.evaluation.report.results import LINEAR_PROBE, ZERO_SHOT, Checkpoint, ClassResult, Result
+from trainer.evaluation.report.results import LINEAR_PROBE, ZERO_SHOT, Checkpoint, Result
 from trainer.evaluation.report.summary import (
     averages,
     beside,
     in_order,
     metric_title,
     protocol_title,
+    published_range,
     remark,
     task_title,
     zero_shot_and_probe,
@@ -43,16 +33,13 @@ from wit.page import (
     joined,
     paragraph,
     table,
+    warning,
 )
 from wit.page import beside as side_by_side
 
 LARGEST = "ViT-L/14@336px"
-CLASSES_SHOWN = 6
-"""The best, and as many of the worst."""
-PAIRS_SHOWN, CLASSES_DRAWN = 10, 8
 MAX_CURVES = 12
-
-_NARROW_TILES = "grid-template-columns: repeat(auto-fill, minmax(9.5rem, 1fr))"
+MAX_ROWS = 40
 
 
 def checkpoint_page(checkpoint: Checkpoint) -> str:
@@ -62,15 +49,21 @@ def checkpoint_page(checkpoint: Checkpoint) -> str:
     """
     results = in_order(checkpoint.results)
     opening = [paragraph("Results in ", foreign(checkpoint.folder), "."), headline(_facts(checkpoint))]
+    opening += [warning("Before you use these numbers", paragraph(words)) for words in _warnings(results)]
     sections = [
         _results(results),
         _published(results),
         _differences(checkpoint),
         _curves(checkpoint, results),
-        _classes(checkpoint, results),
+        best_and_worst(checkpoint, results),
+        _details(results),
         _made(checkpoint, results),
     ]
     return document(f"Evaluation of {checkpoint.name}", opening, [part for part in sections if part])
+
+
+def _warnings(results: Sequence[Result]) -> list[str]:
+    return list(dict.fromkeys(each.warning for each in results if each.warning))
 
 
 def percent(share: float | None) -> str | None:
@@ -108,20 +101,23 @@ def status_notes(shown: set[str]) -> list[Html]:
 def _results(results: Sequence[Result]) -> Section:
     columns = {
         "task": None, "metric": None, "%": 0, f"{_confidence(results)}interval": 0, "chance": 0, "images": 0,
-        f"{LARGEST}": 0, "the paper's models": 0, "remarks": None,
+        LARGEST: 0, "published": 0,
     }  # fmt: skip
+    has_remarks = any(map(remark, results))
+    if has_remarks:
+        columns["remarks"] = None
     rows: list[Sequence[Cell] | Divider] = []
     for index, each in enumerate(results):
         if index == 0 or results[index - 1].protocol != each.protocol:
             rows.append(Divider(protocol_title(each.protocol)))
-        rows.append(_result_row(each))
+        rows.append(_result_row(each)[: len(columns)])
     marks = {found.status for each in results for found in beside(each).values()}
     parts: list[Html] = [table(columns, rows)]
     if marks:
         parts.append(
             paragraph(
-                f"{LARGEST} and “the paper's models” (from the lowest to the highest, and how many) are what CLIP's "
-                f"paper prints for the same task, protocol and metric ({PAPER}, Tables 10 and 11), as far as verified."
+                f"{LARGEST} and “published” (of all models, from the lowest to the highest, and how many) are what "
+                f"CLIP's paper prints for the same task, protocol and metric ({PAPER}, Tables 10 and 11), as far as verified."
             )
         )
     return Section("Results", (*parts, *status_notes(marks), *_drawn(results)), "results")
@@ -135,9 +131,7 @@ def _confidence(results: Sequence[Result]) -> str:
 
 def _result_row(each: Result) -> tuple[Cell, ...]:
     found = beside(each)
-    numbers = [one.percent for one in found.values()]
     low_high = f"{100 * each.interval[0]:.1f} to {100 * each.interval[1]:.1f}" if each.interval else None
-    span = f"{min(numbers):.1f} to {max(numbers):.1f} ({len(numbers)})" if numbers else None
     return (
         foreign(task_title(each.task)),
         metric_title(each.metric),
@@ -146,7 +140,7 @@ def _result_row(each: Result) -> tuple[Cell, ...]:
         percent(each.chance),
         each.num_items,
         published_cell(found.get(LARGEST)),
-        span,
+        published_range(each),
         remark(each),
     )
 
@@ -158,10 +152,8 @@ def _drawn(results: Sequence[Result]) -> list[Html]:
         mine = [each for each in results if each.protocol == protocol]
         if mine:
             titles = {each.task: task_title(each.task) for each in mine}
-            drawn = figures.by_task(
-                mine, titles, f"{protocol_title(protocol)} of the paper's models, lowest to highest"
-            )
-            found.append(figure(drawn, f"{protocol_title(protocol)}."))
+            words = f"{protocol_title(protocol)}. Grey: from the lowest to the highest of the paper's models."
+            found.append(figure(figures.by_task(mine, titles), words))
     return [side_by_side(*found)] if found else []
 
 
@@ -224,93 +216,23 @@ def _curves(checkpoint: Checkpoint, results: Sequence[Result]) -> Section | None
     return Section("Few shots", (figure(figures.few_shot(curves), note),), "shots")
 
 
-def _classes(checkpoint: Checkpoint, results: Sequence[Result]) -> Section | None:
+def _details(results: Sequence[Result]) -> Section | None:
+    """Return rows that results bring beside their number: recalls, groups, wordings."""
     parts: list[Html] = []
     for each in results:
-        if each.protocol != ZERO_SHOT and not each.by_class:
-            continue
-        predictions = checkpoint.predictions(each.task) if each.protocol == ZERO_SHOT else None
-        classes = worst_first(class_results(each, predictions))
-        if len(classes) > 1:
-            title = f"{task_title(each.task)}, {protocol_title(each.protocol).lower()}"
-            parts += [element("h3", foreign(title)), *_of_task(each, classes, predictions)]
-    return Section("Best and worst classes", tuple(parts), "classes") if parts else None
+        for name, rows in each.tables.items():
+            columns = dict.fromkeys(dict.fromkeys(key for row in rows for key in row))
+            title = f"{task_title(each.task)}, {protocol_title(each.protocol).lower()}: {name.replace('_', ' ')}"
+            if columns:
+                shown = [[_cell(row.get(key)) for key in columns] for row in rows[:MAX_ROWS]]
+                parts.append(table(columns, shown, title))
+                if len(rows) > MAX_ROWS:
+                    parts.append(paragraph(f"{len(rows) - MAX_ROWS:,} more are in the results.", class_="quiet"))
+    return Section("In detail", tuple(parts), "details") if parts else None
 
 
-def _of_task(result: Result, classes: Sequence[ClassResult], predictions: pa.Table | None) -> list[Html]:
-    num_shown = min(CLASSES_SHOWN, len(classes) // 2)
-    worst, best = list(classes[:num_shown]), list(classes[len(classes) - num_shown :])[::-1]
-    parts: list[Html] = []
-    if predictions is None:
-        parts.append(_class_table([*worst, *best[::-1]]))
-    else:
-        chosen = [*((each, False) for each in worst), *((each, True) for each in best)]
-        shown = {(each.name, right): examples(predictions, each.name, right) for each, right in chosen}
-        items = [one.item for each, right in chosen for one in shown[each.name, right]]
-        found, problem = pictures(result.data, items)
-        if problem:
-            parts.append(paragraph(foreign(problem), class_="quiet"))
-        for words, group, right in (("Worst, the surest mistakes", worst, False), ("Best, the surest", best, True)):
-            tiles = [_tile(each, shown[each.name, right], found, right) for each in group]
-            parts += [paragraph(words, class_="step"), element("div", *tiles, class_="tiles", style=_NARROW_TILES)]
-    return [*parts, *_confused(confusions(result, predictions))]
-
-
-def _class_table(classes: Sequence[ClassResult]) -> Html:
-    columns = {"class": None, "%": 1, "images": 0, "taken for": None, "times": 0}
-    rows = [
-        (
-            foreign(each.name, 80),
-            100 * each.accuracy,
-            each.num_items,
-            foreign(each.mistaken_for, 80) if each.times else None,
-            each.times or None,
-        )
-        for each in classes
-    ]
-    return table(columns, rows, "The worst classes, then the best")
-
-
-def _tile(each: ClassResult, own: Sequence[Example], found: dict[str, Picture], right: bool) -> Html:
-    """Return a class with pictures of it, and what the model says of them."""
-    shown = [_picture(one, found.get(one.item)) for one in own]
-    if not shown:
-        shown = [element("span", "none is wrong" if not right else "none is right", class_="missing")]
-    words = [element("strong", foreign(each.name, 60)), f" {100 * each.accuracy:.1f} % of {each.num_items:,}"]
-    if each.times and not right:
-        words += [element("br"), "mostly for ", foreign(each.mistaken_for, 60), f": {each.times:,}"]
-    return element("figure", element("div", *shown), element("figcaption", *words))
-
-
-def _picture(one: Example, found: Picture | None) -> Html:
-    words = f"{one.item}: {one.prediction}, {one.probability:.0%}"
-    if found is None or not found.uri:
-        problem = found.problem if found else "no picture"
-        return element("span", foreign(problem, 60), class_="missing", title=words)
-    return element("img", src=found.uri, alt=words, title=words)
-
-
-def _confused(pairs: Sequence[Confusion]) -> list[Html]:
-    if not pairs:
-        return []
-    columns = {"class": None, "taken for": None, "times": 0, "% of its images": 1}
-    rows = [
-        (foreign(each.label, 80), foreign(each.prediction, 80), each.times, 100 * each.times / each.num_items)
-        for each in pairs[:PAIRS_SHOWN]
-    ]
-    names = _drawn_classes(pairs)
-    drawn = figure(figures.confusion(pairs, names), "The classes of the worst pairs; a square is a share of its row.")
-    return [side_by_side(table(columns, rows, "Confused most often"), drawn)]
-
-
-def _drawn_classes(pairs: Sequence[Confusion]) -> list[str]:
-    """Return the first classes of the worst pairs, by name."""
-    names: dict[str, None] = {}
-    for each in pairs:
-        more = dict.fromkeys((each.label, each.prediction))
-        if len(names | more) <= CLASSES_DRAWN:
-            names |= more
-    return sorted(names)
+def _cell(value: str | None) -> Cell:
+    return None if value is None else foreign(value, 200)
 
 
 def _made(checkpoint: Checkpoint, results: Sequence[Result]) -> Section | None:

@@ -19,6 +19,9 @@ _MARKERS = "osD^vP"
 MIN_FITTED = 3
 """Points from which a line says anything: through two there is always one."""
 
+MAX_NAMED = 14
+"""Of a scatter, those that are farthest from its line."""
+
 _Box = tuple[float, float, float, float]
 
 
@@ -101,11 +104,14 @@ def zero_shot_over_probe(series: Mapping[str, Sequence[Spot]]) -> tuple[Html, st
             )  # fmt: skip
         quieten(axes, "")
         axes.set(xlim=(0, 100), ylim=(0, 100), xlabel="linear probe, %", ylabel="zero-shot, %")
-        axes.legend(
+        legend = axes.legend(
             frameon=False, fontsize=_NAME_PX, labelcolor=INK, loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=3,
             columnspacing=1.2, handletextpad=0.3, borderpad=0.2,
         )  # fmt: skip
-        _name_spots(axes, [(spot.name, spot.probe, spot.zero_shot) for spot in spots])
+        for entry in legend.get_texts():
+            entry.set_parse_math(False)
+        farthest = sorted(spots, key=lambda spot: -abs(spot.zero_shot - spot.probe))[:MAX_NAMED]
+        _name_spots(axes, [(spot.name, spot.probe, spot.zero_shot) for spot in farthest])
 
     return inline_svg(draw, WIDTH_PX, 520, f"Zero-shot over linear probe. {told}."), words
 

@@ -14,7 +14,7 @@ CONFIRMED, CONSISTENT, GIVEN = "confirmed", "consistent", "given"
 STATUS = {
     CONFIRMED: "found in a second written source",
     CONSISTENT: "recalled, and reproduces differences or averages that the paper prints",
-    GIVEN: "brought by the results file, of a model that is not of the paper's table; not checked here",
+    GIVEN: "as the results file has it, of a model that the paper's table does not have",
 }
 """What is known of a published number."""
 MARKS = {CONFIRMED: "", CONSISTENT: "≈ ", GIVEN: "† "}

@@ -4,8 +4,9 @@
     OUT/results/TASK.PROTOCOL.json    one evaluation each
     OUT/predictions/TASK.parquet      wit.schema.PREDICTIONS, of the zero-shot evaluation
 
-Of a result's `details` a page knows "data" (the evaluation set as [NAME=][FORMAT:]PATH, for its pictures), "confidence"
-(of the interval) and "curve" (rows of "shots" and "value"); other details that are one number or word are listed.
+Of a result's `details` a page knows "data" (the evaluation set as NAME=[FORMAT:]PATH, for its pictures), "confidence"
+(of the interval), "warning" (shown before the results), and rows of "shots" and "value" under any name (a curve). Other
+rows of words and numbers are shown as tables, other words and numbers are listed.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ class Result:
     metric: str
     value: float
     num_items: int
-    num_classes: int
+    num_classes: int | None = None
     interval: tuple[float, float] | None = None
     confidence: float | None = None
     """Of the interval; None: the file does not say."""
@@ -70,7 +71,10 @@ class Result:
     curve: tuple[Shots, ...] = ()
     data: str = ""
     """The evaluation set, as wit.evaluation_sets.parse has it; blank: not said."""
+    warning: str = ""
     details: Mapping[str, str] = field(default_factory=dict)
+    tables: Mapping[str, tuple[Mapping[str, str], ...]] = field(default_factory=dict)
+    """Rows of details, by name: a cell by its heading."""
 
 
 @dataclass(frozen=True)
@@ -136,30 +140,42 @@ def _require_distinct(folder: str, results: list[Result]) -> None:
 
 def _read_result(url: str) -> Result:
     """Return the result in a file; raises InputError that names the file and the key."""
-    facts = manifest.read(url, "task", "protocol", "metric", "value", "num_items", "num_classes")
+    facts = manifest.read(url, "task", "protocol", "metric", "value", "num_items")
     reader = _Reader(url, facts)
     details = reader.mapping("details")
-    chance = facts.get("chance")
-    low_high = facts.get("interval")
+    chance, low_high, num_classes = facts.get("chance"), facts.get("interval"), facts.get("num_classes")
     confidence = details.get("confidence")
+    rows = {name: value for name, value in details.items() if _is_rows(value)}
+    curves = [value for value in rows.values() if all(_is_shot(row) for row in value)]
     return Result(
         task=reader.text("task"),
         protocol=reader.text("protocol"),
         metric=reader.text("metric"),
         value=reader.share("value"),
         num_items=reader.count("num_items"),
-        num_classes=reader.count("num_classes"),
+        num_classes=None if num_classes is None else reader.count("num_classes"),
         interval=None if low_high is None else reader.interval(low_high),
         confidence=confidence if _is_share(confidence) else None,
         chance=None if chance is None else reader.share("chance"),
-        published={
-            str(model): reader.number(value, "published") for model, value in reader.mapping("published").items()
-        },
-        by_class=tuple(reader.by_class(row) for row in reader.rows(facts, "by_class")),
-        curve=tuple(reader.shots(row) for row in reader.rows(details, "curve")),
+        published={model: reader.number(value, "published") for model, value in reader.mapping("published").items()},
+        by_class=tuple(reader.by_class(row) for row in reader.rows("by_class")),
+        curve=tuple(Shots(row["shots"], row["value"]) for row in curves[0]) if curves else (),
         data=str(details.get("data") or ""),
-        details=_plain_facts({key: value for key, value in details.items() if key not in ("data", "confidence")}),
+        warning=str(details.get("warning") or ""),
+        details=_plain_facts({key: value for key, value in details.items() if key not in _SHOWN_ELSEWHERE}),
+        tables={name: tuple(map(_plain_facts, value)) for name, value in sorted(rows.items())},
     )
+
+
+_SHOWN_ELSEWHERE = ("data", "confidence", "warning")
+
+
+def _is_rows(value: object) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(row, dict) for row in value)
+
+
+def _is_shot(row: Mapping[str, Any]) -> bool:
+    return _is_number(row.get("shots")) and row["shots"] > 0 and _is_share(row.get("value"))
 
 
 def _is_number(value: object) -> bool:
@@ -170,13 +186,21 @@ def _is_share(value: Any) -> bool:
     return _is_number(value) and 0 <= value <= 1
 
 
-def _plain_facts(facts: Mapping[str, Any]) -> dict[str, str]:
-    """Return the facts that are one word or number, as text, by name."""
-    return {
-        key: f"{value:.6g}" if isinstance(value, float) else str(value)
-        for key, value in sorted(facts.items())
-        if isinstance(value, str | int | float)
-    }
+def _plain_facts(facts: Mapping[str, Any], before: str = "") -> dict[str, str]:
+    """Return the facts that are a word, a number or a pair of numbers as text, those of facts in facts as a.b."""
+    found: dict[str, str] = {}
+    for key, value in sorted(facts.items()):
+        if isinstance(value, dict):
+            found |= _plain_facts(value, f"{before}{key}.")
+        elif isinstance(value, list) and len(value) == 2 and all(map(_is_number, value)):
+            found[before + key] = f"{_plain(value[0])} to {_plain(value[1])}"
+        elif isinstance(value, str | int | float):
+            found[before + key] = _plain(value)
+    return found
+
+
+def _plain(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 @dataclass(frozen=True)
@@ -230,8 +254,8 @@ class _Reader:
             raise self._wrong(key, "names with values", value)
         return value
 
-    def rows(self, facts: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
-        value = facts.get(key) or []
+    def rows(self, key: str) -> list[Mapping[str, Any]]:
+        value = self.facts.get(key) or []
         if not isinstance(value, list) or not all(isinstance(row, dict) for row in value):
             raise self._wrong(key, "a list of rows", value)
         return value
@@ -245,9 +269,3 @@ class _Reader:
             str(row.get("mistaken_for") or ""),
             self._count(times, "by_class"),
         )
-
-    def shots(self, row: Mapping[str, Any]) -> Shots:
-        num_shots = self.number(row.get("shots"), "curve")
-        if num_shots <= 0:
-            raise self._wrong("curve", "shots above 0", num_shots)
-        return Shots(num_shots, self._share(row.get("value"), "curve"))

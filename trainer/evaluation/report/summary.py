@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from trainer.evaluation.report.published import Published, published
+from trainer.evaluation.comparing import find_ties
+from trainer.evaluation.report.published import GIVEN, MARKS, Published, published
 from trainer.evaluation.report.results import LINEAR_PROBE, ZERO_SHOT, Checkpoint, Result
 from trainer.evaluation.suite.tasks import TASKS, find_task
-from wit.statistics import clopper_pearson
 
 PROTOCOL_TITLES = {
     ZERO_SHOT: "Zero-shot",
     LINEAR_PROBE: "Linear probe",
     "few_shot": "Few-shot",
-    "retrieval": "Retrieval",
+    "text_retrieval": "Retrieval of texts",
+    "image_retrieval": "Retrieval of images",
 }
 METRIC_TITLES = {
     "accuracy": "accuracy",
@@ -23,8 +24,6 @@ METRIC_TITLES = {
     "roc_auc": "ROC AUC",
     "mean_top1_top5": "mean of top-1 and top-5",
 }
-TIE_CONFIDENCE = 0.995
-"""Of the interval of the top score in which another counts as best, too (paper, Tables 10 and 11)."""
 
 
 def protocol_title(protocol: str) -> str:
@@ -49,6 +48,23 @@ def beside(result: Result) -> dict[str, Published]:
     if known is not None and known.metric != result.metric:
         return {}
     return published(result.task, result.protocol, result.published)
+
+
+def published_range(result: Result) -> str | None:
+    """Return the lowest and highest number of the paper's models, and of how many; None: nothing is published.
+
+    It is marked when one of the two is only consistent. Where the paper's table has none, what the results file brings
+    stands instead, with its model.
+    """
+    found = beside(result)
+    paper = [one for one in found.values() if one.status != GIVEN]
+    if not paper:
+        return "; ".join(f"{MARKS[GIVEN]}{one.percent:.1f} {model}" for model, one in found.items()) or None
+    low, high = (choose(paper, key=lambda one: one.percent) for choose in (min, max))
+    mark = next((MARKS[one.status] for one in (low, high) if MARKS[one.status]), "")
+    if len(paper) == 1:
+        return f"{mark}{low.percent:.1f} (1)"
+    return f"{mark}{low.percent:.1f} to {high.percent:.1f} ({len(paper)})"
 
 
 def remark(result: Result) -> str:
@@ -113,6 +129,18 @@ def zero_shot_and_probe(checkpoint: Checkpoint) -> list[tuple[str, float, float]
     ]
 
 
+def common_tasks(checkpoints: Sequence[Checkpoint], protocol: str) -> list[str]:
+    """Return the tasks that all checkpoints have by a protocol, those left out that have none of it at all."""
+    tables = [set(found) for one in checkpoints if (found := one.of(protocol))]
+    return sorted(set.intersection(*tables)) if tables else []
+
+
+def common_mean(checkpoint: Checkpoint, protocol: str, tasks: Sequence[str]) -> float | None:
+    """Return the mean of a protocol's results over tasks; None when the checkpoint has none of it."""
+    found = checkpoint.of(protocol)
+    return sum(found[task].value for task in tasks) / len(tasks) if tasks and found else None
+
+
 @dataclass(frozen=True)
 class Contest:
     """One task of several checkpoints; None: a checkpoint was not evaluated."""
@@ -130,17 +158,14 @@ class Contest:
     def best(self) -> frozenset[int]:
         """Return the places of the checkpoints that count as best: the top score, and those it cannot be told from.
 
-        As in the paper: inside the Clopper-Pearson interval of the top score at TIE_CONFIDENCE, the score taken for a
+        As in the paper: inside the Clopper-Pearson interval of the top score at 99.5 %, the score taken for a
         share of the items, which it is of accuracy, and about is of the other metrics. None where fewer than two were
         evaluated, or not on as many items.
         """
-        values = {place: each.value for place, each in enumerate(self.results) if each is not None}
-        if len(values) < 2 or len(self.num_items) != 1:
+        values = {str(place): each.value for place, each in enumerate(self.results) if each is not None}
+        if len(values) < 2 or len(self.num_items) != 1 or 0 in self.num_items:
             return frozenset()
-        (num_items,) = self.num_items
-        top = max(values.values())
-        low = clopper_pearson(round(top * num_items), num_items, TIE_CONFIDENCE)[0]
-        return frozenset(place for place, value in values.items() if value >= min(low, top))
+        return frozenset(map(int, find_ties(values, *self.num_items).models))
 
 
 def contests(checkpoints: Sequence[Checkpoint]) -> list[Contest]:

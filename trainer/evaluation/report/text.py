@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from trainer.evaluation.comparing import TIE_CONFIDENCE
 from trainer.evaluation.report.published import PAPER, STATUS, published
 from trainer.evaluation.report.results import Checkpoint, Result
 from trainer.evaluation.report.summary import (
-    TIE_CONFIDENCE,
     Contest,
     averages,
     beside,
@@ -15,6 +15,7 @@ from trainer.evaluation.report.summary import (
     in_order,
     metric_title,
     protocol_title,
+    published_range,
     remark,
     task_title,
 )
@@ -48,15 +49,12 @@ def checkpoint_markdown(checkpoint: Checkpoint) -> str:
     parts.append(markdown_table(columns, rows, 3))
     parts.append(
         f"The paper's models ({PAPER}): the lowest and highest number printed for the same task, protocol and metric, "
-        f"and how many could be verified. ≈ marks ranges with a number that is only {STATUS['consistent']}.\n"
+        f"and how many could be verified. ≈ marks one with an end that is {STATUS['consistent']}.\n"
     )
     return "\n".join(parts)
 
 
 def _row(each: Result) -> tuple[str, ...]:
-    found = beside(each)
-    numbers = [one.percent for one in found.values()]
-    mark = "≈ " if any(one.status != "confirmed" for one in found.values()) else ""
     return (
         escape(task_title(each.task)),
         escape(protocol_title(each.protocol)),
@@ -65,7 +63,7 @@ def _row(each: Result) -> tuple[str, ...]:
         f"{100 * each.interval[0]:.1f} to {100 * each.interval[1]:.1f}" if each.interval else "–",
         "–" if each.chance is None else f"{100 * each.chance:.1f}",
         f"{each.num_items:,}",
-        f"{mark}{min(numbers):.1f} to {max(numbers):.1f} ({len(numbers)})" if numbers else "–",
+        published_range(each) or "–",
         escape(remark(each)) or "–",
     )
 

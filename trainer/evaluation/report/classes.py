@@ -1,0 +1,122 @@
+"""The best and worst classes of an evaluation, with pictures, and the classes that are confused."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+from trainer.evaluation.report import figures
+from trainer.evaluation.report.mistakes import (
+    Confusion,
+    Example,
+    Picture,
+    class_results,
+    confusions,
+    examples,
+    pictures,
+    worst_first,
+)
+from trainer.evaluation.report.results import ZERO_SHOT, Checkpoint, ClassResult, Result
+from trainer.evaluation.report.summary import protocol_title, task_title
+from wit.page import Html, Section, element, figure, foreign, paragraph, table
+from wit.page import beside as side_by_side
+
+CLASSES_SHOWN = 6
+"""The best, and as many of the worst."""
+PAIRS_SHOWN, CLASSES_DRAWN = 10, 8
+
+_NARROW_TILES = "grid-template-columns: repeat(auto-fill, minmax(9.5rem, 1fr))"
+
+
+def best_and_worst(checkpoint: Checkpoint, results: Sequence[Result]) -> Section | None:
+    """Return the best and worst classes of each result that tells of classes, with pictures where there are predictions.
+
+    Raises InputError for predictions that are none.
+    """
+    parts: list[Html] = []
+    for each in results:
+        if each.protocol != ZERO_SHOT and not each.by_class:
+            continue
+        predictions = checkpoint.predictions(each.task) if each.protocol == ZERO_SHOT else None
+        classes = worst_first(class_results(each, predictions))
+        if len(classes) > 1:
+            title = f"{task_title(each.task)}, {protocol_title(each.protocol).lower()}"
+            parts += [element("h3", foreign(title)), *_of_task(each, classes, predictions)]
+    return Section("Best and worst classes", tuple(parts), "classes") if parts else None
+
+
+def _of_task(result: Result, classes: Sequence[ClassResult], predictions: pa.Table | None) -> list[Html]:
+    num_shown = min(CLASSES_SHOWN, len(classes) // 2)
+    worst, best = list(classes[:num_shown]), list(classes[len(classes) - num_shown :])[::-1]
+    parts: list[Html] = []
+    if predictions is None:
+        parts.append(_class_table([*worst, *best[::-1]]))
+    else:
+        chosen = [*((each, False) for each in worst), *((each, True) for each in best)]
+        shown = {(each.name, right): examples(predictions, each.name, right) for each, right in chosen}
+        items = [one.item for each, right in chosen for one in shown[each.name, right]]
+        found, problem = pictures(result.data, items)
+        if problem:
+            parts.append(paragraph(foreign(problem), class_="quiet"))
+        for words, group, right in (("Worst, the surest mistakes", worst, False), ("Best, the surest", best, True)):
+            tiles = [_tile(each, shown[each.name, right], found, right) for each in group]
+            parts += [paragraph(words, class_="step"), element("div", *tiles, class_="tiles", style=_NARROW_TILES)]
+    return [*parts, *_confused(confusions(result, predictions))]
+
+
+def _class_table(classes: Sequence[ClassResult]) -> Html:
+    columns = {"class": None, "%": 1, "images": 0, "taken for": None, "times": 0}
+    rows = [
+        (
+            foreign(each.name, 80),
+            100 * each.accuracy,
+            each.num_items,
+            foreign(each.mistaken_for, 80) if each.times else None,
+            each.times or None,
+        )
+        for each in classes
+    ]
+    return table(columns, rows, "The worst classes, then the best")
+
+
+def _tile(each: ClassResult, own: Sequence[Example], found: dict[str, Picture], right: bool) -> Html:
+    """Return a class with pictures of it, and what the model says of them."""
+    shown = [_picture(one, found.get(one.item)) for one in own]
+    if not shown:
+        shown = [element("span", "none is wrong" if not right else "none is right", class_="missing")]
+    words = [element("strong", foreign(each.name, 60)), f" {100 * each.accuracy:.1f} % of {each.num_items:,}"]
+    if each.times and not right:
+        words += [element("br"), "mostly for ", foreign(each.mistaken_for, 60), f": {each.times:,}"]
+    return element("figure", element("div", *shown), element("figcaption", *words))
+
+
+def _picture(one: Example, found: Picture | None) -> Html:
+    words = f"{one.item}: {one.prediction}, {one.probability:.0%}"
+    if found is None or not found.uri:
+        problem = found.problem if found else "no picture"
+        return element("span", foreign(problem, 60), class_="missing", title=words)
+    return element("img", src=found.uri, alt=words, title=words)
+
+
+def _confused(pairs: Sequence[Confusion]) -> list[Html]:
+    if not pairs:
+        return []
+    columns = {"class": None, "taken for": None, "times": 0, "% of its images": 1}
+    rows = [
+        (foreign(each.label, 80), foreign(each.prediction, 80), each.times, 100 * each.times / each.num_items)
+        for each in pairs[:PAIRS_SHOWN]
+    ]
+    names = _drawn_classes(pairs)
+    drawn = figure(figures.confusion(pairs, names), "The classes of the worst pairs; a square is a share of its row.")
+    return [side_by_side(table(columns, rows, "Confused most often"), drawn)]
+
+
+def _drawn_classes(pairs: Sequence[Confusion]) -> list[str]:
+    """Return the first classes of the worst pairs, by name."""
+    names: dict[str, None] = {}
+    for each in pairs:
+        more = dict.fromkeys((each.label, each.prediction))
+        if len(names | more) <= CLASSES_DRAWN:
+            names |= more
+    return sorted(names)
