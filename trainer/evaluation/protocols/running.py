@@ -44,7 +44,11 @@ class Brought:
     """A second file: of geolocation the places of the references; of gendered labels the labels, one a line."""
     templates: tuple[str, ...] = ()
     """Instead of the protocol's own."""
+    max_frames: int = 0
+    """Of a video that are averaged, evenly spaced; 0: all."""
 
+
+_BY_EMBEDDINGS = "video_all_embeddings"
 
 Run = Callable[[Embedder, Brought], Sequence[Outcome]]
 
@@ -77,18 +81,22 @@ def _run_retrieval(embedder: Embedder, brought: Brought) -> Sequence[Outcome]:
     return retrieval.measure_retrieval(image_ND, text_MD, pairs, brought.task)
 
 
-def _run_video(embedder: Embedder, brought: Brought, which: str) -> Sequence[Outcome]:
+def _run_video(embedder: Embedder, brought: Brought, which: str, protocol: str) -> Sequence[Outcome]:
     """Embed one video's frames at a time, so that no more of them are in memory."""
     videos = video.list_videos(brought.table)
     text_CD = embedder.texts(videos.classes, brought.templates or TEMPLATES["photo"])
     parts = []
     for one in videos.videos:
-        frames = video.read_frames(one, which)
+        frames = video.read_frames(one, which, brought.max_frames)
         parts.append(embedder.pictures(frames.__getitem__, [f"{one.path}, frame {n}" for n in range(len(frames))]))
     owner = [place for place, part in enumerate(parts) for _ in part]
-    logits_FC = embedder.scale * similarities(np.concatenate(parts), text_CD)
-    scores_NC = video.average_predictions(logits_FC.astype(np.float32), owner, len(parts))
-    return (video.measure_videos(scores_NC, videos, brought.task, which),)
+    frame_FD = np.concatenate(parts)
+    if protocol == _BY_EMBEDDINGS:
+        scores_NC = similarities(video.average_embeddings(frame_FD, owner, len(parts)), text_CD)
+    else:
+        logits_FC = (embedder.scale * similarities(frame_FD, text_CD)).astype(np.float32)
+        scores_NC = video.average_predictions(logits_FC, owner, len(parts))
+    return (video.measure_videos(scores_NC, videos, brought.task, protocol),)
 
 
 def _run_words(embedder: Embedder, brought: Brought) -> Sequence[Outcome]:
@@ -163,8 +171,9 @@ def _nearest(image_ND: Floats, text_CD: Floats) -> Ints:
 
 PROTOCOLS: dict[str, Run] = {
     "retrieval": _run_retrieval,
-    "video_middle": partial(_run_video, which=video.MIDDLE),
-    "video_all": partial(_run_video, which=video.ALL),
+    "video_middle": partial(_run_video, which=video.MIDDLE, protocol="video_middle"),
+    "video_all": partial(_run_video, which=video.ALL, protocol="video_all"),
+    _BY_EMBEDDINGS: partial(_run_video, which=video.ALL, protocol=_BY_EMBEDDINGS),
     "reading": _run_words,
     "geolocation": _run_geolocation,
     "faces": _run_faces,

@@ -3,7 +3,8 @@
 A set is ROOT/CLASS/VIDEO, where VIDEO is a folder of frames, a tar of them, or a video file; those are decoded where
 PyAV is installed (`pip install av`), and an error without it. Frames are in the order of their names, numbers by value.
 
-Whether the paper averages predictions or embeddings is not known here: predictions is the default, both are there.
+Whether the paper averages predictions or embeddings is not known here: both are there, and the paper's number stands
+beside the first.
 Shapes: N videos, F frames of all, C classes, D embedding.
 """
 
@@ -28,8 +29,7 @@ from wit.storage import read_bytes
 
 VIDEO_SUFFIXES = frozenset({"mp4", "avi", "mkv", "webm", "mov", "m4v"})
 MIDDLE, ALL = "middle", "all"
-PREDICTIONS, EMBEDDINGS = "predictions", "embeddings"
-PUBLISHED: Mapping[tuple[str, str], float] = {("ucf101", ALL): 80.3}
+PUBLISHED: Mapping[tuple[str, str], float] = {("ucf101", "video_all"): 80.3}
 """Zero-shot CLIP, percent. Of all frames, Kinetics-700 has 69.6, the mean of top-1 and top-5."""
 
 
@@ -184,7 +184,7 @@ def _mean_rows(rows_FX: Floats, video_of_frame: Sequence[int], num_videos: int) 
     return means
 
 
-def measure_videos(scores_NC: Floats, videos: VideoSet, task: str, which: str) -> Outcome:
+def measure_videos(scores_NC: Floats, videos: VideoSet, task: str, protocol: str) -> Outcome:
     """Return the accuracy of scores of videos; in the details the top-5 one and their mean, Kinetics' metric.
 
     Of equal scores the first class is the likelier. Raises InputError when there are not as many rows as videos.
@@ -196,12 +196,12 @@ def measure_videos(scores_NC: Floats, videos: VideoSet, task: str, which: str) -
     predicted = [videos.classes[place] for place in order_NC[:, 0]]
     return Outcome(
         task,
-        f"video_{which}_frame{'' if which == MIDDLE else 's'}",
+        protocol,
         "accuracy",
         top1,
         num_classes=len(videos.classes),
         chance=1 / len(videos.classes),
-        published={CLIP: PUBLISHED[task, which]} if (task, which) in PUBLISHED else {},
+        published={CLIP: PUBLISHED[task, protocol]} if (task, protocol) in PUBLISHED else {},
         by_class=class_rows(predicted, [videos.classes[label] for label in labels_N], videos.classes),
         details={"top5": top5.to_json(), "mean_top1_top5": (top1.value + top5.value) / 2},
     )
