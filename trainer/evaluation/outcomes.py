@@ -34,7 +34,7 @@ class Outcome:
     problem: Problem
     protocol: str
     items: list[str]
-    scores: NDArray[np.float32]
+    scores: NDArray[np.floating[Any]]
     """(N, C) logits; the labels are the problem's."""
     details: Mapping[str, Any] = field(default_factory=dict)
 
@@ -55,6 +55,11 @@ class Outcome:
         return label_ranks(self.scores, self.problem.labels)
 
     @property
+    def num_correct(self) -> int:
+        """Items whose likeliest class is their own."""
+        return int((self.ranks == 1).sum())
+
+    @property
     def accuracy(self) -> float:
         """Share of the items whose likeliest class is their own."""
         return self.top_k(1)
@@ -66,7 +71,7 @@ class Outcome:
     @property
     def accuracy_interval(self) -> tuple[float, float]:
         """Clopper-Pearson interval of the accuracy, at CONFIDENCE."""
-        return clopper_pearson(int((self.ranks == 1).sum()), len(self.items), CONFIDENCE)
+        return clopper_pearson(self.num_correct, len(self.items), CONFIDENCE)
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -98,6 +103,7 @@ class Outcome:
                 {
                     "class": title,
                     "num_items": num_items,
+                    "num_correct": hits,
                     "accuracy": hits / num_items,
                     "mistaken_for": other,
                     "times": times,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +43,7 @@ class Problem:
     labels: NDArray[np.int64]
     """(N,): row of `names.classes`."""
     names: Names
+    """Of each class, with what the set itself calls it."""
     templates: tuple[str, ...]
 
     @property
@@ -111,7 +112,19 @@ def _numbered(features: Features, found: Names) -> tuple[NDArray[np.int64], Name
             f"{found.source}: expected a name for each class of the set, found {len(found.classes)}, and an image of "
             f"the class {beyond[0]}; classes count from 0"
         )
-    return numbers[features.labels], found
+    return numbers[features.labels], replace(found, labels=tuple(map(str, range(len(found.classes)))))
+
+
+def labels_of(problem: Problem, other: Features, where: str) -> NDArray[np.int64]:
+    """Return the labels (N,) of another split's images; raises InputError for a class that is not the problem's."""
+    place = {label: number for number, label in enumerate(problem.names.labels)}
+    unknown = [label for label in other.classes if label not in place]
+    if unknown:
+        raise InputError(
+            f"{where}: expected the {len(place)} classes of the images that are judged, found {unknown[0]!r} too "
+            f"({len(unknown)} such); give splits of one set, or its class names by --classes"
+        )
+    return np.array([place[label] for label in other.classes], np.int64)[other.labels]
 
 
 def _templates(wording: Wording, found: Names, task: str) -> tuple[str, ...]:

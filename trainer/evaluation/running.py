@@ -11,7 +11,10 @@ import click
 
 from trainer.evaluation.evaluating import compare_prompts, zero_shot
 from trainer.evaluation.features import Embedding, Features, embed_set
+from trainer.evaluation.fitting import curve_result, few_shot_curve, linear_probe, split_features
 from trainer.evaluation.outcomes import Outcome, write_outcome
+from trainer.evaluation.printing import print_curve, print_probe, print_zero_shot
+from trainer.evaluation.probe import Splits
 from trainer.evaluation.problems import Wording, pose
 from trainer.evaluation.sets import OpenSet, open_set
 from trainer.evaluation.suite import find_folders, find_suite
@@ -147,21 +150,39 @@ def _split_of(one: OpenSet, split: str) -> OpenSet | None:
 
 def _run_one(model: AnyModel, tokenizer: ClipTokenizer, sets: _Sets, asked: Asked, ranks: Ranks) -> None:
     features = _embed(model, sets.test, asked, ranks)
-    fitted_on = [_embed(model, each, asked, ranks) if each else None for each in (sets.train, sets.validation)]
+    train, validation = (_embed(model, each, asked, ranks) if each else None for each in (sets.train, sets.validation))
     if not ranks.is_first:
         return
     problem = pose(sets.test.name, features, asked.wording, asked.metric)
     details: dict[str, Any] = {"data": _named(sets.test)}
+    more = dict(details)
     if asked.compare_prompts:
         with progress("compare prompts", None, "scorings") as advance:
-            details["prompts"] = compare_prompts(model, tokenizer, features, problem, advance)
-    outcome = zero_shot(model, tokenizer, features, problem, details)
-    print_outcome(outcome, features)
+            more["prompts"] = compare_prompts(model, tokenizer, features, problem, advance)
+    outcome = zero_shot(model, tokenizer, features, problem, more)
+    print_zero_shot(outcome, features)
     if asked.out:
         write_outcome(asked.out, outcome)
         if len(asked.data) == 1 and not sets.test.is_named and asked.suite is None:
             _write_single(asked.out, outcome)
-    del fitted_on
+    if train is not None:
+        splits = split_features(problem, features, train, validation, sets.test.name)
+        _fit(outcome, splits, asked, details, next(model.parameters()).device.type)
+
+
+def _fit(outcome: Outcome, splits: Splits, asked: Asked, details: dict[str, Any], device: str) -> None:
+    """Fit the probes that are asked for; `outcome` is zero-shot's."""
+    probed = linear_probe(outcome.problem, splits, device, details) if asked.probe else None
+    if probed is not None:
+        print_probe(probed)
+        if asked.out:
+            write_outcome(asked.out, probed)
+    if asked.shots:
+        curve = few_shot_curve(outcome.problem, splits, asked.shots, device, (outcome.value, probed))
+        print_curve(curve, outcome)
+        if asked.out:
+            url = join(asked.out, "results", f"{outcome.problem.name}.few_shot.json")
+            manifest.write(url, curve_result(outcome, curve, details))
 
 
 def _named(opened: OpenSet) -> str:
@@ -179,33 +200,6 @@ def _silent(_: int) -> None:
     """Say nothing of progress."""
 
 
-def print_outcome(outcome: Outcome, features: Features) -> None:
-    """Print a zero-shot outcome: classes, top-5, accuracy beside chance; then its own metric and what was left out."""
-    problem, rows = outcome.problem, outcome.by_class()
-    width = max(map(len, problem.titles))
-    hits = {row["class"]: round(row["accuracy"] * row["num_items"]) for row in rows}
-    for row in rows:
-        name = row["class"]
-        line = f"  {name:<{width}}  {hits[name]:>5}/{row['num_items']:<5} {row['accuracy']:7.1%}"
-        click.echo(f"{line}  taken for {row['mistaken_for']}: {row['times']}" if row["times"] else line)
-    accuracy, chance = outcome.accuracy, 1 / problem.num_classes
-    low, high = outcome.accuracy_interval
-    click.echo(f"top-5 accuracy {outcome.top_k(5):.1%}")
-    click.echo(
-        f"zero-shot accuracy {accuracy:.1%} ({sum(hits.values())}/{len(outcome.items)}; 95 % interval "
-        f"{low:.1%} to {high:.1%}); chance {chance:.1%} ({problem.num_classes} classes): "
-        f"{accuracy / chance:.1f}x chance"
-    )
-    if problem.metric != "accuracy":
-        low, high = outcome.interval
-        click.echo(f"zero-shot {problem.metric} {outcome.value:.1%} (95 % interval {low:.1%} to {high:.1%})")
-    for row in outcome.details.get("prompts", ()):
-        click.echo(f"  {row['prompts']}: {row['value']:.1%}")
-    if features.rejected:
-        counts = ", ".join(f"{reason} {count:,}" for reason, count in features.rejected.items())
-        click.echo(f"left out, as they could not be read: {counts}")
-
-
 def _write_single(out: str, outcome: Outcome) -> None:
     """Publish predictions.parquet and result.json of the only set, which has no name of its own."""
     low, high = outcome.accuracy_interval
@@ -218,7 +212,7 @@ def _write_single(out: str, outcome: Outcome) -> None:
         "chance": 1 / outcome.problem.num_classes,
         "num_images": len(outcome.items),
         "num_classes": outcome.problem.num_classes,
-        "correct_by_class": {row["class"]: round(row["accuracy"] * row["num_items"]) for row in rows},
+        "correct_by_class": {row["class"]: row["num_correct"] for row in rows},
         "images_by_class": {row["class"]: row["num_items"] for row in rows},
     }
     manifest.write(join(out, "result.json"), facts)
