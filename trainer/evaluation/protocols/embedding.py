@@ -49,7 +49,7 @@ class ClipEmbedder:
     @property
     def scale(self) -> float:
         """The model's own: 1 / temperature."""
-        return float(self.model.logit_scale.exp())
+        return float(self.model.logit_scale.detach().exp())
 
     @torch.no_grad()
     def pictures(self, read: Read, names: Sequence[str]) -> Floats:

@@ -8,12 +8,13 @@ Shapes: Q photos to place, N references, D embedding; coordinates are latitude a
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.evaluation.protocols.outcome import Floats, Ints, Outcome, require_rows, share_of, similarities
+from trainer.evaluation.protocols.outcome import Floats, Ints, Outcome, require_comparable, require_rows, share_of
 from trainer.evaluation.protocols.rows import read_rows
 
 LIMITS_KM = (1.0, 25.0, 200.0, 750.0, 2500.0)
@@ -56,14 +57,16 @@ def haversine_km(one_N2: Degrees, other_N2: Degrees) -> NDArray[np.float64]:
 def find_nearest(query_QD: Floats, reference_ND: Floats) -> Ints:
     """Return the row (Q,) of the reference with the largest product; of equal ones the first.
 
-    Memory: BLOCK_SCORES products. Raises InputError as `similarities` does.
+    Memory: BLOCK_SCORES products. Raises InputError as `require_comparable` does.
     """
-    height = max(1, BLOCK_SCORES // max(1, len(reference_ND)))
-    parts = [
-        similarities(query_QD[start : start + height], reference_ND).argmax(axis=1)
-        for start in range(0, len(query_QD), height)
-    ]
+    require_comparable(query_QD, reference_ND)
+    parts = [(query_QD[rows] @ reference_ND.T).argmax(axis=1) for rows in _blocks(len(query_QD), len(reference_ND))]
     return np.concatenate(parts).astype(np.int64)
+
+
+def _blocks(num_queries: int, num_references: int) -> Iterator[slice]:
+    height = max(1, BLOCK_SCORES // max(1, num_references))
+    return (slice(start, start + height) for start in range(0, num_queries, height))
 
 
 def measure_geolocation(
@@ -95,9 +98,21 @@ def measure_geolocation(
 
 
 def expected_at_random(query_Q2: Degrees, reference_N2: Degrees, limit_km: float) -> float:
-    """Return the share of photos within a distance when each is given a reference at random: its expectation."""
-    shares = [
-        float((haversine_km(np.broadcast_to(one_2, reference_N2.shape), reference_N2) <= limit_km).mean())
-        for one_2 in query_Q2
+    """Return the share of photos within a distance when each is given a reference at random: its expectation.
+
+    Two points are within it when the cosine of the angle between them, as seen from the earth's centre, is at least
+    that of limit / radius.
+    """
+    query_Q3, reference_N3 = _directions(query_Q2), _directions(reference_N2)
+    least = np.cos(limit_km / EARTH_RADIUS_KM)
+    counts = [
+        np.count_nonzero(query_Q3[rows] @ reference_N3.T >= least) for rows in _blocks(len(query_Q3), len(reference_N3))
     ]
-    return float(np.mean(shares))
+    return sum(counts) / (len(query_Q3) * len(reference_N3))
+
+
+def _directions(degrees_N2: Degrees) -> Degrees:
+    """Return unit vectors (N, 3) from the earth's centre."""
+    latitude_N, longitude_N = np.radians(degrees_N2).T
+    flat_N = np.cos(latitude_N)
+    return np.stack([flat_N * np.cos(longitude_N), flat_N * np.sin(longitude_N), np.sin(latitude_N)], axis=1)

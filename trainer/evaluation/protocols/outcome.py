@@ -120,21 +120,24 @@ class Outcome:
 
 
 def similarities(image_ND: Floats, text_CD: Floats) -> Floats:
-    """Return the products (N, C) of embeddings; of unit vectors they are cosines.
+    """Return the products (N, C) of embeddings; of unit vectors they are cosines. Raises as `require_comparable`."""
+    require_comparable(image_ND, text_CD)
+    scores: Floats = np.asarray(image_ND, np.float32) @ np.asarray(text_CD, np.float32).T
+    return scores
 
-    Raises InputError when the two have not the same width, or a number is not finite.
-    """
+
+def require_comparable(image_ND: Floats, text_CD: Floats) -> None:
+    """Raise InputError when embeddings are not tables of the same width, or a number in them is not finite."""
     if image_ND.ndim != 2 or text_CD.ndim != 2 or image_ND.shape[1] != text_CD.shape[1]:
         raise InputError(
             f"embeddings: expected two tables of one width, found {image_ND.shape} and {text_CD.shape}; "
             "take both from one checkpoint"
         )
     for what, table in (("of images", image_ND), ("to compare with", text_CD)):
-        if not np.isfinite(table).all():
-            row = int(np.flatnonzero(~np.isfinite(table).all(axis=1))[0])
+        is_finite_N = np.isfinite(table).all(axis=1)
+        if not is_finite_N.all():
+            row = int(is_finite_N.argmin())
             raise InputError(f"embeddings {what}: expected finite numbers, found another in row {row}; embed it again")
-    scores: Floats = image_ND.astype(np.float32) @ text_CD.astype(np.float32).T
-    return scores
 
 
 def require_rows(what: str, num_rows: int, num_expected: int) -> None:
