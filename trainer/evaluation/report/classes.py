@@ -30,7 +30,7 @@ _NARROW_TILES = "grid-template-columns: repeat(auto-fill, minmax(9.5rem, 1fr))"
 
 
 def best_and_worst(checkpoint: Checkpoint, results: Sequence[Result]) -> Section | None:
-    """Return the best and worst classes of each result that tells of classes, with pictures where there are predictions.
+    """Return the best and worst classes of each result that tells of classes, with pictures if it has predictions.
 
     Raises InputError for predictions that are none.
     """

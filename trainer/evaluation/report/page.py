@@ -117,7 +117,7 @@ def _results(results: Sequence[Result]) -> Section:
         parts.append(
             paragraph(
                 f"{LARGEST} and “published” (of all models, from the lowest to the highest, and how many) are what "
-                f"CLIP's paper prints for the same task, protocol and metric ({PAPER}, Tables 10 and 11), as far as verified."
+                f"CLIP's paper prints for the same task, protocol and metric ({PAPER}, Tables 10, 11), where verified."
             )
         )
     return Section("Results", (*parts, *status_notes(marks), *_drawn(results)), "results")

@@ -63,7 +63,7 @@ def _row(each: Result) -> tuple[str, ...]:
         f"{100 * each.interval[0]:.1f} to {100 * each.interval[1]:.1f}" if each.interval else "–",
         "–" if each.chance is None else f"{100 * each.chance:.1f}",
         f"{each.num_items:,}",
-        published_range(each) or "–",
+        escape(published_range(each) or "–"),
         escape(remark(each)) or "–",
     )
 
