@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from wit.errors import InputError
 from wit.evaluation_sets.labels import read_text
 
-F64, I64 = NDArray[np.float64], NDArray[np.int64]
+F64 = NDArray[np.float64]
+I64 = NDArray[np.int64]
 
 NOWHERE = -1
 _CODES = ("ISO_A2_EH", "ISO_A2", "iso_a2", "ISO3166-1-Alpha-2", "iso_3166_1_alpha_2")

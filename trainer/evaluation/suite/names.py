@@ -184,26 +184,35 @@ def align(names: Names, classes: Collection[str], by_order: bool = False) -> Nam
     """Return names in the order of a set's own classes, which the set calls by name or by number.
 
     A class is found by what the source says the set calls it, else by its name in any case and with any signs between;
-    numbers count from 0. `by_order` takes both lists as they are. Raises InputError for another number of classes, and
-    for a class that is not found: classes in an order that nobody checked would give a wrong score without a word.
+    else by its number where all have one, without gaps from 0 or 1. `by_order` takes both lists as they are. Raises
+    InputError for another number of classes, and for a class that is not found: classes in an order that nobody
+    checked would give a wrong score without a word.
     """
     own = list(classes)
     if len(own) != len(names.classes):
         raise InputError(f"{names.source}: expected names of the set's {len(own)} classes, found {len(names.classes)}")
-    is_numbered = not names.labels and all(label.isdecimal() for label in own)
-    if by_order or (is_numbered and [int(label) for label in own] == list(range(len(own)))):
-        return replace(names, labels=tuple(own))
     places = _places(names)
-    missing = [label for label in own if label not in places and fold(label) not in places]
+    found = [places.get(label, places.get(fold(label))) for label in own]
+    missing = [label for label, place in zip(own, found, strict=True) if place is None]
+    if by_order or (missing and not names.labels and _is_numbered(own)):
+        return replace(names, labels=tuple(own))
     if missing:
         raise InputError(
             f"{names.source}: expected a name for each class of the set, found none for {missing[0]!r} "
             f"(and {len(missing) - 1} more); write a line for each class: {missing[0]} = its name"
         )
-    order = [places[label] if label in places else places[fold(label)] for label in own]
+    order = [place for place in found if place is not None]
     if len(set(order)) < len(order):
         raise InputError(f"{names.source}: expected a name for each class, found one that two classes of the set have")
     return replace(names, classes=tuple(names.classes[place] for place in order), labels=tuple(own))
+
+
+def _is_numbered(labels: Sequence[str]) -> bool:
+    """Return whether labels are numbers that count from 0 or from 1, in order."""
+    if not all(label.isdecimal() for label in labels):
+        return False
+    numbers = [int(label) for label in labels]
+    return numbers in (list(range(len(labels))), list(range(1, len(labels) + 1)))
 
 
 def _places(names: Names) -> Mapping[str, int]:

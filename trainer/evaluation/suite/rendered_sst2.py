@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import re
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -124,23 +125,24 @@ def draw_sentence(text: str, font_path: str = "") -> Image.Image:
     raise InputError(f"expected a sentence that fits into {limit} px, found {len(text)} letters: {text[:60]!r}")
 
 
-def _wrap(text: str, font: Font, limit_px: float) -> list[str]:
+def _wrap(text: str, font: Font, limit_px: int) -> list[str]:
     """Return lines with as many words as fit; a word that does not fit alone is cut."""
-    lines = [""]
+    lines: list[str] = []
     for word in text.split():
-        longer = f"{lines[-1]} {word}".lstrip()
-        if font.getlength(longer) <= limit_px:
-            lines[-1] = longer
+        if lines and font.getlength(f"{lines[-1]} {word}"[: limit_px + 1]) <= limit_px:
+            lines[-1] += f" {word}"
             continue
-        lines += [word] if lines[-1] else []
-        lines[-1] = word
-        while font.getlength(lines[-1]) > limit_px:
-            whole = lines[-1]
-            num = next(
-                num for num in range(len(whole) - 1, 0, -1) if font.getlength(whole[:num]) <= limit_px or num == 1
-            )
-            lines[-1:] = [whole[:num], whole[num:]]
+        while (num := _num_fitting(word, font, limit_px)) < len(word):
+            lines.append(word[:num])
+            word = word[num:]
+        lines.append(word)
     return lines
+
+
+def _num_fitting(word: str, font: Font, limit_px: int) -> int:
+    """Return how many of a word's first letters fit into a width, at least one; none is narrower than 1 px."""
+    lengths = range(1, min(len(word), limit_px) + 1)
+    return max(bisect_right(lengths, limit_px, key=lambda num: font.getlength(word[:num])), 1)
 
 
 def build(out: str, files: Mapping[str, str], font_path: str = "") -> dict[str, Counter[str]]:
