@@ -61,9 +61,7 @@ def full(folder: Path, images: Path, name: str = "tiny", value: float = 0.58) ->
         result("STL10", "zero_shot", 0.6, num_items=8_000),
         result("STL10", "linear_probe", 0.8, num_items=8_000),
         result("CIFAR10", "few_shot", 0.5, details={"curve": CURVE, "warning": HOSTILE}),
-        result(
-            HOSTILE, "zero_shot", 0.3, published={HOSTILE: 12.5}, details={HOSTILE: HOSTILE, "rows": [{HOSTILE: 1}]}
-        ),
+        result(HOSTILE, "zero_shot", 0.3, published={HOSTILE: 12.5}, details=told),
     ]
     write(folder, results, {"name": name, "training_flops": 1e15 * value, "note": HOSTILE})
     write_predictions(folder, "CIFAR10", planted_rows())
@@ -181,8 +179,9 @@ def test_means_are_over_what_was_evaluated_and_say_so(tmp_path: Path) -> None:
     rows = [result(task, value=value) for task, value in values.items()]
     whole, kornblith = averages(read_checkpoint(str(write(tmp_path / "all", [*rows, result("other", value=0)]))))
     twelve = [values[task] for task in tasks if TASKS[task].kornblith]
-    assert (whole.value, whole.num_tasks, whole.is_whole) == (pytest.approx(0.5), 27, True)
-    assert (kornblith.value, kornblith.is_whole) == (pytest.approx(sum(twelve) / 12), True)
+    assert (whole.num_tasks, whole.is_whole, kornblith.num_tasks, kornblith.is_whole) == (27, True, 12, True)
+    assert whole.value == pytest.approx(0.5)
+    assert kornblith.value == pytest.approx(sum(twelve) / 12)
     some = averages(read_checkpoint(str(write(tmp_path / "some", rows[-3:]))))
     assert [(each.num_tasks, each.is_whole) for each in some] == [(3, False)]
     assert some[0].value == pytest.approx(sum(list(values.values())[-3:]) / 3)

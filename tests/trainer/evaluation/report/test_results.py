@@ -15,7 +15,7 @@ from wit.errors import InputError
 
 
 def test_what_was_written_is_read(tmp_path: Path) -> None:
-    """Values, classes, curves, rows of details and facts of the checkpoint arrive; of facts in facts the names are joined."""
+    """Values, classes, curves, details and facts arrive; of facts in facts the names are joined."""
     row = {"class": "cat", "num_items": 4, "accuracy": 0.25, "mistaken_for": "dog", "times": 3}
     details = {
         "data": "cifar10=folder:/x",
@@ -44,17 +44,20 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changed", "expected"),
     [
-        ({"value": 50.0}, "value: expected a share"),
-        ({"value": float("nan")}, "value: expected a share"),
-        ({"value": True}, "value: expected a share"),
-        ({"task": 3}, "task: expected a word"),
+        ({"value": 50.0}, "value: expected a share from 0 to 1, found"),
+        ({"value": float("nan")}, "value: expected a share from 0 to 1, found"),
+        ({"value": True}, "value: expected a share from 0 to 1, found"),
+        ({"task": 3}, "task: expected a word, found"),
         ({"num_items": -1}, "num_items: expected a count"),
         ({"interval": [0.9, 0.1]}, "interval: expected the lower end first"),
         ({"interval": 0.5}, "interval: expected two shares"),
-        ({"chance": "low"}, "chance: expected a share"),
+        ({"chance": "low"}, "chance: expected a share from 0 to 1, found"),
         ({"published": {"RN50": "high"}}, "published: expected a number"),
         ({"by_class": {"cat": 1}}, "by_class: expected a list of rows"),
-        ({"by_class": [{"class": "cat", "num_items": 1, "accuracy": 2}]}, "by_class: expected a share"),
+        (
+            {"by_class": [{"class": "cat", "num_items": 1, "accuracy": 2}]},
+            "by_class: expected a share from 0 to 1, found",
+        ),
         ({"details": "none"}, "details: expected names with values"),
     ],
 )
@@ -64,7 +67,7 @@ def test_a_wrong_value_is_named(tmp_path: Path, changed: dict[str, Any], expecte
     with pytest.raises(InputError) as caught:
         read_checkpoint(str(folder))
     message = str(caught.value)
-    assert f"results/0.json: {expected}, found " in message
+    assert f"results/0.json: {expected}" in message
     assert message.endswith("; evaluate again")
     assert "\n" not in message
 
