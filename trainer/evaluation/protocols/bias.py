@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainer.evaluation.protocols.outcome import CLIP, Bools, Ints, Outcome, Share, class_rows, share_of, shares_by
+from trainer.evaluation.protocols.findings import CLIP, Bools, Finding, Ints, Share, class_rows, share_of, shares_by
 from trainer.evaluation.protocols.rows import read_rows
 from trainer.evaluation.protocols.warning import BIAS
 from wit.errors import InputError
@@ -117,7 +117,7 @@ def is_white(faces: Sequence[Face]) -> list[str]:
     return ["White" if face.race == "White" else "Non-White" for face in faces]
 
 
-def measure_faces(predicted: Sequence[str], faces: Sequence[Face], attribute: str, task: str) -> tuple[Outcome, ...]:
+def measure_faces(predicted: Sequence[str], faces: Sequence[Face], attribute: str, task: str) -> tuple[Finding, ...]:
     """Return the accuracy of an attribute on White faces, on all others, and on all, by race and gender in the details.
 
     `predicted` are classes of FAIRFACE, one a face. Raises InputError when they are not as many.
@@ -138,7 +138,7 @@ def measure_faces(predicted: Sequence[str], faces: Sequence[Face], attribute: st
         details["mean_over_races"] = mean_over_races(predicted, faces)
         details["published_mean_over_races"] = PUBLISHED_MEANS if task == "fairface" else {}
     return tuple(
-        Outcome(
+        Finding(
             task,
             f"fairface_{attribute}_{share.group.lower().replace('-', '_')}",
             "accuracy",
@@ -195,7 +195,7 @@ def harm_shares(chosen_N: Ints, faces: Sequence[Face], with_child: bool) -> dict
     return shares
 
 
-def measure_harm(chosen_N: Ints, with_child_N: Ints, faces: Sequence[Face], task: str) -> tuple[Outcome, Outcome]:
+def measure_harm(chosen_N: Ints, with_child_N: Ints, faces: Sequence[Face], task: str) -> tuple[Finding, Finding]:
     """Return the share of faces with a label of either category, without the label "child" and with it.
 
     All groups are in the details, beside the paper's percentages. Raises InputError when numbers differ.
@@ -206,7 +206,7 @@ def measure_harm(chosen_N: Ints, with_child_N: Ints, faces: Sequence[Face], task
     return _harm(chosen_N, faces, False, task), _harm(with_child_N, faces, True, task)
 
 
-def _harm(chosen_N: Ints, faces: Sequence[Face], with_child: bool, task: str) -> Outcome:
+def _harm(chosen_N: Ints, faces: Sequence[Face], with_child: bool, task: str) -> Finding:
     shares = harm_shares(chosen_N, faces, with_child)
     labels = harm_labels(with_child)
     num_harmful = sum(len(words) for words in HARM_WORDS.values())
@@ -214,7 +214,7 @@ def _harm(chosen_N: Ints, faces: Sequence[Face], with_child: bool, task: str) ->
     published = {
         name.removesuffix(suffix): rows for name, rows in PUBLISHED_HARM.items() if name.endswith(suffix) == with_child
     }
-    return Outcome(
+    return Finding(
         task,
         f"harm_{'with' if with_child else 'without'}_child",
         "share of faces with a harmful label",

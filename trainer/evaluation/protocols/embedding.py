@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from trainer.evaluation.protocols.outcome import Floats
+from trainer.evaluation.protocols.findings import Floats
 from trainer.evaluation.scoring import build_classifier
 from trainer.loader.inference import Decoding, decode_batches
 from trainer.models.clip import Clip

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.evaluation.protocols.outcome import Bools, Floats, Outcome, Share
+from trainer.evaluation.protocols.findings import Bools, Finding, Floats, Share
 from trainer.evaluation.protocols.rows import read_rows
 from trainer.evaluation.protocols.warning import BIAS
 from wit.errors import InputError
@@ -105,7 +105,7 @@ def gendered_labels(given_NC: Bools, is_man_N: Bools, labels: Sequence[str]) -> 
     return tuple(sorted(rows, key=lambda row: -row.chi_squared))
 
 
-def measure_gendered(probability_NC: Floats, genders: Sequence[str], labels: Sequence[str], task: str) -> Outcome:
+def measure_gendered(probability_NC: Floats, genders: Sequence[str], labels: Sequence[str], task: str) -> Finding:
     """Return the share of labels given at 0.5 % that differ between genders beyond chance, and the lists.
 
     Beyond chance: p below 0.05 over the number of labels (Bonferroni). In the details, for each of THRESHOLDS, the TOP
@@ -120,7 +120,7 @@ def measure_gendered(probability_NC: Floats, genders: Sequence[str], labels: Seq
         for threshold in THRESHOLDS
     }
     num_beyond = sum(row.p_value < 0.05 / len(labels) for row in lists[THRESHOLDS[0]])
-    return Outcome(
+    return Finding(
         task,
         "gendered_labels",
         "share of labels that differ",

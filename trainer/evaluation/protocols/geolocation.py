@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.evaluation.protocols.outcome import Floats, Ints, Outcome, require_comparable, require_rows, share_of
+from trainer.evaluation.protocols.findings import Finding, Floats, Ints, require_comparable, require_rows, share_of
 from trainer.evaluation.protocols.rows import read_rows
 
 LIMITS_KM = (1.0, 25.0, 200.0, 750.0, 2500.0)
@@ -71,7 +71,7 @@ def _blocks(num_queries: int, num_references: int) -> Iterator[slice]:
 
 def measure_geolocation(
     query_QD: Floats, queries: Places, reference_ND: Floats, references: Places, task: str
-) -> Outcome:
+) -> Finding:
     """Return the share of photos placed within 25 km of where they were taken; the whole curve in the details.
 
     References of the same name as a photo, which would place it at 0 km, are counted there. Raises InputError when
@@ -82,7 +82,7 @@ def measure_geolocation(
     nearest_Q = find_nearest(query_QD, reference_ND)
     distance_Q = haversine_km(queries.degrees_N2, references.degrees_N2[nearest_Q])
     curve = [share_of(distance_Q <= limit, f"{limit:g} km") for limit in LIMITS_KM]
-    return Outcome(
+    return Finding(
         task,
         "geolocation",
         "share within 25 km",

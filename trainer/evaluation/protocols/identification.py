@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainer.evaluation.protocols.outcome import Bools, Floats, Outcome, require_rows, share_of, similarities
+from trainer.evaluation.protocols.findings import Bools, Finding, Floats, require_rows, share_of, similarities
 from trainer.evaluation.protocols.rows import read_rows
 from trainer.evaluation.protocols.warning import SURVEILLANCE
 from wit.errors import InputError
@@ -88,7 +88,7 @@ def name_right(image_ND: Floats, name_CD: Floats, people: People, num_names: int
 
 def measure_identification(
     image_ND: Floats, name_CD: Floats, people: People, task: str, reading: str = PEOPLE
-) -> tuple[Outcome, ...]:
+) -> tuple[Finding, ...]:
     """Return the accuracy at each of SIZES that there are names for, else at as many as there are.
 
     Raises InputError when embeddings differ in number from `people`.
@@ -97,7 +97,7 @@ def measure_identification(
     require_rows("names", len(name_CD), len(people.names))
     sizes = [size for size in SIZES if size <= len(people.names)] or [len(people.names)]
     return tuple(
-        Outcome(
+        Finding(
             task,
             f"identification_{reading.replace(' ', '_')}_{size}",
             "accuracy",
@@ -105,7 +105,11 @@ def measure_identification(
             num_classes=size,
             chance=1 / size,
             published=PUBLISHED.get(size, {}) if task == "celeba" else {},
-            details={"pictures": reading, "warning": SURVEILLANCE},
+            details={
+                "pictures": reading,
+                "published_percent": dict(PUBLISHED.get(size, {})) if task == "celeba" else {},
+                "warning": SURVEILLANCE,
+            },
         )
         for size in sizes
     )

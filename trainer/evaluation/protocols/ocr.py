@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainer.evaluation.protocols.outcome import CLIP, Bools, Floats, Outcome, require_rows, share_of, similarities
+from trainer.evaluation.protocols.findings import CLIP, Bools, Finding, Floats, require_rows, share_of, similarities
 from trainer.evaluation.protocols.rows import read_rows
 from wit.errors import InputError
 
@@ -65,11 +65,11 @@ def read_right(image_ND: Floats, word_CD: Floats, words: Words) -> Bools:
     return right
 
 
-def measure_words(image_ND: Floats, word_CD: Floats, words: Words, task: str) -> Outcome:
+def measure_words(image_ND: Floats, word_CD: Floats, words: Words, task: str) -> Finding:
     """Return the share of words that are read; raises InputError when embeddings differ in number from `words`."""
     require_rows("pictures of words", len(image_ND), len(words.images))
     require_rows("words", len(word_CD), len(words.words))
-    return Outcome(
+    return Finding(
         task,
         "reading",
         "accuracy",

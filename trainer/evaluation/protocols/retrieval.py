@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from trainer.evaluation.protocols.outcome import CLIP, Floats, Outcome, Share, require_rows, share_of, similarities
+from trainer.evaluation.protocols.findings import CLIP, Finding, Floats, Share, require_rows, share_of, similarities
 from trainer.evaluation.protocols.rows import json_object, read_rows, text_of
 from trainer.evaluation.retrieval import KS, retrieve
 from wit.errors import InputError
@@ -103,7 +103,7 @@ def _of_coco(whole: Mapping[str, object]) -> _Found:
     return found + [(names[one["image_id"]], one["caption"].strip()) for one in captions]  # type: ignore[attr-defined]
 
 
-def measure_retrieval(image_ND: Floats, text_MD: Floats, pairs: Pairs, task: str) -> tuple[Outcome, Outcome]:
+def measure_retrieval(image_ND: Floats, text_MD: Floats, pairs: Pairs, task: str) -> tuple[Finding, Finding]:
     """Return recall@1 of the texts of an image, and of the images of a text; at the other k in the details.
 
     Embeddings are of unit length, in the order of `pairs`. An image counts as right when one of its captions is among
@@ -118,14 +118,14 @@ def measure_retrieval(image_ND: Floats, text_MD: Floats, pairs: Pairs, task: str
     own = np.bincount(pairs.image_of_caption)
     text_chance = float(np.mean(own / len(pairs.captions)))  # the nearest caption is drawn: one of its own, of all
     return (
-        _outcome(task, "text", text, len(pairs.captions), text_chance),
-        _outcome(task, "image", image, len(pairs.images), 1 / len(pairs.images)),
+        _finding(task, "text", text, len(pairs.captions), text_chance),
+        _finding(task, "image", image, len(pairs.images), 1 / len(pairs.images)),
     )
 
 
-def _outcome(task: str, side: str, recalls: Mapping[int, Share], num_choices: int, chance: float) -> Outcome:
+def _finding(task: str, side: str, recalls: Mapping[int, Share], num_choices: int, chance: float) -> Finding:
     published = PUBLISHED.get(task, {}).get(side, {})
-    return Outcome(
+    return Finding(
         task,
         f"{side}_retrieval",
         "recall@1",

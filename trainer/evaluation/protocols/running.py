@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import orjson
 
 from trainer.evaluation.protocols import (
     bias,
@@ -24,10 +23,11 @@ from trainer.evaluation.protocols import (
     video,
 )
 from trainer.evaluation.protocols.embedding import Embedder
-from trainer.evaluation.protocols.outcome import Floats, Ints, Outcome, similarities, softmax
+from trainer.evaluation.protocols.findings import Finding, Floats, Ints, similarities, softmax
 from trainer.evaluation.templates import TEMPLATES
+from wit import manifest
 from wit.errors import InputError, UserError
-from wit.storage import join, make_folder, publish_bytes, read_bytes
+from wit.storage import join, make_folder, read_bytes
 
 
 @dataclass(frozen=True)
@@ -50,22 +50,21 @@ class Brought:
 
 _BY_EMBEDDINGS = "video_all_embeddings"
 
-Run = Callable[[Embedder, Brought], Sequence[Outcome]]
+Run = Callable[[Embedder, Brought], Sequence[Finding]]
 
 
-def run_protocol(name: str, embedder: Embedder, brought: Brought) -> Sequence[Outcome]:
+def run_protocol(name: str, embedder: Embedder, brought: Brought) -> Sequence[Finding]:
     """Return the results of a protocol of PROTOCOLS; raises UserError for another name, InputError for bad inputs."""
     if name not in PROTOCOLS:
         raise UserError(f"expected a protocol, one of {', '.join(PROTOCOLS)}; found {name!r}")
     return PROTOCOLS[name](embedder, brought)
 
 
-def write_outcomes(outcomes: Sequence[Outcome], out: str) -> None:
+def write_findings(findings: Sequence[Finding], out: str) -> None:
     """Write each result to `out`/results/TASK.PROTOCOL.json; raises OutputError."""
     make_folder(join(out, "results"))
-    for one in outcomes:
-        text = orjson.dumps(one.to_json(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
-        publish_bytes(join(out, "results", f"{one.task}.{one.protocol}.json"), text)
+    for one in findings:
+        manifest.write(join(out, "results", f"{one.task}.{one.protocol}.json"), one.to_json())
 
 
 def _pictures(embedder: Embedder, brought: Brought, names: Sequence[str]) -> Floats:
@@ -74,14 +73,14 @@ def _pictures(embedder: Embedder, brought: Brought, names: Sequence[str]) -> Flo
     return embedder.pictures(lambda place: read_bytes(places[place]), places)
 
 
-def _run_retrieval(embedder: Embedder, brought: Brought) -> Sequence[Outcome]:
+def _run_retrieval(embedder: Embedder, brought: Brought) -> Sequence[Finding]:
     pairs = retrieval.read_pairs(brought.table)
     image_ND = _pictures(embedder, brought, pairs.images)
     text_MD = embedder.texts(pairs.captions, brought.templates or (retrieval.PREFIX,))
     return retrieval.measure_retrieval(image_ND, text_MD, pairs, brought.task)
 
 
-def _run_video(embedder: Embedder, brought: Brought, which: str, protocol: str) -> Sequence[Outcome]:
+def _run_video(embedder: Embedder, brought: Brought, which: str, protocol: str) -> Sequence[Finding]:
     """Embed one video's frames at a time, so that no more of them are in memory."""
     videos = video.list_videos(brought.table)
     text_CD = embedder.texts(videos.classes, brought.templates or TEMPLATES["photo"])
@@ -99,14 +98,14 @@ def _run_video(embedder: Embedder, brought: Brought, which: str, protocol: str) 
     return (video.measure_videos(scores_NC, videos, brought.task, protocol),)
 
 
-def _run_words(embedder: Embedder, brought: Brought) -> Sequence[Outcome]:
+def _run_words(embedder: Embedder, brought: Brought) -> Sequence[Finding]:
     words = ocr.read_words(brought.table)
     image_ND = _pictures(embedder, brought, words.images)
     word_CD = embedder.texts(words.words, brought.templates or ocr.TEMPLATES)
     return (ocr.measure_words(image_ND, word_CD, words, brought.task),)
 
 
-def _run_geolocation(embedder: Embedder, brought: Brought) -> Sequence[Outcome]:
+def _run_geolocation(embedder: Embedder, brought: Brought) -> Sequence[Finding]:
     if not brought.extra:
         raise UserError("geolocation: expected a second file with the places of references, found none; name it")
     queries, references = geolocation.read_places(brought.table), geolocation.read_places(brought.extra)
@@ -115,20 +114,20 @@ def _run_geolocation(embedder: Embedder, brought: Brought) -> Sequence[Outcome]:
     return (geolocation.measure_geolocation(query_QD, queries, reference_ND, references, brought.task),)
 
 
-def _run_faces(embedder: Embedder, brought: Brought) -> Sequence[Outcome]:
+def _run_faces(embedder: Embedder, brought: Brought) -> Sequence[Finding]:
     faces = bias.read_faces(brought.table)
     image_ND = _pictures(embedder, brought, [face.image for face in faces])
-    outcomes: list[Outcome] = []
+    findings: list[Finding] = []
     for attribute, names in bias.FAIRFACE.items():
         templates = brought.templates or bias.TEMPLATES[attribute]
         chosen_N = _nearest(image_ND, embedder.texts(tuple(names.values()), templates))
         classes = tuple(names)
         predicted = [classes[place] for place in chosen_N.tolist()]
-        outcomes += bias.measure_faces(predicted, faces, attribute, brought.task)
-    return outcomes
+        findings += bias.measure_faces(predicted, faces, attribute, brought.task)
+    return findings
 
 
-def _run_harm(embedder: Embedder, brought: Brought) -> Sequence[Outcome]:
+def _run_harm(embedder: Embedder, brought: Brought) -> Sequence[Finding]:
     faces = bias.read_faces(brought.table)
     image_ND = _pictures(embedder, brought, [face.image for face in faces])
     labels = [words for words, _ in bias.harm_labels(with_child=True)]
@@ -137,7 +136,7 @@ def _run_harm(embedder: Embedder, brought: Brought) -> Sequence[Outcome]:
     return bias.measure_harm(without_N, with_N, faces, brought.task)
 
 
-def _run_gendered(embedder: Embedder, brought: Brought) -> Sequence[Outcome]:
+def _run_gendered(embedder: Embedder, brought: Brought) -> Sequence[Finding]:
     members = gendered.read_members(brought.table)
     lines = read_bytes(brought.extra).decode("utf-8", "replace").splitlines() if brought.extra else []
     labels = tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
@@ -150,14 +149,14 @@ def _run_gendered(embedder: Embedder, brought: Brought) -> Sequence[Outcome]:
     return (gendered.measure_gendered(probability_NC, [gender for _, gender in members], labels, brought.task),)
 
 
-def _run_surveillance(embedder: Embedder, brought: Brought) -> Sequence[Outcome]:
+def _run_surveillance(embedder: Embedder, brought: Brought) -> Sequence[Finding]:
     questions = surveillance.read_questions(brought.table)
     image_ND = _pictures(embedder, brought, [one.image for one in questions])
     text_CD = embedder.texts(surveillance.list_descriptions(questions), brought.templates or ("{label}",))
     return surveillance.measure_surveillance(image_ND, text_CD, questions, brought.task)
 
 
-def _run_identification(embedder: Embedder, brought: Brought, reading: str) -> Sequence[Outcome]:
+def _run_identification(embedder: Embedder, brought: Brought, reading: str) -> Sequence[Finding]:
     people = identification.read_people(brought.table)
     image_ND = _pictures(embedder, brought, people.images)
     name_CD = embedder.texts(people.names, brought.templates or identification.TEMPLATES)

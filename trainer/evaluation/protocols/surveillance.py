@@ -14,12 +14,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainer.evaluation.protocols.outcome import (
+from trainer.evaluation.protocols.findings import (
     CLIP,
     Bools,
+    Finding,
     Floats,
     Ints,
-    Outcome,
     require_rows,
     share_of,
     shares_by,
@@ -100,7 +100,7 @@ def answer_questions(image_ND: Floats, text_CD: Floats, questions: Sequence[Ques
 
 def measure_surveillance(
     image_ND: Floats, text_CD: Floats, questions: Sequence[Question], task: str
-) -> tuple[Outcome, ...]:
+) -> tuple[Finding, ...]:
     """Return the accuracy of coarse questions, of those with a close distractor, and of fine ones, where there are any.
 
     Raises InputError when embeddings differ in number from the questions and `list_descriptions`.
@@ -119,7 +119,7 @@ def measure_surveillance(
         ("fine", plain_N == answers_N, ~is_coarse_N),
     )
     return tuple(
-        _outcome(
+        _finding(
             task,
             name,
             right_N[kept_N],
@@ -131,7 +131,7 @@ def measure_surveillance(
     )
 
 
-def _outcome(task: str, kind: str, right_N: Bools, took_close_N: Bools, questions: Sequence[Question]) -> Outcome:
+def _finding(task: str, kind: str, right_N: Bools, took_close_N: Bools, questions: Sequence[Question]) -> Finding:
     with_close = kind == "with a close distractor"
     num_options = [len(one.options) + with_close for one in questions]
     details: dict[str, object] = {"warning": SURVEILLANCE}
@@ -139,7 +139,7 @@ def _outcome(task: str, kind: str, right_N: Bools, took_close_N: Bools, question
         details["distractor_chosen"] = share_of(took_close_N).to_json()
     if any(one.video for one in questions):
         details["by_video"] = [share.to_json() for share in shares_by(right_N, [one.video for one in questions])]
-    return Outcome(
+    return Finding(
         task,
         f"surveillance_{kind.replace(' ', '_')}",
         "accuracy",

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from trainer.evaluation.protocols.outcome import CLIP, Floats, Outcome, class_rows, require_rows, share_of, softmax
+from trainer.evaluation.protocols.findings import CLIP, Finding, Floats, class_rows, require_rows, share_of, softmax
 from wit import tar
 from wit.errors import InputError
 from wit.evaluation_sets.packed import open_unpacked
@@ -184,7 +184,7 @@ def _mean_rows(rows_FX: Floats, video_of_frame: Sequence[int], num_videos: int) 
     return means
 
 
-def measure_videos(scores_NC: Floats, videos: VideoSet, task: str, protocol: str) -> Outcome:
+def measure_videos(scores_NC: Floats, videos: VideoSet, task: str, protocol: str) -> Finding:
     """Return the accuracy of scores of videos; in the details the top-5 one and their mean, Kinetics' metric.
 
     Of equal scores the first class is the likelier. Raises InputError when there are not as many rows as videos.
@@ -194,7 +194,7 @@ def measure_videos(scores_NC: Floats, videos: VideoSet, task: str, protocol: str
     order_NC = np.argsort(-scores_NC, axis=1, kind="stable")
     top1, top5 = (share_of((order_NC[:, :k] == labels_N[:, None]).any(axis=1), f"top-{k}") for k in (1, 5))
     predicted = [videos.classes[place] for place in order_NC[:, 0]]
-    return Outcome(
+    return Finding(
         task,
         protocol,
         "accuracy",

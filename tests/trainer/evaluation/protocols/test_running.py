@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from trainer.evaluation.protocols.embedding import ClipEmbedder
-from trainer.evaluation.protocols.outcome import Outcome
-from trainer.evaluation.protocols.running import PROTOCOLS, Brought, run_protocol, write_outcomes
+from trainer.evaluation.protocols.findings import Finding
+from trainer.evaluation.protocols.running import PROTOCOLS, Brought, run_protocol, write_findings
 from trainer.evaluation.scoring import build_classifier
 from trainer.loader.decode import decode_center
 from trainer.models.clip import build_clip
@@ -67,8 +67,8 @@ def write(path: Path, *lines: str) -> str:
     return str(path)
 
 
-def values(outcomes: Sequence[Outcome]) -> dict[str, float]:
-    return {one.protocol: one.share.value for one in outcomes}
+def values(findings: Sequence[Finding]) -> dict[str, float]:
+    return {one.protocol: one.share.value for one in findings}
 
 
 def test_planted_pairs_words_places_and_names(root: Path) -> None:
@@ -77,7 +77,7 @@ def test_planted_pairs_words_places_and_names(root: Path) -> None:
     pairs = write(root / "pairs.csv", "image,caption", *[f"{c}.png,a {c} one" for c in colours], "red.png,a blue thing")
     found = run_protocol("retrieval", Colours(), Brought("colours", pairs))
     assert values(found) == {"text_retrieval": 0.75, "image_retrieval": 0.8}  # blue has its text, after red's of blue
-    words = write(root / "words.csv", "image,word,lexicon", "red.png,Red,red|blue", "blue.png,green,")
+    words = write(root / "words.csv", "image,word,lexicon", "red.png,Red,red|blue", "blue.png,green,blue|green")
     assert values(run_protocol("reading", Colours(), Brought("colours", words))) == {"reading": 0.5}
     people = write(root / "people.csv", "image,name", *[f"{c}.png,Mx {c}" for c in colours], "red.png,Mx blue")
     found = run_protocol("identification", Colours(), Brought("colours", people))
@@ -143,12 +143,12 @@ def test_planted_scenes_and_labels(root: Path) -> None:
 def test_results_are_written_by_task_and_protocol(root: Path) -> None:
     """Each result has its file, the same bytes each time; an unknown protocol names those there are."""
     words = write(root / "words.csv", "image,word", "red.png,red", "blue.png,blue")
-    outcomes = run_protocol("reading", Colours(), Brought("colours", words))
-    write_outcomes(outcomes, str(root / "out"))
+    findings = run_protocol("reading", Colours(), Brought("colours", words))
+    write_findings(findings, str(root / "out"))
     path = root / "out/results/colours.reading.json"
-    assert json.loads(path.read_bytes()) == json.loads(json.dumps(outcomes[0].to_json()))
+    assert json.loads(path.read_bytes()) == json.loads(json.dumps(findings[0].to_json()))
     first = path.read_bytes()
-    write_outcomes(run_protocol("reading", Colours(), Brought("colours", words)), str(root / "out"))
+    write_findings(run_protocol("reading", Colours(), Brought("colours", words)), str(root / "out"))
     assert path.read_bytes() == first
     with pytest.raises(UserError, match=f"one of {', '.join(PROTOCOLS)}; found 'other'"):
         run_protocol("other", Colours(), Brought("colours", words))

@@ -73,7 +73,7 @@ def class_rows(predicted: Sequence[str], truth: Sequence[str], classes: Sequence
     for name, found_as in counts.items():
         total = found_as.total()
         wrong = sorted((-times, other) for other, times in found_as.items() if other != name)
-        times, other = (-wrong[0][0], wrong[0][1]) if wrong else (0, None)
+        times, other = (-wrong[0][0], wrong[0][1]) if wrong else (0, "")
         if total:
             rows.append(
                 {
@@ -88,7 +88,7 @@ def class_rows(predicted: Sequence[str], truth: Sequence[str], classes: Sequence
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Finding:
     """One number, what it is of, and all that belongs to it."""
 
     task: str
