@@ -47,7 +47,7 @@ class Limits(Protocol):
 
     @property
     def max_iterations(self) -> int:
-        """Passes over the items."""
+        """Steps that may be tried."""
 
     @property
     def history(self) -> int:
@@ -64,7 +64,8 @@ class Minima:
 
     parameters: Tensor
     """(K, Q), float64."""
-    num_evaluations: tuple[int, ...]
+    num_iterations: tuple[int, ...]
+    """Steps that were tried, a pass over the items each."""
     converged: tuple[bool, ...]
 
 
@@ -130,23 +131,22 @@ def minimise(functions: Functions, start: Tensor, limits: Limits) -> Minima:
     """
     found, place_K = start.clone(), torch.arange(len(start), device=start.device)
     converged_K = torch.zeros_like(place_K, dtype=torch.bool)
-    taken_K = torch.full_like(place_K, limits.max_iterations)
+    taken_K = torch.zeros_like(place_K)
     memory = _Memory(limits.history)
     value_K, gradient, curvature = functions(start)
     direction = memory.direction(gradient, curvature)
     points = _Points(place_K, start, value_K, gradient, curvature, direction, torch.ones_like(value_K))
-    for number in range(1, limits.max_iterations + 1):
+    for number in range(limits.max_iterations + 1):
         is_still_K = points.gradient.norm(dim=1) <= limits.tolerance * functions.num_items
-        is_done_K = is_still_K | (points.step_K < _SHORTEST)
+        is_done_K = is_still_K | (points.step_K < _SHORTEST) | (number == limits.max_iterations)
         if is_done_K.any():
             done = points.place_K[is_done_K]
             found[done], converged_K[done], taken_K[done] = points.at[is_done_K], is_still_K[is_done_K], number
+            if is_done_K.all():
+                break
             for part in (functions, memory, points):
                 part.keep(~is_done_K)
-        if not len(points.place_K):
-            break
         _advance(functions, points, memory, _NOISE[limits.precision])
-    found[points.place_K] = points.at
     return Minima(found, tuple(taken_K.tolist()), tuple(converged_K.tolist()))
 
 

@@ -81,8 +81,8 @@ class Fit:
     intercepts_KC: Tensor
     parameters_KCP: Tensor
     """On the problem's axes: from where the fit of another strength may start."""
-    num_evaluations: tuple[int, ...]
-    """Passes over the items that each took."""
+    num_iterations: tuple[int, ...]
+    """Steps that each tried, a pass over the items each."""
     converged: tuple[bool, ...]
     """Whether the tolerance was reached within the iterations, and within the precision."""
 
@@ -100,11 +100,13 @@ def prepare(features: NDArray[np.floating], labels: NDArray[np.integer], num_cla
     seen = np.flatnonzero((hot_NC == 1).any(axis=0) & (hot_NC == 0).any(axis=0)).tolist()
     if not seen:
         raise InputError(f"expected training items of two classes or more, found {len(labels)} items that all agree")
-    zero, judged = None, None
+    zero: int | None = None
+    judged = None
     if labels.ndim == 1 and len(seen) > 2:
         targets = torch.from_numpy(np.searchsorted(seen, labels))
     else:
-        zero, *seen = seen if labels.ndim == 1 else [None, *seen]
+        if labels.ndim == 1:
+            zero, *seen = seen
         targets = torch.from_numpy(hot_NC[:, seen] == 1).to(dtype)
         judged = None if (hot_NC >= 0).all() else torch.from_numpy(hot_NC[:, seen] >= 0).to(how.device)
     x_ND = torch.as_tensor(features, device=how.device).to(dtype)
@@ -143,7 +145,7 @@ def fit(problem: Problem, strengths: Sequence[float], how: Settings, start_CP: T
         parameters_KCP[:, :, -1] -= parameters_KCP[:, :, -1].mean(dim=1, keepdim=True)
     weights_KCD = parameters_KCP[..., :-1] @ problem.basis_DR.double().T
     intercepts_KC = parameters_KCP[..., -1] - weights_KCD @ problem.mean_D
-    return Fit(tuple(strengths), weights_KCD, intercepts_KC, parameters_KCP, found.num_evaluations, found.converged)
+    return Fit(tuple(strengths), weights_KCD, intercepts_KC, parameters_KCP, found.num_iterations, found.converged)
 
 
 def score(
@@ -164,12 +166,13 @@ def _principal_axes(x_ND: Tensor) -> Tensor:
     if len(x_ND) >= x_ND.shape[1]:
         return _eigenvectors(x_ND.T @ x_ND, x_ND.dtype)
     span_DN, r_NN = torch.linalg.qr(x_ND.double().T)
-    return span_DN.to(x_ND.dtype) @ _eigenvectors(r_NN @ r_NN.T, x_ND.dtype)
+    axes_DN: Tensor = span_DN.to(x_ND.dtype) @ _eigenvectors(r_NN @ r_NN.T, x_ND.dtype)
+    return axes_DN
 
 
 def _eigenvectors(symmetric: Tensor, dtype: torch.dtype) -> Tensor:
-    vectors: Tensor = torch.linalg.eigh(symmetric.double())[1]
-    return vectors.to(dtype)
+    vectors: Tensor = torch.linalg.eigh(symmetric.double())[1].to(dtype)
+    return vectors
 
 
 class Objective:

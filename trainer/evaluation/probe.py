@@ -75,7 +75,7 @@ class Trial:
     strength: float
     value: float
     """Of the metric on the validation items."""
-    num_evaluations: int
+    num_iterations: int
     converged: bool
 
 
@@ -164,7 +164,7 @@ class _Sweep:
         for which, index in enumerate(indices):
             scores = score(self.problem, found, which, self.validation.features, self.how)
             value = self.metric(scores, self.validation.labels)
-            taken = found.num_evaluations[which], found.converged[which]
+            taken = found.num_iterations[which], found.converged[which]
             self.trials[index] = Trial(STRENGTHS[index], value, *taken)
             self._parameters[index] = found.parameters_KCP[which]
         return [self.trials[index].value for index in indices]
