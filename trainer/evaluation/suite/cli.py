@@ -68,7 +68,7 @@ def country211(photos: str, borders: str, images: str, out: str, train: int, val
     "rendered-sst2", epilog="Example: wit evaluate-set rendered-sst2 stanford-sentiment/trees --out eval/rendered-sst2"
 )
 @click.argument("sentences")
-@click.option("--font", default="", metavar="FILE", help="TrueType or OpenType.  [default: Pillow's own]")
+@click.option("--font", default="", metavar="FILE", help="TrueType or OpenType.  [default: DejaVu Sans]")
 @click.option("--out", required=True, help="A new folder: images by split and class.")
 def rendered_sst2(sentences: str, font: str, out: str) -> None:
     """Draw the SENTENCES of SST-2, a folder with train.txt, dev.txt and test.txt of the treebank, or .tsv files."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import bz2
 import gzip
 import re
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import IO, Any, cast
@@ -21,7 +22,7 @@ from wit.storage import reading
 
 CHUNK_PHOTOS = 1 << 16
 
-_PACKED = {b"BZh": bz2.BZ2File, b"\x1f\x8b\x08": gzip.GzipFile}
+_PACKED: dict[bytes, Callable[[IO[bytes]], object]] = {b"BZh": bz2.open, b"\x1f\x8b\x08": gzip.open}
 _COLUMNS = 23  # of YFCC100M's lines; later releases have the number of the line in front
 _KEY, _LONGITUDE, _LATITUDE, _URL, _KIND = 0, 10, 11, 14, 22
 _VIDEO = "1"
@@ -63,7 +64,7 @@ def _read_lines(file: IO[bytes], head: bytes, url: str) -> Iterator[Photos]:
             rows = [_row(line, number + place, url) for place, line in enumerate(batch, 1)]
             number += len(batch)
             yield _photos([row for row in rows if row[_KIND] != _VIDEO])
-    except (EOFError, gzip.BadGzipFile) as error:
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise InputError(f"{url}: the file breaks off behind line {number}; fetch it again") from error
 
 

@@ -12,6 +12,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import resources
 from typing import Any
 
 import PIL
@@ -37,8 +38,6 @@ _SUFFIXES = (".txt", ".tsv")
 _NEUTRAL = 2  # of 0, very negative, to 4, very positive
 _LEAF = re.compile(r"\([0-4] ([^()\s]+)\)")
 _ESCAPED = {"-LRB-": "(", "-RRB-": ")", "\\/": "/", "\\*": "*"}  # of the Penn Treebank
-
-Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 @dataclass(frozen=True)
@@ -97,12 +96,15 @@ def find_files(folder: str) -> dict[str, str]:
     return found
 
 
-def open_font(path: str, size_px: int) -> Font:
-    """Return a font of a size; a blank path means Pillow's own. Raises InputError."""
-    if not path:
-        return ImageFont.load_default(size_px)
+def default_font() -> str:
+    """Return the path of DejaVu Sans, which Matplotlib brings; Pillow's own font lacks letters that reviews have."""
+    return str(resources.files("matplotlib").joinpath("mpl-data", "fonts", "ttf", "DejaVuSans.ttf"))
+
+
+def open_font(path: str, size_px: int) -> ImageFont.FreeTypeFont:
+    """Return a font of a size in px; a blank path means DejaVu Sans. Raises InputError."""
     try:
-        return ImageFont.truetype(path, size_px)
+        return ImageFont.truetype(path or default_font(), size_px, layout_engine=ImageFont.Layout.BASIC)  # everywhere
     except OSError as error:
         raise InputError(f"--font {path}: expected a TrueType or OpenType font, found none: {error}") from error
 
@@ -125,7 +127,7 @@ def draw_sentence(text: str, font_path: str = "") -> Image.Image:
     raise InputError(f"expected a sentence that fits into {limit} px, found {len(text)} letters: {text[:60]!r}")
 
 
-def _wrap(text: str, font: Font, limit_px: int) -> list[str]:
+def _wrap(text: str, font: ImageFont.FreeTypeFont, limit_px: int) -> list[str]:
     """Return lines with as many words as fit; a word that does not fit alone is cut."""
     lines: list[str] = []
     for word in text.split():
@@ -139,10 +141,10 @@ def _wrap(text: str, font: Font, limit_px: int) -> list[str]:
     return lines
 
 
-def _num_fitting(word: str, font: Font, limit_px: int) -> int:
+def _num_fitting(word: str, font: ImageFont.FreeTypeFont, limit_px: int) -> int:
     """Return how many of a word's first letters fit into a width, at least one; none is narrower than 1 px."""
-    lengths = range(1, min(len(word), limit_px) + 1)
-    return max(bisect_right(lengths, limit_px, key=lambda num: font.getlength(word[:num])), 1)
+    most = min(len(word), limit_px)
+    return max(bisect_right(range(1, most + 1), 0, key=lambda num: int(font.getlength(word[:num]) > limit_px)), 1)
 
 
 def build(out: str, files: Mapping[str, str], font_path: str = "") -> dict[str, Counter[str]]:
@@ -165,7 +167,7 @@ def build(out: str, files: Mapping[str, str], font_path: str = "") -> dict[str, 
         "images": {split: dict(counts[split]) for split in counts},
         "is_as_published": {split: is_as_published(split, counts[split]) for split in counts},
         "files": {split: manifest.fingerprint_file(url) for split, url in files.items()},
-        "font": manifest.fingerprint_file(font_path) if font_path else "Pillow's own",
+        "font": manifest.fingerprint_file(font_path or default_font()),
         "pillow": PIL.__version__,
     }
     manifest.write(join(out, "manifest.json"), facts)

@@ -78,11 +78,13 @@ def test_pictures_are_black_on_white_and_legible() -> None:
         assert not picture[:, :8].any()
         assert not picture[:, -8:].any()
     assert short.sum() < endless.sum()
+    letters = [ink(letter).tobytes() for letter in "aàáâäçèéêëíïñóôöûü—’“”£$%"]
+    assert len(set(letters)) == len(letters), "letters that the font lacks all look alike"
     assert (draw_sentence("Good .").getextrema()[0]) == (0, 255)
     assert (ink("Good .") != ink("Bad .")).any()
     assert (ink("Good .") == short).all()
-    with pytest.raises(InputError, match="expected a sentence that fits into 416 px, found 2000 letters"):
-        draw_sentence("x" * 2000)
+    with pytest.raises(InputError, match="expected a sentence that fits into 416 px, found 4000 letters"):
+        draw_sentence("x" * 4000)
 
 
 def build(*arguments: object) -> str:
