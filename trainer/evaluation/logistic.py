@@ -42,9 +42,9 @@ _BLOCK_SCORES = {"cpu": 1 << 20, "cuda": 1 << 26}
 class Settings:
     """How a regression is fitted; the number of iterations is the paper's."""
 
-    tolerance: float = 1e-6
-    """Of the Euclidean length of the gradient over N. scikit-learn bounds its largest part, which is never longer, by
-    1e-4 and stops where weights of weak strengths are still some percent off."""
+    tolerance: float = 1e-5
+    """Of the Euclidean length of the gradient (on centred features) over N. scikit-learn bounds its largest part, which
+    is never longer, by 1e-4."""
     max_iterations: int = 1000
     history: int = 10
     """Steps that L-BFGS remembers; SciPy's, and so scikit-learn's, number."""
