@@ -120,10 +120,10 @@ def _choose(value: Any, where: str, task: str) -> Any:
     """Return the part of a file's lists that is a task's; None where it is a file of sets without it."""
     if not isinstance(value, dict) or CLASSES in value or TEMPLATES in value:
         return value
-    keys = [key for key in value if isinstance(key, str)]
+    keys = [key for key in value if isinstance(value[key], list | dict)]
     if (key := _key_of(keys, task)) is not None:
         return value[key]
-    is_of_sets = any(isinstance(each, dict) for each in value.values()) or any(map(find_task, keys))
+    is_of_sets = any(isinstance(value[key], dict) for key in keys) or any(map(find_task, keys))
     return None if is_of_sets else value
 
 

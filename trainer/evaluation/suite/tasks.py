@@ -50,18 +50,6 @@ class Task:
     note: str = ""
     """What does not fit, and who says so."""
 
-    @property
-    def chance(self) -> float | None:
-        """What guessing scores: 1 / classes; 0.5 for the ROC AUC; None for a mean average precision.
-
-        The mean of top-1 and top-5 is that of 1 / classes and 5 / classes.
-        """
-        if self.metric == MAP_11_POINT:
-            return None
-        if self.metric == ROC_AUC:
-            return 0.5
-        return (3 if self.metric == MEAN_TOP1_TOP5 else 1) / self.num_classes  # (1 + 5) / 2 = 3
-
 
 _ALL = (
     Task(

@@ -101,6 +101,8 @@ def test_plain_text(tmp_path: Path) -> None:
     labelled = read_names(write(tmp_path, "b.txt", "AnnualCrop = annual crop land\nForest = forest\n"))
     assert (labelled.labels, labelled.titles) == (("AnnualCrop", "Forest"), ("annual crop land", "forest"))
     assert read_names(write(tmp_path, "c.txt", "a {}.\nthe {label}.\n")).templates == ("a {label}.", "the {label}.")
+    of_vehicles = read_names(write(tmp_path, "e.txt", "cars = car\nbikes = bicycle\n"), "cars and bikes")
+    assert of_vehicles.titles == ("car", "bicycle")  # "cars" may mean a set
     numbered = read_names(write(tmp_path, "d.json", json.dumps({"10": "ten", "2": "two"})))
     assert (numbered.labels, numbered.titles) == (("2", "10"), ("two", "ten"))
 

@@ -92,15 +92,6 @@ def test_prompts_fit_every_task() -> None:
         assert len(names.templates) == NUM_TEMPLATES.get(name, 1)
 
 
-def test_chance() -> None:
-    """1 / classes, half for the ROC AUC, the mean of both for Kinetics, none for a mean average precision."""
-    chances = {name: task.chance for name, task in TASKS.items()}
-    assert chances["CIFAR10"] == 0.1
-    assert chances["HatefulMemes"] == 0.5
-    assert chances["Kinetics700"] == pytest.approx((1 / 700 + 5 / 700) / 2)
-    assert chances["PascalVOC2007"] is None
-
-
 def test_a_task_is_found_by_any_of_its_names() -> None:
     """Others' names, titles, case and signs do not matter; no name means two tasks."""
     for name, task in TASKS.items():
