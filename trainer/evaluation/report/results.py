@@ -1,6 +1,7 @@
 """What `wit evaluate` leaves in a folder, read for a page: results, predictions, facts of the checkpoint.
 
-    OUT/checkpoint.json               {"name", those in COMPUTE, ...}: optional, any facts
+    OUT/checkpoint.json               {"name", those in COMPUTE, ...}: optional, any facts; a name that is a path gives
+                                      way to that of the folder
     OUT/results/TASK.PROTOCOL.json    one evaluation each
     OUT/predictions/TASK.parquet      wit.schema.PREDICTIONS, of the zero-shot evaluation
 
@@ -120,7 +121,8 @@ def read_checkpoint(folder: str) -> Checkpoint:
     results = [_read_result(join(results_folder, name)) for name in names]
     _require_distinct(folder, results)
     facts = manifest.read(join(folder, "checkpoint.json")) if exists(join(folder, "checkpoint.json")) else {}
-    name = str(facts.get("name") or base_name(folder.rstrip("/")) or folder)
+    said = str(facts.get("name") or "")
+    name = said if said and "/" not in said else base_name(folder.rstrip("/")) or folder
     compute = {key: facts[key] for key in COMPUTE if facts.get(key) is not None}
     for key, value in compute.items():
         if not (_is_number(value) and value > 0):
@@ -167,7 +169,7 @@ def _read_result(url: str) -> Result:
     )
 
 
-_SHOWN_ELSEWHERE = ("data", "confidence", "warning")
+_SHOWN_ELSEWHERE = ("confidence", "warning")
 
 
 def _is_rows(value: object) -> bool:

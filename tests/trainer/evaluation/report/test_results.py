@@ -35,10 +35,16 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
     assert found.by_class == (ClassResult("cat", 4, 0.25, "dog", 3),)
     assert found.curve == (Shots(1, 0.25), Shots(2, 0.5))
     assert (found.data, found.confidence, found.warning) == ("cifar10=folder:/x", 0.95, "careful")
-    assert found.details == {"top_k.5": "0.75"}
+    assert found.details == {"data": "cifar10=folder:/x", "top_k.5": "0.75"}
     assert found.tables["km"] == ({"group": "25 km", "interval": "0 to 0.5", "value": "0.125"},)
     assert found.published == {"m": 3.0}
     assert read.predictions("CIFAR10") is None
+
+
+def test_a_checkpoint_has_a_short_name(tmp_path: Path) -> None:
+    """What checkpoint.json says, or the name of the folder where it says a path or nothing."""
+    for number, (facts, name) in enumerate([({"name": "tiny"}, "tiny"), ({"name": "runs/x"}, "1"), (None, "2")]):
+        assert read_checkpoint(str(write(tmp_path / str(number), [result()], facts)) + "/").name == name
 
 
 @pytest.mark.parametrize(
