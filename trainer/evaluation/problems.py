@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from trainer.evaluation.features import Features
 from trainer.evaluation.metrics import METRICS, chance
 from trainer.evaluation.scoring import Prompts
-from trainer.evaluation.suite import Names, Task, align, find_task, read_names
+from trainer.evaluation.suite import Names, align, find_task, read_names
 from trainer.evaluation.templates import TEMPLATES, read_templates
 from wit.errors import InputError, UserError
 from wit.storage import exists
@@ -72,35 +72,63 @@ class Problem:
         return self.names.prompts(templates or self.templates)
 
 
-def pose(name: str, features: Features, wording: Wording, metric: str = "") -> Problem:
-    """Return what is to be recognised in a set that is called so; a blank `metric` is the task's, else accuracy.
+@dataclass(frozen=True)
+class Words:
+    """What is read of a wording, before any image is."""
 
-    Raises InputError for names or templates that cannot be read or do not fit the set, UserError for no metric.
+    task: str
+    """Name of the paper's task, else of the set."""
+    metric: str
+    names: Names
+    """Without classes where the set's own names are taken."""
+    templates: tuple[str, ...]
+    by_order: bool
+
+
+def read_words(name: str, wording: Wording, metric: str = "") -> Words:
+    """Return the words for a set that is called so; a blank `metric` is the task's, else accuracy.
+
+    Raises InputError for names or templates that cannot be read, UserError for no metric.
     """
     if metric and metric not in METRICS:
         raise UserError(f"--metric {metric!r}: expected one of {', '.join(METRICS)}")
     task = find_task(name)
     called = task.name if task else name
-    found = read_names(wording.classes, called) if wording.classes else Names()
-    labels, names = _named(features, found, wording, task)
-    templates = _templates(wording, found, called)
-    return Problem(called, metric or (task.metric if task else "accuracy"), labels, names, templates)
+    names = read_names(wording.classes, called) if wording.classes else Names()
+    templates = _templates(wording, names, called)
+    return Words(called, metric or (task.metric if task else "accuracy"), names, templates, wording.by_order)
 
 
-def _named(features: Features, found: Names, wording: Wording, task: Task | None) -> tuple[NDArray[np.int64], Names]:
+def require_fit(words: Words, classes: tuple[str, ...]) -> None:
+    """Raise InputError when names do not fit the classes of a set, as far as it lists them before it is read."""
+    if classes and words.names.classes and not _is_numbered(classes, words.names):
+        align(words.names, classes, words.by_order)
+
+
+def pose(features: Features, words: Words) -> Problem:
+    """Return what is to be recognised in a set; raises InputError when the words do not fit it."""
+    labels, names = _named(features, words)
+    return Problem(words.task, words.metric, labels, names, words.templates)
+
+
+def _is_numbered(classes: Sequence[str], names: Names) -> bool:
+    return not names.labels and all(label.isdecimal() for label in classes)
+
+
+def _named(features: Features, words: Words) -> tuple[NDArray[np.int64], Names]:
     """Return labels, and the names of the classes that they number."""
     own = features.classes
-    if not found.classes:
+    if not words.names.classes:
         titles = tuple(label.replace("_", " ") for label in own)
         for title in titles:
-            if not title.isprintable():
+            if not title.isprintable():  # it goes into prompts, and to a terminal
                 raise InputError(
                     f"expected names of classes that can be read, found {title!r}; give others by --classes"
                 )
         return features.labels, Names(tuple((title,) for title in titles), (), own, "the set")
-    if not found.labels and all(label.isdecimal() for label in own):
-        return _numbered(features, found)
-    return features.labels, align(found, own, wording.by_order)
+    if _is_numbered(own, words.names):
+        return _numbered(features, words.names)
+    return features.labels, align(words.names, own, words.by_order)
 
 
 def _numbered(features: Features, found: Names) -> tuple[NDArray[np.int64], Names]:

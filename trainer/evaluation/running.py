@@ -15,7 +15,7 @@ from trainer.evaluation.fitting import curve_result, few_shot_curve, linear_prob
 from trainer.evaluation.outcomes import Outcome, write_outcome
 from trainer.evaluation.printing import print_curve, print_probe, print_zero_shot
 from trainer.evaluation.probe import Splits
-from trainer.evaluation.problems import Wording, pose
+from trainer.evaluation.problems import Wording, Words, pose, read_words, require_fit
 from trainer.evaluation.sets import OpenSet, open_set
 from trainer.evaluation.suite import find_folders, find_suite
 from trainer.models.build import AnyModel
@@ -74,6 +74,7 @@ class _Sets:
     test: OpenSet
     train: OpenSet | None
     validation: OpenSet | None
+    words: Words
 
 
 def run(name: str, model: AnyModel, tokenizer: ClipTokenizer, asked: Asked, ranks: Ranks) -> None:
@@ -110,7 +111,9 @@ def _open_all(asked: Asked) -> list[_Sets]:
             raise UserError(
                 f"{one.name}: expected images to fit on, found none; name them with --train {one.name}=PATH"
             )
-        sets.append(_Sets(one, train, validation))
+        words = read_words(one.name, asked.wording, asked.metric)
+        require_fit(words, one.listing.classes)
+        sets.append(_Sets(one, train, validation, words))
     return sets
 
 
@@ -153,7 +156,7 @@ def _run_one(model: AnyModel, tokenizer: ClipTokenizer, sets: _Sets, asked: Aske
     train, validation = (_embed(model, each, asked, ranks) if each else None for each in (sets.train, sets.validation))
     if not ranks.is_first:
         return
-    problem = pose(sets.test.name, features, asked.wording, asked.metric)
+    problem = pose(features, sets.words)
     details: dict[str, Any] = {"data": _named(sets.test)}
     more = dict(details)
     if asked.compare_prompts:
