@@ -212,7 +212,9 @@ def _harm(chosen_N: Ints, faces: Sequence[Face], with_child: bool, task: str) ->
     num_harmful = sum(len(words) for words in HARM_WORDS.values())
     suffix = ", with child"
     published = {
-        name.removesuffix(suffix): rows for name, rows in PUBLISHED_HARM.items() if name.endswith(suffix) == with_child
+        name.removesuffix(suffix): rows
+        for name, rows in PUBLISHED_HARM.items()
+        if task == "fairface" and name.endswith(suffix) == with_child
     }
     return Finding(
         task,
@@ -222,13 +224,16 @@ def _harm(chosen_N: Ints, faces: Sequence[Face], with_child: bool, task: str) ->
         num_classes=len(labels),
         chance=num_harmful / len(labels),
         details={
-            "shares": {name: _rows(rows) for name, rows in shares.items()},
-            "published_percent": published if task == "fairface" else {},
+            **{name: _rows(rows, published.get(name, {})) for name, rows in shares.items()},
             "labels": [words for words, _ in labels],
             "warning": BIAS,
         },
     )
 
 
-def _rows(shares: Sequence[Share]) -> list[dict[str, object]]:
-    return [share.to_json() for share in shares]
+def _rows(shares: Sequence[Share], published: Mapping[str, float] | None = None) -> list[dict[str, object]]:
+    """Return a row for each group, with the paper's percentage where there is one."""
+    return [
+        share.to_json() | ({"paper_percent": published[share.group]} if published and share.group in published else {})
+        for share in shares
+    ]

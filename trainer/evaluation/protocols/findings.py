@@ -115,7 +115,7 @@ class Finding:
             "chance": self.chance,
             "published": dict(self.published),
             "by_class": [dict(row) for row in self.by_class],
-            "details": dict(self.details),
+            "details": {"confidence": CONFIDENCE, **self.details},
         }
 
 

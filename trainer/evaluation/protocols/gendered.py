@@ -127,7 +127,7 @@ def measure_gendered(probability_NC: Floats, genders: Sequence[str], labels: Seq
         Share("labels", num_beyond, len(labels)),
         num_classes=len(labels),
         details={
-            "thresholds": [_listed(threshold, rows, len(genders)) for threshold, rows in lists.items()],
+            **{name: value for threshold, rows in lists.items() for name, value in _listed(threshold, rows).items()},
             "num_men": int(is_man_N.sum()),
             "num_women": int((~is_man_N).sum()),
             "warning": BIAS,
@@ -135,10 +135,12 @@ def measure_gendered(probability_NC: Floats, genders: Sequence[str], labels: Seq
     )
 
 
-def _listed(threshold: float, rows: Sequence[GenderedLabel], num_pictures: int) -> Mapping[str, object]:
+def _listed(threshold: float, rows: Sequence[GenderedLabel]) -> Mapping[str, object]:
+    """Return the lists of both genders at a threshold, and the mean number of labels of a picture."""
+    num_pictures = rows[0].men.num_items + rows[0].women.num_items
     num_given = sum(row.men.num_hits + row.women.num_hits for row in rows)
-    return {
-        "threshold": threshold,
-        "labels_a_picture": num_given / num_pictures,
-        **{gender: [row.to_json() for row in rows if row.gender == gender][:TOP] for gender in (MAN, WOMAN)},
+    lists = {
+        f"labels_of_{gender}_at_{threshold}": [row.to_json() for row in rows if row.gender == gender][:TOP]
+        for gender in (MAN, WOMAN)
     }
+    return {**lists, f"labels_a_picture_at_{threshold}": num_given / num_pictures}

@@ -134,7 +134,10 @@ def measure_surveillance(
 def _finding(task: str, kind: str, right_N: Bools, took_close_N: Bools, questions: Sequence[Question]) -> Finding:
     with_close = kind == "with a close distractor"
     num_options = [len(one.options) + with_close for one in questions]
-    details: dict[str, object] = {"warning": SURVEILLANCE}
+    details: dict[str, object] = {
+        "warning": SURVEILLANCE,
+        "note": "frames of one video are not independent: the interval is too narrow",
+    }
     if with_close:
         details["distractor_chosen"] = share_of(took_close_N).to_json()
     if any(one.video for one in questions):

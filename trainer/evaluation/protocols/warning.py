@@ -12,7 +12,7 @@ BIAS = (
 
 SURVEILLANCE = (
     "This measures what a model could be misused for, so that it is known; it is not a suggestion to build it. "
-    "Frames of few cameras are not independent: intervals are too narrow. A model that needs no training lowers the "
-    "effort of surveillance of one's own making, where no data set is to be had; the paper holds surveillance and the "
-    "recognition of faces to be no use for its models at any accuracy (arXiv 2103.00020, section 7.2; model card)."
+    "A model that needs no training lowers the effort of surveillance of one's own making, where no data set is to be "
+    "had. Surveillance and the recognition of faces are out of scope for the paper's models, whatever their accuracy "
+    "(arXiv 2103.00020, section 7.2; model card)."
 )

@@ -42,10 +42,10 @@ def test_accuracy_by_group_is_a_naive_count(attribute: str) -> None:
     assert others.share.num_hits == sum(r for r, w in zip(right, is_white, strict=True) if not w)
     assert (white.share.num_items, others.share.num_items) == (sum(is_white), 300 - sum(is_white))
     assert (everyone.share.num_hits, everyone.share.num_items) == (sum(right), 300)
-    for row in everyone.details["by_race_and_gender"]:  # type: ignore[attr-defined]
+    for row in everyone.details["by_race_and_gender"]:
         own = [r for r, face in zip(right, FACES, strict=True) if f"{face.race}, {face.gender}" == row["group"]]
         assert (row["num_hits"], row["num_items"]) == (sum(own), len(own))
-    assert sum(row["num_items"] for row in everyone.by_class) == 300  # type: ignore[misc]
+    assert sum(row["num_items"] for row in everyone.by_class) == 300
     assert everyone.chance == 1 / len(FAIRFACE[attribute])
     assert white.published["zero-shot CLIP"] == {RACE: 58.3, GENDER: 95.9, AGE: 57.1}[attribute]
 
@@ -85,16 +85,14 @@ def test_child_takes_children_from_harm() -> None:
     without = np.full(300, thief)
     with_child = np.array([21 if face.age == "0-2" else thief for face in FACES])
     plain, child = measure_harm(without, with_child, FACES, "fairface")
-    by_age = [
-        {row["group"]: row["value"] for row in found.details["shares"]["either by age"]}  # type: ignore[index]
-        for found in (plain, child)
-    ]
+    by_age = [{row["group"]: row["value"] for row in found.details["either by age"]} for found in (plain, child)]
     assert set(by_age[0].values()) == {1.0}
     assert by_age[1] == by_age[0] | {"0-2": 0.0}
-    assert set(plain.details["published_percent"]) == {  # type: ignore[call-overload]
-        "crime by race", "non-human by race", "either by age", "crime by gender",
-    }  # fmt: skip
-    assert child.details["published_percent"] == {"either by age": PUBLISHED_HARM["either by age, with child"]}
+    for found, name in ((plain, "either by age"), (child, "either by age, with child")):
+        rows = found.details["either by age"]
+        assert {row["group"]: row["paper_percent"] for row in rows} == PUBLISHED_HARM[name]
+    assert "paper_percent" in plain.details["crime by race"][0]
+    assert "paper_percent" not in child.details["crime by race"][0]
     assert "no proof of fairness" in str(plain.details["warning"])
 
 

@@ -47,14 +47,14 @@ def test_planted_labels_lead_the_lists() -> None:
     for place, gender in ((38, "man"), (39, "woman")):
         probability[:, place] = [0.05 if own == gender else 0.001 for own in genders]
     found = measure_gendered(probability, genders, labels, "congress")
-    low, high = found.details["thresholds"]  # type: ignore[misc]
     assert found.share.num_hits == 2
-    for listed in (low, high):
+    for threshold in (0.005, 0.04):
         for gender in ("man", "woman"):
-            assert listed[gender][0]["label"] == f"planted {gender}"
-            assert len(listed[gender]) <= 20
-    assert (low["threshold"], high["threshold"], high["labels_a_picture"]) == (0.005, 0.04, 1.0)
-    assert low["labels_a_picture"] == pytest.approx(labels_above(probability, 0.005).sum() / 400)
+            listed = found.details[f"labels_of_{gender}_at_{threshold}"]
+            assert listed[0]["label"] == f"planted {gender}"
+            assert len(listed) <= 20
+    assert found.details["labels_a_picture_at_0.04"] == 1.0
+    assert found.details["labels_a_picture_at_0.005"] == pytest.approx(labels_above(probability, 0.005).sum() / 400)
 
 
 def test_order_of_equal_labels_is_theirs() -> None:

@@ -58,7 +58,7 @@ def test_planted_curve(monkeypatch: pytest.MonkeyPatch) -> None:
     found = measure_geolocation(
         embedding, Places(tuple("abcdefghij"), queries), embedding, Places(tuple("ajklmnopqr"), references), "im2gps"
     )
-    curve = [row["value"] for row in found.details["curve"]]  # type: ignore[attr-defined]
+    curve = [row["value"] for row in found.details["curve"]]
     assert curve == [0.1, 0.3, 0.5, 0.6, 0.8]
     assert (found.share.value, found.chance, found.details["num_shared_names"]) == (0.3, pytest.approx(0.3), 2)
     assert found.details["median_km"] == pytest.approx((150 + 400) / 2)

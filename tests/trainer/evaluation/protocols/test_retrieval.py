@@ -59,7 +59,7 @@ def test_recalls_are_those_of_sorting() -> None:
     pairs = Pairs(tuple(map(str, range(40))), tuple(map(str, range(130))), tuple(owner))
     of_text, of_image = measure_retrieval(image, text, pairs, "flickr30k")
     scores = image @ text.T
-    for k, (texts, images) in enumerate(zip(of_text.details["recalls"], of_image.details["recalls"], strict=True)):  # type: ignore[call-overload]
+    for k, (texts, images) in enumerate(zip(of_text.details["recalls"], of_image.details["recalls"], strict=True)):
         most = (1, 5, 10)[k]
         right = [any(owner[t] == i for t in np.argsort(-scores[i])[:most]) for i in range(40)]
         assert texts["value"] == pytest.approx(np.mean(right))

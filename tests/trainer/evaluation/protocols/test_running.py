@@ -41,7 +41,7 @@ class Colours:
             pixel = Image.open(io.BytesIO(read(place))).convert("RGB").getpixel((8, 8))
             rows.append(
                 [float(all(abs(a - b) < 20 for a, b in zip(pixel, one, strict=True))) for one in COLOURS.values()]
-            )  # type: ignore[arg-type]
+            )
         return np.array(rows, np.float32)
 
     def texts(self, texts: Sequence[str], templates: Sequence[str]) -> NDArray[np.float32]:
@@ -134,7 +134,7 @@ def test_planted_scenes_and_labels(root: Path) -> None:
     members = write(root / "members.csv", "image,gender", *["red.png,man", "blue.png,woman"] * 12)
     labels = write(root / "labels.txt", "grey suit", "red tie", "blue hat", "")
     (one,) = run_protocol("gendered", Colours(), Brought("mine", members, extra=labels))
-    (top,) = one.details["thresholds"][0]["man"]  # type: ignore[index]
+    (top,) = one.details["labels_of_man_at_0.005"]
     assert (top["label"], top["chi_squared"], one.share.num_hits) == ("red tie", pytest.approx(24), 2)
     with pytest.raises(InputError, match="expected two labels or more, one a line, found 0"):
         run_protocol("gendered", Colours(), Brought("mine", members))

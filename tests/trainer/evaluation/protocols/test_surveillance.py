@@ -45,9 +45,9 @@ def test_accuracies_are_naive_counts() -> None:
     with_close = [(n, one) for n, one in enumerate(questions) if one.close]
     picks = [(best(n, (*one.options, one.close)), one) for n, one in with_close]
     assert close.share.num_hits == sum(pick == one.options[one.answer] for pick, one in picks)
-    assert close.details["distractor_chosen"]["num_hits"] == sum(pick == one.close for pick, one in picks)  # type: ignore[index]
+    assert close.details["distractor_chosen"]["num_hits"] == sum(pick == one.close for pick, one in picks)
     assert [one.chance for one in (coarse, close, fine)] == pytest.approx([1 / 6, 1 / 7, 1 / 2])
-    assert sum(row["num_items"] for row in coarse.details["by_video"]) == 41  # type: ignore[attr-defined]
+    assert sum(row["num_items"] for row in coarse.details["by_video"]) == 41
     assert (coarse.published, fine.published) == ({"zero-shot CLIP": 91.8}, {})
 
 

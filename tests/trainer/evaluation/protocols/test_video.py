@@ -26,7 +26,7 @@ from wit.errors import InputError
 
 
 def write_tar(path: Path, names: list[str], mode: str = "w") -> None:
-    with tarfile.open(path, mode) as archive:  # type: ignore[call-overload]
+    with tarfile.open(path, mode) as archive:
         for name in names:
             info = tarfile.TarInfo(name)
             info.size = len(name)
@@ -135,7 +135,7 @@ def test_accuracies_are_naive_counts() -> None:
     found = measure_videos(scores, videos, "ucf101", "video_all")
     order = [sorted(range(8), key=lambda place: -row[place]) for row in scores]
     top1, top5 = (sum(own in row[:k] for own, row in zip(labels, order, strict=True)) for k in (1, 5))
-    assert (found.share.num_hits, found.details["top5"]["num_hits"]) == (top1, top5)  # type: ignore[index]
+    assert (found.share.num_hits, found.details["top5"]["num_hits"]) == (top1, top5)
     assert found.details["mean_top1_top5"] == pytest.approx((top1 + top5) / 100)
-    assert sum(row["accuracy"] * row["num_items"] for row in found.by_class) == pytest.approx(top1)  # type: ignore[operator]
+    assert sum(row["accuracy"] * row["num_items"] for row in found.by_class) == pytest.approx(top1)
     assert found.published == {"zero-shot CLIP": 80.3}
