@@ -45,6 +45,8 @@ class Settings:
     tolerance: float = 1e-5
     """Of the Euclidean length of the gradient (on centred features) over N. scikit-learn bounds its largest part, which
     is never longer, by 1e-4."""
+    search_tolerance: float = 1e-4
+    """The same of fits that only choose a strength."""
     max_iterations: int = 1000
     history: int = 10
     """Steps that L-BFGS remembers; SciPy's, and so scikit-learn's, number."""
