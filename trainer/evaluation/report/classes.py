@@ -48,7 +48,8 @@ def best_and_worst(checkpoint: Checkpoint, results: Sequence[Result]) -> Section
 
 def _of_task(result: Result, classes: Sequence[ClassResult], predictions: pa.Table | None) -> list[Html]:
     num_shown = min(CLASSES_SHOWN, len(classes) // 2)
-    worst, best = list(classes[:num_shown]), list(classes[len(classes) - num_shown :])[::-1]
+    worst = [each for each in classes[:num_shown] if each.accuracy < 1]
+    best = [each for each in classes[len(classes) - num_shown :] if each.accuracy > 0][::-1]
     parts: list[Html] = []
     if predictions is None:
         parts.append(_class_table([*worst, *best[::-1]]))
@@ -59,7 +60,8 @@ def _of_task(result: Result, classes: Sequence[ClassResult], predictions: pa.Tab
         found, problem = pictures(result.data, items)
         if problem:
             parts.append(paragraph(foreign(problem), class_="quiet"))
-        for words, group, right in (("Worst, the surest mistakes", worst, False), ("Best, the surest", best, True)):
+        groups = (("Worst, with the surest mistakes", worst, False), ("Best, with the surest hits", best, True))
+        for words, group, right in (each for each in groups if each[1]):
             tiles = [_tile(each, shown[each.name, right], found, right) for each in group]
             parts += [paragraph(words, class_="step"), element("div", *tiles, class_="tiles", style=_NARROW_TILES)]
     return [*parts, *_confused(confusions(result, predictions))]
@@ -83,8 +85,6 @@ def _class_table(classes: Sequence[ClassResult]) -> Html:
 def _tile(each: ClassResult, own: Sequence[Example], found: dict[str, Picture], right: bool) -> Html:
     """Return a class with pictures of it, and what the model says of them."""
     shown = [_picture(one, found.get(one.item)) for one in own]
-    if not shown:
-        shown = [element("span", "none is wrong" if not right else "none is right", class_="missing")]
     words = [element("strong", foreign(each.name, 60)), f" {100 * each.accuracy:.1f} % of {each.num_items:,}"]
     if each.times and not right:
         words += [element("br"), "mostly for ", foreign(each.mistaken_for, 60), f": {each.times:,}"]

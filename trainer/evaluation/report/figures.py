@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trainer.evaluation.report.mistakes import Confusion
-from trainer.evaluation.report.published import published
+from trainer.evaluation.report.published import GIVEN
 from trainer.evaluation.report.results import Result, Shots
+from trainer.evaluation.report.summary import beside
 from wit.page import ACCENT, ALARM, INK, PAPER, QUIET, RULE, TEXT_PX, Html, inline_svg, quieten
 
 WIDTH_PX = 560
@@ -25,13 +26,14 @@ def plain_name(name: str, longest: int = MAX_NAME) -> str:
 
 def by_task(results: Sequence[Result], titles: Mapping[str, str]) -> Html:
     """Return each task's value with its interval, chance, and the range of the paper's models."""
+    has_published = any(beside(each) for each in results)
     told = "; ".join(f"{titles[each.task]}: {100 * each.value:.1f} %" for each in results)
     height = _LEGEND_PX + 34 + _ROW_PX * len(results)
 
     def draw(canvas: Any) -> None:
         axes = _rows(canvas, height, [titles[each.task] for each in results])
         for row, each in enumerate(results):
-            numbers = [found.percent for found in published(each.task, each.protocol, {}).values()]
+            numbers = [found.percent for found in beside(each).values() if found.status != GIVEN]
             if numbers:
                 axes.plot([min(numbers), max(numbers)], [row, row], color=RULE, linewidth=7, solid_capstyle="round")
             if each.interval:
@@ -41,14 +43,8 @@ def by_task(results: Sequence[Result], titles: Mapping[str, str]) -> Html:
             axes.plot([100 * each.value], [row], "o", color=ACCENT, markersize=6, zorder=4, clip_on=False)
         axes.set_xlim(0, 100)
         axes.set_xlabel("%, in the metric of the task")
-        _legend(
-            axes,
-            [
-                ("this checkpoint, with its interval", ACCENT, "o"),
-                ("chance", ALARM, "|"),
-                ("the paper's models", RULE, "_"),
-            ],
-        )
+        entries = [("this checkpoint, with its interval", ACCENT, "o"), ("chance", ALARM, "|")]
+        _legend(axes, [*entries, ("the paper's models", RULE, "_")] if has_published else entries)
 
     return inline_svg(draw, WIDTH_PX, height, f"Result of each task. {told}.")
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
+from functools import partial
 
 from trainer.evaluation.report import figures
 from trainer.evaluation.report.classes import best_and_worst
@@ -40,6 +42,8 @@ from wit.page import beside as side_by_side
 LARGEST = "ViT-L/14@336px"
 MAX_CURVES = 12
 MAX_ROWS = 40
+
+_NUMBER = re.compile(r"[-+.0-9e]+( to [-+.0-9e]+)?")
 
 
 def checkpoint_page(checkpoint: Checkpoint) -> str:
@@ -88,8 +92,8 @@ def published_cell(found: Published | None) -> str | None:
 def status_notes(shown: set[str]) -> list[Html]:
     """Return what the marks of published numbers mean, those that are shown."""
     words = {
-        "unmarked": f"printed in {PAPER}, " + STATUS["confirmed"],
-        "≈": f"printed in {PAPER}, {STATUS['consistent']}",
+        "unmarked": f"of the paper ({PAPER}), {STATUS['confirmed']}",
+        "≈": f"of the paper, {STATUS['consistent']}",
         "†": STATUS[GIVEN],
         "–": "no number that could be verified, or not evaluated",
     }
@@ -101,23 +105,25 @@ def status_notes(shown: set[str]) -> list[Html]:
 def _results(results: Sequence[Result]) -> Section:
     columns = {
         "task": None, "metric": None, "%": 0, f"{_confidence(results)}interval": 0, "chance": 0, "images": 0,
-        LARGEST: 0, "published": 0,
     }  # fmt: skip
-    has_remarks = any(map(remark, results))
-    if has_remarks:
-        columns["remarks"] = None
+    if any(map(beside, results)):
+        columns |= {LARGEST: 0, "published": 0}
+    if any(map(remark, results)):
+        columns |= {"remarks": None}
     rows: list[Sequence[Cell] | Divider] = []
     for index, each in enumerate(results):
         if index == 0 or results[index - 1].protocol != each.protocol:
             rows.append(Divider(protocol_title(each.protocol)))
-        rows.append(_result_row(each)[: len(columns)])
+        published = (published_cell(beside(each).get(LARGEST)), published_range(each))
+        more = {LARGEST: published[0], "published": published[1], "remarks": remark(each)}
+        rows.append([*_measured(each), *(cell for name, cell in more.items() if name in columns)])
     marks = {found.status for each in results for found in beside(each).values()}
     parts: list[Html] = [table(columns, rows)]
     if marks:
         parts.append(
             paragraph(
                 f"{LARGEST} and “published” (of all models, from the lowest to the highest, and how many) are what "
-                f"CLIP's paper prints for the same task, protocol and metric ({PAPER}, Tables 10, 11), where verified."
+                f"CLIP's paper prints for the same task, protocol and metric ({PAPER}, Tables 10 and 11)."
             )
         )
     return Section("Results", (*parts, *status_notes(marks), *_drawn(results)), "results")
@@ -129,19 +135,14 @@ def _confidence(results: Sequence[Result]) -> str:
     return f"{100 * one:g} % " if one is not None else ""
 
 
-def _result_row(each: Result) -> tuple[Cell, ...]:
-    found = beside(each)
-    low_high = f"{100 * each.interval[0]:.1f} to {100 * each.interval[1]:.1f}" if each.interval else None
+def _measured(each: Result) -> tuple[Cell, ...]:
     return (
         foreign(task_title(each.task)),
         metric_title(each.metric),
         percent(each.value),
-        low_high,
+        f"{100 * each.interval[0]:.1f} to {100 * each.interval[1]:.1f}" if each.interval else None,
         percent(each.chance),
         each.num_items,
-        published_cell(found.get(LARGEST)),
-        published_range(each),
-        remark(each),
     )
 
 
@@ -152,7 +153,8 @@ def _drawn(results: Sequence[Result]) -> list[Html]:
         mine = [each for each in results if each.protocol == protocol]
         if mine:
             titles = {each.task: task_title(each.task) for each in mine}
-            words = f"{protocol_title(protocol)}. Grey: from the lowest to the highest of the paper's models."
+            grey = " Grey: from the lowest to the highest of the paper's models." if any(map(beside, mine)) else ""
+            words = f"{protocol_title(protocol)}.{grey}"
             found.append(figure(figures.by_task(mine, titles), words))
     return [side_by_side(*found)] if found else []
 
@@ -221,7 +223,7 @@ def _details(results: Sequence[Result]) -> Section | None:
     parts: list[Html] = []
     for each in results:
         for name, rows in each.tables.items():
-            columns = dict.fromkeys(dict.fromkeys(key for row in rows for key in row))
+            columns = dict.fromkeys(sorted({key for row in rows for key in row}, key=partial(_order_of_column, rows)))
             title = f"{task_title(each.task)}, {protocol_title(each.protocol).lower()}: {name.replace('_', ' ')}"
             if columns:
                 shown = [[_cell(row.get(key)) for key in columns] for row in rows[:MAX_ROWS]]
@@ -229,6 +231,11 @@ def _details(results: Sequence[Result]) -> Section | None:
                 if len(rows) > MAX_ROWS:
                     parts.append(paragraph(f"{len(rows) - MAX_ROWS:,} more are in the results.", class_="quiet"))
     return Section("In detail", tuple(parts), "details") if parts else None
+
+
+def _order_of_column(rows: Sequence[Mapping[str, str]], key: str) -> tuple[bool, str]:
+    """Return what puts columns of words before those of numbers."""
+    return all(_NUMBER.fullmatch(row.get(key, "0")) for row in rows), key
 
 
 def _cell(value: str | None) -> Cell:
