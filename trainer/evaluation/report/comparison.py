@@ -57,7 +57,7 @@ def _overview(checkpoints: Sequence[Checkpoint], links: Sequence[str], found: Se
     columns |= dict.fromkeys((element("a", name, href=link) for name, link in zip(names, links, strict=True)), 0)
     rows: list[list[Cell]] = [
         ["evaluations", *(len(one.results) for one in checkpoints)],
-        ["best on", *(sum(place in each.best() for each in found) for place in range(len(checkpoints)))],
+        ["best or tied on", *(sum(place in each.best() for each in found) for place in range(len(checkpoints)))],
         *_means(checkpoints),
     ]
     for key, title in COMPUTE.items():
