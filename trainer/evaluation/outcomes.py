@@ -87,26 +87,26 @@ class Outcome:
         return [[label, prediction, count] for (label, prediction), count in sorted(pairs.items())]
 
     def by_class(self) -> list[dict[str, Any]]:
-        """Return the classes that have items: how many are right, and what they are most often taken for wrongly."""
-        rows = []
+        """Return the classes that have items: how many are right, and what they are most often taken for wrongly.
+
+        Of classes that are equally often taken for it the first by name is said.
+        """
         titles = self.problem.titles
-        pairs = self.confusion()
-        for number, title in enumerate(titles):
-            own = [(prediction, count) for label, prediction, count in pairs if label == number]
-            if not own:
-                continue
-            num_items = sum(count for _, count in own)
-            wrong = sorted((-count, titles[place]) for place, count in own if place != number)
-            times, other = (-wrong[0][0], wrong[0][1]) if wrong else (0, "")
-            hits = num_items - sum(count for place, count in own if place != number)
+        taken: dict[int, dict[int, int]] = {}
+        for label, prediction, count in self.confusion():
+            taken.setdefault(label, {})[prediction] = count
+        rows = []
+        for label, counts in taken.items():
+            num_items, num_correct = sum(counts.values()), counts.get(label, 0)
+            wrong = min(((-count, titles[other]) for other, count in counts.items() if other != label), default=(0, ""))
             rows.append(
                 {
-                    "class": title,
+                    "class": titles[label],
                     "num_items": num_items,
-                    "num_correct": hits,
-                    "accuracy": hits / num_items,
-                    "mistaken_for": other,
-                    "times": times,
+                    "num_correct": num_correct,
+                    "accuracy": num_correct / num_items,
+                    "mistaken_for": wrong[1],
+                    "times": -wrong[0],
                 }
             )
         return rows
