@@ -28,6 +28,8 @@ def print_zero_shot(outcome: Outcome, features: Features) -> None:
         _print_value("zero-shot", outcome)
     for row in outcome.details.get("prompts", ()):
         click.echo(f"  {row['prompts']}: {row['value']:.1%}")
+    if "not_as_the_paper" in outcome.details:
+        click.echo(f"not as the paper's {problem.name}: {outcome.details['not_as_the_paper']}")
     if features.rejected:
         counts = ", ".join(f"{reason} {count:,}" for reason, count in features.rejected.items())
         click.echo(f"left out, as they could not be read: {counts}")

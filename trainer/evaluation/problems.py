@@ -131,6 +131,25 @@ def _named(features: Features, words: Words) -> tuple[NDArray[np.int64], Names]:
     return features.labels, align(words.names, own, words.by_order)
 
 
+def departures(problem: Problem) -> tuple[str, ...]:
+    """Return in what an evaluation is not the paper's of that name, a line each; none for sets that it has not."""
+    task = find_task(problem.name)
+    if task is None:
+        return ()
+    num_items = len(problem.labels)
+    said = (
+        (num_items != task.num_test, f"{num_items:,} images, Table 9 has {task.num_test:,}"),
+        (
+            problem.num_classes != task.num_classes,
+            f"{problem.num_classes} classes, the paper's prompts {task.num_classes}",
+        ),
+        (problem.metric != task.metric, f"{problem.metric}, the paper has {task.metric}"),
+        (task.multi_label, "one class an image, the paper's set has several"),
+        (task.num_folds > 1, f"one split, the paper has the mean of {task.num_folds}"),
+    )
+    return tuple(line for applies, line in said if applies)
+
+
 def _numbered(features: Features, found: Names) -> tuple[NDArray[np.int64], Names]:
     """Return labels and names where the set calls its classes by numbers, of which some may have no image."""
     numbers = np.array([int(label) for label in features.classes], np.int64)

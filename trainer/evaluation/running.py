@@ -15,7 +15,7 @@ from trainer.evaluation.fitting import curve_result, few_shot_curve, linear_prob
 from trainer.evaluation.outcomes import Outcome, write_outcome
 from trainer.evaluation.printing import print_curve, print_probe, print_zero_shot
 from trainer.evaluation.probe import Splits
-from trainer.evaluation.problems import Wording, Words, pose, read_words, require_fit
+from trainer.evaluation.problems import Wording, Words, departures, pose, read_words, require_fit
 from trainer.evaluation.sets import OpenSet, open_set
 from trainer.evaluation.suite import find_folders, find_suite
 from trainer.models.build import AnyModel
@@ -157,7 +157,8 @@ def _run_one(model: AnyModel, tokenizer: ClipTokenizer, sets: _Sets, asked: Aske
     if not ranks.is_first:
         return
     problem = pose(features, sets.words)
-    details: dict[str, Any] = {"data": _named(sets.test)}
+    differs = "; ".join(departures(problem))
+    details: dict[str, Any] = {"data": _named(sets.test)} | ({"not_as_the_paper": differs} if differs else {})
     more = dict(details)
     if asked.compare_prompts:
         with progress("compare prompts", None, "scorings") as advance:

@@ -20,10 +20,10 @@ from sklearn.metrics import balanced_accuracy_score, confusion_matrix
 import trainer.evaluation.features
 from tests.trainer.evaluation.test_scoring import make_model
 from tests.trainer.ranks import run_ranks
-from trainer.cli import evaluate
+from trainer.evaluation.cli import evaluate
 from trainer.evaluation.evaluating import compare_prompts, score_prompts
 from trainer.evaluation.features import Embedding, Features, embed_set
-from trainer.evaluation.problems import Wording, labels_of, pose, read_words, require_fit
+from trainer.evaluation.problems import Wording, departures, labels_of, pose, read_words, require_fit
 from trainer.evaluation.scoring import class_scorer
 from trainer.evaluation.sets import open_set
 from trainer.interchange.writing import write_openai
@@ -323,6 +323,19 @@ def test_the_papers_sets_have_its_metric() -> None:
         read_words("other", Wording(), "f1")
 
 
+def test_what_is_not_as_in_the_paper_is_said() -> None:
+    """Fewer images, several classes an image, folds; nothing of a set that the paper has not."""
+    features = features_of(("a", "b"), [0, 1])
+    assert departures(pose(features, read_words("my set", Wording()))) == ()
+    (images, classes, several) = departures(pose(features, read_words("PascalVOC2007", Wording())))
+    assert (images, classes) == ("2 images, Table 9 has 4,952", "2 classes, the paper's prompts 20")
+    assert several == "one class an image, the paper's set has several"
+    assert departures(pose(features, read_words("stl10", Wording(), "mean_per_class")))[2:] == (
+        "mean_per_class, the paper has accuracy",
+        "one split, the paper has the mean of 10",
+    )
+
+
 def test_prompts_are_compared(root: Path) -> None:
     """Rows of the class name, the default prompt, single templates and their ensemble; each is what it says."""
     found = embed(root / "set")
@@ -340,6 +353,7 @@ def test_a_suite_takes_the_sets_that_are_there(root: Path, checkpoint: list[str]
     shown = run(checkpoint, "--data", tmp_path / "data", "--suite", "kornblith", "--out", tmp_path / "out")
     assert "kornblith: 1 of 12 sets; not there: Food101" in shown
     assert "zero-shot mean_per_class" in shown
+    assert "not as the paper's OxfordPets: 12 images, Table 9 has 3,669; 3 classes, the paper's prompts 37" in shown
     assert result(tmp_path / "out", "OxfordPets.zero_shot")["metric"] == "mean_per_class"
 
 
