@@ -6,11 +6,8 @@ import signal
 
 import click
 
-from trainer.evaluation.cli import evaluate
 from trainer.options import DEVICE, choose_device, recipe_path
 from wit.errors import UserError
-
-__all__ = ["evaluate", "train"]
 
 
 @click.command(epilog="Example: wit train tiny --shards 'runs/tiny/shards/*.tar' --out runs/tiny-clip")

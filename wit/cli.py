@@ -27,7 +27,16 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "overlap": ("pipelines.audit.cli:overlap", "Find a test set's images in the training shards."),
     "overlap train-detector": ("trainer.detector.cli:train_detector", "Train a detector of copies, as the paper's."),
     "train": ("trainer.cli:train", "Train CLIP on shards."),
-    "evaluate": ("trainer.cli:evaluate", "Evaluate a checkpoint without training on its classes."),
+    "evaluate": ("trainer.evaluation.cli:evaluate", "Evaluate a checkpoint: zero-shot, linear probe, few-shot."),
+    "evaluate-protocol": (
+        "trainer.evaluation.protocols.cli:evaluate_protocol",
+        "Retrieval, video, places, words, faces and more, on data of your own.",
+    ),
+    "evaluate-set": (
+        "trainer.evaluation.suite.cli:evaluate_set",
+        "List the paper's evaluation sets, and build two of them.",
+    ),
+    "evaluate-report": ("trainer.evaluation.report.cli:evaluate_report", "Pages of evaluations, beside the paper's."),
     "export": ("trainer.interchange.cli:export", "Write a checkpoint's weights for open_clip and others."),
     "encode": ("trainer.embedding.cli:encode", "Embed images and captions with a checkpoint."),
     "search": ("trainer.embedding.cli:search", "Find embedded images by words or by an image."),

@@ -16,7 +16,7 @@ from PIL import Image
 
 from tests.trainer.conftest import micro_recipe
 from tests.trainer.ranks import run_ranks
-from trainer.cli import evaluate
+from trainer.evaluation.cli import evaluate
 from trainer.evaluation.scoring import build_classifier
 from trainer.evaluation.templates import TEMPLATES, read_templates
 from trainer.evaluation.zero_shot import ZeroShotResult, evaluate_zero_shot, read_image_folder
