@@ -115,7 +115,8 @@ def test_the_paper_recipe_has_the_papers_values() -> None:
 def test_help_needs_no_torch() -> None:
     """The commands are imported, and their help printed, without torch, numpy or pyarrow."""
     code = (
-        "import sys; from click.testing import CliRunner; from trainer.cli import train; from trainer.evaluation.cli import evaluate\n"
+        "import sys; from click.testing import CliRunner; from trainer.cli import train\n"
+        "from trainer.evaluation.cli import evaluate\n"
         "from trainer.detector.cli import train_detector; from trainer.embedding.cli import encode, search\n"
         "from trainer.interchange.cli import export\n"
         "for one in (train, evaluate, export, encode, search, train_detector):\n"
