@@ -6,7 +6,7 @@ The paper leaves open, and is chosen here: which of equally good strengths is ta
 items are split off where a data set has none (a fifth of each class, by a hash of their names).
 
 Fits end at the optimum, not at an iteration: scikit-learn's L-BFGS, which the paper used, works on features as they
-come, and of ill-conditioned ones 1,000 iterations at a weak strength end far from it, as if the strength were greater.
+come, and of ill-conditioned ones 1,000 iterations at a weak strength end far from it.
 """
 
 from __future__ import annotations
