@@ -19,6 +19,7 @@ from trainer.evaluation.problems import Wording, Words, departures, pose, read_w
 from trainer.evaluation.sets import OpenSet, open_set
 from trainer.evaluation.suite import find_folders, find_suite
 from trainer.models.build import AnyModel
+from trainer.models.flops import dense_macs
 from trainer.models.identity import fingerprint
 from trainer.parallel.ranks import Ranks
 from trainer.tokenizer import ClipTokenizer
@@ -84,7 +85,12 @@ def run(name: str, model: AnyModel, tokenizer: ClipTokenizer, asked: Asked, rank
     """
     sets = _open_all(asked)
     if asked.out and ranks.is_first:
-        facts = {"name": name, "fingerprint": fingerprint(model), "model": asdict(model.config)}
+        facts = {
+            "name": name,
+            "fingerprint": fingerprint(model),
+            "model": asdict(model.config),
+            "gflops_per_image": dense_macs(model.config).image / 1e9,  # multiply-adds, as the paper's Figure 9 has them
+        }
         manifest.write(join(asked.out, "checkpoint.json"), facts)
     for one in sets:
         if ranks.is_first and (len(sets) > 1 or one.test.is_named):

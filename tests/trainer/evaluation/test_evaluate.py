@@ -30,6 +30,7 @@ from trainer.interchange.writing import write_openai
 from trainer.loader.decode import decode_center
 from trainer.models.clip import build_clip
 from trainer.models.config import CONFIGS
+from trainer.models.flops import dense_macs
 from trainer.models.inputs import normalise_images
 from trainer.tokenizer import ClipTokenizer
 from wit.errors import InputError, UserError
@@ -156,6 +157,8 @@ def test_a_folder_a_tar_and_two_commands_give_one_result(root: Path, checkpoint:
 def test_a_result_adds_up(root: Path, checkpoint: list[str], tmp_path: Path) -> None:
     """Value, classes and confusion matrix of a result are scikit-learn's of its predictions."""
     run(checkpoint, "--data", f"s={root / 'set'}", "--out", tmp_path, "--metric", "mean_per_class")
+    facts = json.loads((tmp_path / "checkpoint.json").read_text())
+    assert facts["gflops_per_image"] == dense_macs(MODEL.config).image / 1e9
     found = result(tmp_path, "s.zero_shot")
     rows = pq.read_table(tmp_path / "predictions" / "s.parquet").to_pylist()
     labels, predictions = ([row[name] for row in rows] for name in ("label", "prediction"))
