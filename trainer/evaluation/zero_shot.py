@@ -86,25 +86,11 @@ class ZeroShotResult:
         """Clopper-Pearson interval of the accuracy at CONFIDENCE."""
         return clopper_pearson(self.num_correct, self.num_images, CONFIDENCE)
 
-    def count_by_class(self) -> dict[str, int]:
-        """Return the number of images of each class."""
-        counts = Counter(self.predictions["label"].to_pylist())
-        return {name: counts[name] for name in self.classes}
-
     def correct_by_class(self) -> dict[str, int]:
         """Return the number of correct images of each class."""
         rows = self.predictions.select(["label", "prediction"]).to_pylist()
         hits = Counter(row["label"] for row in rows if row["label"] == row["prediction"])
         return {name: hits[name] for name in self.classes}
-
-    def mistaken_by_class(self) -> dict[str, tuple[str, int]]:
-        """Return the class that the images of each class are most often taken for wrongly, and how many are."""
-        rows = self.predictions.select(["label", "prediction"]).to_pylist()
-        wrong = Counter((row["label"], row["prediction"]) for row in rows if row["label"] != row["prediction"])
-        mistaken: dict[str, tuple[str, int]] = {}
-        for (label, prediction), count in sorted(wrong.items(), key=lambda item: (-item[1], item[0])):
-            mistaken.setdefault(label, (prediction, count))
-        return mistaken
 
 
 def read_image_folder(root: str) -> ImageFolder:
