@@ -137,7 +137,7 @@ def embed(model: Any, manner: Manner) -> Tensor:
     if manner.objective not in ("contrastive", "sigmoid"):
         return torch.zeros(0)
     model.eval()
-    embeddings: Tensor = model.encode_image(normalise_images(manner.batch()[0]))
+    embeddings: Tensor = model.read_features(model.image_features(normalise_images(manner.batch()[0])))
     return embeddings
 
 

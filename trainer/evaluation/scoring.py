@@ -10,13 +10,12 @@ A scorer's logits are such that their softmax over the classes are probabilities
 
 The last two are ours: the paper does not say how its baselines were made to name classes (section 2.3, Figure 2).
 
-Shapes: B images of a batch, S their side in px, C classes, P prompts, L length in tokens, V vocabulary, D embedding.
+Shapes: B images of a batch, C classes, P prompts, L length in tokens, V vocabulary, D embedding.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import singledispatch
 
 import torch
@@ -35,25 +34,8 @@ Prompts = Sequence[Sequence[str]]
 """C lists, not all of one length: a class may have several names."""
 
 
-@dataclass(frozen=True)
-class Scorer:
-    """Scores classes, in two steps, of which the first can be taken once for any number of prompts."""
-
-    encode: Callable[[Tensor], Tensor]
-    """From normalised images (B, 3, S, S) to what `score` reads: what the model's `read_tower` returns."""
-    score: Callable[[Tensor], Tensor]
-    """From that to a logit a class, (B, C)."""
-
-    def __call__(self, images_B3SS: Tensor) -> Tensor:
-        """Return a logit a class, (B, C), of normalised images."""
-        return self.score(self.encode(images_B3SS))
-
-
-def class_scorer(
-    model: nn.Module, tokenizer: ClipTokenizer, classes: Sequence[str], templates: Sequence[str]
-) -> Scorer:
-    """Return what scores classes by their names in a model that is in evaluation mode."""
-    return prompt_scorer(model, tokenizer, fill_templates(classes, templates))
+Scorer = Callable[[Tensor], Tensor]
+"""From what a model's `read_features` returns of B images to a logit a class, (B, C)."""
 
 
 def fill_templates(classes: Sequence[str], templates: Sequence[str]) -> Prompts:
@@ -75,7 +57,7 @@ def _by_cosine(model: Clip, tokenizer: ClipTokenizer, prompts: Prompts) -> Score
         logits_BC: Tensor = model.logit_scale.exp() * embedding_BD @ classifier_CD.T
         return logits_BC
 
-    return Scorer(model.encode_image, score)
+    return score
 
 
 @prompt_scorer.register
@@ -86,7 +68,7 @@ def _by_words(model: WordPredictor, tokenizer: ClipTokenizer, prompts: Prompts) 
     shares_CV = torch.zeros(len(prompts), tokenizer.vocabulary_size, device=tokens_PL.device)
     shares_PL = word_shares(tokens_PL) / counts_C[owner_P, None]
     shares_CV.index_put_((owner_P[:, None].expand_as(tokens_PL), tokens_PL), shares_PL, accumulate=True)
-    return Scorer(model.predict_words, lambda log_p_BV: log_p_BV @ shares_CV.T)
+    return lambda log_p_BV: log_p_BV @ shares_CV.T
 
 
 @prompt_scorer.register
@@ -103,7 +85,7 @@ def _by_likelihood(model: Captioner, tokenizer: ClipTokenizer, prompts: Prompts)
         columns = [torch.stack([read(prefix_BPW, one) for one in own]).logsumexp(dim=0) for own in own_prompts]
         return torch.stack(columns, dim=1)
 
-    return Scorer(model.encode_prefix, score)
+    return score
 
 
 def tokenize_prompts(model: AnyModel, tokenizer: ClipTokenizer, prompts: Prompts) -> Tensor:

@@ -19,12 +19,13 @@ from torch.nn import functional
 from trainer.models.clip import build_image_tower
 from trainer.models.config import ClipConfig
 from trainer.models.packing import Packing
+from trainer.models.reading import FeatureReader
 from trainer.models.text import TextModel
 
 PREFIX_TOKENS = 4  # the paper's LM RN50
 
 
-class Captioner(TextModel):
+class Captioner(FeatureReader, TextModel):
     """The image tower of a CLIP, a linear layer to the prefix, and a causal Transformer over prefix and caption."""
 
     def __init__(self, config: ClipConfig) -> None:

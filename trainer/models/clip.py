@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from trainer.models.config import ClipConfig, ResNetConfig
 from trainer.models.packing import Packing
+from trainer.models.reading import FeatureReader
 from trainer.models.resnet import ModifiedResNet
 from trainer.models.text import TextModel
 from trainer.models.vision import VisionTransformer
@@ -30,7 +31,7 @@ def build_image_tower(config: ClipConfig) -> VisionTransformer | ModifiedResNet:
     return VisionTransformer(config.vision, config.embed_dim, config.activation)
 
 
-class Clip(TextModel):
+class Clip(FeatureReader, TextModel):
     """Contrastive language-image pre-training's model (arXiv 2103.00020).
 
     Its text tower is the paper's: a causal Transformer, read at the end mark.

@@ -16,6 +16,7 @@ from torch.nn import functional
 from trainer.models.clip import build_image_tower
 from trainer.models.config import ClipConfig
 from trainer.models.packing import Packing
+from trainer.models.reading import FeatureReader
 
 
 def inside_caption(tokens_BL: Tensor) -> Tensor:
@@ -32,7 +33,7 @@ def word_shares(tokens_BL: Tensor) -> Tensor:
     return is_word_BL / is_word_BL.sum(dim=1, keepdim=True).clamp(min=1)
 
 
-class WordPredictor(nn.Module):
+class WordPredictor(FeatureReader, nn.Module):
     """The image tower of a CLIP and a linear layer from its embedding to the vocabulary."""
 
     def __init__(self, config: ClipConfig) -> None:

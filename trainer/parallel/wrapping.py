@@ -26,7 +26,7 @@ any), an image block 2 x 2, and all Transformers share a function; ResNets have 
 """
 _HAS_SYNC = "forward_sync_buffers" in signature(DistributedDataParallel).parameters  # its name from torch 2.13 on
 _NO_BUFFERS: dict[str, Any] = {"forward_sync_buffers" if _HAS_SYNC else "broadcast_buffers": False}
-_ENTRIES = ("encode_image", "encode_text", "predict_words", "encode_prefix", "log_likelihoods")
+_ENTRIES = ("image_features", "read_features", "encode_text", "log_likelihoods")
 """Methods beside forward that read the weights of a model."""
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +13,7 @@ from torch import nn
 
 from tests.trainer.models.baselines import make_images
 from tests.trainer.ranks import run_ranks
-from trainer.evaluation.scoring import class_scorer
+from trainer.evaluation.scoring import fill_templates, prompt_scorer
 from trainer.models.build import build_model
 from trainer.models.captioner import Captioner
 from trainer.models.config import CONFIGS
@@ -29,6 +31,12 @@ def make_model(objective: str, text: str = "transformer") -> nn.Module:
     return build_model(replace(config, text=shapes, objective=objective), seed=0).eval()
 
 
+def score(model: Any, images: torch.Tensor, templates: Sequence[str] = TEMPLATES) -> torch.Tensor:
+    """Return logits of CLASSES."""
+    scorer = prompt_scorer(model, TOKENIZER, fill_templates(CLASSES, templates))
+    return scorer(model.read_features(model.image_features(images)))
+
+
 def _tokens(prompt: str) -> torch.Tensor:
     return torch.from_numpy(TOKENIZER([prompt], 32))
 
@@ -39,7 +47,7 @@ def test_words_are_scored_by_their_mean_log_probability() -> None:
     model = make_model("bag_of_words")
     assert isinstance(model, WordPredictor)
     images = make_images(3)
-    scores_BC = class_scorer(model, TOKENIZER, CLASSES, TEMPLATES)(images)
+    scores_BC = score(model, images)
     log_p_BV = model.words(model.visual(images)).log_softmax(dim=1)
     for number, name in enumerate(CLASSES):
         each = []
@@ -55,7 +63,7 @@ def test_captions_are_scored_by_their_likelihood() -> None:
     model = make_model("captioning")
     assert isinstance(model, Captioner)
     images = make_images(3)
-    scores_BC = class_scorer(model, TOKENIZER, CLASSES, TEMPLATES)(images)
+    scores_BC = score(model, images)
     for number, name in enumerate(CLASSES):
         each = []
         for template in TEMPLATES:
@@ -74,7 +82,7 @@ def test_two_towers_are_scored_by_the_cosine(objective: str, text: str) -> None:
     """The logit of a class with one template is the scaled cosine, whatever the text tower and the pairwise loss."""
     model = make_model(objective, text)
     images = make_images(3)
-    scores_BC = class_scorer(model, TOKENIZER, CLASSES, ("a {label}",))(images)
+    scores_BC = score(model, images, ("a {label}",))
     for number, name in enumerate(CLASSES):
         image_BD, text_BD = model(images, _tokens(f"a {name}"))
         expected = model.get_parameter("logit_scale").exp() * (image_BD @ text_BD.T)[:, 0]
@@ -83,9 +91,8 @@ def test_two_towers_are_scored_by_the_cosine(objective: str, text: str) -> None:
 
 SCORE_IN_SHARDS = """
 import sys, torch
-from tests.trainer.evaluation.test_scoring import CLASSES, TEMPLATES, TOKENIZER, make_model
+from tests.trainer.evaluation.test_scoring import make_model, score
 from tests.trainer.models.baselines import make_images
-from trainer.evaluation.scoring import class_scorer
 from trainer.parallel.wrapping import prepare
 from trainer.parallel.ranks import find_ranks, joined
 from trainer.recipe import Run
@@ -95,7 +102,7 @@ with joined(ranks, device), torch.no_grad():
     for objective in ("bag_of_words", "captioning", "contrastive"):
         model = make_model(objective)
         prepare(model, Run(parallel="fsdp"), ranks, device)
-        print(class_scorer(model, TOKENIZER, CLASSES, TEMPLATES)(make_images(2)).tolist())
+        print(score(model, make_images(2)).tolist())
 """
 
 
@@ -104,5 +111,5 @@ def test_a_model_in_shards_scores_as_a_whole_one() -> None:
     """Under FSDP with two ranks every objective's scores are those of one process, to 1e-4."""
     for said in run_ranks(SCORE_IN_SHARDS, 2, []):
         for line, objective in zip(said.splitlines(), ("bag_of_words", "captioning", "contrastive"), strict=True):
-            expected = class_scorer(make_model(objective), TOKENIZER, CLASSES, TEMPLATES)(make_images(2))
+            expected = score(make_model(objective), make_images(2))
             torch.testing.assert_close(torch.tensor(json.loads(line)), expected, rtol=0, atol=1e-4)
