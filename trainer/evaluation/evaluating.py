@@ -16,7 +16,7 @@ from trainer.evaluation.features import Features
 from trainer.evaluation.metrics import METRICS, softmax
 from trainer.evaluation.outcomes import Outcome
 from trainer.evaluation.problems import Problem
-from trainer.evaluation.scoring import Prompts, prompt_scorer
+from trainer.evaluation.scoring import Prompts, Scorer, prompt_scorer
 from trainer.evaluation.templates import TEMPLATES
 from trainer.models.build import AnyModel
 from trainer.tokenizer import ClipTokenizer
@@ -31,7 +31,12 @@ def score_prompts(
     model: AnyModel, tokenizer: ClipTokenizer, features: Features, prompts: Prompts
 ) -> NDArray[np.float32]:
     """Return logits (N, C) of the classes that prompts tell; the model is in evaluation mode, on its device."""
-    scorer = prompt_scorer(model, tokenizer, prompts)
+    return score_features(model, prompt_scorer(model, tokenizer, prompts), features)
+
+
+@torch.inference_mode()
+def score_features(model: AnyModel, scorer: Scorer, features: Features) -> NDArray[np.float32]:
+    """Return the logits (N, C) that a scorer of the model gives, of prompts that are read once for several sets."""
     device = next(model.parameters()).device
     parts = torch.from_numpy(features.towers).split(BATCH_ITEMS)  # type: ignore[no-untyped-call]
     scores = [scorer.score(model.read_tower(part.to(device))).float().cpu() for part in parts]

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from trainer.evaluation.logistic import Problem, Settings, check, fit, prepare, score
+from trainer.evaluation.logistic import Fit, Problem, Settings, check, fit, prepare, score
 from wit.errors import InputError
 
 Labels = NDArray[np.int64]
@@ -104,6 +104,21 @@ class ProbeResult:
         return self.strength in (STRENGTHS[0], STRENGTHS[-1])
 
 
+@dataclass(frozen=True)
+class FittedProbe:
+    """A probe that can be judged on any items."""
+
+    problem: Problem
+    fitted: Fit
+    trials: tuple[Trial, ...]
+    """From the weakest strength to the strongest."""
+    how: Settings
+
+    def scores(self, features: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Return a logit a class, (N, C), of features (N, D)."""
+        return score(self.problem, self.fitted, 0, features, self.how)
+
+
 def probe(splits: Splits, metric: Metric, how: Settings | None = None) -> ProbeResult:
     """Return what a linear probe of `splits` is worth by a metric.
 
@@ -113,14 +128,19 @@ def probe(splits: Splits, metric: Metric, how: Settings | None = None) -> ProbeR
     check(splits.test.features, splits.test.labels, splits.num_classes)
     whole = splits.with_validation()
     assert whole.validation is not None
-    best, trials = choose_strength(whole.train, whole.validation, splits.num_classes, metric, how)
-    both = whole.train.join(whole.validation)
-    problem = prepare(both.features, both.labels, splits.num_classes, how)
-    final = fit(problem, [best], how)
-    scores = score(problem, final, 0, splits.test.features, how)
+    found = fit_probe(whole.train, whole.validation, splits.num_classes, metric, how)
+    scores = found.scores(splits.test.features)
     value = metric(scores, splits.test.labels)
     sizes = len(whole.train.items), len(whole.validation.items)
-    return ProbeResult(value, scores, best, trials, *sizes, final.converged[0])
+    return ProbeResult(value, scores, found.fitted.strengths[0], found.trials, *sizes, found.fitted.converged[0])
+
+
+def fit_probe(train: Labelled, validation: Labelled, num_classes: int, metric: Metric, how: Settings) -> FittedProbe:
+    """Return the probe of training and validation items together, of the strength that is best on the latter."""
+    best, trials = choose_strength(train, validation, num_classes, metric, how)
+    both = train.join(validation)
+    problem = prepare(both.features, both.labels, num_classes, how)
+    return FittedProbe(problem, fit(problem, [best], how), trials, how)
 
 
 def choose_strength(
