@@ -8,7 +8,7 @@ Shapes: N items, C classes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -19,22 +19,24 @@ from wit.errors import InputError
 
 Scores = NDArray[np.floating[Any]]
 Labels = NDArray[np.integer[Any]]
+Ranks = NDArray[np.int64]
 Metric = Callable[[Scores, Labels], float]
 
 NOT_JUDGED: Final = -1
 """In labels of several classes: an item that neither counts for a class nor against it, VOC's "difficult"."""
 
-_RECALLS = np.linspace(0, 1, 11)  # of the 11 points: 0, 0.1 ... 1
+RECALLS: Final = np.linspace(0, 1, 11)
+"""The 11 points: 0, 0.1 ... 1."""
 
 
 def accuracy(scores: Scores, labels: Labels) -> float:
     """Return the share of items whose best class is their own."""
-    return top_k(scores, labels, 1)
+    return _share(label_ranks(scores, labels), labels)
 
 
 def mean_top1_top5(scores: Scores, labels: Labels) -> float:
     """Return the mean of top-1 and top-5 accuracy, as Kinetics is scored (Table 9)."""
-    return (top_k(scores, labels, 1) + top_k(scores, labels, 5)) / 2
+    return _half_shares(label_ranks(scores, labels), labels)
 
 
 def top_k(scores: Scores, labels: Labels, k: int) -> float:
@@ -42,27 +44,49 @@ def top_k(scores: Scores, labels: Labels, k: int) -> float:
     return float((label_ranks(scores, labels) <= k).mean())
 
 
-def label_ranks(scores: Scores, labels: Labels) -> NDArray[np.int64]:
+def label_ranks(scores: Scores, labels: Labels) -> Ranks:
     """Return the place of each item's own class (N,), 1 the best: one and the classes above it, or equal and before."""
     _require_single(scores, labels)
     own_N1 = np.take_along_axis(scores, labels[:, None], axis=1)
     before_NC = np.arange(scores.shape[1]) < labels[:, None]
-    ranks: NDArray[np.int64] = 1 + ((scores > own_N1) | ((scores == own_N1) & before_NC)).sum(axis=1)
+    ranks: Ranks = 1 + ((scores > own_N1) | ((scores == own_N1) & before_NC)).sum(axis=1)
     return ranks
 
 
 def class_accuracies(scores: Scores, labels: Labels) -> NDArray[np.float64]:
     """Return the accuracy among the items of each class (C,); NaN for a class that no item is of."""
-    hits_N = label_ranks(scores, labels) == 1
-    num_classes = scores.shape[1]
-    counts_C = np.bincount(labels, minlength=num_classes)
-    hits_C = np.bincount(labels, weights=hits_N, minlength=num_classes)
-    return np.where(counts_C > 0, hits_C / np.maximum(counts_C, 1), np.nan)
+    return _class_shares(label_ranks(scores, labels), labels, scores.shape[1])
 
 
 def mean_per_class(scores: Scores, labels: Labels) -> float:
     """Return the mean of the classes' accuracies, those without items left out (scikit-learn: balanced accuracy)."""
-    return float(np.nanmean(class_accuracies(scores, labels)))
+    return _mean_share(label_ranks(scores, labels), labels)
+
+
+def _share(ranks: Ranks, labels: Labels) -> float:
+    return float((ranks == 1).mean())
+
+
+def _half_shares(ranks: Ranks, labels: Labels) -> float:
+    return float((ranks == 1).mean() + (ranks <= 5).mean()) / 2
+
+
+def _class_shares(ranks: Ranks, labels: Labels, num_classes: int) -> NDArray[np.float64]:
+    counts_C = np.bincount(labels, minlength=num_classes)
+    hits_C = np.bincount(labels, weights=ranks == 1, minlength=num_classes)
+    return np.where(counts_C > 0, hits_C / np.maximum(counts_C, 1), np.nan)
+
+
+def _mean_share(ranks: Ranks, labels: Labels) -> float:
+    return float(np.nanmean(_class_shares(ranks, labels, int(labels.max()) + 1)))
+
+
+OF_RANKS: Final[dict[Metric, Callable[[Ranks, Labels], float]]] = {
+    accuracy: _share,
+    mean_per_class: _mean_share,
+    mean_top1_top5: _half_shares,
+}
+"""The metrics that `label_ranks` decides, as functions of those and of labels."""
 
 
 def map_11_point(scores: Scores, labels: Labels) -> float:
@@ -73,7 +97,7 @@ def map_11_point(scores: Scores, labels: Labels) -> float:
     cosines. Items of equal score come together, whatever their order. Items that are NOT_JUDGED are left out; so are
     classes without items. Raises InputError when no class has any.
     """
-    hot_NC = _multi_hot(scores, labels)
+    hot_NC = multi_hot(scores, labels)
     values = [
         _average_precision(score_N[hot_N != NOT_JUDGED], hot_N[hot_N != NOT_JUDGED] == 1)
         for score_N, hot_N in zip(scores.T, hot_NC.T, strict=True)
@@ -90,7 +114,7 @@ def _average_precision(score_N: Scores, is_own_N: NDArray[np.bool_]) -> float:
     found = np.cumsum(is_own_N[order])[last]
     precision, recall = found / (last + 1), found / found[-1]
     best = np.maximum.accumulate(precision[::-1])[::-1]  # at this recall or more: recall never falls
-    return float(best[np.searchsorted(recall, _RECALLS - 1e-12)].mean())  # 0.1 + 0.2 is not 0.3
+    return float(best[np.searchsorted(recall, RECALLS - 1e-12)].mean())  # 0.1 + 0.2 is not 0.3
 
 
 def roc_auc(scores: Scores, labels: Labels) -> float:
@@ -135,6 +159,17 @@ def chance(metric: str, num_classes: int) -> float | None:
     }[metric]
 
 
+def score_blocks(metric: Metric, blocks: Iterable[Scores], labels: Labels) -> float:
+    """Return a metric of scores that come some items at a time; where ranks decide, these alone are kept."""
+    if metric not in OF_RANKS:
+        return metric(np.concatenate(list(blocks)), labels)
+    ranks, start = [], 0
+    for scores in blocks:
+        ranks.append(label_ranks(scores, labels[start : start + len(scores)]))
+        start += len(scores)
+    return OF_RANKS[metric](np.concatenate(ranks), labels)
+
+
 def softmax(scores: Scores) -> NDArray[np.float64]:
     """Return logits (N, C) as probabilities of each item's classes."""
     powers = np.exp(scores - scores.max(axis=1, keepdims=True), dtype=np.float64)
@@ -165,54 +200,6 @@ def mean_over_splits(metric: Metric, scores: Scores, labels: Labels, splits: Seq
     return mean_of_splits([metric(scores[rows], labels[rows]) for rows in splits])
 
 
-def bootstrap_interval(
-    metric: Metric, scores: Scores, labels: Labels, confidence: float = 0.95, num_resamples: int = 1000
-) -> tuple[float, float]:
-    """Return the percentile interval (low, high) of a metric that is no share of items, with items drawn anew.
-
-    Items with one label are drawn within their class, so that each draw has all classes (Efron and Tibshirani, 1993,
-    chapter 13, strata as in 8.4); those with several from all. The same call gives the same interval.
-    """
-    rng = np.random.default_rng(0)
-    if metric in (accuracy, mean_per_class, mean_top1_top5):
-        values = _redraw_ranks(metric, label_ranks(scores, labels), labels, num_resamples, rng)
-    else:
-        values = _redraw_items(metric, scores, labels, num_resamples, rng)
-    low, high = np.quantile(values, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return float(low), float(high)
-
-
-def _redraw_ranks(
-    metric: Metric, ranks: NDArray[np.int64], labels: Labels, num_resamples: int, rng: np.random.Generator
-) -> NDArray[np.float64]:
-    """Return resamples of a mean of what items count, which takes the places of their own classes alone.
-
-    How many of a class's items count 0, 1/2 or 1 is multinomial: Kinetics' 31,669 items of 700 classes take no longer
-    than 700 draws of three numbers.
-    """
-    halves = 2 * (ranks == 1) if metric is not mean_top1_top5 else (ranks == 1) + (ranks <= 5).astype(int)
-    total_R = np.zeros(num_resamples)
-    classes, sizes = np.unique(labels, return_counts=True)
-    for each, size in zip(classes, sizes, strict=True):
-        counts = np.bincount(halves[labels == each], minlength=3)
-        mean_R = rng.multinomial(size, counts / size, num_resamples) @ [0, 0.5, 1] / size
-        total_R += mean_R * (1 / len(classes) if metric is mean_per_class else size / len(labels))
-    return total_R
-
-
-def _redraw_items(
-    metric: Metric, scores: Scores, labels: Labels, num_resamples: int, rng: np.random.Generator
-) -> NDArray[np.float64]:
-    """Return resamples of any metric."""
-    everything = [np.arange(len(labels))]
-    strata = [np.flatnonzero(labels == each) for each in np.unique(labels)] if labels.ndim == 1 else everything
-    values = np.zeros(num_resamples)
-    for number in range(num_resamples):
-        rows = np.concatenate([rng.choice(stratum, len(stratum)) for stratum in strata])
-        values[number] = metric(scores[rows], labels[rows])
-    return values
-
-
 def _require_single(scores: Scores, labels: Labels) -> None:
     """Raise InputError unless each item has scores that are numbers, and one label of their classes."""
     _require_scores(scores, labels)
@@ -237,7 +224,7 @@ def _require_scores(scores: Scores, labels: Labels) -> None:
         raise InputError(f"scores: expected finite numbers, found {scores[item, place]} at item {item}, class {place}")
 
 
-def _multi_hot(scores: Scores, labels: Labels) -> Labels:
+def multi_hot(scores: Scores, labels: Labels) -> Labels:
     """Return labels of several classes (N, C), from either form; raises InputError for what is neither."""
     if labels.ndim == 1:
         _require_single(scores, labels)

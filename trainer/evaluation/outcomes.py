@@ -15,8 +15,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from trainer.evaluation.metrics import METRICS, bootstrap_interval, label_ranks, softmax
+from trainer.evaluation.metrics import METRICS, label_ranks, softmax
 from trainer.evaluation.problems import Problem
+from trainer.evaluation.resampling import bootstrap_interval
 from wit import manifest
 from wit.schema import PREDICTIONS
 from wit.statistics import clopper_pearson

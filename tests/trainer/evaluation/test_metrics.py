@@ -17,9 +17,7 @@ from sklearn.metrics import (
 from trainer.evaluation.metrics import (
     METRICS,
     NOT_JUDGED,
-    Metric,
     accuracy,
-    bootstrap_interval,
     chance,
     class_accuracies,
     label_ranks,
@@ -174,38 +172,6 @@ def test_means_over_splits() -> None:
     assert mean_of_splits([0.5]).deviation == 0
     with pytest.raises(InputError, match="splits: expected the score of one at least, found none"):
         mean_of_splits([])
-
-
-def test_bootstrap_interval_covers_the_truth() -> None:
-    """Of 60 samples of 200 items whose area is known (0.76 of unit normals a deviation apart), about 95 % cover it.
-
-    60 trials at 0.95: at least 52 with probability 0.997. The same call gives the same interval.
-    """
-    truth = 0.76025  # P(X < Y), Y one above X: the normal distribution function at 1 / sqrt(2)
-    labels = np.arange(200) % 2
-    covered = 0
-    for seed in range(60):
-        second = np.random.default_rng(seed).normal(size=200) + labels
-        scores = np.stack([np.zeros(200), second], axis=1)
-        low, high = bootstrap_interval(roc_auc, scores, labels, num_resamples=100)
-        assert (low, high) == bootstrap_interval(roc_auc, scores, labels, num_resamples=100) or seed
-        covered += low <= truth <= high
-    assert covered >= 52
-
-
-@pytest.mark.parametrize("metric", [accuracy, mean_per_class, mean_top1_top5])
-def test_means_of_items_are_drawn_as_items_are(metric: Metric) -> None:
-    """The interval of a mean, of which counts are drawn, is that of items drawn one by one, to the resamples' noise.
-
-    Of 4,000 resamples the ends at 95 % are right to 0.04 of the deviation each: 5 times that are 0.2 x 0.04.
-    """
-    scores, labels = drawn(5, 8, 150)
-    labels = np.where((labels == 7) | (np.arange(150) < 90), 0, labels)  # one large and easy, one without items
-    scores[:, 0] += 1
-    quick = bootstrap_interval(metric, scores, labels, num_resamples=4000)
-    slow = bootstrap_interval(lambda some, own: metric(some, own), scores, labels, num_resamples=4000)
-    assert quick == pytest.approx(slow, abs=0.008)
-    assert quick[0] < metric(scores, labels) < quick[1]
 
 
 @pytest.mark.parametrize(
