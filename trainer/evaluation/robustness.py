@@ -5,7 +5,7 @@ of the logit of that on ImageNet (Taori et al., "Measuring robustness to natural
 robustness is what a model has above the line, relative robustness what a change of it gains at all. The paper averages
 over the seven sets, and over ImageNet's accuracy on the classes of each.
 
-Shapes: N items, C classes, G groups of classes, F frames.
+Shapes: N items, M of them that count, C classes, G groups of classes, F frames.
 """
 
 from __future__ import annotations
@@ -27,14 +27,17 @@ from trainer.evaluation.lines import (
     fit_line,
     resample_lines,
 )
-from trainer.evaluation.metrics import Labels, Scores, accuracy
+from trainer.evaluation.metrics import Labels, Scores
 from wit.errors import InputError
+from wit.statistics import clopper_pearson
 
 IMAGENET: Final = "ImageNet"
 VIDEO_SHIFTS: Final = ("ImageNet-Vid", "Youtube-BB")
 """Scored by `video_accuracy`."""
 SHIFTS: Final = ("ImageNetV2", "ImageNet-A", "ImageNet-R", "ObjectNet", "ImageNet-Sketch", *VIDEO_SHIFTS)
 """The seven, in the order of the paper's Table 16."""
+NEAR_FRAMES: Final = 10
+"""Of pm-10: frames on either side of an anchor that must be right too."""
 
 _TABLE_16 = {  # percent: ImageNet, the five, then pm-0 and pm-10 of each of the two
     "NS EfficientNet-L2": (88.3, 80.2, 84.9, 74.7, 68.5, 47.6, 88.0, 82.1, 67.7, 63.5),
@@ -159,18 +162,22 @@ def mean_gain(before: Mapping[str, float], after: Mapping[str, float]) -> float:
     return float(np.mean(gains))
 
 
-def subset_accuracy(scores: Scores, labels: Labels, classes: Sequence[int]) -> float:
-    """Return the accuracy on the items of some classes, of which alone the answer may be.
+def group_hits(scores: Scores, labels: Labels, groups: Sequence[Sequence[int]]) -> NDArray[np.bool_]:
+    """Return for each item of some classes, of which alone the answer may be, whether its own group is the answer (M,).
 
-    So ImageNet is scored on the 200 classes of ImageNet-A, or the 113 of ObjectNet. Raises InputError when no item is
-    of any, or a class is not one of the scores'.
+    So ImageNet is scored on the 200 classes of ImageNet-A, each a group of its own, or on the 30 coarse classes that
+    ImageNet-Vid has of 288, as imagenet-testbed does (Taori et al.). Raises InputError when no item is of any group,
+    and as `pool_scores`.
     """
-    places = _places([classes], scores.shape[1])
-    rows = np.flatnonzero(np.isin(labels, places))
-    if not len(rows):
-        raise InputError(f"classes: expected items of {len(places)} classes, found none")
-    order = {int(place): number for number, place in enumerate(places)}
-    return accuracy(scores[np.ix_(rows, places)], np.asarray([order[int(label)] for label in labels[rows]]))
+    pooled = pool_scores(scores, groups)
+    owner = np.full(scores.shape[1], -1)
+    for number, group in enumerate(groups):
+        owner[list(group)] = number
+    own = owner[labels]
+    if not (own >= 0).any():
+        raise InputError(f"classes: expected items of {(owner >= 0).sum()} classes, found none")
+    hits: NDArray[np.bool_] = (pooled.argmax(axis=1) == own)[own >= 0]
+    return hits
 
 
 def pool_scores(scores: Scores, groups: Sequence[Sequence[int]]) -> Scores:
@@ -180,12 +187,12 @@ def pool_scores(scores: Scores, groups: Sequence[Sequence[int]]) -> Scores:
     adapting to the classes of a set does without, by their own names. Raises InputError for an empty group, a
     class in two, or one that there is no score of.
     """
-    _places(groups, scores.shape[1])
+    _require_groups(groups, scores.shape[1])
     return np.stack([scores[:, list(group)].max(axis=1) for group in groups], axis=1)
 
 
-def _places(groups: Sequence[Sequence[int]], num_classes: int) -> NDArray[np.int64]:
-    """Return all classes of groups in order; raises InputError unless each is there, and in one group only."""
+def _require_groups(groups: Sequence[Sequence[int]], num_classes: int) -> None:
+    """Raise InputError unless each class is there, and in one group only."""
     places = np.asarray([place for group in groups for place in group], np.int64)
     if not groups or not all(groups):
         raise InputError("classes: expected one at least in every group, found an empty one")
@@ -194,37 +201,67 @@ def _places(groups: Sequence[Sequence[int]], num_classes: int) -> NDArray[np.int
         raise InputError(f"classes: expected 0 to {num_classes - 1}, found {outside[0]}")
     if len(np.unique(places)) < len(places):
         raise InputError(f"classes: expected each once, found {np.bincount(places).argmax()} twice")
-    return np.sort(places)
 
 
 @dataclass(frozen=True)
 class VideoAccuracy:
     """Accuracy on videos by anchors, frames that are judged."""
 
-    pm0: float
-    """Share of anchors that are right."""
-    pm_k: float
-    """Share of anchors that are right with all frames near them."""
+    num_anchors: int
+    num_right: int
+    """Anchors that are right."""
+    num_steady: int
+    """Anchors that are right with all frames near them."""
+
+    @property
+    def pm0(self) -> float:
+        """Share of anchors that are right."""
+        return self.num_right / self.num_anchors
+
+    @property
+    def pm_k(self) -> float:
+        """Share of anchors that are right with all frames near them."""
+        return self.num_steady / self.num_anchors
 
     @property
     def mean(self) -> float:
         """The paper's number of ImageNet-Vid and Youtube-BB: the mean of both, with k = 10."""
         return (self.pm0 + self.pm_k) / 2
 
+    def interval(self, confidence: float) -> tuple[float, float]:
+        """Return (low, high) of the mean, never too short: the mean of Clopper-Pearson intervals of both shares.
 
-def video_accuracy(
-    is_right: NDArray[np.bool_], frames: NDArray[np.int64], videos: Sequence[str], anchors: Sequence[int], k: int = 10
-) -> VideoAccuracy:
+        Each has half the error, so that both hold at once at `confidence` (Bonferroni).
+        """
+        each = (1 + confidence) / 2
+        first, second = (clopper_pearson(count, self.num_anchors, each) for count in (self.num_right, self.num_steady))
+        return (first[0] + second[0]) / 2, (first[1] + second[1]) / 2
+
+
+def near_frames(
+    frames: NDArray[np.int64], videos: Sequence[str], anchors: Sequence[int], k: int = NEAR_FRAMES
+) -> dict[int, list[int]]:
+    """Return the rows of the frames that are at most k away from each anchor in its video, without its own.
+
+    `frames`, `videos` (F): number of each frame in its video, and the video; `anchors`: rows.
+    """
+    rows_of: dict[str, list[int]] = {}
+    for row, video in enumerate(videos):
+        rows_of.setdefault(video, []).append(row)
+    return {
+        anchor: [row for row in rows_of[videos[anchor]] if row != anchor and abs(frames[row] - frames[anchor]) <= k]
+        for anchor in anchors
+    }
+
+
+def video_accuracy(is_right: NDArray[np.bool_], near: Mapping[int, Sequence[int]]) -> VideoAccuracy:
     """Return pm-0 and pm-k of frames (Shankar et al., "Do image classifiers generalize across time?", 2021).
 
-    `is_right`, `frames`, `videos` (F): whether each frame's answer is right, its number in its video, and the video;
-    `anchors`: rows of the anchors. An anchor counts for pm-k when all frames of its video that are there and at most k
-    away are right. Raises InputError when there is no anchor.
+    `is_right` (F): whether each frame's answer is right; `near`: of the row of each anchor those of the frames near it,
+    as `near_frames` has them. An anchor counts for pm-k when it and all of those are right. Raises InputError when
+    there is no anchor.
     """
-    if not len(anchors):
+    if not near:
         raise InputError("anchors: expected one frame at least, found none")
-    wrong: dict[str, list[int]] = {}
-    for row in np.flatnonzero(~is_right).tolist():
-        wrong.setdefault(videos[row], []).append(int(frames[row]))
-    steady = [not any(abs(int(frames[row]) - each) <= k for each in wrong.get(videos[row], ())) for row in anchors]
-    return VideoAccuracy(float(is_right[list(anchors)].mean()), float(np.mean(steady)))
+    right = [anchor for anchor in near if is_right[anchor]]
+    return VideoAccuracy(len(near), len(right), sum(bool(is_right[list(near[anchor])].all()) for anchor in right))

@@ -12,14 +12,16 @@ from trainer.evaluation.metrics import accuracy
 from trainer.evaluation.robustness import (
     IMAGENET,
     SHIFTS,
+    VideoAccuracy,
     fit_standard,
+    group_hits,
     logit,
     mean_gain,
     mean_robustness,
+    near_frames,
     pool_scores,
     published_shifts,
     relative_robustness,
-    subset_accuracy,
     video_accuracy,
 )
 from wit.errors import InputError
@@ -136,15 +138,24 @@ def test_accuracies_without_a_logit() -> None:
 
 
 @given(SEEDS)
-def test_subsets_are_naive_ones(seed: int) -> None:
-    """Accuracy on some classes: of their items alone, the best of their scores alone, in whatever order they come."""
+def test_groups_are_naive_ones(seed: int) -> None:
+    """Of the items of some classes, the best class of those alone: right where it is in the item's own group.
+
+    Groups of one class are the plain accuracy on a subset of the classes, of all classes that of all.
+    """
     rng = np.random.default_rng(seed)
     scores, labels = rng.normal(size=(40, 6)), rng.permutation(np.arange(40) % 6)
-    classes = rng.permutation(6)[:3].tolist()
-    hits = [max(classes, key=lambda place: row[place]) == label for row, label in zip(scores, labels, strict=True)]
-    own = [hit for hit, label in zip(hits, labels, strict=True) if label in classes]
-    assert subset_accuracy(scores, labels, classes) == pytest.approx(np.mean(own))
-    assert subset_accuracy(scores, labels, range(6)) == accuracy(scores, labels)
+    first, second, third = rng.permutation(6)[:3].tolist()
+    for groups in ([[first], [second], [third]], [[first, second], [third]]):
+        classes = [place for group in groups for place in group]
+        best = [max(classes, key=lambda place: row[place]) for row in scores]
+        naive = [
+            any(answer in group and label in group for group in groups)
+            for answer, label in zip(best, labels, strict=True)
+            if label in classes
+        ]
+        assert group_hits(scores, labels, groups).tolist() == naive
+    assert group_hits(scores, labels, [[place] for place in range(6)]).mean() == accuracy(scores, labels)
 
 
 def test_pooled_classes() -> None:
@@ -161,7 +172,7 @@ def test_pooled_classes() -> None:
         with pytest.raises(InputError, match=message):
             pool_scores(scores, groups)
     with pytest.raises(InputError, match="expected items of 2 classes, found none"):
-        subset_accuracy(scores, np.array([0, 0]), [1, 2])
+        group_hits(scores, np.array([0, 0]), [[1], [2]])
 
 
 @given(SEEDS, st.integers(0, 4))
@@ -171,12 +182,26 @@ def test_video_accuracy_is_the_naive_one(seed: int, k: int) -> None:
     videos = rng.choice(["a", "b"], 30).tolist()
     frames, is_right = rng.integers(0, 20, 30), rng.random(30) < 0.8
     anchors = rng.permutation(30)[:6].tolist()
-    found = video_accuracy(is_right, frames, videos, anchors, k)
+    found = video_accuracy(is_right, near_frames(frames, videos, anchors, k))
     steady = [
         all(is_right[row] for row in range(30) if videos[row] == videos[one] and abs(frames[row] - frames[one]) <= k)
         for one in anchors
     ]
     assert (found.pm0, found.pm_k) == pytest.approx((np.mean(is_right[anchors]), np.mean(steady)))
     assert found.pm_k <= found.mean <= found.pm0
+    low, high = found.interval(0.995)
+    assert 0 <= low <= found.mean <= high <= 1
     with pytest.raises(InputError, match="anchors: expected one frame at least, found none"):
-        video_accuracy(is_right, frames, videos, [])
+        video_accuracy(is_right, {})
+
+
+def test_the_interval_of_a_mean_of_shares_holds() -> None:
+    """Of 400 drawn sets of 60 anchors with a known mean, the interval at 90 % has it in 90 % at least."""
+    rng = np.random.default_rng(0)
+    held = 0
+    for _ in range(400):
+        right = rng.random(60) < 0.8
+        steady = right & (rng.random(60) < 0.75)
+        low, high = VideoAccuracy(60, int(right.sum()), int(steady.sum())).interval(0.9)
+        held += low <= (0.8 + 0.8 * 0.75) / 2 <= high
+    assert held >= 360
