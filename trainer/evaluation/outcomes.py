@@ -5,7 +5,6 @@ Shapes: N items, C classes.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from trainer.evaluation.confusion import class_rows, confusion_pairs
 from trainer.evaluation.metrics import METRICS, label_ranks, softmax
 from trainer.evaluation.problems import Problem
 from trainer.evaluation.resampling import bootstrap_interval
@@ -84,33 +84,14 @@ class Outcome:
 
     def confusion(self) -> list[list[int]]:
         """Return [class, predicted class, items] of all pairs that occur, in order: the matrix without its zeros."""
-        pairs = Counter(zip(self.problem.labels.tolist(), self.predicted.tolist(), strict=True))
-        return [[label, prediction, count] for (label, prediction), count in sorted(pairs.items())]
+        return confusion_pairs(self.problem.labels, self.predicted)
 
     def by_class(self) -> list[dict[str, Any]]:
         """Return the classes that have items: how many are right, and what they are most often taken for wrongly.
 
         Of classes that are equally often taken for it the first by name is said.
         """
-        titles = self.problem.titles
-        taken: dict[int, dict[int, int]] = {}
-        for label, prediction, count in self.confusion():
-            taken.setdefault(label, {})[prediction] = count
-        rows = []
-        for label, counts in taken.items():
-            num_items, num_correct = sum(counts.values()), counts.get(label, 0)
-            wrong = min(((-count, titles[other]) for other, count in counts.items() if other != label), default=(0, ""))
-            rows.append(
-                {
-                    "class": titles[label],
-                    "num_items": num_items,
-                    "num_correct": num_correct,
-                    "accuracy": num_correct / num_items,
-                    "mistaken_for": wrong[1],
-                    "times": -wrong[0],
-                }
-            )
-        return rows
+        return class_rows(self.confusion(), self.problem.titles)
 
     def predictions(self) -> pa.Table:
         """Return a row of PREDICTIONS for each item."""
