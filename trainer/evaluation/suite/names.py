@@ -20,6 +20,8 @@ _CARRIER = re.compile(  # in English: CLIP_benchmark has other languages too, ea
     r"(en_)?(classnames|zeroshot_classification_templates|prompts)\.(json|toml|md)"
     r"|zero_?shot_metadata\.py|prompt_engineering_for_imagenet\.ipynb"
 )
+_WORDNET = re.compile(r"n\d{8}")
+_NUM_IMAGENET = 1_000
 _MAX_DEPTH = 3  # of a carrying file below a package's or checkout's folder
 _SHOWN = 5
 
@@ -184,9 +186,10 @@ def align(names: Names, classes: Collection[str], by_order: bool = False) -> Nam
     """Return names in the order of a set's own classes, which the set calls by name or by number.
 
     A class is found by what the source says the set calls it, else by its name in any case and with any signs between;
-    else by its number where all have one, without gaps from 0 or 1. `by_order` takes both lists as they are. Raises
-    InputError for another number of classes, and for a class that is not found: classes in an order that nobody
-    checked would give a wrong score without a word.
+    else by its number where all have one, without gaps from 0 or 1, and ImageNet's 1,000 by their WordNet ids, in whose
+    order the released names stand. `by_order` takes both lists as they are. Raises InputError for another number of
+    classes, and for a class that is not found: classes in an order that nobody checked would give a wrong score without
+    a word.
     """
     own = list(classes)
     if len(own) != len(names.classes):
@@ -194,7 +197,7 @@ def align(names: Names, classes: Collection[str], by_order: bool = False) -> Nam
     places = _places(names)
     found = [places.get(label, places.get(fold(label))) for label in own]
     missing = [label for label, place in zip(own, found, strict=True) if place is None]
-    if by_order or (missing and not names.labels and _is_numbered(own)):
+    if by_order or (missing and not names.labels and (_is_numbered(own) or _is_imagenet(own))):
         return replace(names, labels=tuple(own))
     if missing:
         raise InputError(
@@ -213,6 +216,15 @@ def _is_numbered(labels: Sequence[str]) -> bool:
         return False
     numbers = [int(label) for label in labels]
     return numbers in (list(range(len(labels))), list(range(1, len(labels) + 1)))
+
+
+def _is_imagenet(labels: Sequence[str]) -> bool:
+    return len(labels) == _NUM_IMAGENET and is_wordnet(labels) and list(labels) == sorted(labels)
+
+
+def is_wordnet(labels: Sequence[str]) -> bool:
+    """Return whether all labels are WordNet's ids of nouns, by which ImageNet's folders are named."""
+    return all(_WORDNET.fullmatch(label) for label in labels)
 
 
 def _places(names: Names) -> Mapping[str, int]:

@@ -169,6 +169,18 @@ def test_names_follow_the_order_of_the_set() -> None:
     assert align(names, ["x", "y", "z"], by_order=True).titles == names.titles
 
 
+def test_imagenet_has_one_order() -> None:
+    """Its 1,000 folders, named by WordNet's ids, take the released names in order; fewer, or out of order, do not."""
+    names = Names(tuple((f"name {number}",) for number in range(1_000)), source="f")
+    ids = [f"n{10_000_000 + 7 * number}" for number in range(1_000)]
+    assert align(names, ids).titles == names.titles
+    assert align(names, ids).labels == tuple(ids)
+    few = Names(names.classes[:999], source="f")
+    for wrong, own in ((few, ids[:999]), (names, ids[::-1])):
+        with pytest.raises(InputError, match="found none for 'n1"):
+            align(wrong, own)
+
+
 def test_digits_are_names_before_they_are_numbers() -> None:
     """CLEVR's prompts begin with 10: a set whose folders are 3 to 10 is matched by name, not by place."""
     clevr = Names(tuple((name,) for name in ("10", "3", "4", "5", "6", "7", "8", "9")))

@@ -1,0 +1,88 @@
+"""Frames of videos: which of them are judged, which are near those, and what each shows.
+
+A file .csv, .tsv or .jsonl with the columns item (the image's path in its set), video, frame (its number) and anchor
+(1 for a frame that is judged), and label where folders do not say it, several with "|" between; or a folder with
+pmsets.json and labels.json, as ImageNet-Vid-Robust is published: {anchor: [frames near it]} and {frame: [classes]}.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from trainer.evaluation.protocols.rows import Row, read_rows
+from trainer.evaluation.robustness import near_frames
+from wit.errors import InputError
+from wit.evaluation_sets.labels import read_text
+from wit.storage import is_folder, join
+
+NEAR, LABELS = "pmsets.json", "labels.json"
+_YES, _NO = ("1", "true", "yes"), ("0", "false", "no", "")
+_MAX_JSON_BYTES = 256 << 20
+
+
+@dataclass(frozen=True)
+class Frames:
+    """The frames of a set's videos, by the names of their images."""
+
+    source: str
+    near: Mapping[str, Sequence[str]]
+    """Of each anchor the frames near it."""
+    labels: Mapping[str, tuple[str, ...]]
+    """Classes of each frame; empty: the set says them."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """All that are said, in the order of their first frames."""
+        return tuple(dict.fromkeys(label for labels in self.labels.values() for label in labels))
+
+
+def read_frames(url: str) -> Frames:
+    """Return what a file or folder says of frames; raises InputError."""
+    return _read_published(url) if is_folder(url) else _read_table(url)
+
+
+def _read_table(url: str) -> Frames:
+    rows = read_rows(url, ("item", "video", "frame", "anchor"))
+    items = [row.text("item") for row in rows]
+    if len(set(items)) < len(items):
+        counts = Counter(items)
+        twice = next(row for row, item in zip(rows, items, strict=True) if counts[item] > 1)
+        raise InputError(f"{twice.where}: expected each item once, found {twice.text('item')!r} twice")
+    numbers = np.array([int(row.number("frame", 0, 1e9)) for row in rows], np.int64)
+    anchors = [place for place, row in enumerate(rows) if _is_anchor(row)]
+    if not anchors:
+        raise InputError(f"{url}: expected an anchor, found none; write 1 under anchor for frames that are judged")
+    near = near_frames(numbers, [row.text("video") for row in rows], anchors)
+    labels = {item: row.texts("label") for item, row in zip(items, rows, strict=True) if row.optional("label")}
+    if labels and len(labels) < len(items):
+        missing = next(row for row in rows if not row.optional("label"))
+        raise InputError(f"{missing.where}: expected a label as others have, found none; fill it in")
+    return Frames(url, {items[anchor]: [items[row] for row in own] for anchor, own in near.items()}, labels)
+
+
+def _is_anchor(row: Row) -> bool:
+    text = row.optional("anchor").casefold()
+    if text not in _YES + _NO:
+        raise InputError(f"{row.where}: expected 1 or 0 under 'anchor', found {text[:60]!r}")
+    return text in _YES
+
+
+def _read_published(folder: str) -> Frames:
+    near, labels = (_read_lists(join(folder, name)) for name in (NEAR, LABELS))
+    return Frames(folder, near, {frame: tuple(map(str, own)) for frame, own in labels.items()})
+
+
+def _read_lists(url: str) -> dict[str, list[Any]]:
+    try:
+        value = json.loads(read_text(url, _MAX_JSON_BYTES))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{url}: expected JSON: {error}") from error
+    if not isinstance(value, dict) or not value or not all(isinstance(each, list) for each in value.values()):
+        raise InputError(f"{url}: expected a JSON object of lists by frame, found something else")
+    return value
