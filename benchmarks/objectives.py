@@ -10,42 +10,43 @@ nothing of its own, and a rate that is tuned for each may place them otherwise (
 contender is trained by `wit train`'s loop once a seed, which is that of the weights, the order and the crops; its
 checkpoints, ever further apart, are evaluated on a folder of class folders.
 
-OUT/curves.jsonl has a line a run: {"objective", "seed", "images_seen": [...], "accuracy": [...], "seconds" (of the
-training alone), "settings"}. A run that is there is not made again, so that the same command goes on after a kill.
-Prints Markdown: accuracy by images seen, and images to reach what the slowest reaches, with the spread over seeds.
+OUT/curves.jsonl has a line a checkpoint that was evaluated, the first contender's first, as
+`benchmarks.objectives_figure` reads them: {"objective", "seed", "images_seen", "accuracy", "seconds" (of the whole
+training)}; OUT/settings.json says by what. A run that is there is not made again, so that the same command goes on
+after a kill. Prints Markdown: accuracy by images seen, then that module's table; it draws the figure, too.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import fmean
 
 import torch
 
 from benchmarks.machine import describe
+from benchmarks.objectives_figure import Curves, draw_curves, read_curves, table, target_of
 from trainer.evaluation.evaluating import zero_shot
 from trainer.evaluation.features import Embedding, embed_set
 from trainer.evaluation.problems import Wording, pose, read_words
-from trainer.evaluation.scaling import compare_efficiency
 from trainer.evaluation.sets import OpenSet, open_set
 from trainer.interchange.reading import read_model
 from trainer.loader.index import read_index
 from trainer.recipe import Data, Model, Objective, Optimiser, Run, Tokenizer, TrainRecipe
 from trainer.saving import checkpoint
 from trainer.training import train
+from wit.page import svg_file
 
 BATCH_SIZE = 64
 VOCABULARY_SIZE = 2_048
+CURVES = "curves.jsonl"
 SAVED = 30
 """Checkpoints of a run; those that are evaluated are among them."""
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
-"""Okabe and Ito's, that colour-blind people tell apart."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,7 @@ CONTENDERS = (
     Contender("bag of words contrastive", "contrastive", "bag_of_words"),
     Contender("Transformer contrastive", "contrastive"),
 )
-BASELINE = CONTENDERS[0].name
-"""What the paper compares with: its captions are 1, words 3, pairs 12."""
+"""The first is what the paper compares with: its captions are 1, words 3, pairs 12."""
 
 
 @dataclass(frozen=True)
@@ -92,17 +92,15 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Curve:
-    """A run: what its checkpoints are worth."""
+class Point:
+    """What a checkpoint of a run is worth: a line of the file."""
 
     objective: str
     seed: int
-    images_seen: tuple[int, ...]
-    accuracy: tuple[float, ...]
+    images_seen: int
+    accuracy: float
     seconds: float
-
-
-Runs = dict[tuple[str, int], Curve]
+    """Of the run's whole training."""
 
 
 def main() -> None:
@@ -125,44 +123,52 @@ def main() -> None:
         given.model, given.epochs, given.points, given.templates, given.learning_rate, index.hash, len(index)
     )
     opened = open_set(given.data)
-    given.out.mkdir(parents=True, exist_ok=True)
-    curves = given.out / "curves.jsonl"
-    runs = read_runs(curves, settings)
+    points = read_points(given.out, settings)
     for seed in range(given.seeds):  # a seed after the other: what there is after a while compares all contenders
         for contender in CONTENDERS:
-            if (contender.name, seed) not in runs:
-                runs[contender.name, seed] = made = run(contender, seed, settings, given.shards, opened, given.device)
-                with curves.open("a") as file:
-                    file.write(json.dumps(asdict(made) | {"settings": asdict(settings)}) + "\n")
-    print("\n".join(report(list(runs.values()), settings)))
+            if not any((one.objective, one.seed) == (contender.name, seed) for one in points):
+                points += run(contender, seed, settings, given.shards, opened, given.device)
+                write_points(given.out, points)
+    curves = read_curves(given.out / CURVES)
+    print("\n".join(report(curves, points, settings)))
     if given.figure:
-        draw(given.figure, list(runs.values()))
+        chance = 1 / len(opened.listing.classes) if opened.listing.classes else None
+        given.figure.write_text(svg_file(draw_curves(curves, target_of(curves), chance)), encoding="utf-8")
 
 
-def read_runs(path: Path, settings: Settings) -> Runs:
-    """Return the runs that are there already; those by other settings end the program."""
-    runs: Runs = {}
-    for line in path.read_text().splitlines() if path.exists() else ():
-        row = json.loads(line)
-        if row.pop("settings") != asdict(settings):
-            raise SystemExit(f"{path}: expected runs by {settings}, found others; name another folder")
-        made = Curve(**row | {name: tuple(row[name]) for name in ("images_seen", "accuracy")})
-        runs[made.objective, made.seed] = made
-    return runs
+def read_points(out: Path, settings: Settings) -> list[Point]:
+    """Return what there is already; a folder of other settings ends the program."""
+    out.mkdir(parents=True, exist_ok=True)
+    told = out / "settings.json"
+    if not told.exists():
+        told.write_text(json.dumps(asdict(settings)) + "\n")
+    elif json.loads(told.read_text()) != asdict(settings):
+        raise SystemExit(f"{told}: expected {json.dumps(asdict(settings))}, found others; name another folder")
+    curves = out / CURVES
+    return [Point(**json.loads(line)) for line in curves.read_text().splitlines()] if curves.exists() else []
 
 
-def run(contender: Contender, seed: int, settings: Settings, shards: str, opened: OpenSet, device: str) -> Curve:
+def write_points(out: Path, points: Sequence[Point]) -> None:
+    """Write all points; a kill leaves those of whole runs."""
+    next_one = out / f"{CURVES}.next"
+    next_one.write_text("".join(json.dumps(asdict(one)) + "\n" for one in points))
+    next_one.replace(out / CURVES)
+
+
+def run(contender: Contender, seed: int, settings: Settings, shards: str, opened: OpenSet, device: str) -> list[Point]:
     """Train a contender by a seed, and evaluate its checkpoints."""
     with tempfile.TemporaryDirectory() as out:
         started = time.perf_counter()
         stopped_by = train(make_recipe(contender, seed, settings), shards, out, device).stopped_by
-        seconds = time.perf_counter() - started
+        seconds = round(time.perf_counter() - started, 1)
         if stopped_by is not None:  # the loop's answer to a signal is an orderly end, and to go on is not
             raise SystemExit(128 + stopped_by)
         folders = {checkpoint.read_state(folder).step: folder for folder in checkpoint.complete_folders(out)}
-        steps = chosen(sorted(folders), settings.points)
-        accuracies = tuple(measure(folders[step], opened, settings.templates) for step in steps)
-    return Curve(contender.name, seed, tuple(step * BATCH_SIZE for step in steps), accuracies, round(seconds, 1))
+        found = {
+            step * BATCH_SIZE: measure(folders[step], opened, settings.templates)
+            for step in chosen(sorted(folders), settings.points)
+        }
+    return [Point(contender.name, seed, seen, accuracy, seconds) for seen, accuracy in found.items()]
 
 
 def make_recipe(contender: Contender, seed: int, settings: Settings) -> TrainRecipe:
@@ -192,77 +198,21 @@ def measure(folder: str, opened: OpenSet, templates: str) -> float:
     return zero_shot(model, tokenizer, features, problem, {}).accuracy
 
 
-def report(runs: Sequence[Curve], settings: Settings) -> Iterator[str]:
+def report(curves: Curves, points: Sequence[Point], settings: Settings) -> Iterator[str]:
     """Yield the lines of the tables."""
-    yield f"{describe('torch')}"
+    yield describe("torch")
     yield ""
     yield f"{settings.num_pairs:,} pairs, {settings.model}, {settings.epochs} epochs, rate {settings.learning_rate:g}."
     yield ""
-    yield from accuracies(runs)
+    columns = next(iter(next(iter(curves.values())).values()))[0]
+    yield f"| zero-shot %, mean of seeds, images seen: | {' | '.join(f'{one:,.0f}' for one in columns)} | training, s |"
+    yield "|---" + "|---:" * (len(columns) + 1) + "|"
+    for name, seeds in curves.items():
+        cells = [f"{100 * fmean(each):.1f}" for each in zip(*(accuracy for _, accuracy in seeds.values()), strict=True)]
+        seconds = fmean(one.seconds for one in points if one.objective == name)
+        yield f"| {name} | {' | '.join(cells)} | {seconds:.0f} |"
     yield ""
-    yield from efficiency(runs)
-
-
-def accuracies(runs: Sequence[Curve]) -> Iterator[str]:
-    """Yield a row an objective, a column a number of images seen: the mean over seeds, least to most."""
-    seen = runs[0].images_seen
-    yield f"| zero-shot accuracy %, mean of seeds (range) | {' | '.join(f'{one:,}' for one in seen)} | training, s |"
-    yield "|---" + "|---:" * (len(seen) + 1) + "|"
-    for name, own in by_objective(runs).items():
-        columns = list(zip(*(one.accuracy for one in own), strict=True))
-        cells = [f"{100 * statistics.mean(each):.1f} ({spread(100 * one for one in each)})" for each in columns]
-        yield f"| {name} | {' | '.join(cells)} | {statistics.mean(one.seconds for one in own):.0f} |"
-
-
-def efficiency(runs: Sequence[Curve]) -> Iterator[str]:
-    """Yield a row an objective: images to reach what the baseline ends with by the same seed, and how many times fewer.
-
-    Of the baseline that is the best that it reaches at any time: an end below it would flatter the others.
-    """
-    yield f"| images to reach the best of {BASELINE} | by seed | times fewer, median (range) |"
-    yield "|---|---:|---:|"
-    found: dict[str, list[tuple[float | None, float | None]]] = {}
-    for seed in sorted({one.seed for one in runs}):
-        curves = {one.objective: (one.images_seen, one.accuracy) for one in runs if one.seed == seed}
-        for each in compare_efficiency(curves, BASELINE, max(curves[BASELINE][1])):
-            found.setdefault(each.objective, []).append((each.examples, each.times))
-    for name, rows in found.items():
-        examples = ", ".join("not reached" if one is None else f"{one:,.0f}" for one, _ in rows)
-        times = [one for _, one in rows if one is not None]
-        told = f"{statistics.median(times):.1f} ({spread(times)}), {len(times)} of {len(rows)} seeds" if times else ""
-        yield f"| {name} | {examples} | {told} |"
-
-
-def by_objective(runs: Sequence[Curve]) -> Mapping[str, list[Curve]]:
-    """Return each objective's runs, in the order of CONTENDERS."""
-    found = {each.name: [one for one in runs if one.objective == each.name] for each in CONTENDERS}
-    return {name: own for name, own in found.items() if own}
-
-
-def spread(values: Iterable[float]) -> str:
-    """Return the least and the most."""
-    listed = list(values)
-    return f"{min(listed):.1f} to {max(listed):.1f}"
-
-
-def draw(path: Path, runs: Sequence[Curve]) -> None:
-    """Draw accuracy over images seen as an SVG file: the mean over seeds, and all seeds between the edges of a band."""
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": path.name, "font.size": 10}):
-        figure = Figure(figsize=(7, 4.5), dpi=72, layout="constrained")
-        axes = figure.add_subplot()
-        for colour, (name, own) in zip(_COLOURS, by_objective(runs).items(), strict=False):
-            seen = own[0].images_seen
-            columns = list(zip(*(one.accuracy for one in own), strict=True))
-            axes.fill_between(seen, [*map(min, columns)], [*map(max, columns)], color=colour, alpha=0.15, linewidth=0)
-            axes.plot(seen, [*map(statistics.mean, columns)], ".-", color=colour, label=name)
-        axes.set(xlabel="images seen", ylabel="zero-shot accuracy", ylim=(0, None), xscale="log")
-        axes.grid(color="#dddddd", linewidth=0.6)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False)
-        figure.savefig(path, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+    yield from table(curves, target_of(curves))
 
 
 if __name__ == "__main__":
