@@ -356,7 +356,7 @@ def repicture(splits: Splits, folder: Path, picture: Callable[[Image.Image], NDA
 
 def thumbnail(image: Image.Image) -> NDArray[np.float32]:
     """Return a picture's values (192,) at 8 x 8 px, 0 to 1."""
-    return np.asarray(image.resize((8, 8), Image.Resampling.BOX), np.float32).ravel() / 255
+    return np.asarray(image.resize((8, 8), Image.Resampling.BOX), np.float32).ravel() / np.float32(255)
 
 
 def colours(image: Image.Image) -> NDArray[np.float32]:
