@@ -98,7 +98,8 @@ def list_cifar(kind: str, evaluation_set: EvaluationSet, found: Found) -> Listin
         raise InputError(f"{evaluation_set.path}: expected files of {version.download}, found none")
     is_packed = any(place.member for place in places.values())
     everything = found._replace(is_folder=found.is_folder or is_packed)
-    split = choose_split(everything, [File(place.url, name) for name, place in places.items()], _split)
+    named = [File(place.url, name) for name, place in places.items()]
+    split = choose_split(everything, named, _split, evaluation_set.split)
     chosen = {file.name: places[file.name] for file in split.files}
     classes = _classes(version, next(iter(chosen.values())))
     pieces = tuple(piece for name, place in chosen.items() for piece in _cut(kind, name, place, classes))

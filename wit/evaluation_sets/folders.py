@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+
 from wit.errors import InputError
-from wit.evaluation_sets.labels import order_classes
+from wit.evaluation_sets.labels import all_classes, order_classes
 from wit.evaluation_sets.metadata import is_metadata, read_labels
-from wit.evaluation_sets.pieces import Labelled, Listing, Piece, Wanted, cut, is_image_name
+from wit.evaluation_sets.pieces import Labelled, Listing, Piece, Wanted, cut, is_image_name, to_png
 from wit.evaluation_sets.sets import FOLDER, EvaluationSet
 from wit.evaluation_sets.splits import File, Found, SplitOf, choose_split, num_shared, split_of_folder
 from wit.foreign import MAX_IMAGE_BYTES
 from wit.storage import join, reading
+
+_PPM = re.compile(rb"P6\s+(?:#[^\n]*\n\s*)*([1-9]\d{0,4})\s+([1-9]\d{0,4})\s+255\s")
 
 
 def list_folder(evaluation_set: EvaluationSet, found: Found) -> Listing:
@@ -22,17 +27,21 @@ def list_folder(evaluation_set: EvaluationSet, found: Found) -> Listing:
     images = found.named(is_image_name)
     if not images:
         raise InputError(f"{evaluation_set.path}: expected image files, found none")
-    split = choose_split(found, images, _split_below(images))
+    split = choose_split(found, images, _split_below(images), evaluation_set.split)
     names = [file.name for file in split.files]
     tables = [file for file in found.files if is_metadata(file.name)]
     said = read_labels(tables, [file.name for file in images])
     labels = folder_classes(names) | {name: said[name] for name in names if name in said}
-    pieces = tuple(
-        Piece(FOLDER, found.root, members=tuple(part), labels=tuple(labels[name] for name in part))
-        for part in (names[start:stop] for start, stop in cut(len(names)))
-    )
-    classes = order_classes({label for label in labels.values() if label is not None})
+    classes = order_classes(all_classes(labels.values()))
+    pieces = folder_pieces(found.root, [(name, labels[name]) for name in names])
     return Listing(evaluation_set, FOLDER, pieces, classes, split.name, split.left_out)
+
+
+def folder_pieces(root: str, images: Sequence[tuple[str, str | None]]) -> tuple[Piece, ...]:
+    """Return the pieces of image files, by name below a folder, with their labels."""
+    parts = (images[start:stop] for start, stop in cut(len(images)))
+    return tuple(Piece(FOLDER, root, members=tuple(names), labels=tuple(labels)) for names, labels in
+                 (zip(*part, strict=True) for part in parts))  # fmt: skip
 
 
 def _split_below(images: Sequence[File]) -> SplitOf:
@@ -68,4 +77,17 @@ def read_folder(piece: Piece, wanted: Wanted) -> Iterator[Labelled]:
     for name, label in zip(piece.members, piece.labels, strict=True):
         if wanted(name):
             with reading(join(piece.url, name)) as file:
-                yield Labelled(name, label, file.read(MAX_IMAGE_BYTES))
+                body = file.read(MAX_IMAGE_BYTES)
+            yield Labelled(name, label, ppm_to_png(body) if name.lower().endswith(".ppm") else body)
+
+
+def ppm_to_png(body: bytes) -> bytes:
+    """Return a binary PPM (netpbm's P6, 255 levels), as GTSRB has them, as a PNG; what is none, as it is."""
+    head = _PPM.match(body)
+    if head is None:
+        return body
+    width, height = map(int, head.groups())
+    num_bytes = 3 * width * height
+    if not 0 < num_bytes <= len(body) - head.end():
+        return body
+    return to_png(np.frombuffer(body, np.uint8, num_bytes, head.end()).reshape(height, width, 3))

@@ -16,8 +16,41 @@ _MAX_CLASS_FILE_BYTES = 16 << 20
 _MAX_LABEL_CHARACTERS = 200
 
 
+def join_labels(own: Iterable[str], unsure: Iterable[str] = ()) -> str:
+    """Return the classes of an image that may have several as one text, a line each.
+
+    After an empty line come those that it is neither said to have nor to lack, VOC's "difficult" ones. A label of a set
+    with one class an image has no end of a line in it.
+    """
+    first, second = ("".join(f"{name}\n" for name in names) for names in (own, unsure))
+    return f"{first}\n{second}" if second or not first else first
+
+
+def split_labels(label: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the classes of a label: those of the image, and those that it is neither said to have nor to lack."""
+    own, _, unsure = f"\n{label}".partition("\n\n")
+    return tuple(filter(None, own.split("\n"))), tuple(filter(None, unsure.split("\n")))
+
+
+def has_several(label: str) -> bool:
+    """Return whether a label is one of `join_labels`: of a set whose images may have several classes, or none."""
+    return "\n" in label
+
+
+def all_classes(labels: Iterable[str | None]) -> set[str]:
+    """Return the classes that occur in labels, of one class or several."""
+    return {name for label in labels if label is not None for names in split_labels(label) for name in names}
+
+
 def label_text(value: object) -> str | None:
-    """Return a label as text: a number, or a line of text; None for what is neither, and for blanks."""
+    """Return a label as text: a number, or a line of text; of a list of such `join_labels`.
+
+    None for what is neither, and for blanks; an empty list is an image of no class.
+    """
+    if isinstance(value, list):
+        own = [None if isinstance(each, list) else label_text(each) for each in value]
+        named = [label for label in own if label is not None]
+        return join_labels(dict.fromkeys(named)) if len(named) == len(own) else None
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     if isinstance(value, float):
@@ -27,11 +60,15 @@ def label_text(value: object) -> str | None:
 
 
 def name_class(label: str | None, classes: tuple[str, ...], where: str) -> str | None:
-    """Return the name of a class that is given by its number; a label that is a name stays.
+    """Return the name of a class that is given by its number; a label that is a name stays; so each of several.
 
     None for a negative number, by which Hugging Face's sets mark images whose class is kept secret. Raises InputError
     when there is no such class.
     """
+    if label is not None and has_several(label):
+        named = [[name_class(each, classes, where) for each in part] for part in split_labels(label)]
+        own, unsure = ([name for name in part if name is not None] for part in named)
+        return join_labels(own, unsure) if len(own) == len(named[0]) else None
     if label is None or not label.removeprefix("-").isdecimal():
         return label
     number = int(label)

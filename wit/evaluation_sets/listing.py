@@ -13,6 +13,7 @@ from wit import tar
 from wit.errors import InputError
 from wit.evaluation_sets.cifar import cifar_of, is_pickled, list_cifar, refuse_pickles
 from wit.evaluation_sets.folders import list_folder
+from wit.evaluation_sets.gtsrb import is_gtsrb_table, list_gtsrb
 from wit.evaluation_sets.metadata import is_metadata
 from wit.evaluation_sets.mnist import is_idx_name, list_mnist
 from wit.evaluation_sets.packed import open_unpacked
@@ -23,13 +24,20 @@ from wit.evaluation_sets.sets import (
     CIFAR100,
     FOLDER,
     FORMATS,
+    GTSRB,
     MNIST,
     PARQUET,
+    STL10,
+    UCF101,
+    VOC,
     WEBDATASET,
     EvaluationSet,
 )
 from wit.evaluation_sets.splits import File, Found, num_shared
+from wit.evaluation_sets.stl import is_stl_name, list_stl
 from wit.evaluation_sets.tars import is_tar_name, list_tars
+from wit.evaluation_sets.ucf import is_ucf_list, list_ucf
+from wit.evaluation_sets.voc import is_voc_list, list_voc
 from wit.image import sniff
 from wit.patterns import expand_files, walk_files
 from wit.storage import base_name, is_folder, is_remote, local_path, reading
@@ -41,6 +49,10 @@ _LISTERS: dict[str, Callable[[EvaluationSet, Found], Listing]] = {
     CIFAR10: partial(list_cifar, CIFAR10),
     CIFAR100: partial(list_cifar, CIFAR100),
     MNIST: list_mnist,
+    STL10: list_stl,
+    VOC: list_voc,
+    GTSRB: list_gtsrb,
+    UCF101: list_ucf,
 }
 
 _HEAD_BYTES = 512
@@ -85,7 +97,7 @@ def find_files(path: str) -> Found:
 def _require_files(files: Sequence[File]) -> None:
     """Raise InputError when what is named as a file of a set is none: a pipe would be waited for without end."""
     for file in files:
-        is_mine = is_metadata(file.name) or any(is_named(file.name) for _, is_named in _NAMED)
+        is_mine = is_metadata(file.name) or any(is_named(file.name) for _, is_named in (*_NAMED, *_LAYOUTS))
         if is_mine and not is_remote(file.url) and not os.path.isfile(file.url):
             raise InputError(f"{file.url}: expected a file, found a pipe, a device or a broken link; take it away")
 
@@ -117,11 +129,21 @@ _NAMED: tuple[tuple[str, Callable[[str], bool]], ...] = (
     (CIFAR10, lambda name: cifar_of(name) == CIFAR10),
     (CIFAR100, lambda name: cifar_of(name) == CIFAR100),
     (MNIST, is_idx_name),
+    (STL10, is_stl_name),
 )
+_LAYOUTS: tuple[tuple[str, Callable[[str], bool]], ...] = (
+    (VOC, is_voc_list),
+    (GTSRB, is_gtsrb_table),
+    (UCF101, is_ucf_list),
+)
+"""Image files of which lists in the same folder say what they are; by one such list the format is told."""
 
 
 def _detect(path: str, found: Found) -> str:
     """Return the format of files; raises InputError when there is none, or more than one."""
+    for kind, is_list in _LAYOUTS:
+        if found.is_folder and any(is_list(file.name) for file in found.files):
+            return kind
     counts = Counter(kind for file in found.files for kind, is_named in _NAMED if is_named(file.name))
     if counts[WEBDATASET]:
         del counts[PARQUET]  # tables of what is in the tars, as wit and img2dataset write them beside

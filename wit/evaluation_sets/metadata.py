@@ -16,6 +16,8 @@ from wit.evaluation_sets.splits import File
 from wit.storage import read_parquet
 
 FILE_NAME = "file_name"
+LABELS, LABEL_SIGN = "labels", "|"
+"""A column of CSV with several classes, and what stands between them; JSON and Parquet have lists."""
 
 _MAX_BYTES = 1 << 30
 _SHOWN = 3
@@ -36,7 +38,7 @@ def read_labels(tables: Sequence[File], images: Sequence[str]) -> dict[str, str 
     known = set(images)
     labels: dict[str, str | None] = {}
     for table in sorted(tables, key=lambda file: (file.name.count("/"), file.name)):
-        rows = list(_rows(table))
+        rows = _with_lists(list(_rows(table)))
         field = next((name for name in LABEL_FIELDS if any(name in row for row in rows)), None)
         named = _labelled(table, rows, field)
         missing = [name for name in named if name not in known]
@@ -49,6 +51,15 @@ def read_labels(tables: Sequence[File], images: Sequence[str]) -> dict[str, str 
         if field is not None:
             labels |= named
     return labels
+
+
+def _with_lists(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return rows with lists of classes where any of them has several in the text of one cell."""
+    if not any(LABEL_SIGN in value for row in rows if isinstance(value := row.get(LABELS), str)):
+        return rows
+    return [
+        row | {LABELS: [each for each in (row.get(LABELS) or "").split(LABEL_SIGN) if each.strip()]} for row in rows
+    ]
 
 
 def _labelled(table: File, rows: Sequence[dict[str, Any]], field: str | None) -> dict[str, str | None]:

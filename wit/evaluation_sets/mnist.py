@@ -60,7 +60,7 @@ def list_mnist(evaluation_set: EvaluationSet, found: Found) -> Listing:
     images = tuple(file for file in images if not (file.name.endswith(".gz") and file.name[:-3] in names))
     if not images:
         raise InputError(f"{evaluation_set.path}: expected files like t10k-images-idx3-ubyte or .gz, found none")
-    split = choose_split(found, images, lambda name: split_of_words(base_name(name)))
+    split = choose_split(found, images, lambda name: split_of_words(base_name(name)), evaluation_set.split)
     pieces = tuple(piece for file in split.files for piece in _pieces(file))
     distinct = {piece.classes for piece in pieces}
     classes = distinct.pop() if len(distinct) == 1 else ()

@@ -1,7 +1,8 @@
 """Sets in Parquet files, as Hugging Face publishes them: a column of images, and one of classes or none.
 
-An image is binary, or a struct of binary `bytes` and text `path`. What columns are, the schema's "huggingface" metadata
-say (features of _type Image and ClassLabel, the latter with the names of the classes), else their types and names.
+An image is binary, or a struct of binary `bytes` and text `path`; its class a number, a text, or a list of such. What
+columns are, the schema's "huggingface" metadata say (features of _type Image and ClassLabel, the latter with the names
+of the classes), else their types and names.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def list_parquet(evaluation_set: EvaluationSet, found: Found) -> Listing:
     files = found.named(is_parquet_name)
     if not files:
         raise InputError(f"{evaluation_set.path}: expected Parquet files, found none")
-    split = choose_split(found, files, split_of_words)
+    split = choose_split(found, files, split_of_words, evaluation_set.split)
     columns = _columns_of_all(split.files)
     item_column = columns.image if columns.has_paths and _are_named(split.files, columns.image) else None
     pieces = tuple(
@@ -104,9 +105,17 @@ def _features(schema: pa.Schema) -> dict[str, dict[str, Any]]:
     """Return what Hugging Face's metadata say of columns; empty where they say nothing."""
     try:
         found = orjson.loads((schema.metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
-        return {name: feature for name, feature in found.items() if isinstance(feature, dict)}
+        return {name: feature for name, each in found.items() if isinstance(feature := _element(each), dict)}
     except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
         return {}
+
+
+def _element(feature: Any) -> Any:
+    """Return what a list holds, as the versions of Hugging Face's datasets write it; of anything else itself."""
+    if isinstance(feature, list) and len(feature) == 1:
+        return feature[0]
+    is_list = isinstance(feature, dict) and feature.get("_type") in ("Sequence", "List", "LargeList")
+    return feature.get("feature") if is_list else feature
 
 
 def _is_image(kind: pa.DataType) -> bool:
@@ -124,6 +133,8 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def _is_label(kind: pa.DataType) -> bool:
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        kind = kind.value_type
     kind = kind.value_type if pa.types.is_dictionary(kind) else kind
     return _is_text(kind) or bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
 

@@ -28,7 +28,7 @@ class Item(NamedTuple):
     item: str
     """Its name, unique in the set: a label, by which nothing is ever opened."""
     label: str | None
-    """Its class; None: the set does not say."""
+    """Its class, or its classes as `wit.evaluation_sets.labels.join_labels` has them; None: the set does not say."""
     body: bytes
     """An encoded image as it lies in the set, which may be broken; PNG where the set has raw pixels."""
 
@@ -63,6 +63,16 @@ class Piece:
         return row | {name: list(row[name]) for name in ("members", "labels", "classes")}
 
 
+class Fold(NamedTuple):
+    """A part of a set's images to fit on, and one to judge by: scores are the mean over folds."""
+
+    name: str
+    train: frozenset[str]
+    """Names of items."""
+    test: frozenset[str] = frozenset()
+    """Names of items; empty: all of the test split."""
+
+
 class Labelled(NamedTuple):
     """An image as a reader of a format yields it."""
 
@@ -84,6 +94,8 @@ class Listing:
     """The split that is read; blank: the set has none, or it is all there is."""
     left_out: tuple[str, ...] = ()
     """The other splits, which are not read."""
+    folds: tuple[Fold, ...] = ()
+    """In the order of their numbers; empty: one fit on all there is."""
 
     def named(self) -> Listing:
         """Return the same with the name of the set in every piece."""
@@ -93,7 +105,8 @@ class Listing:
         """Return what is read, in one line."""
         split = f", split {self.split} (not {', '.join(self.left_out)})" if self.left_out else ""
         classes = f", {len(self.classes):,} classes" if self.classes else ""
-        return f"{self.set.name}: {self.format}{split}{classes}, {self.set.path}"
+        folds = f", {len(self.folds)} folds" if self.folds else ""
+        return f"{self.set.name}: {self.format}{split}{classes}{folds}, {self.set.path}"
 
 
 def is_image_name(name: str) -> bool:

@@ -10,7 +10,8 @@ from wit.evaluation_sets.folders import read_folder
 from wit.evaluation_sets.mnist import read_mnist
 from wit.evaluation_sets.parquets import read_parquet_rows
 from wit.evaluation_sets.pieces import Item, Labelled, Piece, Wanted
-from wit.evaluation_sets.sets import CIFAR10, CIFAR100, FOLDER, MNIST, PARQUET, WEBDATASET
+from wit.evaluation_sets.sets import CIFAR10, CIFAR100, FOLDER, MNIST, PARQUET, STL10, WEBDATASET
+from wit.evaluation_sets.stl import read_stl
 from wit.evaluation_sets.tars import read_tar
 
 _READERS: dict[str, Callable[[Piece, Wanted], Iterator[Labelled]]] = {
@@ -20,6 +21,7 @@ _READERS: dict[str, Callable[[Piece, Wanted], Iterator[Labelled]]] = {
     CIFAR10: read_cifar,
     CIFAR100: read_cifar,
     MNIST: read_mnist,
+    STL10: read_stl,
 }
 
 

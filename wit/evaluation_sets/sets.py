@@ -10,7 +10,8 @@ from itertools import pairwise
 from wit.errors import UserError
 
 FOLDER, WEBDATASET, PARQUET = "folder", "webdataset", "parquet"
-CIFAR10, CIFAR100, MNIST = "cifar10", "cifar100", "mnist"
+CIFAR10, CIFAR100, MNIST, STL10 = "cifar10", "cifar100", "mnist", "stl10"
+VOC, GTSRB, UCF101 = "voc", "gtsrb", "ucf101"
 
 FORMATS = {
     FOLDER: "image files in folders, by class or not, with metadata.csv or .jsonl or without",
@@ -19,6 +20,10 @@ FORMATS = {
     CIFAR10: "CIFAR-10's binary version",
     CIFAR100: "CIFAR-100's binary version",
     MNIST: "MNIST's idx files, and those of its likes",
+    STL10: "STL-10's binary files, with its ten folds",
+    VOC: "PASCAL VOC's folder, its images with several classes each",
+    GTSRB: "GTSRB's images, with the tables of their classes",
+    UCF101: "frames of UCF101's videos, with the lists of its three splits",
 }
 """What can be read, and stands before a path to say that it is that."""
 
@@ -34,6 +39,8 @@ class EvaluationSet:
     """A folder, a file, a URL, or a pattern of files."""
     format: str = ""
     """One of FORMATS; blank: what is there says it."""
+    split: str = ""
+    """Of wit.evaluation_sets.splits.SPLITS, the one that is read where the set has it; blank: their first."""
 
 
 def parse(text: str) -> EvaluationSet:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 SPLITS = ("test", "validation", "train")
@@ -69,17 +69,23 @@ def _split_of_word(word: str) -> str:
     return _WORDS.get(word) or _WORDS.get(word.rstrip("0123456789-_."), "")
 
 
-def choose_split(found: Found, files: Sequence[File], split_of: SplitOf) -> Split:
-    """Return the files of the first of SPLITS; all of them where one is of no split, or they were named one by one.
+def choose_split(found: Found, files: Sequence[File], split_of: SplitOf, wanted: str = "") -> Split:
+    """Return the files of the split that is wanted, else of the first of SPLITS.
 
-    So a set is cut only where it is split without doubt. "Train" may be a class of vehicles, too.
+    All of them where one is of no split, or they were named one by one. So a set is cut only where it is split without
+    doubt. "Train" may be a class of vehicles, too.
     """
     splits = [split_of(file.name) if found.is_folder else "" for file in files]
-    present = [split for split in SPLITS if split in splits]
+    present = order_splits(splits, wanted)
     if not present or "" in splits:
         return Split(tuple(files))
     chosen = tuple(file for file, split in zip(files, splits, strict=True) if split == present[0])
     return Split(chosen, present[0], tuple(present[1:]))
+
+
+def order_splits(present: Collection[str], wanted: str) -> list[str]:
+    """Return the splits that are there: the wanted one first, then as SPLITS has them."""
+    return [split for split in dict.fromkeys((wanted, *SPLITS)) if split in present and split]
 
 
 def num_shared(names: Sequence[str] | Sequence[list[str]]) -> int:

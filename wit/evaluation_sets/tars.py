@@ -31,7 +31,7 @@ def list_tars(evaluation_set: EvaluationSet, found: Found) -> Listing:
     tars = found.named(is_tar_name)
     if not tars:
         raise InputError(f"{evaluation_set.path}: expected tars, found none")
-    split = choose_split(found, tars, split_of_words)
+    split = choose_split(found, tars, split_of_words, evaluation_set.split)
     if not any(_has_image(file.url) for file in split.files):
         raise InputError(f"{evaluation_set.path}: expected images in its tars, found none")
     classes = {folder: read_classes(folder) for folder in sorted({folder_of(file.url) for file in split.files})}

@@ -7,12 +7,12 @@ import pyarrow as pa
 from wit.schema.columns import KEY, column
 from wit.schema.images import PRINTS
 
-LABEL = column("label", pa.string(), "its class; null: the set does not say", nullable=True)
+LABEL = column("label", pa.string(), "its class, or of several a line each; null: the set does not say", nullable=True)
 
 EVALUATION_INPUTS = pa.schema(
     [
         column("set", pa.string(), "name of the evaluation set"),
-        column("kind", pa.string(), "format: folder, webdataset, parquet, cifar10, cifar100 or mnist"),
+        column("kind", pa.string(), "format: folder, webdataset, parquet, cifar10, cifar100, mnist or stl10"),
         column("url", pa.string(), "the file; of image files the folder in which the members lie"),
         column("item", pa.string(), "what stands before the names of its images; blank of a folder"),
         column("start", pa.int64(), "first image of the file that is read; null: from its beginning", nullable=True),
@@ -20,7 +20,9 @@ EVALUATION_INPUTS = pa.schema(
         column(
             "members", pa.list_(pa.string()), "of a folder, the image files; of a packed CIFAR, the file in the tar"
         ),
-        column("labels", pa.list_(pa.string()), "classes of the members, null where one has none"),
+        column(
+            "labels", pa.list_(pa.string()), "classes of the members, of several a line each; null where one has none"
+        ),
         column("classes", pa.list_(pa.string()), "names of the classes by number; empty: numbers are names"),
         column("label_url", pa.string(), "file of the labels; null: they are with the images, or none", nullable=True),
         column("image_column", pa.string(), "of a Parquet file, the column of images; null elsewhere", nullable=True),
@@ -199,7 +201,7 @@ PICTURES = pa.schema(
 PREDICTIONS = pa.schema(
     [
         column("path", pa.string(), "image file, relative to the evaluation set"),
-        column("label", pa.string(), "its class"),
+        column("label", pa.string(), "its class; of several the one that the model finds likeliest"),
         column("prediction", pa.string(), "the class that the model finds likeliest"),
         column("probability", pa.float64(), "the model's probability of that class"),
         column("label_probability", pa.float64(), "the model's probability of the image's own class"),

@@ -88,13 +88,14 @@ def test_columns_by_type_and_name(tmp_path: Path, images: pa.Array) -> None:
         (pa.array([1.0, None]), ["1", None]),
         (pa.array(["owl", "owl"]).dictionary_encode(), ["owl", "owl"]),
         (pa.array([-1, 4]), [None, "4"]),
-        (pa.array([[1], [2]]), [None, None]),
+        (pa.array([[1, 0], [], None]), ["1\n0\n", "\n", None]),
+        (pa.array([[[1]], [[2]]]), [None, None]),
         (pa.array([True, False]), [None, None]),
     ],
 )
 def test_classes_of_any_type(tmp_path: Path, labels: pa.Array, expected: list[str | None]) -> None:
-    """Numbers and texts are classes, -1 and nulls are none, lists and truth values are no column of classes."""
-    path = write(tmp_path / "0.parquet", {"image": structs("1", "2"), "label": labels})
+    """Numbers, texts and lists of them are classes, -1 and nulls none, lists of lists and truth values no column."""
+    path = write(tmp_path / "0.parquet", {"image": structs("1", "2", "3").slice(0, len(labels)), "label": labels})
     assert list(labels_of(read_set(path)).values()) == expected
 
 
