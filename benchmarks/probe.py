@@ -14,6 +14,7 @@ import argparse
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -78,11 +79,11 @@ def compare_strengths(splits: Splits) -> None:
     print("| strength | ours % | iterations | loss | scikit-learn % | iterations | seconds | loss |")
     print("|---:|---:|---:|---:|---:|---:|---:|---:|")
     for which, strength in enumerate(strengths):
-        ours = accuracy(score(problem, found, which, test.features, how), test.labels)
-        weights, intercepts = found.weights_KCD[which].numpy(), found.intercepts_KC[which].numpy()
+        ours = accuracy(score(found, which, test.features), test.labels)
+        weights, intercepts = found.weights[which].numpy(), found.intercepts[which].numpy()
         cells = [f"{100 * ours:.2f}", str(found.num_iterations[which]), _loss(train, weights, intercepts, strength)]
-        theirs, seconds = _timed(lambda strength=strength: scikit_fit(train, strength))
-        value = float((theirs.predict(test.features) == test.labels).mean())
+        theirs, seconds = _timed(partial(scikit_fit, train, strength))
+        value = float((theirs.predict(np.asarray(test.features)) == test.labels).mean())
         loss = _loss(train, theirs.coef_, theirs.intercept_, strength)
         cells += [f"{100 * value:.2f}", str(theirs.n_iter_[0]), f"{seconds:.2f}", loss]
         print(f"| {strength:g} | " + " | ".join(cells) + " |")
@@ -90,7 +91,7 @@ def compare_strengths(splits: Splits) -> None:
 
 def _loss(train: Labelled, weights: NDArray[Any], intercepts: NDArray[Any], strength: float) -> str:
     """Return the objective over its items, in float64."""
-    logits = torch.from_numpy(train.features.astype(np.float64) @ weights.T.astype(np.float64) + intercepts)
+    logits = torch.from_numpy(np.asarray(train.features, np.float64) @ weights.T.astype(np.float64) + intercepts)
     loss = torch.nn.functional.cross_entropy(logits, torch.from_numpy(train.labels))
     return f"{float(loss) + strength * float(np.square(weights, dtype=np.float64).sum()) / 2 / len(train.items):.8f}"
 
@@ -98,7 +99,7 @@ def _loss(train: Labelled, weights: NDArray[Any], intercepts: NDArray[Any], stre
 def scikit_fit(train: Labelled, strength: float) -> Any:
     """Return scikit-learn's regression, as CLIP's authors used it: at most 1,000 iterations, all else by default."""
     with warnings.catch_warnings(action="ignore"):  # that it has not converged
-        return LogisticRegression(C=1 / strength, max_iter=1000).fit(train.features, train.labels)
+        return LogisticRegression(C=1 / strength, max_iter=1000).fit(np.asarray(train.features), train.labels)
 
 
 def scikit_probe(splits: Splits) -> tuple[float, float]:
@@ -108,11 +109,11 @@ def scikit_probe(splits: Splits) -> tuple[float, float]:
 
     def judge(indices: Any) -> list[float]:
         fits = [scikit_fit(train, STRENGTHS[index]) for index in indices]
-        return [each.score(validation.features, validation.labels) for each in fits]
+        return [each.score(np.asarray(validation.features), validation.labels) for each in fits]
 
     strength = STRENGTHS[search_strengths(judge)]
     final = scikit_fit(train.join(validation), strength)
-    return float(final.score(splits.test.features, splits.test.labels)), strength
+    return float(final.score(np.asarray(splits.test.features), splits.test.labels)), strength
 
 
 def _timed(work: Callable[[], Any]) -> tuple[Any, float]:

@@ -16,7 +16,8 @@ from statistics import fmean, stdev
 import numpy as np
 
 from trainer.evaluation.logistic import Settings, check, fit, prepare, score
-from trainer.evaluation.probe import Labelled, Metric, Splits, choose_strength, hashed_order
+from trainer.evaluation.metrics import Metric
+from trainer.evaluation.probe import Labelled, Splits, Sweep, hashed_order
 from wit.errors import InputError
 
 SHOTS = (1, 2, 4, 8, 16)
@@ -74,9 +75,10 @@ def few_shot(
     `probe` does.
     """
     how = how or Settings()
-    for part in (splits.train, splits.test):
-        check(part.features, part.labels, splits.num_classes)
     whole = splits.with_validation()
+    assert whole.validation is not None
+    for part in (whole.train, whole.validation, whole.test):
+        check(part.features, part.labels, splits.num_classes)
     results = []
     for number in shots:
         found = [_one(whole, number, repeat, metric, how) for repeat in range(num_repeats)]
@@ -89,10 +91,11 @@ def _one(splits: Splits, shots: int, repeat: int, metric: Metric, how: Settings)
     """Return the value on the test items, and the strength."""
     assert splits.validation is not None
     train = draw_shots(splits.train, splits.num_classes, shots, repeat)
-    strength, _ = choose_strength(train, splits.validation, splits.num_classes, metric, how)
     problem = prepare(train.features, train.labels, splits.num_classes, how)
-    scores = score(problem, fit(problem, [strength], how), 0, splits.test.features, how)
-    return metric(scores, splits.test.labels), strength
+    sweep = Sweep(problem, problem.axes.turn(splits.validation.features), splits.validation.labels, metric, how)
+    strength = sweep.search()
+    fitted = fit(problem, [strength], how, sweep.start(strength, problem))
+    return metric(score(fitted, 0, splits.test.features), splits.test.labels), strength
 
 
 def draw_shots(items: Labelled, num_classes: int, shots: int, repeat: int) -> Labelled:

@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from trainer.evaluation.features import Features
 from trainer.evaluation.few_shot import NUM_REPEATS, few_shot, labels_to_match
 from trainer.evaluation.logistic import Settings
-from trainer.evaluation.metrics import METRICS, softmax
+from trainer.evaluation.metrics import METRICS, Labels, Metric, Scores, map_11_point, softmax
 from trainer.evaluation.outcomes import Outcome
-from trainer.evaluation.probe import Labelled, Metric, Splits, probe
+from trainer.evaluation.probe import Labelled, Splits, probe
 from trainer.evaluation.problems import Problem, labels_of
 from wit.errors import InputError
 
@@ -47,10 +46,16 @@ def split_features(
 
 
 def by_metric(problem: Problem) -> Metric:
-    """Return the problem's metric of logits."""
+    """Return the problem's metric of logits.
 
-    def value(scores: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
-        return METRICS[problem.metric](softmax(scores), labels)
+    Only 11-point precision, which ranks the items of a class, is of probabilities; where items have several labels each
+    class has a regression of its own, whose logits rank.
+    """
+    if METRICS[problem.metric] is not map_11_point:
+        return METRICS[problem.metric]
+
+    def value(scores: Scores, labels: Labels) -> float:
+        return map_11_point(softmax(scores) if labels.ndim == 1 else scores, labels)
 
     return value
 
@@ -71,9 +76,9 @@ def linear_probe(problem: Problem, splits: Splits, device: str, details: dict[st
 
 
 def few_shot_curve(
-    problem: Problem, splits: Splits, shots: tuple[int, ...], device: str, matched: tuple[float, Outcome | None]
+    problem: Problem, splits: Splits, shots: tuple[int, ...], device: str, matched: tuple[float, float | None]
 ) -> Curve:
-    """Return what probes of few examples are worth; `matched` holds zero-shot's value and the full probe, if fitted.
+    """Return what probes of few examples are worth; `matched` holds the values of zero-shot and of the full probe, if fitted.
 
     Raises InputError when no number of shots is within what each class has.
     """
@@ -90,7 +95,7 @@ def few_shot_curve(
     points: list[tuple[float, float]] = [(float(one.shots), one.value) for one in results]
     target, full = matched
     if full is not None:
-        points.append((len(splits.train.items) / problem.num_classes, full.value))
+        points.append((len(splits.train.items) / problem.num_classes, full))
     left_out = tuple(number for number in shots if number > fewest)
     return Curve(rows, left_out, str(labels_to_match(target, points)))
 

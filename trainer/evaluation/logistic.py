@@ -19,8 +19,9 @@ intercept), C classes that are fitted, K strengths.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -29,6 +30,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from trainer.evaluation.lbfgs import minimise
+from trainer.evaluation.rows import BLOCK_VALUES, Floats, Rows
 from wit.errors import InputError
 
 UNSEEN = float(np.finfo(np.float32).min)
@@ -56,70 +58,102 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Problem:
-    """Items on their principal axes, made once for all strengths."""
+class Axes:
+    """The principal axes of some items, on which any can be seen."""
 
-    axes_NR: Tensor
     basis_DR: Tensor
     mean_D: Tensor
-    targets: Tensor
-    """int64 (N,) for a softmax, float (N, C) for sigmoids."""
-    judged: Tensor | None
-    """Of sigmoids, bool (N, C): what has a loss; None: everything."""
+    """float64."""
+
+    def turn(self, features: Floats | Rows) -> Tensor:
+        """Return features (N, D) on the axes, (N, R): beside it a block of items is in memory."""
+        rows = Rows.of(features)
+        turned_NR = self.basis_DR.new_empty((len(rows), self.basis_DR.shape[1]))
+        start = 0
+        for x_BD in _centred(rows, self.mean_D, self.basis_DR.dtype):
+            turned_NR[start : start + len(x_BD)] = x_BD @ self.basis_DR
+            start += len(x_BD)
+        return turned_NR
+
+
+@dataclass(frozen=True)
+class Classes:
+    """Which of the classes are fitted, and what stands for the others."""
+
     fitted: tuple[int, ...]
     """The class of each score that is fitted; of two exclusive classes the second."""
     num_classes: int
     zero: int | None
     """The first of two exclusive classes, whose score is 0."""
 
+    def spread(self, logits_NC: Tensor) -> Floats:
+        """Return a score for every class, (N, num_classes), of logits of those that are fitted."""
+        found = logits_NC.cpu().numpy()
+        scores = np.full((len(found), self.num_classes), UNSEEN, found.dtype)
+        if self.zero is not None:
+            scores[:, self.zero] = 0
+        scores[:, list(self.fitted)] = found
+        return scores
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Items on their principal axes, made once for all strengths."""
+
+    axes_NR: Tensor
+    axes: Axes
+    targets: Tensor
+    """int64 (N,) for a softmax, float (N, C) for sigmoids."""
+    judged: Tensor | None
+    """Of sigmoids, bool (N, C): what has a loss; None: everything."""
+    classes: Classes
+
 
 @dataclass(frozen=True)
 class Fit:
-    """Fitted regressions, one a strength, for features as they came."""
+    """Fitted regressions, one a strength."""
 
     strengths: tuple[float, ...]
-    weights_KCD: Tensor
-    """float64."""
-    intercepts_KC: Tensor
     parameters_KCP: Tensor
-    """On the problem's axes: from where the fit of another strength may start."""
+    """float64, on the problem's axes: from where the fit of another strength may start."""
+    axes: Axes
+    classes: Classes
     num_iterations: tuple[int, ...]
     """Steps that each tried, a pass over the items each."""
     converged: tuple[bool, ...]
     """Whether the tolerance was reached within the iterations, and within the precision."""
 
+    @cached_property
+    def weights(self) -> Tensor:
+        """(K, C, D) for features as they came; float64."""
+        return self.parameters_KCP[..., :-1] @ self.axes.basis_DR.double().T
 
-def prepare(features: NDArray[np.floating], labels: NDArray[np.integer], num_classes: int, how: Settings) -> Problem:
+    @cached_property
+    def intercepts(self) -> Tensor:
+        """(K, C) for features as they came."""
+        return self.parameters_KCP[..., -1] - self.weights @ self.axes.mean_D
+
+
+def prepare(features: Floats | Rows, labels: NDArray[np.integer], num_classes: int, how: Settings) -> Problem:
     """Return the problem of features (N, D) and labels: (N,) from 0, or (N, num_classes) of 0 and 1,
     where -1 is neither (VOC's difficult ones: no loss).
 
-    Raises InputError for labels out of range, for features that are no finite numbers, and where nothing tells classes
-    apart.
+    Features of any precision are read in blocks, of which only the result is kept, (N, R). Raises InputError for labels
+    out of range, for features that are no finite numbers, and where nothing tells classes apart.
     """
     check(features, labels, num_classes)
-    dtype = getattr(torch, how.precision)
-    hot_NC = np.eye(num_classes, dtype=np.int8)[labels] if labels.ndim == 1 else labels
-    seen = np.flatnonzero((hot_NC == 1).any(axis=0) & (hot_NC == 0).any(axis=0)).tolist()
-    if not seen:
-        raise InputError(f"expected training items of two classes or more, found {len(labels)} items that all agree")
-    zero: int | None = None
-    judged = None
-    if labels.ndim == 1 and len(seen) > 2:
-        targets = torch.from_numpy(np.searchsorted(seen, labels))
-    else:
-        if labels.ndim == 1:
-            zero, *seen = seen
-        targets = torch.from_numpy(hot_NC[:, seen] == 1).to(dtype)
-        judged = None if (hot_NC >= 0).all() else torch.from_numpy(hot_NC[:, seen] >= 0).to(how.device)
-    x_ND = torch.as_tensor(features, device=how.device).to(dtype)
-    mean_D = x_ND.double().mean(dim=0)
-    x_ND = x_ND - mean_D.to(dtype)
-    basis_DR = _principal_axes(x_ND)
-    targets = targets.to(how.device)
-    return Problem(x_ND @ basis_DR, basis_DR, mean_D, targets, judged, tuple(seen), num_classes, zero)
+    classes = _find_classes(labels, num_classes)
+    axes = _principal_axes(Rows.of(features), how)
+    return Problem(axes.turn(features), axes, *_targets(labels, classes, how), classes)
 
 
-def check(features: NDArray[np.floating], labels: NDArray[np.integer], num_classes: int) -> None:
+def begin(problem: Problem, labels: NDArray[np.integer], how: Settings) -> Problem:
+    """Return the problem of the first items, whose labels are `labels`, on the axes of all; nothing is copied."""
+    classes = _find_classes(labels, problem.classes.num_classes)
+    return Problem(problem.axes_NR[: len(labels)], problem.axes, *_targets(labels, classes, how), classes)
+
+
+def check(features: Floats | Rows, labels: NDArray[np.integer], num_classes: int) -> None:
     """Raise InputError unless features (N, D) are finite and labels are what `prepare` takes."""
     if features.ndim != 2 or not len(features) or len(features) != len(labels):
         raise InputError(f"expected features (N, D) with N labels, found {features.shape} with {len(labels)} labels")
@@ -131,49 +165,92 @@ def check(features: NDArray[np.floating], labels: NDArray[np.integer], num_class
             f"item {row}: expected labels of {lowest} to {highest}, found {labels[row].tolist()}; "
             "leave out what has no label, or mend the list of classes"
         )
-    for row in np.flatnonzero(~np.isfinite(features).all(axis=1))[:1]:
-        raise InputError(f"item {row}: expected features that are finite numbers, found others; leave it out")
+    start = 0
+    for block in Rows.of(features).blocks():
+        for row in np.flatnonzero(~np.isfinite(block).all(axis=1))[:1]:
+            raise InputError(
+                f"item {start + row}: expected features that are finite numbers, found others; leave it out"
+            )
+        start += len(block)
 
 
-def fit(problem: Problem, strengths: Sequence[float], how: Settings, start_CP: Tensor | None = None) -> Fit:
-    """Return the optimum for each strength, all found together, from `start_CP` or from zeros."""
-    shape = (len(strengths), len(problem.fitted), problem.axes_NR.shape[1] + 1)
+def _find_classes(labels: NDArray[np.integer], num_classes: int) -> Classes:
+    """Return the classes that some items have, and others not."""
+    if labels.ndim == 2:
+        seen = np.flatnonzero((labels == 1).any(axis=0) & (labels == 0).any(axis=0)).tolist()
+    else:
+        seen = np.flatnonzero(np.bincount(labels, minlength=num_classes)).tolist()
+    if not seen or (labels.ndim == 1 and len(seen) == 1):
+        raise InputError(f"expected training items of two classes or more, found {len(labels)} items that all agree")
+    is_pair = labels.ndim == 1 and len(seen) == 2
+    return Classes(tuple(seen[1:] if is_pair else seen), num_classes, seen[0] if is_pair else None)
+
+
+def _targets(labels: NDArray[np.integer], classes: Classes, how: Settings) -> tuple[Tensor, Tensor | None]:
+    """Return what the losses are of, and which are judged, as a Problem has them."""
+    fitted = list(classes.fitted)
+    if labels.ndim == 1 and classes.zero is None:
+        return torch.from_numpy(np.searchsorted(fitted, labels)).to(how.device), None
+    hot_NC = labels[:, fitted] if labels.ndim == 2 else (labels[:, None] == fitted).astype(np.int8)
+    targets_NC = torch.from_numpy(hot_NC == 1).to(how.device, getattr(torch, how.precision))
+    return targets_NC, None if (hot_NC >= 0).all() else torch.from_numpy(hot_NC >= 0).to(how.device)
+
+
+def fit(problem: Problem, strengths: Sequence[float], how: Settings, start: Tensor | None = None) -> Fit:
+    """Return the optimum for each strength, all found together, from `start`, (C, P) or (K, C, P), or from zeros."""
+    shape = (len(strengths), len(problem.classes.fitted), problem.axes_NR.shape[1] + 1)
     strength_K = torch.tensor(strengths, dtype=torch.float64, device=how.device)
-    start = torch.zeros(shape[1:], dtype=torch.float64, device=how.device) if start_CP is None else start_CP
-    objective = Objective(problem, strength_K)
-    found = minimise(objective, start.expand(shape).flatten(1).clone(), how)
+    if start is None:
+        start = torch.zeros(shape[1:], dtype=torch.float64, device=how.device)
+    found = minimise(Objective(problem, strength_K), start.expand(shape).flatten(1).clone(), how)
     parameters_KCP = found.parameters.view(shape)
     if problem.targets.ndim == 1:  # a softmax is the same whatever is added to all intercepts
         parameters_KCP[:, :, -1] -= parameters_KCP[:, :, -1].mean(dim=1, keepdim=True)
-    weights_KCD = parameters_KCP[..., :-1] @ problem.basis_DR.double().T
-    intercepts_KC = parameters_KCP[..., -1] - weights_KCD @ problem.mean_D
-    return Fit(tuple(strengths), weights_KCD, intercepts_KC, parameters_KCP, found.num_iterations, found.converged)
+    facts = found.num_iterations, found.converged
+    return Fit(tuple(strengths), parameters_KCP, problem.axes, problem.classes, *facts)
 
 
-def score(
-    problem: Problem, fitted: Fit, which: int, features: NDArray[np.floating], how: Settings
-) -> NDArray[np.float64]:
+def score(fitted: Fit, which: int, features: Floats | Rows) -> Floats:
     """Return a score a class, (N, num_classes), of the fit of one strength: logits, UNSEEN for what was not fitted."""
-    x_ND = torch.as_tensor(features, device=how.device).to(getattr(torch, how.precision))
-    logits_NC = x_ND @ fitted.weights_KCD[which].to(x_ND.dtype).T
-    scores = np.full((len(features), problem.num_classes), UNSEEN)
-    if problem.zero is not None:
-        scores[:, problem.zero] = 0
-    scores[:, list(problem.fitted)] = (logits_NC.double() + fitted.intercepts_KC[which]).cpu().numpy()
-    return scores
+    dtype, device = fitted.axes.basis_DR.dtype, fitted.axes.basis_DR.device
+    weights_DC = fitted.weights[which].to(dtype).T
+    intercepts_C = fitted.intercepts[which]
+    blocks = (torch.from_numpy(block).to(device, dtype) for block in Rows.of(features).blocks())
+    return np.concatenate([fitted.classes.spread((x_BD @ weights_DC + intercepts_C).to(dtype)) for x_BD in blocks])
 
 
-def _principal_axes(x_ND: Tensor) -> Tensor:
-    """Return an orthonormal basis (D, min(N, D)) of what centred items span: their principal axes."""
-    if len(x_ND) >= x_ND.shape[1]:
-        return _eigenvectors(x_ND.T @ x_ND, x_ND.dtype)
+def score_turned(fitted: Fit, which: int, turned_NR: Tensor) -> Iterator[Floats]:
+    """Yield the same of items on the axes of the fit, some items at a time."""
+    parameters_CP = fitted.parameters_KCP[which].to(turned_NR.dtype)
+    for x_BR in torch.split(turned_NR, max(1, BLOCK_VALUES // fitted.classes.num_classes)):
+        yield fitted.classes.spread(torch.addmm(parameters_CP[:, -1], x_BR, parameters_CP[:, :-1].T))
+
+
+def _centred(rows: Rows, mean_D: Tensor, dtype: torch.dtype) -> Iterator[Tensor]:
+    for block in rows.blocks():
+        yield torch.from_numpy(block).to(mean_D.device, dtype) - mean_D.to(dtype)
+
+
+def _principal_axes(rows: Rows, how: Settings) -> Axes:
+    """Return an orthonormal basis (D, min(N, D)) of what items span when they are centred: their principal axes."""
+    num_items, width = rows.shape
+    dtype = getattr(torch, how.precision)
+    sum_D = torch.zeros(width, dtype=torch.float64, device=how.device)
+    for block in rows.blocks():
+        sum_D += torch.from_numpy(block).to(how.device).sum(dim=0, dtype=torch.float64)
+    mean_D = sum_D / num_items
+    if num_items >= width:
+        products_DD = sum_D.new_zeros((width, width))
+        for x_BD in _centred(rows, mean_D, dtype):
+            products_DD += x_BD.T @ x_BD
+        return Axes(_eigenvectors(products_DD, dtype), mean_D)
+    x_ND = torch.cat(list(_centred(rows, mean_D, dtype)))
     span_DN, r_NN = torch.linalg.qr(x_ND.double().T)
-    axes_DN: Tensor = span_DN.to(x_ND.dtype) @ _eigenvectors(r_NN @ r_NN.T, x_ND.dtype)
-    return axes_DN
+    return Axes(span_DN.to(dtype) @ _eigenvectors(r_NN @ r_NN.T, dtype), mean_D)
 
 
 def _eigenvectors(symmetric: Tensor, dtype: torch.dtype) -> Tensor:
-    vectors: Tensor = torch.linalg.eigh(symmetric.double())[1].to(dtype)
+    vectors: Tensor = torch.linalg.eigh(symmetric)[1].to(dtype)
     return vectors
 
 
@@ -184,7 +261,8 @@ class Objective:
         self.problem = problem
         self.num_items = len(problem.axes_NR)
         self.strength_K = strength_K
-        squares_R = problem.axes_NR.double().square().sum(dim=0)
+        parts = torch.split(problem.axes_NR, max(1, BLOCK_VALUES // problem.axes_NR.shape[1]))
+        squares_R = torch.stack([part.double().square().sum(dim=0) for part in parts]).sum(dim=0)
         self.scale_P = torch.cat([squares_R, squares_R.new_tensor([self.num_items])])
         """The sum of squares on each axis; the intercept's is of ones."""
         self.penalised_P = torch.ones_like(self.scale_P)
@@ -197,7 +275,7 @@ class Objective:
     def __call__(self, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the values (K,), gradients and diagonal curvatures (K, C * P), in float64."""
         problem, num_strengths = self.problem, len(parameters)
-        parameters_KCP = parameters.view(num_strengths, len(problem.fitted), -1)
+        parameters_KCP = parameters.view(num_strengths, len(problem.classes.fitted), -1)
         weights = parameters_KCP.flatten(0, 1).to(problem.axes_NR.dtype)
         value_K = torch.zeros_like(self.strength_K)
         spread_KC = torch.zeros_like(parameters_KCP[..., 0])

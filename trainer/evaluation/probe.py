@@ -7,11 +7,19 @@ items are split off where a data set has none (a fifth of each class, by a hash 
 
 Fits end at the optimum, not at an iteration: scikit-learn's L-BFGS, which the paper used, works on features as they
 come, and of ill-conditioned ones 1,000 iterations at a weak strength end far from it.
+
+Strengths are tried from the strongest, each from where the nearest has ended. The weakest take the most iterations and
+are seldom the best; one is not tried when a stronger one is worse by far than one that is stronger still. The search
+takes it for granted that there is one hill, and comes to the same end.
+
+Features are in memory once: training and validation items are turned to their axes together, the search fits the
+first of them, and the last fit goes on from there.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -19,18 +27,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from trainer.evaluation.logistic import Fit, Problem, Settings, check, fit, prepare, score
+from trainer.evaluation.logistic import Fit, Problem, Settings, begin, check, fit, prepare, score, score_turned
+from trainer.evaluation.metrics import Labels, Metric, score_blocks
+from trainer.evaluation.rows import Floats, Rows
 from wit.errors import InputError
-
-Labels = NDArray[np.int64]
-Metric = Callable[[NDArray[np.float64], Labels], float]
-"""From scores (N, C) and labels, (N,) or (N, C), to what is better the higher it is."""
 
 STEPS_A_DECADE = 8
 STRENGTHS = tuple(10 ** (step / STEPS_A_DECADE - 6) for step in range(12 * STEPS_A_DECADE + 1))
 """1e-6 to 1e6 in 96 steps of equal ratio; scikit-learn's C is 1 over it."""
 
 _FIRST_STRIDE = 2 * STEPS_A_DECADE
+_MOST_TOGETHER = 4
+_WIDTH = 256
+"""Scores of an item that are computed together: of fewer a CPU's product of matrices is slower."""
+_FAR = 2.0
+"""Over the root of the number of items: 4 deviations of a share at least, as 1 is at most 0.5 over that root."""
 VALIDATION_SHARE = 0.2
 
 
@@ -38,18 +49,19 @@ VALIDATION_SHARE = 0.2
 class Labelled:
     """Items of a split: features (N, D) with labels from 0, (N,), or (N, C) as `prepare` takes them."""
 
-    features: NDArray[np.floating]
+    features: Floats | Rows
     labels: Labels
     items: tuple[str, ...]
     """A name each; what is drawn at random is drawn by them."""
 
     def take(self, rows: NDArray[np.int64]) -> Labelled:
-        """Return some of the items."""
-        return Labelled(self.features[rows], self.labels[rows], tuple(self.items[row] for row in rows.tolist()))
+        """Return some of the items; their features are not copied."""
+        names = tuple(self.items[row] for row in rows.tolist())
+        return Labelled(Rows.of(self.features).take(rows), self.labels[rows], names)
 
     def join(self, other: Labelled) -> Labelled:
-        """Return the items of both."""
-        features = np.concatenate([self.features, other.features])
+        """Return the items of both; no features are copied."""
+        features = Rows.of(self.features).join(Rows.of(other.features))
         return Labelled(features, np.concatenate([self.labels, other.labels]), self.items + other.items)
 
 
@@ -88,7 +100,7 @@ class ProbeResult:
 
     value: float
     """On the test items."""
-    scores: NDArray[np.float64]
+    scores: Floats
     """(N, C) of the test items."""
     strength: float
     trials: tuple[Trial, ...]
@@ -108,15 +120,13 @@ class ProbeResult:
 class FittedProbe:
     """A probe that can be judged on any items."""
 
-    problem: Problem
     fitted: Fit
     trials: tuple[Trial, ...]
     """From the weakest strength to the strongest."""
-    how: Settings
 
-    def scores(self, features: NDArray[np.floating]) -> NDArray[np.float64]:
+    def scores(self, features: Floats | Rows) -> Floats:
         """Return a logit a class, (N, C), of features (N, D)."""
-        return score(self.problem, self.fitted, 0, features, self.how)
+        return score(self.fitted, 0, features)
 
 
 def probe(splits: Splits, metric: Metric, how: Settings | None = None) -> ProbeResult:
@@ -137,21 +147,13 @@ def probe(splits: Splits, metric: Metric, how: Settings | None = None) -> ProbeR
 
 def fit_probe(train: Labelled, validation: Labelled, num_classes: int, metric: Metric, how: Settings) -> FittedProbe:
     """Return the probe of training and validation items together, of the strength that is best on the latter."""
-    best, trials = choose_strength(train, validation, num_classes, metric, how)
-    both = train.join(validation)
-    problem = prepare(both.features, both.labels, num_classes, how)
-    return FittedProbe(problem, fit(problem, [best], how), trials, how)
-
-
-def choose_strength(
-    train: Labelled, validation: Labelled, num_classes: int, metric: Metric, how: Settings
-) -> tuple[float, tuple[Trial, ...]]:
-    """Return the strength of which a fit on `train` is best on `validation`, and all that were tried."""
     check(validation.features, validation.labels, num_classes)
-    roughly = replace(how, tolerance=how.search_tolerance)
-    sweep = _Sweep(prepare(train.features, train.labels, num_classes, how), validation, metric, roughly)
-    best = search_strengths(sweep)
-    return STRENGTHS[best], tuple(sweep.trials[index] for index in sorted(sweep.trials))
+    both = train.join(validation)
+    whole = prepare(both.features, both.labels, num_classes, how)
+    num_train = len(train.items)
+    sweep = Sweep(begin(whole, train.labels, how), whole.axes_NR[num_train:], validation.labels, metric, how)
+    best = sweep.search()
+    return FittedProbe(fit(whole, [best], how, sweep.start(best, whole)), sweep.tried())
 
 
 def search_strengths(judge: Callable[[Sequence[int]], Sequence[float]]) -> int:
@@ -171,27 +173,61 @@ def search_strengths(judge: Callable[[Sequence[int]], Sequence[float]]) -> int:
     return max(values, key=lambda index: (values[index], index))
 
 
-class _Sweep:
-    """Fits that are judged on validation items; each starts from the nearest strength's that is there."""
+class Sweep:
+    """Fits of a problem that are judged on validation items; each starts from the nearest strength's that is there."""
 
-    def __init__(self, problem: Problem, validation: Labelled, metric: Metric, how: Settings) -> None:
-        self.problem, self.validation, self.metric, self.how = problem, validation, metric, how
+    def __init__(
+        self, problem: Problem, judged_NR: torch.Tensor, labels: Labels, metric: Metric, how: Settings
+    ) -> None:
+        """Take the validation items' features on the problem's axes, and their labels."""
+        self.problem, self.judged_NR, self.labels, self.metric = problem, judged_NR, labels, metric
+        self.how = replace(how, tolerance=how.search_tolerance)
         self.trials: dict[int, Trial] = {}
         self._parameters: dict[int, torch.Tensor] = {}
 
+    def search(self) -> float:
+        """Return the best strength that the search meets."""
+        return STRENGTHS[search_strengths(self)]
+
+    def tried(self) -> tuple[Trial, ...]:
+        """Return all trials, from the weakest strength to the strongest."""
+        return tuple(self.trials[index] for index in sorted(self.trials))
+
+    def start(self, strength: float, problem: Problem) -> torch.Tensor | None:
+        """Return where a fit of a problem on the same axes may start; None where it has other classes."""
+        is_same = problem.classes == self.problem.classes
+        return self._parameters[STRENGTHS.index(strength)] if is_same else None
+
     def __call__(self, indices: Sequence[int]) -> list[float]:
-        start = None
-        if self._parameters:
-            middle = sum(indices) / len(indices)
-            start = self._parameters[min(self._parameters, key=lambda index: abs(index - middle))]
+        """Return a value each; minus infinity of those that are hopeless."""
+        left = sorted(indices, reverse=True)
+        most = max(1, min(_MOST_TOGETHER, _WIDTH // len(self.problem.classes.fitted)))
+        while left:
+            some, left = left[:most], left[most:]
+            some = [index for index in some if not self._is_hopeless(index)]
+            if some:
+                self._try(some)
+        return [self.trials[index].value if index in self.trials else -math.inf for index in indices]
+
+    def _is_hopeless(self, index: int) -> bool:
+        """Whether the values have fallen by far already on the way from the best to this weaker one."""
+        if not self.trials:
+            return False
+        best = max(self.trials, key=lambda one: self.trials[one].value)
+        least = self.trials[best].value - _FAR / math.sqrt(len(self.labels))
+        return any(index < one < best and each.value < least for one, each in self.trials.items())
+
+    def _try(self, indices: Sequence[int]) -> None:
+        start = torch.stack([self._nearest(index) for index in indices]) if self._parameters else None
         found = fit(self.problem, [STRENGTHS[index] for index in indices], self.how, start)
         for which, index in enumerate(indices):
-            scores = score(self.problem, found, which, self.validation.features, self.how)
-            value = self.metric(scores, self.validation.labels)
+            value = score_blocks(self.metric, score_turned(found, which, self.judged_NR), self.labels)
             taken = found.num_iterations[which], found.converged[which]
             self.trials[index] = Trial(STRENGTHS[index], value, *taken)
             self._parameters[index] = found.parameters_KCP[which]
-        return [self.trials[index].value for index in indices]
+
+    def _nearest(self, index: int) -> torch.Tensor:
+        return self._parameters[min(self._parameters, key=lambda other: (abs(other - index), -other))]
 
 
 def split_off(items: Labelled, share: float, salt: str = "validation") -> tuple[Labelled, Labelled]:

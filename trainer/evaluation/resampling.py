@@ -107,7 +107,8 @@ def _added(metric: Metric, ranks: Ranks, labels: Labels) -> NDArray[np.float64]:
     credit_N = (ranks == 1).astype(np.float64)
     if metric is mean_top1_top5:
         credit_N = (credit_N + (ranks <= 5)) / 2
-    return credit_N * share_N
+    added_N: NDArray[np.float64] = credit_N * share_N
+    return added_N
 
 
 def _redrawn_auc(scores: Scores, labels: Labels) -> Redraw:

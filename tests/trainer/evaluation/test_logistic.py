@@ -55,7 +55,7 @@ def test_optimum_is_scikit_learns(num_items: int, num_features: int, num_classes
     theirs = scikit(features, labels, strength)
     found = fit(prepare(features, labels, num_classes, EXACT), [strength], EXACT)
     assert found.converged == (True,)
-    for ours, expected in ((found.weights_KCD[0], theirs.coef_), (found.intercepts_KC[0], theirs.intercept_)):
+    for ours, expected in ((found.weights[0], theirs.coef_), (found.intercepts[0], theirs.intercept_)):
         np.testing.assert_allclose(ours.numpy(), expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
 
@@ -68,9 +68,9 @@ def test_float32_finds_the_same_predictions_and_no_worse_an_objective() -> None:
     for which, strength in enumerate(strengths):
         theirs = scikit(features, labels, strength)
         best = objective(features, labels, theirs, strength)
-        scores = score(problem, found, which, features, how)
+        scores = score(found, which, features)
         assert (scores.argmax(axis=1) == theirs.predict(features)).mean() >= 0.99
-        theirs.coef_, theirs.intercept_ = found.weights_KCD[which].numpy(), found.intercepts_KC[which].numpy()
+        theirs.coef_, theirs.intercept_ = found.weights[which].numpy(), found.intercepts[which].numpy()
         assert objective(features, labels, theirs, strength) <= best * (1 + 1e-4)
 
 
@@ -79,7 +79,7 @@ def test_scores_are_log_odds() -> None:
     for num_classes in (2, 5):
         features, labels = clusters(200, 12, num_classes)
         problem = prepare(features, labels, num_classes, EXACT)
-        scores = score(problem, fit(problem, [1.0], EXACT), 0, features, EXACT)
+        scores = score(fit(problem, [1.0], EXACT), 0, features)
         shares = torch.from_numpy(scores).softmax(dim=1).numpy()
         np.testing.assert_allclose(shares, scikit(features, labels, 1.0).predict_proba(features), atol=1e-4)
 
@@ -93,8 +93,8 @@ def test_several_labels_are_one_regression_a_class() -> None:
     for label in range(4):
         judged = hot[:, label] >= 0
         theirs = scikit(features[judged], hot[judged, label], 1.0)
-        np.testing.assert_allclose(found.weights_KCD[0, label].numpy(), theirs.coef_[0], atol=1e-4)
-        np.testing.assert_allclose(found.intercepts_KC[0, label].numpy(), theirs.intercept_[0], atol=1e-3)
+        np.testing.assert_allclose(found.weights[0, label].numpy(), theirs.coef_[0], atol=1e-4)
+        np.testing.assert_allclose(found.intercepts[0, label].numpy(), theirs.intercept_[0], atol=1e-3)
 
 
 @pytest.mark.parametrize("kept", [(1, 3, 4), (1, 4)])
@@ -103,7 +103,7 @@ def test_a_class_without_items_is_never_predicted(kept: tuple[int, ...]) -> None
     features, dense = clusters(100, 8, len(kept))
     labels = np.array(kept)[dense]
     problem = prepare(features, labels, 5, EXACT)
-    scores = score(problem, fit(problem, [1.0], EXACT), 0, features, EXACT)
+    scores = score(fit(problem, [1.0], EXACT), 0, features)
     np.testing.assert_array_equal(scores.argmax(axis=1), scikit(features, labels, 1.0).predict(features))
     others = [label for label in range(5) if label not in kept]
     assert (scores[:, others] == UNSEEN).all()
@@ -142,7 +142,7 @@ def test_strengths_do_not_know_of_one_another() -> None:
     together = fit(problem, [1e4, 1e-3, 1.0], EXACT)
     for which, strength in enumerate(together.strengths):
         alone = fit(problem, [strength], EXACT)
-        torch.testing.assert_close(together.weights_KCD[which], alone.weights_KCD[0], atol=1e-4, rtol=1e-3)
+        torch.testing.assert_close(together.weights[which], alone.weights[0], atol=1e-4, rtol=1e-3)
 
 
 def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,7 +165,7 @@ def test_large_and_small_features_are_fitted(scale: float) -> None:
     expected = scikit(features, labels, 1.0).predict(features)
     how = Settings(tolerance=1e-5 * scale)
     problem = prepare(features * np.float32(scale), labels, 4, how)
-    scores = score(problem, fit(problem, [scale**2], how), 0, features * np.float32(scale), how)
+    scores = score(fit(problem, [scale**2], how), 0, features * np.float32(scale))
     assert (scores.argmax(axis=1) == expected).mean() > 0.99
 
 

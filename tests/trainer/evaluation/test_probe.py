@@ -64,8 +64,10 @@ def test_probe_is_scikit_learns_at_the_same_strength() -> None:
     whole = labelled(500, 20, 5)
     splits = splits_of(whole, 5)
     result = probe(splits, accuracy)
-    theirs = scikit(splits.train.features, splits.train.labels, result.strength)
-    assert result.value == pytest.approx(theirs.score(splits.test.features, splits.test.labels), abs=1.01 / 150)
+    theirs = scikit(np.asarray(splits.train.features), splits.train.labels, result.strength)
+    assert result.value == pytest.approx(
+        theirs.score(np.asarray(splits.test.features), splits.test.labels), abs=1.01 / 150
+    )
     assert result.num_train + result.num_validation == len(splits.train.items)
     assert result.scores.shape == (len(splits.test.items), 5)
     assert result.converged
