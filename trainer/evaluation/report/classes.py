@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 
 from trainer.evaluation.report import figures
+from trainer.evaluation.report.grids import Chapter, Grid
 from trainer.evaluation.report.mistakes import (
     Confusion,
     Example,
@@ -18,8 +19,8 @@ from trainer.evaluation.report.mistakes import (
     worst_first,
 )
 from trainer.evaluation.report.results import ZERO_SHOT, Checkpoint, ClassResult, Result
-from trainer.evaluation.report.summary import protocol_title, task_title
-from wit.page import Html, Section, element, figure, foreign, paragraph, table
+from trainer.evaluation.report.summary import percent, protocol_title, task_title
+from wit.page import Html, Section, element, figure, foreign, paragraph
 from wit.page import beside as side_by_side
 
 CLASSES_SHOWN = 6
@@ -35,24 +36,54 @@ def best_and_worst(checkpoint: Checkpoint, results: Sequence[Result]) -> Section
     Raises InputError for predictions that are none.
     """
     parts: list[Html] = []
+    for each, classes, predictions in _told(checkpoint, results):
+        parts += [element("h3", foreign(_title(each))), *_of_task(each, classes, predictions)]
+    return Section(_HEADING, tuple(parts), "classes") if parts else None
+
+
+def classes_chapter(checkpoint: Checkpoint, results: Sequence[Result]) -> Chapter | None:
+    """Return the same in words; raises InputError for predictions that are none."""
+    grids: list[Grid] = []
+    for each, classes, predictions in _told(checkpoint, results):
+        worst, best = _ends(classes)
+        grids.append(_class_grid(f"{_title(each)}: the worst classes, then the best", [*worst, *best[::-1]]))
+        pairs = confusions(each, predictions)
+        grids += [_pair_grid(f"{_title(each)}: confused most often", pairs)] if pairs else []
+    return Chapter(_HEADING, "classes", grids) if grids else None
+
+
+_HEADING = "Best and worst classes"
+
+
+def _title(result: Result) -> str:
+    return f"{task_title(result.task)}, {protocol_title(result.protocol).lower()}"
+
+
+def _told(
+    checkpoint: Checkpoint, results: Sequence[Result]
+) -> Iterator[tuple[Result, list[ClassResult], pa.Table | None]]:
+    """Yield the results that tell of classes, their classes, the worst first, and predictions where there are any."""
     for each in results:
         if each.protocol != ZERO_SHOT and not each.by_class:
             continue
         predictions = checkpoint.predictions(each.task) if each.protocol == ZERO_SHOT else None
         classes = worst_first(class_results(each, predictions))
         if len(classes) > 1:
-            title = f"{task_title(each.task)}, {protocol_title(each.protocol).lower()}"
-            parts += [element("h3", foreign(title)), *_of_task(each, classes, predictions)]
-    return Section("Best and worst classes", tuple(parts), "classes") if parts else None
+            yield each, classes, predictions
+
+
+def _ends(classes: Sequence[ClassResult]) -> tuple[list[ClassResult], list[ClassResult]]:
+    """Return the worst classes, the worst first, and the best, the best first."""
+    num_shown = min(CLASSES_SHOWN, len(classes) // 2)
+    worst = [each for each in classes[:num_shown] if each.accuracy < 1]
+    return worst, [each for each in classes[len(classes) - num_shown :] if each.accuracy > 0][::-1]
 
 
 def _of_task(result: Result, classes: Sequence[ClassResult], predictions: pa.Table | None) -> list[Html]:
-    num_shown = min(CLASSES_SHOWN, len(classes) // 2)
-    worst = [each for each in classes[:num_shown] if each.accuracy < 1]
-    best = [each for each in classes[len(classes) - num_shown :] if each.accuracy > 0][::-1]
+    worst, best = _ends(classes)
     parts: list[Html] = []
     if predictions is None:
-        parts.append(_class_table([*worst, *best[::-1]]))
+        parts.append(_class_grid("The worst classes, then the best", [*worst, *best[::-1]]).to_html())
     else:
         chosen = [*((each, False) for each in worst), *((each, True) for each in best)]
         shown = {(each.name, right): examples(predictions, each.name, right) for each, right in chosen}
@@ -67,19 +98,19 @@ def _of_task(result: Result, classes: Sequence[ClassResult], predictions: pa.Tab
     return [*parts, *_confused(confusions(result, predictions))]
 
 
-def _class_table(classes: Sequence[ClassResult]) -> Html:
-    columns = {"class": None, "%": 1, "images": 0, "taken for": None, "times": 0}
+def _class_grid(title: str, classes: Sequence[ClassResult]) -> Grid:
+    columns = {"class": False, "%": True, "images": True, "taken for": False, "times": True}
     rows = [
         (
-            foreign(each.name, 80),
-            100 * each.accuracy,
-            each.num_items,
-            foreign(each.mistaken_for, 80) if each.times else None,
-            each.times or None,
+            each.name,
+            percent(each.accuracy),
+            f"{each.num_items:,}",
+            each.mistaken_for if each.times else None,
+            f"{each.times:,}" if each.times else None,
         )
         for each in classes
     ]
-    return table(columns, rows, "The worst classes, then the best")
+    return Grid(title, columns, rows)
 
 
 def _tile(each: ClassResult, own: Sequence[Example], found: dict[str, Picture], right: bool) -> Html:
@@ -102,14 +133,18 @@ def _picture(one: Example, found: Picture | None) -> Html:
 def _confused(pairs: Sequence[Confusion]) -> list[Html]:
     if not pairs:
         return []
-    columns = {"class": None, "taken for": None, "times": 0, "% of its images": 1}
-    rows = [
-        (foreign(each.label, 80), foreign(each.prediction, 80), each.times, 100 * each.times / each.num_items)
-        for each in pairs[:PAIRS_SHOWN]
-    ]
     names = _drawn_classes(pairs)
     drawn = figure(figures.confusion(pairs, names), "The classes of the worst pairs; a square is a share of its row.")
-    return [side_by_side(table(columns, rows, "Confused most often"), drawn)]
+    return [side_by_side(_pair_grid("Confused most often", pairs).to_html(), drawn)]
+
+
+def _pair_grid(title: str, pairs: Sequence[Confusion]) -> Grid:
+    columns = {"class": False, "taken for": False, "times": True, "% of its images": True}
+    rows = [
+        (each.label, each.prediction, f"{each.times:,}", percent(each.times / each.num_items))
+        for each in pairs[:PAIRS_SHOWN]
+    ]
+    return Grid(title, columns, rows)
 
 
 def _drawn_classes(pairs: Sequence[Confusion]) -> list[str]:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from trainer.evaluation.comparing import TIE_CONFIDENCE
 from trainer.evaluation.report import plots
-from trainer.evaluation.report.page import percent
 from trainer.evaluation.report.plots import Scaled, Spot
 from trainer.evaluation.report.results import COMPUTE, LINEAR_PROBE, ZERO_SHOT, Checkpoint
 from trainer.evaluation.report.summary import (
@@ -16,6 +15,7 @@ from trainer.evaluation.report.summary import (
     common_tasks,
     contests,
     metric_title,
+    percent,
     protocol_title,
     task_title,
     zero_shot_and_probe,

@@ -72,49 +72,101 @@ def differences(rows: Sequence[tuple[str, float]], label: str, axis: str) -> Htm
     return inline_svg(draw, WIDTH_PX, height, f"{label} {told}.")
 
 
-def few_shot(curves: Sequence[tuple[str, Sequence[Shots], float | None]]) -> Html:
-    """Return accuracy over examples a class; `curves`: title, points, and the zero-shot value where there is one."""
-    told = "; ".join(
-        f"{title}: " + ", ".join(f"{100 * each.value:.1f} % at {each.num_shots:g}" for each in points)
-        for title, points, _ in curves
-    )
-    height = 330
-
-    def draw(canvas: Any) -> None:
-        axes = canvas.add_axes((0.1, 0.15, 0.6, 0.8), frameon=False)
-        axes.set_xscale("log", base=2)
-        for index, (_, points, zero_shot) in enumerate(curves):
-            colour, style = SERIES[index % len(SERIES)]
-            x, y = [each.num_shots for each in points], [100 * each.value for each in points]
-            axes.plot(x, y, style, color=colour, marker="o", markersize=4, linewidth=1.5)
-            if zero_shot is not None:
-                axes.plot([x[0]], [100 * zero_shot], "*", color=colour, markersize=11, clip_on=False, zorder=4)
-        shots = sorted({each.num_shots for _, points, _ in curves for each in points})
-        quieten(axes, "")
-        axes.set_xticks(shots, [f"{each:g}" for each in shots])
-        axes.set(xlabel="labelled examples a class", ylabel="%, in the metric of the task")
-        last = [(title, 100 * points[-1].value) for title, points, _ in curves]
-        _end_names(axes, shots[-1], last)
-
-    return inline_svg(draw, WIDTH_PX, height, f"Results over labelled examples a class; a star is zero-shot. {told}.")
-
-
 SERIES = tuple((colour, style) for style in ("-", "--", ":") for colour in (ACCENT, INK, ALARM, QUIET))
 """Colours and lines of several curves; there are twelve."""
 
+PANEL_PX = 330, 230
+"""Of a figure that stands in a row of its like."""
 
-def _end_names(axes: Any, x: float, last: Sequence[tuple[str, float]]) -> None:
-    """Write names at the right of the curves, moved apart where they would touch."""
-    low, high = axes.get_ylim()
-    gap = (high - low) * 1.35 * _NAME_PX / axes.bbox.height
-    place = float("-inf")
-    for index in sorted(range(len(last)), key=lambda index: last[index][1]):
-        title, y = last[index]
-        place = max(y, place + gap)
-        axes.annotate(
-            plain_name(title, 22), (x, place), (10, 0), textcoords="offset points", va="center", parse_math=False,
-            color=SERIES[index % len(SERIES)][0], size=_NAME_PX, annotation_clip=False,
-        )  # fmt: skip
+
+def prompt_gains(rows: Sequence[tuple[str, Mapping[str, float]]], label: str) -> Html:
+    """Return points over the class name alone, a mark a way to word it; `rows`: title, and points by PROMPT_MARKS."""
+    told = "; ".join(
+        f"{title}: " + ", ".join(f"{name} {gain:+.1f}" for name, gain in own.items()) for title, own in rows
+    )
+    height = _LEGEND_PX + 40 + _ROW_PX * len(rows)
+
+    def draw(canvas: Any) -> None:
+        axes = _rows(canvas, height, [title for title, _ in rows])
+        axes.axvline(0, color=INK, linewidth=1)
+        for row, (_, own) in enumerate(rows):
+            axes.plot([0, *own.values()], [row] * (len(own) + 1), color=RULE, linewidth=5, solid_capstyle="round")
+            for name, gain in own.items():
+                marker, colour, fill = PROMPT_MARKS[name]
+                axes.plot([gain], [row], marker, color=colour, markerfacecolor=fill, markersize=6.5, zorder=4)
+        axes.set_xlabel("points over the class name alone")
+        used = [name for name in PROMPT_MARKS if any(name in own for _, own in rows)]
+        _legend(axes, [(name, *PROMPT_MARKS[name][1::-1]) for name in used])
+
+    return inline_svg(draw, WIDTH_PX, height, f"{label} {told}.")
+
+
+PROMPT_MARKS = {
+    "default prompt": ("o", INK, PAPER),
+    "mean of single templates": ("|", QUIET, QUIET),
+    "ensemble": ("o", ACCENT, ACCENT),
+}
+"""How a way to word classes is drawn: marker, its colour, what fills it."""
+
+
+def shots_panel(title: str, points: Sequence[Shots], zero_shot: float | None, match: float | None) -> Html:
+    """Return one curve over examples a class, with its band; zero-shot as a level, and where the curve reaches it."""
+    width, height = PANEL_PX
+    told = ", ".join(f"{100 * each.value:.1f} % at {each.num_shots:g}" for each in points)
+    level = f" Zero-shot: {100 * zero_shot:.1f} %." if zero_shot is not None else ""
+
+    def draw(canvas: Any) -> None:
+        axes = canvas.add_axes((0.12, 0.2, 0.84, 0.66), frameon=False)
+        axes.set_title(plain_name(title, 44), fontsize=TEXT_PX, color=INK, loc="left", parse_math=False)
+        axes.set_xscale("log", base=2)
+        shots, values = [each.num_shots for each in points], [100 * each.value for each in points]
+        bands = [(each.num_shots, *shots_band(each)) for each in points if shots_band(each)]
+        if bands:
+            x, low, high = zip(*bands, strict=True)
+            axes.fill_between(x, [100 * end for end in low], [100 * end for end in high],
+                              color=ACCENT, alpha=0.16, linewidth=0)  # fmt: skip
+        axes.plot(shots, values, color=ACCENT, marker="o", markersize=4, linewidth=1.5)
+        if zero_shot is not None:
+            axes.axhline(100 * zero_shot, color=ALARM, linewidth=1.2, linestyle="--")
+            if match is not None:
+                axes.plot([match], [100 * zero_shot], "o", markersize=8, color=ALARM, markerfacecolor="none")
+        quieten(axes, "")
+        axes.set_xticks(shots, [f"{each:g}" for each in shots])
+        axes.set_xlabel("labelled examples a class")
+
+    return inline_svg(draw, width, height, f"{title}: {told}.{level}")
+
+
+def shots_band(point: Shots) -> tuple[float, float] | tuple[()]:
+    """Return the interval of a point, else a deviation to either side of it; nothing where neither is known."""
+    if point.interval is not None:
+        return point.interval
+    spread = point.deviation
+    return () if spread is None else (max(0.0, point.value - spread), min(1.0, point.value + spread))
+
+
+def labels_to_match(rows: Sequence[tuple[str, float, str]], label: str) -> Html:
+    """Return labels a class that zero-shot is worth, as the paper's Figure 7; `rows`: title, number, words for it."""
+    told = "; ".join(f"{title}: {words}" for title, _, words in rows)
+    height = 50 + _ROW_PX * len(rows)
+
+    def draw(canvas: Any) -> None:
+        axes = _rows(canvas, height, [title for title, _, _ in rows], legend_px=10)
+        axes.set_xscale("log")
+        start = min(0.5, *(number for _, number, _ in rows)) / 1.2
+        for row, (_, number, words) in enumerate(rows):
+            axes.barh(row, number - start, left=start, height=0.62, color=ACCENT)
+            axes.annotate(
+                words, (number, row), (4, 0), textcoords="offset points", va="center", color=INK, size=_NAME_PX
+            )
+        most = max(number for _, number, _ in rows)
+        axes.set_xlim(start, 1.6 * most)
+        ticks = [tick for tick in (0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500) if start <= tick <= 1.6 * most]
+        axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        axes.minorticks_off()
+        axes.set_xlabel("labelled examples a class that a probe needs to match zero-shot")
+
+    return inline_svg(draw, WIDTH_PX, height, f"{label} {told}.")
 
 
 def confusion(pairs: Sequence[Confusion], names: Sequence[str]) -> Html:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Sequence
 
 from trainer.evaluation.report import figures
+from trainer.evaluation.report.chapters import chapters
 from trainer.evaluation.report.classes import best_and_worst
 from trainer.evaluation.report.published import GIVEN, MARKS, PAPER, STATUS, TABLES, Published, models
 from trainer.evaluation.report.results import LINEAR_PROBE, ZERO_SHOT, Checkpoint, Result
@@ -15,11 +14,13 @@ from trainer.evaluation.report.summary import (
     beside,
     in_order,
     metric_title,
+    percent,
     protocol_title,
     published_range,
     remark,
+    span,
     task_title,
-    zero_shot_and_probe,
+    warnings,
 )
 from wit.page import (
     Cell,
@@ -32,7 +33,6 @@ from wit.page import (
     foreign,
     glossary,
     headline,
-    joined,
     paragraph,
     table,
     warning,
@@ -40,10 +40,6 @@ from wit.page import (
 from wit.page import beside as side_by_side
 
 LARGEST = "ViT-L/14@336px"
-MAX_CURVES = 12
-MAX_ROWS = 40
-
-_NUMBER = re.compile(r"[-+.0-9e]+( to [-+.0-9e]+)?")
 
 
 def checkpoint_page(checkpoint: Checkpoint) -> str:
@@ -53,26 +49,16 @@ def checkpoint_page(checkpoint: Checkpoint) -> str:
     """
     results = in_order(checkpoint.results)
     opening = [paragraph("Results in ", foreign(checkpoint.folder), "."), headline(_facts(checkpoint))]
-    opening += [warning("Before you use these numbers", paragraph(words)) for words in _warnings(results)]
+    opening += [warning("Before you use these numbers", paragraph(words)) for words in warnings(results)]
+    before, after = chapters(checkpoint)
     sections = [
-        _results(results),
+        _results(results) if results else None,
         _published(results),
-        _differences(checkpoint),
-        _curves(checkpoint, results),
+        *(each.to_html() for each in before),
         best_and_worst(checkpoint, results),
-        _details(results),
-        _made(checkpoint, results),
+        *(each.to_html() for each in after),
     ]
     return document(f"Evaluation of {checkpoint.name}", opening, [part for part in sections if part])
-
-
-def _warnings(results: Sequence[Result]) -> list[str]:
-    return list(dict.fromkeys(each.warning for each in results if each.warning))
-
-
-def percent(share: float | None) -> str | None:
-    """Return a share in percent with one decimal, as the paper prints it."""
-    return None if share is None else f"{100 * share:.1f}"
 
 
 def _facts(checkpoint: Checkpoint) -> dict[str, str]:
@@ -140,7 +126,7 @@ def _measured(each: Result) -> tuple[Cell, ...]:
         foreign(task_title(each.task)),
         metric_title(each.metric),
         percent(each.value),
-        f"{100 * each.interval[0]:.1f} to {100 * each.interval[1]:.1f}" if each.interval else None,
+        span(each.interval) if each.interval else None,
         percent(each.chance),
         each.num_items,
     )
@@ -182,80 +168,3 @@ def _published(results: Sequence[Result]) -> Section | None:
         ]
         parts.append(table(columns, cells, f"{protocol_title(protocol)}, %, beside {source}"))
     return Section("Beside the paper's models", (*parts, *status_notes(marks)), "published") if parts else None
-
-
-def _differences(checkpoint: Checkpoint) -> Section | None:
-    """Return zero-shot beside the probe of the same checkpoint."""
-    pairs = zero_shot_and_probe(checkpoint)
-    if not pairs:
-        return None
-    rows = sorted(((task_title(task), 100 * (zero - probe)) for task, zero, probe in pairs), key=lambda row: -row[1])
-    label = "Zero-shot minus the linear probe on the same features, by task."
-    drawn = figures.differences(rows, label, "points: zero-shot minus linear probe")
-    note = (
-        "Zero-shot minus a linear probe of this checkpoint's own features. (The paper's Figure 5 has a probe of a "
-        "ResNet-50 trained on ImageNet in its place.)"
-    )
-    return Section("Zero-shot beside the probe", (figure(drawn, note),), "probe")
-
-
-def _curves(checkpoint: Checkpoint, results: Sequence[Result]) -> Section | None:
-    mine = [each for each in results if each.curve][:MAX_CURVES]
-    if not mine:
-        return None
-    zero_shot = checkpoint.of(ZERO_SHOT)
-    curves = [
-        (
-            task_title(each.task),
-            sorted(each.curve, key=lambda point: point.num_shots),
-            zero_shot[each.task].value if each.task in zero_shot else None,
-        )
-        for each in mine
-    ]
-    left_out = sum(bool(each.curve) for each in results) - len(mine)
-    more = f" {left_out} more are in the results." if left_out else ""
-    note = f"Accuracy of a classifier fitted to few examples a class; a star is zero-shot, which sees none.{more}"
-    return Section("Few shots", (figure(figures.few_shot(curves), note),), "shots")
-
-
-def _details(results: Sequence[Result]) -> Section | None:
-    """Return rows that results bring beside their number: recalls, groups, wordings."""
-    parts: list[Html] = []
-    for each in results:
-        for name, rows in each.tables.items():
-            columns = dict.fromkeys(sorted({key for row in rows for key in row}, key=partial(_order_of_column, rows)))
-            title = f"{task_title(each.task)}, {protocol_title(each.protocol).lower()}: {name.replace('_', ' ')}"
-            if columns:
-                shown = [[_cell(row.get(key)) for key in columns] for row in rows[:MAX_ROWS]]
-                parts.append(table(columns, shown, title))
-                if len(rows) > MAX_ROWS:
-                    parts.append(paragraph(f"{len(rows) - MAX_ROWS:,} more are in the results.", class_="quiet"))
-    return Section("In detail", tuple(parts), "details") if parts else None
-
-
-def _order_of_column(rows: Sequence[Mapping[str, str]], key: str) -> tuple[bool, str]:
-    """Return what puts columns of words before those of numbers."""
-    return all(_NUMBER.fullmatch(row.get(key, "0")) for row in rows), key
-
-
-def _cell(value: str | None) -> Cell:
-    return None if value is None else foreign(value, 200)
-
-
-def _made(checkpoint: Checkpoint, results: Sequence[Result]) -> Section | None:
-    parts: list[Html] = []
-    if checkpoint.facts:
-        rows = [(foreign(name), foreign(value)) for name, value in checkpoint.facts.items()]
-        parts.append(table({"checkpoint": None, "": None}, rows))
-    told = [each for each in results if each.details]
-    if told:
-        cells = [(foreign(task_title(each.task)), protocol_title(each.protocol), _told(each)) for each in told]
-        parts.append(table({"task": None, "protocol": None, "details": None}, cells))
-    return Section("How it was made", tuple(parts), "made") if parts else None
-
-
-def _told(each: Result) -> Html:
-    pairs = [
-        joined([element("span", name, class_="quiet"), " ", foreign(value)]) for name, value in each.details.items()
-    ]
-    return joined(pairs, "; ")

@@ -5,20 +5,26 @@
     OUT/results/TASK.PROTOCOL.json    one evaluation each
     OUT/predictions/TASK.parquet      wit.schema.PREDICTIONS, of the zero-shot evaluation
 
+    OUT/results/robustness.json       trainer.evaluation.shifts.results, read by trainer.evaluation.report.shifts
+
 Of a result's `details` a page knows "data" (the evaluation set as NAME=[FORMAT:]PATH, for its pictures), "confidence"
-(of the interval), "warning" (shown before the results), and rows of "shots" and "value" under any name (a curve). Other
-rows of words and numbers are shown as tables, other words and numbers are listed.
+(of the interval), "warning" (shown before the results), rows of "shots" and "value" under any name (a curve, with the
+"deviation" over draws or the "interval"), "labels_to_match_zero_shot" of it, "prompts" (what prompts are worth, rows of
+trainer.evaluation.evaluating.compare_prompts), and rows of a "group" with its "num_items", "num_hits", "value" and
+"interval". Other rows of words and numbers are shown as tables, other words and numbers are listed.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
 
+from trainer.evaluation.report.reading import Reader, is_number, is_share
+from trainer.evaluation.report.shifts import Robustness, read_robustness
+from trainer.evaluation.shifts.results import RESULT as ROBUSTNESS
 from wit import manifest
 from wit.errors import InputError
 from wit.schema import PREDICTIONS
@@ -50,6 +56,31 @@ class Shots:
 
     num_shots: float
     value: float
+    deviation: float | None = None
+    """Over draws of the examples."""
+    interval: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """What a way to word classes is worth, a share."""
+
+    words: str
+    num_templates: int
+    value: float
+
+
+@dataclass(frozen=True)
+class Group:
+    """How many of a group's items something is true of."""
+
+    name: str
+    num_hits: int
+    num_items: int
+    value: float
+    interval: tuple[float, float]
+    paper: float | None = None
+    """What the paper prints, in percent."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +101,11 @@ class Result:
     """Of other models, in percent, as the file has it."""
     by_class: tuple[ClassResult, ...] = ()
     curve: tuple[Shots, ...] = ()
+    """The fewest shots first."""
+    labels_to_match: str = ""
+    """Labels a class by which a probe is as good as zero-shot: 5.4, <1 or >16; blank: not said."""
+    prompts: tuple[Prompts, ...] = ()
+    groups: Mapping[str, tuple[Group, ...]] = field(default_factory=dict)
     data: str = ""
     """The evaluation set, as wit.evaluation_sets.parse has it; blank: not said."""
     warning: str = ""
@@ -88,6 +124,7 @@ class Checkpoint:
     facts: Mapping[str, str] = field(default_factory=dict)
     compute: Mapping[str, float] = field(default_factory=dict)
     """What it costs, by the names in COMPUTE; those that are said."""
+    robustness: Robustness | None = None
 
     def of(self, protocol: str) -> dict[str, Result]:
         """Return the results of a protocol by task."""
@@ -118,16 +155,17 @@ def read_checkpoint(folder: str) -> Checkpoint:
             f"{folder}: expected results/TASK.PROTOCOL.json of an evaluation, found none; "
             f"run wit evaluate CHECKPOINT --data ... --out {folder}"
         )
-    results = [_read_result(join(results_folder, name)) for name in names]
+    results = [_read_result(join(results_folder, name)) for name in names if name != ROBUSTNESS]
+    robustness = read_robustness(join(results_folder, ROBUSTNESS)) if ROBUSTNESS in names else None
     _require_distinct(folder, results)
     facts = manifest.read(join(folder, "checkpoint.json")) if exists(join(folder, "checkpoint.json")) else {}
     said = str(facts.get("name") or "")
     name = said if said and "/" not in said else base_name(folder.rstrip("/")) or folder
     compute = {key: facts[key] for key in COMPUTE if facts.get(key) is not None}
     for key, value in compute.items():
-        if not (_is_number(value) and value > 0):
+        if not (is_number(value) and value > 0):
             raise InputError(f"{join(folder, 'checkpoint.json')}: {key}: expected a number above 0, found {value!r}")
-    return Checkpoint(name, folder, tuple(results), _plain_facts(facts), compute)
+    return Checkpoint(name, folder, tuple(results), _plain_facts(facts), compute, robustness)
 
 
 def _require_distinct(folder: str, results: list[Result]) -> None:
@@ -142,34 +180,41 @@ def _require_distinct(folder: str, results: list[Result]) -> None:
 
 def _read_result(url: str) -> Result:
     """Return the result in a file; raises InputError that names the file and the key."""
-    facts = manifest.read(url, "task", "protocol", "metric", "value", "num_items")
-    reader = _Reader(url, facts)
-    details = reader.mapping("details")
-    chance, low_high, num_classes = facts.get("chance"), facts.get("interval"), facts.get("num_classes")
-    confidence = details.get("confidence")
-    rows = {name: value for name, value in details.items() if _is_rows(value)}
-    curves = [value for value in rows.values() if all(_is_shot(row) for row in value)]
+    reader = Reader(url, manifest.read(url, "task", "protocol", "metric", "value", "num_items"))
+    told = reader.part("details")
+    details, confidence = told.facts, told.facts.get("confidence")
+    rows = {name: value for name, value in sorted(details.items()) if _is_rows(value)}
+    curve = next((name for name, value in rows.items() if all(map(_is_shot, value))), None)
+    groups = {name for name, value in rows.items() if all(row.keys() >= _GROUP for row in value)}
+    elsewhere = {*_SHOWN_ELSEWHERE, *groups, *({curve} if curve else ())}
+    elsewhere |= {f"{_PAPERS}{name}" for name in groups}
     return Result(
         task=reader.text("task"),
         protocol=reader.text("protocol"),
         metric=reader.text("metric"),
         value=reader.share("value"),
         num_items=reader.count("num_items"),
-        num_classes=None if num_classes is None else reader.count("num_classes"),
-        interval=None if low_high is None else reader.interval(low_high),
-        confidence=confidence if _is_share(confidence) else None,
-        chance=None if chance is None else reader.share("chance"),
-        published={model: reader.number(value, "published") for model, value in reader.mapping("published").items()},
-        by_class=tuple(reader.by_class(row) for row in reader.rows("by_class")),
-        curve=tuple(Shots(row["shots"], row["value"]) for row in curves[0]) if curves else (),
+        num_classes=reader.maybe(reader.count, "num_classes"),
+        interval=reader.maybe(reader.interval, "interval"),
+        confidence=confidence if is_share(confidence) else None,
+        chance=reader.maybe(reader.share, "chance"),
+        published=reader.numbers("published"),
+        by_class=tuple(map(_class_result, reader.rows("by_class"))),
+        curve=tuple(sorted(map(_shots, told.rows(curve)), key=lambda one: one.num_shots)) if curve else (),
+        labels_to_match=str(details.get("labels_to_match_zero_shot") or ""),
+        prompts=tuple(map(_prompts, told.rows("prompts"))),
+        groups={name: _groups(told, name) for name in sorted(groups)},
         data=str(details.get("data") or ""),
         warning=str(details.get("warning") or ""),
-        details=_plain_facts({key: value for key, value in details.items() if key not in _SHOWN_ELSEWHERE}),
-        tables={name: tuple(map(_plain_facts, value)) for name, value in sorted(rows.items())},
+        details=_plain_facts({key: value for key, value in details.items() if key not in elsewhere}),
+        tables={name: tuple(map(_plain_facts, value)) for name, value in rows.items() if name not in elsewhere},
     )
 
 
-_SHOWN_ELSEWHERE = ("confidence", "warning")
+_SHOWN_ELSEWHERE = ("confidence", "warning", "prompts", "labels_to_match_zero_shot")
+_GROUP = {"group", "num_items", "num_hits", "value", "interval"}
+_PAPERS = "published_"
+"""Before the name of rows: the paper's percentages of their groups."""
 
 
 def _is_rows(value: object) -> bool:
@@ -177,15 +222,39 @@ def _is_rows(value: object) -> bool:
 
 
 def _is_shot(row: Mapping[str, Any]) -> bool:
-    return _is_number(row.get("shots")) and row["shots"] > 0 and _is_share(row.get("value"))
+    return is_number(row.get("shots")) and row["shots"] > 0 and is_share(row.get("value"))
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+def _shots(row: Reader) -> Shots:
+    spread, interval = row.maybe(row.number, "deviation"), row.maybe(row.interval, "interval")
+    return Shots(row.number("shots"), row.share("value"), spread, interval)
 
 
-def _is_share(value: Any) -> bool:
-    return _is_number(value) and 0 <= value <= 1
+def _prompts(row: Reader) -> Prompts:
+    return Prompts(row.text("prompts"), row.count("num_templates"), row.share("value"))
+
+
+def _groups(told: Reader, name: str) -> tuple[Group, ...]:
+    papers = told.numbers(f"{_PAPERS}{name}")
+    return tuple(_group(row, papers) for row in told.rows(name))
+
+
+def _group(row: Reader, papers: Mapping[str, float]) -> Group:
+    name, paper = str(row.facts["group"]), row.maybe(row.number, "paper_percent")
+    counts = row.count("num_hits"), row.count("num_items")
+    return Group(
+        name, *counts, row.share("value"), row.interval("interval"), papers.get(name) if paper is None else paper
+    )
+
+
+def _class_result(row: Reader) -> ClassResult:
+    return ClassResult(
+        str(row.facts.get("class")),
+        row.count("num_items"),
+        row.share("accuracy"),
+        str(row.facts.get("mistaken_for") or ""),
+        row.maybe(row.count, "times") or 0,
+    )
 
 
 def _plain_facts(facts: Mapping[str, Any], before: str = "") -> dict[str, str]:
@@ -194,7 +263,7 @@ def _plain_facts(facts: Mapping[str, Any], before: str = "") -> dict[str, str]:
     for key, value in sorted(facts.items()):
         if isinstance(value, dict):
             found |= _plain_facts(value, f"{before}{key}.")
-        elif isinstance(value, list) and len(value) == 2 and all(map(_is_number, value)):
+        elif isinstance(value, list) and len(value) == 2 and all(map(is_number, value)):
             found[before + key] = f"{_plain(value[0])} to {_plain(value[1])}"
         elif isinstance(value, str | int | float):
             found[before + key] = _plain(value)
@@ -203,71 +272,3 @@ def _plain_facts(facts: Mapping[str, Any], before: str = "") -> dict[str, str]:
 
 def _plain(value: object) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
-@dataclass(frozen=True)
-class _Reader:
-    """The parts of a result file, each as it must be, or an InputError that says where it is not."""
-
-    url: str
-    facts: Mapping[str, Any]
-
-    def _wrong(self, key: str, expected: str, found: object) -> InputError:
-        return InputError(f"{self.url}: {key}: expected {expected}, found {str(found)[:60]!r}; evaluate again")
-
-    def text(self, key: str) -> str:
-        value = self.facts[key]
-        if not isinstance(value, str) or not value:
-            raise self._wrong(key, "a word", value)
-        return value
-
-    def number(self, value: Any, key: str) -> float:
-        if not _is_number(value):
-            raise self._wrong(key, "a number", value)
-        return float(value)
-
-    def share(self, key: str) -> float:
-        return self._share(self.facts[key], key)
-
-    def _share(self, value: Any, key: str) -> float:
-        if not _is_share(value):
-            raise self._wrong(key, "a share from 0 to 1", value)
-        return float(value)
-
-    def count(self, key: str) -> int:
-        return self._count(self.facts[key], key)
-
-    def _count(self, value: Any, key: str) -> int:
-        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-            raise self._wrong(key, "a count", value)
-        return value
-
-    def interval(self, value: Any) -> tuple[float, float]:
-        if not isinstance(value, list) or len(value) != 2:
-            raise self._wrong("interval", "two shares", value)
-        low, high = (self._share(end, "interval") for end in value)
-        if low > high:
-            raise self._wrong("interval", "the lower end first", value)
-        return low, high
-
-    def mapping(self, key: str) -> Mapping[str, Any]:
-        value = self.facts.get(key) or {}
-        if not isinstance(value, dict):
-            raise self._wrong(key, "names with values", value)
-        return value
-
-    def rows(self, key: str) -> list[Mapping[str, Any]]:
-        value = self.facts.get(key) or []
-        if not isinstance(value, list) or not all(isinstance(row, dict) for row in value):
-            raise self._wrong(key, "a list of rows", value)
-        return value
-
-    def by_class(self, row: Mapping[str, Any]) -> ClassResult:
-        times = row.get("times") or 0
-        return ClassResult(
-            str(row.get("class")),
-            self._count(row.get("num_items"), "by_class"),
-            self._share(row.get("accuracy"), "by_class"),
-            str(row.get("mistaken_for") or ""),
-            self._count(times, "by_class"),
-        )

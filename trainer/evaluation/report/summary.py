@@ -42,6 +42,21 @@ def task_title(task: str) -> str:
     return known.title if known else task
 
 
+def percent(share: float | None) -> str | None:
+    """Return a share in percent with one decimal, as the paper prints it."""
+    return None if share is None else f"{100 * share:.1f}"
+
+
+def points(share: float | None) -> str | None:
+    """Return a difference of shares in points, with its sign."""
+    return None if share is None else f"{100 * share:+.1f}"
+
+
+def span(interval: tuple[float, float]) -> str:
+    """Return an interval of shares in percent."""
+    return f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f}"
+
+
 def beside(result: Result) -> dict[str, Published]:
     """Return the published results that may stand beside a result: those in the same metric."""
     known = find_task(result.task)
@@ -78,6 +93,11 @@ def remark(result: Result) -> str:
     if known.num_test != result.num_items:
         found.append(f"the paper's test set has {known.num_test:,}")
     return "; ".join(found)
+
+
+def warnings(results: Sequence[Result]) -> list[str]:
+    """Return what a reader is to know before the numbers, each once."""
+    return list(dict.fromkeys(each.warning for each in results if each.warning))
 
 
 def in_order(results: Sequence[Result]) -> list[Result]:

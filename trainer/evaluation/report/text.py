@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import asdict
 
 from trainer.evaluation.comparing import TIE_CONFIDENCE
+from trainer.evaluation.report.chapters import chapters
+from trainer.evaluation.report.classes import classes_chapter
+from trainer.evaluation.report.grids import escape, markdown_table
 from trainer.evaluation.report.published import PAPER, STATUS, published
 from trainer.evaluation.report.results import Checkpoint, Result
 from trainer.evaluation.report.summary import (
@@ -14,25 +18,15 @@ from trainer.evaluation.report.summary import (
     contests,
     in_order,
     metric_title,
+    percent,
     protocol_title,
     published_range,
     remark,
+    span,
     task_title,
+    warnings,
+    zero_shot_and_probe,
 )
-
-_SPECIAL = frozenset("\\`*_{}[]<>()#+!|~&")
-
-
-def escape(text: str) -> str:
-    """Return text that Markdown shows as it is, in one line: signs that mean something have a backslash before them."""
-    shown = (sign if sign.isprintable() else "�" for sign in text)
-    return "".join(f"\\{sign}" if sign in _SPECIAL else sign for sign in shown)
-
-
-def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]], num_words: int) -> str:
-    """Return a table whose first `num_words` columns are words, the others numbers; cells are Markdown already."""
-    rule = ["---"] * num_words + ["---:"] * (len(columns) - num_words)
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in (columns, rule, *rows)) + "\n"
 
 
 def checkpoint_markdown(checkpoint: Checkpoint) -> str:
@@ -43,15 +37,24 @@ def checkpoint_markdown(checkpoint: Checkpoint) -> str:
         f"{'' if each.is_whole else f'{each.num_tasks} of '}{each.suite} tasks."
         for each in averages(checkpoint)
     ]
-    rows = [_row(each) for each in in_order(checkpoint.results)]
+    results = in_order(checkpoint.results)
+    rows = [_row(each) for each in results]
     columns = ("task", "protocol", "metric", "%", "interval", "chance", "images", "the paper's models", "remarks")
     parts += ["\n\n".join(means) + "\n"] if means else []
-    parts.append(markdown_table(columns, rows, 3))
+    parts += [markdown_table(columns, rows, _numbers(3, columns))] if rows else []
     parts.append(
         f"The paper's models ({PAPER}): the lowest and highest number printed for the same task, protocol and metric, "
         f"and how many could be verified. ≈ marks one with an end that is {STATUS['consistent']}.\n"
     )
+    parts[1:1] = [f"> {escape(words)}\n" for words in warnings(results)]
+    before, after = chapters(checkpoint)
+    classes = classes_chapter(checkpoint, results)
+    parts += [each.to_markdown() for each in (*before, *([classes] if classes else ()), *after)]
     return "\n".join(parts)
+
+
+def _numbers(num_words: int, columns: Sequence[str]) -> list[bool]:
+    return [place >= num_words for place in range(len(columns))]
 
 
 def _row(each: Result) -> tuple[str, ...]:
@@ -60,8 +63,8 @@ def _row(each: Result) -> tuple[str, ...]:
         escape(protocol_title(each.protocol)),
         escape(metric_title(each.metric)),
         f"{100 * each.value:.1f}",
-        f"{100 * each.interval[0]:.1f} to {100 * each.interval[1]:.1f}" if each.interval else "–",
-        "–" if each.chance is None else f"{100 * each.chance:.1f}",
+        span(each.interval) if each.interval else "–",
+        percent(each.chance) or "–",
         f"{each.num_items:,}",
         escape(published_range(each) or "–"),
         escape(remark(each)) or "–",
@@ -83,7 +86,13 @@ def checkpoint_facts(checkpoint: Checkpoint) -> dict[str, object]:
             }
             for each in averages(checkpoint)
         ],
+        "warnings": warnings(checkpoint.results),
         "results": [_result_facts(each) for each in in_order(checkpoint.results)],
+        "zero_shot_and_probe": [
+            {"task": task, "zero_shot": zero_shot, "linear_probe": probe, "difference": zero_shot - probe}
+            for task, zero_shot, probe in zero_shot_and_probe(checkpoint)
+        ],
+        "robustness": dict(checkpoint.robustness.facts) if checkpoint.robustness else None,
     }
 
 
@@ -101,6 +110,13 @@ def _result_facts(each: Result) -> dict[str, object]:
         "published": {model: {"percent": one.percent, "status": one.status} for model, one in found.items()},
         "comparable": found == beside(each),
         "remark": remark(each),
+        "by_class": [asdict(one) for one in each.by_class],
+        "curve": [asdict(one) for one in each.curve],
+        "labels_to_match_zero_shot": each.labels_to_match,
+        "prompts": [asdict(one) for one in each.prompts],
+        "groups": {name: [asdict(one) for one in rows] for name, rows in each.groups.items()},
+        "tables": {name: [dict(row) for row in rows] for name, rows in each.tables.items()},
+        "details": dict(each.details),
     }
 
 
@@ -111,7 +127,7 @@ def comparison_markdown(checkpoints: Sequence[Checkpoint]) -> str:
     return "\n".join(
         (
             f"# Comparison of {len(checkpoints)} checkpoints\n",
-            markdown_table(columns, rows, 3),
+            markdown_table(columns, rows, _numbers(3, columns)),
             f"Percent. Bold: the top score, and those inside its Clopper-Pearson interval at {TIE_CONFIDENCE:.1%}, as "
             f"in the paper ({PAPER}); none where the checkpoints saw unequal numbers of images.\n",
         )

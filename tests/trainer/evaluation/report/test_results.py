@@ -58,11 +58,11 @@ def test_a_checkpoint_has_a_short_name(tmp_path: Path) -> None:
         ({"interval": [0.9, 0.1]}, "interval: expected the lower end first"),
         ({"interval": 0.5}, "interval: expected two shares"),
         ({"chance": "low"}, "chance: expected a share from 0 to 1, found"),
-        ({"published": {"RN50": "high"}}, "published: expected a number"),
+        ({"published": {"RN50": "high"}}, "published: RN50: expected a number"),
         ({"by_class": {"cat": 1}}, "by_class: expected a list of rows"),
         (
             {"by_class": [{"class": "cat", "num_items": 1, "accuracy": 2}]},
-            "by_class: expected a share from 0 to 1, found",
+            "by_class, row 1: accuracy: expected a share from 0 to 1, found",
         ),
         ({"details": "none"}, "details: expected names with values"),
     ],
