@@ -138,8 +138,12 @@ class Run:
 class Evaluation:
     """Section [evaluation]: zero-shot accuracy while training."""
 
-    data: str = _set("", "folder of a folder of images for each class; empty: do not evaluate", identity=False)
-    templates: str = _set("photo", "as `wit evaluate --templates`", identity=False)
+    data: tuple[str, ...] = _set(
+        (), "sets of images, each [NAME=][FORMAT:]PATH as `wit evaluate --data`; none: do not evaluate", identity=False
+    )
+    classes: str = _set("", "as `wit evaluate --classes`", identity=False)
+    by_order: bool = _set(False, "as `wit evaluate --by-order`", identity=False)
+    templates: str = _set("", "as `wit evaluate --templates`", identity=False)
     every_steps: int = _set(0, "steps between evaluations; 0: at the end only", min=0, identity=False)
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -129,17 +130,20 @@ class ClipSession:
         step = self.state.step
         if self.evaluation is None or not self.evaluation.is_due(step, self.num_steps):
             return
-        if from_first(self.ranks, lambda: log.has(step, EVENT)):
-            return
-        found = self.evaluation.measure(self.trained, self.tokenizer, self.ranks)
-        log.write(step, EVENT, **found)
-        if self.ranks.is_first:
-            print(
-                f"step {step}/{self.num_steps}  zero-shot accuracy {found['accuracy']:.1%}  "
-                f"top-5 {found['top5_accuracy']:.1%}  chance {found['chance']:.1%}",
-                file=sys.stderr,
-                flush=True,
-            )
+        for opened, words in self.evaluation.sets:
+            event = self.evaluation.event(opened)
+            if from_first(self.ranks, partial(log.has, step, event)):
+                continue
+            found = self.evaluation.measure(self.trained, self.tokenizer, opened, words, self.ranks)
+            log.write(step, event, **found)
+            if self.ranks.is_first:
+                name = event.removeprefix(EVENT).removeprefix("/")
+                print(
+                    f"step {step}/{self.num_steps}  {name}{name and '  '}zero-shot accuracy {found['accuracy']:.1%}  "
+                    f"top-5 {found['top5_accuracy']:.1%}  chance {found['chance']:.1%}",
+                    file=sys.stderr,
+                    flush=True,
+                )
 
 
 def open_session(recipe: TrainRecipe, index: Index, place: Place, resume: str) -> ClipSession:

@@ -169,7 +169,7 @@ def images(samples: list[Sample], tmp_path: Path) -> Path:
 
 
 def evaluated(images: Path, **run: Any) -> TrainRecipe:
-    return replace(micro_recipe(**run), evaluation=Evaluation(str(images), every_steps=4))
+    return replace(micro_recipe(**run), evaluation=Evaluation((str(images),), every_steps=4))
 
 
 def test_accuracy_is_measured_on_the_way_and_changes_nothing(
@@ -207,7 +207,7 @@ def test_an_evaluation_that_a_kill_prevented_is_made_up_for(
 
 def test_images_that_are_not_there_are_said_before_the_first_step(shards: Path, tmp_path: Path) -> None:
     """An evaluation that could only fail in hours fails at once."""
-    with pytest.raises(InputError, match="no-such-images: expected a folder of class folders"):
+    with pytest.raises(InputError, match="no-such-images: expected a file here"):
         train(evaluated(tmp_path / "no-such-images"), str(shards), str(tmp_path / "out"), "cpu")
     assert not (tmp_path / "out").exists()
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import click
 
 from trainer.options import ACTIVATION, DEVICE, MERGES, choose_device
+
+PATIENCE = timedelta(days=1)
+"""What ranks wait for the first, which alone fits probes: on ImageNet's training images that takes hours."""
 
 
 @click.command(epilog="Example: wit evaluate runs/tiny-clip --data data/sample/eval/heldout --templates sample")
@@ -56,7 +60,8 @@ def evaluate(checkpoint: str, device: str, merges: str, activation: str, **optio
     A checkpoint is its folder, a run (its newest), or a file of weights of CLIP; under torchrun, the ranks share the
     images.
     """
-    from trainer.evaluation.running import Asked, run
+    from trainer.evaluation.asking import Asked
+    from trainer.evaluation.running import run
     from trainer.interchange.opening import open_model, open_tokenizer
     from trainer.parallel.ranks import find_ranks, joined, own_device
     from wit.storage import make_folder
@@ -68,5 +73,5 @@ def evaluate(checkpoint: str, device: str, merges: str, activation: str, **optio
     tokenizer = open_tokenizer(name, model, vocabulary)
     ranks = find_ranks()
     chosen = own_device(choose_device(device), ranks)
-    with joined(ranks, chosen):
+    with joined(ranks, chosen, PATIENCE):
         run(name, model.to(chosen).eval(), tokenizer, asked, ranks)

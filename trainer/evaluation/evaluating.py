@@ -12,45 +12,74 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from trainer.evaluation.features import Features
-from trainer.evaluation.metrics import METRICS, softmax
+from trainer.evaluation.features import Embedding, Features, embed_set
 from trainer.evaluation.outcomes import Outcome
-from trainer.evaluation.problems import Problem
+from trainer.evaluation.problems import Problem, Words, pose
 from trainer.evaluation.scoring import Prompts, Scorer, prompt_scorer
+from trainer.evaluation.sets import OpenSet
 from trainer.evaluation.templates import TEMPLATES
 from trainer.models.build import AnyModel
+from trainer.parallel.ranks import ALONE, Ranks, sum_over
 from trainer.tokenizer import ClipTokenizer
 
-BATCH_ITEMS = 1_024
+BATCH_ITEMS = 256  # of a captioner, that reads a prompt beside each: 0.6 GB of logits at 12 tokens
 BARE = ("{label}",)
 """The template of a class name alone."""
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def score_prompts(
-    model: AnyModel, tokenizer: ClipTokenizer, features: Features, prompts: Prompts
+    model: AnyModel, tokenizer: ClipTokenizer, features: Features, prompts: Prompts, ranks: Ranks = ALONE
 ) -> NDArray[np.float32]:
-    """Return logits (N, C) of the classes that prompts tell; the model is in evaluation mode, on its device."""
-    return score_features(model, prompt_scorer(model, tokenizer, prompts), features)
+    """Return logits (N, C) of the classes that prompts tell, as `score_features`."""
+    return score_features(model, prompt_scorer(model, tokenizer, prompts), features, ranks)
 
 
-@torch.inference_mode()
-def score_features(model: AnyModel, scorer: Scorer, features: Features) -> NDArray[np.float32]:
-    """Return the logits (N, C) that a scorer of the model gives, of prompts that are read once for several sets."""
+@torch.no_grad()
+def score_features(model: AnyModel, score: Scorer, features: Features, ranks: Ranks = ALONE) -> NDArray[np.float32]:
+    """Return the logits (N, C) that a scorer of the model gives; the model is in evaluation mode, on its device.
+
+    All ranks must call it, and get the same: each scores its share, and calls the model as often as any other.
+    """
     device = next(model.parameters()).device
-    parts = torch.from_numpy(features.towers).split(BATCH_ITEMS)  # type: ignore[no-untyped-call]
-    scores = [scorer.score(model.read_tower(part.to(device))).float().cpu() for part in parts]
-    found: NDArray[np.float32] = torch.cat(scores).numpy()
+    num_items = len(features.items)
+    share = -(-num_items // ranks.size)
+    own = range(ranks.rank * share, (ranks.rank + 1) * share)
+    parts = []
+    for start in range(own.start, own.stop, BATCH_ITEMS):
+        rows = np.arange(start, min(start + BATCH_ITEMS, own.stop))
+        part_BW = torch.from_numpy(features.features[rows.clip(max=num_items - 1)])  # beyond the last: for company
+        parts.append(score(model.read_features(part_BW.to(device))).float().cpu())
+    scores_NC = torch.cat(parts)
+    if ranks.size > 1:
+        whole_NC = torch.zeros(share * ranks.size, scores_NC.shape[1], device=device)
+        whole_NC[own.start : own.stop] = scores_NC.to(device)
+        scores_NC = sum_over(ranks, whole_NC)[:num_items].cpu()
+    found: NDArray[np.float32] = scores_NC.numpy()
     return found
 
 
-def zero_shot(
-    model: AnyModel, tokenizer: ClipTokenizer, features: Features, problem: Problem, details: dict[str, Any]
-) -> Outcome:
-    """Return what prompts alone recognise (paper, section 3.1)."""
-    scores = score_prompts(model, tokenizer, features, problem.prompts())
+def zero_shot(model: AnyModel, tokenizer: ClipTokenizer, features: Features, problem: Problem, ranks: Ranks) -> Outcome:
+    """Return what prompts alone recognise (paper, section 3.1); all ranks must call it, and get the same."""
+    scores = score_prompts(model, tokenizer, features, problem.prompts(), ranks)
     own = {"rejected": features.rejected, "templates": list(problem.templates)}
-    return Outcome(problem, "zero_shot", features.items, scores, own | details)
+    return Outcome(problem, "zero_shot", features.items, scores, own)
+
+
+def evaluate_zero_shot(
+    model: AnyModel, tokenizer: ClipTokenizer, opened: OpenSet, words: Words, ranks: Ranks = ALONE
+) -> Outcome:
+    """Return what prompts alone recognise in a set of images, which are embedded for it; as `embed_set`.
+
+    The model stays on its device; it is in training mode after the call if it was before.
+    """
+    was_training = model.training
+    model.eval()
+    try:
+        features = embed_set(model, opened, Embedding(), ranks)
+        return zero_shot(model, tokenizer, features, pose(features, words), ranks)
+    finally:
+        model.train(was_training)
 
 
 def compare_prompts(
@@ -58,6 +87,7 @@ def compare_prompts(
     tokenizer: ClipTokenizer,
     features: Features,
     problem: Problem,
+    ranks: Ranks = ALONE,
     advance: Callable[[int], None] = lambda _: None,
 ) -> list[dict[str, Any]]:
     """Return what prompts are worth, as the paper's Figure 4 asks: rows of {"prompts", "num_templates", "value"}.
@@ -66,11 +96,9 @@ def compare_prompts(
     mean, the best of them, and all of them averaged as embeddings. The best is found on these very images, so that it
     is no fair score: it says what a lucky choice would give.
     """
-    metric = METRICS[problem.metric]
-
     def value(templates: Sequence[str]) -> float:
         advance(1)
-        return metric(softmax(score_prompts(model, tokenizer, features, problem.prompts(templates))), problem.labels)
+        return problem.value(score_prompts(model, tokenizer, features, problem.prompts(templates), ranks))
 
     rows = [
         _row("class name", BARE, value(BARE)),

@@ -1,10 +1,9 @@
 """What an image tower makes of an evaluation set: computed once for all protocols, kept on disk, resumed.
 
 A part is a run of the set's images, in order, in a file of its own that counts once it has its name; a folder of parts
-belongs to one model and one content of a set. The tower's output follows from the features by one product, so that only
-these are kept.
+belongs to one model and one content of a set. What the model's heads read follows from the features by one product.
 
-Shapes: N images, B of a batch, W width of the features, D of the tower's output, S side of an image in px.
+Shapes: N images, B of a batch, W width of the features, S side of an image in px.
 """
 
 from __future__ import annotations
@@ -14,20 +13,19 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cached_property
+from itertools import chain, compress
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
-from trainer.evaluation.sets import OpenSet, class_labels
+from trainer.evaluation.sets import OpenSet, class_labels, number_labels
 from trainer.loader.inference import Decoding, decode_batches
 from trainer.models.build import AnyModel
-from trainer.models.config import ResNetConfig
 from trainer.models.identity import fingerprint
 from trainer.models.inputs import normalise_images
+from trainer.parallel.agreement import gathered
 from trainer.parallel.ranks import ALONE, Ranks, sum_over
 from trainer.saving.tensorfile import read_tensors, write_tensors
 from wit import manifest
@@ -59,26 +57,18 @@ class Features:
 
     features: Floats
     """(N, W): before a Transformer's projection; a ResNet's attention pool's output."""
-    towers: Floats
-    """(N, D): the image tower's output, not of unit length: what the heads of all models read."""
     labels: NDArray[np.int64]
-    """(N,): row of `classes`; -1: the set does not say."""
+    """(N,): row of `classes`; of images with several (N, C), as `number_labels` has it."""
     items: list[str]
     classes: tuple[str, ...]
     """As the set calls them."""
     rejected: dict[str, int] = field(default_factory=dict)
     """Images that could not be read, by reason; they are in no row."""
 
-    @cached_property
-    def embeddings(self) -> Floats:
-        """(N, D) of unit length."""
-        found: Floats = functional.normalize(torch.from_numpy(self.towers), dim=-1).numpy()
-        return found
-
 
 @dataclass(frozen=True)
 class _Rows:
-    """A part of a set: an image that cannot be read has features of zeros, as have all of another rank's parts."""
+    """A part of a set: an image that cannot be read has features of zeros."""
 
     items: list[str]
     labels: list[str | None]
@@ -87,7 +77,7 @@ class _Rows:
     """Reason and detail, by row."""
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def embed_set(
     model: AnyModel,
     opened: OpenSet,
@@ -97,66 +87,71 @@ def embed_set(
 ) -> Features:
     """Return the features of a set; the model is on its device and in evaluation mode.
 
-    All ranks must call it, and get the same: each reads the whole set and computes its parts. `advance(n)` is called as
-    n more images are done. Raises InputError for a set or an image that cannot be read, for kept features that are
-    none, and for features that are no numbers.
+    All ranks must call it, and get the same: each reads the whole set, and computes its share of every part; all call
+    the model equally often, as one in shards (FSDP) needs. `advance(n)` is called as n more images are done. Raises on
+    every rank InputError for a set or an image that cannot be read, for kept features that are none, and for features
+    that are no numbers.
     """
     folder = join(how.cache, f"{fingerprint(model)[:16]}-{opened.fingerprint()[:16]}") if how.cache else ""
-    num_whole = _num_whole(model, folder, ranks)
+    num_whole = _num_whole(folder, ranks)
     parts = []
-    for rows in _kept(folder, num_whole) if num_whole else _made(model, opened, folder, ranks):
-        if rows.rejected and not how.skips_broken and ranks.size == 1:
-            raise _broken(opened, rows)
-        advance(len(rows.items))
-        parts.append(rows)
-    if not num_whole:
-        parts = [_shared(model, rows, ranks) for rows in parts]
-        if folder and ranks.is_first:
-            manifest.write(join(folder, WHOLE), {"num_parts": len(parts)})
-    for rows in parts:
+    for rows in _kept(folder, num_whole, advance) if num_whole else _made(model, opened, folder, ranks, advance):
         if rows.rejected and not how.skips_broken:
             raise _broken(opened, rows)
-    return _join(model, opened, parts)
+        parts.append(rows)
+    if folder and not num_whole and ranks.is_first:
+        manifest.write(join(folder, WHOLE), {"num_parts": len(parts)})
+    return _join(opened, parts)
 
 
-def _num_whole(model: AnyModel, folder: str, ranks: Ranks) -> int:
+def _num_whole(folder: str, ranks: Ranks) -> int:
     """Return how many parts a whole folder has; 0 when it is not whole in the eyes of every rank."""
+    if not folder:
+        return 0
     url = join(folder, WHOLE)
-    found = int(manifest.read(url, "num_parts")["num_parts"]) if folder and exists(url) else 0
-    seen = sum_over(ranks, torch.tensor([int(found > 0)], device=_device(model)))
-    return found if int(seen) == ranks.size else 0
+    found = int(manifest.read(url, "num_parts")["num_parts"]) if exists(url) else 0
+    return min(gathered(ranks, found))
 
 
-def _device(model: AnyModel) -> torch.device:
-    return next(model.parameters()).device
-
-
-def _width(model: AnyModel) -> int:
-    vision = model.config.vision
-    return model.config.embed_dim if isinstance(vision, ResNetConfig) else vision.width
-
-
-def _kept(folder: str, num_parts: int) -> Iterator[_Rows]:
+def _kept(folder: str, num_parts: int, advance: Callable[[int], None]) -> Iterator[_Rows]:
     for number in range(num_parts):
-        yield _read_part(_part_url(folder, number))
+        rows = _read_part(_part_url(folder, number))
+        yield rows
+        advance(len(rows.items))
 
 
-def _made(model: AnyModel, opened: OpenSet, folder: str, ranks: Ranks) -> Iterator[_Rows]:
-    """Yield the parts of a set, this rank's with features; those that are kept are not computed again."""
+def _made(
+    model: AnyModel, opened: OpenSet, folder: str, ranks: Ranks, advance: Callable[[int], None]
+) -> Iterator[_Rows]:
+    """Yield the parts of a set; those that are kept are not computed again."""
     if folder:
         make_folder(folder)
-    for number, items in enumerate(_ahead(_batched(opened.items()))):
+    for number, items in enumerate(_agreed(_ahead(_batched(opened.items())), ranks)):
         url = _part_url(folder, number) if folder else ""
-        if number % ranks.size != ranks.rank:
-            zeros = torch.zeros(len(items), _width(model))
-            yield _Rows([one.item for one in items], [one.label for one in items], zeros, {})
-        elif url and exists(url):
-            yield _read_part(url)
+        if url and all(gathered(ranks, exists(url))):
+            rows = _read_part(url)
+            advance(len(items))
         else:
-            rows = _compute(model, items, ranks)
-            if url:
+            rows = _compute(model, items, ranks, advance)
+            if url and ranks.is_first:
                 _write_part(url, rows)
-            yield rows
+        yield rows
+
+
+def _agreed(parts: Iterator[list[Item]], ranks: Ranks) -> Iterator[list[Item]]:
+    """Yield the same; what one rank could not read is raised on all, so that none waits for it."""
+    while True:
+        part, error = None, None
+        try:
+            part = next(parts, None)
+        except InputError as raised:
+            error = raised
+        for told in gathered(ranks, error):
+            if told is not None:
+                raise told
+        if part is None:
+            return
+        yield part
 
 
 def _part_url(folder: str, number: int) -> str:
@@ -186,18 +181,30 @@ def _ahead(parts: Iterator[list[Item]]) -> Iterator[list[Item]]:
             yield part
 
 
-def _compute(model: AnyModel, items: list[Item], ranks: Ranks) -> _Rows:
-    device = _device(model)
-    features_NW = torch.zeros(len(items), _width(model))
+def _compute(model: AnyModel, items: list[Item], ranks: Ranks, advance: Callable[[int], None]) -> _Rows:
+    """Return a part with the features that all ranks together compute: of every `ranks.size`-th image each."""
+    device, last = next(model.parameters()).device, len(items) - 1
+    own: dict[int, Tensor] = {}
     rejected: dict[int, tuple[str, str]] = {}
-    side_px = model.config.vision.image_px
-    how = Decoding(side_px, BATCH_IMAGES, ranks.num_cores, pin=device.type == "cuda")
-    for batch in decode_batches(lambda place: items[place].body, range(len(items)), how):
-        rejected |= {one.place: (one.reason, one.detail) for one in batch.rejected}
-        if batch.places:
-            images = normalise_images(batch.images.to(device, non_blocking=True))
-            features_NW[list(batch.places)] = model.visual.features(images).float().cpu()
-    return _Rows([one.item for one in items], [one.label for one in items], features_NW, rejected)
+    seen = told = 0
+    places = range(ranks.rank, -(-len(items) // ranks.size) * ranks.size, ranks.size)  # beyond the last: for company
+    how = Decoding(model.config.vision.image_px, BATCH_IMAGES, ranks.num_cores, pin=device.type == "cuda")
+    for batch in decode_batches(lambda place: items[min(place, last)].body, places, how):
+        rejected |= {one.place: (one.reason, one.detail) for one in batch.rejected if one.place <= last}
+        images = batch.images if batch.places else torch.zeros((1, 3, how.side_px, how.side_px), dtype=torch.uint8)
+        found = model.image_features(normalise_images(images.to(device, non_blocking=True))).float().cpu()
+        own |= {place: row_W for place, row_W in zip(batch.places, found, strict=False) if place <= last}
+        seen += ranks.size * (len(batch.places) + len(batch.rejected))
+        advance(min(seen, len(items)) - told)
+        told = min(seen, len(items))
+    features_NW = torch.zeros(len(items), found.shape[1])
+    if own:
+        features_NW[list(own)] = torch.stack(list(own.values()))
+    if ranks.size > 1:
+        features_NW = sum_over(ranks, features_NW.to(device)).cpu()
+    everywhere = {row: why for each in gathered(ranks, rejected) for row, why in each.items()}
+    facts = [one.item for one in items], [one.label for one in items]
+    return _Rows(*facts, features_NW, dict(sorted(everywhere.items())))
 
 
 def _write_part(url: str, rows: _Rows) -> None:
@@ -224,18 +231,6 @@ def _read_part(url: str) -> _Rows:
     return rows
 
 
-def _shared(model: AnyModel, rows: _Rows, ranks: Ranks) -> _Rows:
-    """Return a part with what the rank knows whose part it is; what was found in a broken image it alone knows."""
-    if ranks.size == 1:
-        return rows
-    device = _device(model)
-    features_NW = sum_over(ranks, rows.features_NW.to(device)).cpu()
-    is_bad_N = torch.tensor([int(row in rows.rejected) for row in range(len(rows.items))], device=device)
-    bad = sum_over(ranks, is_bad_N).nonzero().flatten().tolist()
-    rejected = {row: rows.rejected.get(row, ("broken", "what another process says")) for row in bad}
-    return _Rows(rows.items, rows.labels, features_NW, rejected)
-
-
 def _broken(opened: OpenSet, rows: _Rows) -> InputError:
     row, (reason, detail) = next(iter(sorted(rows.rejected.items())))
     return InputError(
@@ -244,24 +239,32 @@ def _broken(opened: OpenSet, rows: _Rows) -> InputError:
     )
 
 
-def _join(model: AnyModel, opened: OpenSet, parts: list[_Rows]) -> Features:
-    """Put parts together without the images that could not be read."""
-    good = [row not in rows.rejected for rows in parts for row in range(len(rows.items))]
+def _join(opened: OpenSet, parts: list[_Rows]) -> Features:
+    """Put parts together without the images that could not be read; `parts` is empty afterwards."""
+    good = [[row not in rows.rejected for row in range(len(rows.items))] for rows in parts]
     said = tuple(label for rows in parts for label in rows.labels)
     classes = class_labels(opened, said)
-    place = {name: number for number, name in enumerate(classes)}
-    labels = np.array([place[label] for label, is_good in zip(said, good, strict=True) if is_good and label], np.int64)
-    items = [
-        item for item, is_good in zip((item for rows in parts for item in rows.items), good, strict=True) if is_good
-    ]
-    features_NW = torch.cat([rows.features_NW for rows in parts])[torch.tensor(good)]
+    is_good = list(chain.from_iterable(good))
+    labels = number_labels(classes, [label for label in compress(said, is_good) if label])
+    items = list(compress(chain.from_iterable(rows.items for rows in parts), is_good))
     if not items:
         raise InputError(f"{opened.listing.set.path}: expected an image that can be read, found none")
-    if not torch.isfinite(features_NW).all():
-        raise InputError(f"{opened.name}: expected features of finite numbers, found others; use another checkpoint")
-    device = _device(model)
-    towers = [model.visual.project(part.to(device)).float().cpu() for part in torch.split(features_NW, PART_ITEMS)]
     rejected = Counter(reason for rows in parts for reason, _ in rows.rejected.values())
-    return Features(
-        features_NW.numpy(), torch.cat(towers).numpy(), labels, items, classes, dict(sorted(rejected.items()))
-    )
+    tensors = [rows.features_NW[torch.tensor(each)] for rows, each in zip(parts, good, strict=True)]
+    parts.clear()
+    return Features(_stacked(opened, tensors, len(items)), labels, items, classes, dict(sorted(rejected.items())))
+
+
+def _stacked(opened: OpenSet, tensors: list[Tensor], num_rows: int) -> Floats:
+    """Return the rows of tensors, which go as they are copied: those of ImageNet's training images are 4 GB."""
+    rows_NW = np.empty((num_rows, tensors[0].shape[1]), np.float32)
+    stop = num_rows
+    while tensors:
+        part = tensors.pop().numpy()
+        if not np.isfinite(part).all():
+            raise InputError(
+                f"{opened.name}: expected features of finite numbers, found others; use another checkpoint"
+            )
+        rows_NW[stop - len(part) : stop] = part
+        stop -= len(part)
+    return rows_NW

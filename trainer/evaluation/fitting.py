@@ -5,7 +5,8 @@ Shapes: N items, C classes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,10 @@ from trainer.evaluation.few_shot import NUM_REPEATS, few_shot, labels_to_match
 from trainer.evaluation.logistic import Settings
 from trainer.evaluation.metrics import METRICS, Labels, Metric, Scores, map_11_point, softmax
 from trainer.evaluation.outcomes import Outcome
-from trainer.evaluation.probe import Labelled, Splits, probe
-from trainer.evaluation.problems import Problem, labels_of
+from trainer.evaluation.probe import Labelled, ProbeResult, Splits, probe
+from trainer.evaluation.problems import JudgedFold, Problem, labels_of, rows_of
 from wit.errors import InputError
+from wit.evaluation_sets import Fold
 
 
 @dataclass(frozen=True)
@@ -60,30 +62,77 @@ def by_metric(problem: Problem) -> Metric:
     return value
 
 
-def linear_probe(problem: Problem, splits: Splits, device: str, details: dict[str, Any]) -> Outcome:
-    """Return what a linear probe recognises (paper, section 3.2)."""
+def linear_probe(
+    problem: Problem, splits: Splits, device: str, details: dict[str, Any], folds: Sequence[Fold] = ()
+) -> Outcome:
+    """Return what a linear probe recognises (paper, section 3.2); of folds a probe each, all their items one by one.
+
+    Raises InputError when a fold has none of the training or test images.
+    """
+    if folds:
+        return _fold_probes(problem, splits, device, details, folds)
     found = probe(splits, by_metric(problem), Settings(device=device))
-    own: dict[str, Any] = {
+    own = {
+        **_fit_facts(found),
+        "validation": "given" if splits.validation is not None else "a fifth of the training images, by hash",
+        "trials": [[trial.strength, trial.value] for trial in found.trials],
+    }
+    items = list(splits.test.items)
+    return Outcome(problem, "linear_probe", items, found.scores, own | details, problem.has_several)
+
+
+def _fit_facts(found: ProbeResult) -> dict[str, Any]:
+    return {
         "strength": found.strength,
         "strength_is_at_edge": found.at_edge,
         "converged": found.converged,
         "num_train": found.num_train,
         "num_validation": found.num_validation,
-        "validation": "given" if splits.validation is not None else "a fifth of the training images, by hash",
-        "trials": [[trial.strength, trial.value] for trial in found.trials],
     }
-    return Outcome(problem, "linear_probe", list(splits.test.items), found.scores, own | details)
+
+
+def _fold_probes(
+    problem: Problem, splits: Splits, device: str, details: dict[str, Any], folds: Sequence[Fold]
+) -> Outcome:
+    parts = [split_fold(splits, fold) for fold in folds]
+    found = [probe(part, by_metric(problem), Settings(device=device)) for part in parts]
+    stops = np.cumsum([len(part.test.items) for part in parts])
+    judged = tuple(
+        JudgedFold(fold.name, np.arange(stop - len(part.test.items), stop))
+        for fold, part, stop in zip(folds, parts, stops.tolist(), strict=True)
+    )
+    whole = replace(problem, labels=np.concatenate([part.test.labels for part in parts]), folds=judged)
+    items = [item for part in parts for item in part.test.items]
+    scores = np.concatenate([each.scores for each in found])
+    outcome = Outcome(whole, "linear_probe", items, scores, {}, problem.has_several)
+    values = whole.fold_values(scores, outcome.independent)
+    rows = [{"fold": fold.name, "value": value, **_fit_facts(each)}
+            for fold, value, each in zip(folds, values, found, strict=True)]  # fmt: skip
+    return replace(outcome, details={"folds": rows} | details)
+
+
+def split_fold(splits: Splits, fold: Fold) -> Splits:
+    """Return a fold's part of splits; validation items are for all folds. Raises InputError when it has no items."""
+    train = splits.train.take(rows_of(splits.train.items, fold.train, f"{fold.name}, training images"))
+    test = splits.test
+    if fold.test:
+        test = test.take(rows_of(test.items, fold.test, f"{fold.name}, test images"))
+    return replace(splits, train=train, test=test)
 
 
 def few_shot_curve(
     problem: Problem, splits: Splits, shots: tuple[int, ...], device: str, matched: tuple[float, float | None]
 ) -> Curve:
-    """Return what probes of few examples are worth; `matched` holds the values of zero-shot and of the full probe, if fitted.
+    """Return what probes of few examples are worth; `matched`: the values of zero-shot and of the full probe, if fitted.
 
-    Raises InputError when no number of shots is within what each class has.
+    Of folds the splits are the first's. Raises InputError for items of several classes, and when no number of shots is
+    within what each class has that has any.
     """
+    if problem.has_several:
+        raise InputError(f"{problem.name}: few-shot: expected one class an image, found several; leave --shots out")
     whole = splits.with_validation()
-    fewest = int(np.bincount(whole.train.labels, minlength=problem.num_classes).min())
+    counts = np.bincount(whole.train.labels, minlength=problem.num_classes)
+    fewest = int(counts[counts > 0].min())
     possible = tuple(number for number in shots if number <= fewest)
     if not possible:
         raise InputError(

@@ -8,24 +8,52 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from trainer.evaluation.confusion import class_rows, confusion_pairs
-from trainer.evaluation.metrics import METRICS, label_ranks, softmax
+from trainer.evaluation.metrics import (
+    METRICS,
+    NOT_JUDGED,
+    accuracy,
+    average_precisions,
+    label_ranks,
+    map_11_point,
+    softmax,
+)
 from trainer.evaluation.problems import Problem
 from trainer.evaluation.resampling import bootstrap_interval
-from wit import manifest
 from wit.schema import PREDICTIONS
 from wit.statistics import clopper_pearson
-from wit.storage import join, write_parquet
 
 CONFIDENCE = 0.95
 KS = (1, 5, 10)
 _BOOTSTRAPPED = 200  # resamples: the ends of an interval are then right to about a tenth of its length
+
+
+class Labelled(NamedTuple):
+    """Items that have a class, as items of one: the M of N for which it can be said whether the likeliest is right."""
+
+    rows: NDArray[np.int64]
+    """(M,): which items."""
+    scores: NDArray[np.floating[Any]]
+    """(M, C) logits; those of classes that an item neither has nor lacks are the lowest of all."""
+    labels: NDArray[np.int64]
+    """(M,): the class; of several the likeliest."""
+
+    @staticmethod
+    def of(scores: NDArray[np.floating[Any]], labels: NDArray[np.int64]) -> Labelled:
+        """Return the items of logits (N, C) and labels, (N,) or (N, C)."""
+        if labels.ndim == 1:
+            return Labelled(np.arange(len(labels)), scores, labels)
+        rows = np.flatnonzero((labels == 1).any(axis=1))
+        scores, labels = scores[rows], labels[rows]
+        own = np.where(labels == 1, scores, -np.inf).argmax(axis=1)
+        lowest = np.where(labels == NOT_JUDGED, np.finfo(np.float32).min, scores)
+        return Labelled(rows, lowest, own)
 
 
 @dataclass(frozen=True)
@@ -38,22 +66,29 @@ class Outcome:
     scores: NDArray[np.floating[Any]]
     """(N, C) logits; the labels are the problem's."""
     details: Mapping[str, Any] = field(default_factory=dict)
+    independent: bool = False
+    """Whether each class has a classifier of its own, so that its logits rank items."""
 
     @property
     def value(self) -> float:
-        """By the problem's metric."""
-        return METRICS[self.problem.metric](softmax(self.scores), self.problem.labels)
+        """By the problem's metric; of folds the mean."""
+        return self.problem.value(self.scores, self.independent)
+
+    @cached_property
+    def labelled(self) -> Labelled:
+        """The items that have a class."""
+        return Labelled.of(self.scores, self.problem.labels)
 
     @property
     def predicted(self) -> NDArray[np.int64]:
-        """(N,): the likeliest class, of equal ones the first."""
-        found: NDArray[np.int64] = self.scores.argmax(axis=1)
+        """The likeliest class of each item that has one; of equal ones the first."""
+        found: NDArray[np.int64] = self.labelled.scores.argmax(axis=1)
         return found
 
     @cached_property
     def ranks(self) -> NDArray[np.int64]:
-        """(N,): place of each item's own class, 1 the best."""
-        return label_ranks(self.scores, self.problem.labels)
+        """Place of the own class of each item that has one, 1 the best; of several classes that of the likeliest."""
+        return label_ranks(self.labelled.scores, self.labelled.labels)
 
     @property
     def num_correct(self) -> int:
@@ -72,33 +107,70 @@ class Outcome:
     @property
     def accuracy_interval(self) -> tuple[float, float]:
         """Clopper-Pearson interval of the accuracy, at CONFIDENCE."""
-        return clopper_pearson(self.num_correct, len(self.items), CONFIDENCE)
+        return clopper_pearson(self.num_correct, len(self.ranks), CONFIDENCE)
 
     @property
     def interval(self) -> tuple[float, float]:
-        """At CONFIDENCE: Clopper-Pearson of an accuracy, percentiles of resamples of any other metric."""
-        if self.problem.metric == "accuracy":
-            return self.accuracy_interval
-        scores, metric = softmax(self.scores), METRICS[self.problem.metric]
-        return bootstrap_interval(metric, scores, self.problem.labels, CONFIDENCE, _BOOTSTRAPPED)
+        """At CONFIDENCE: Clopper-Pearson of an accuracy, percentiles of resamples of any other metric.
+
+        Of folds the mean of their intervals: as wide as if all were one, so that it is rather too wide than too narrow,
+        for they share items, and it is not known how far their errors go together.
+        """
+        parts = [fold.rows for fold in self.problem.folds] or [np.arange(len(self.items))]
+        low, high = np.mean([self._interval(part) for part in parts], axis=0)
+        return float(low), float(high)
+
+    def _interval(self, rows: NDArray[np.int64]) -> tuple[float, float]:
+        metric, labels = METRICS[self.problem.metric], self.problem.labels[rows]
+        if metric is accuracy:
+            num_correct = int((self.scores[rows].argmax(axis=1) == labels).sum())
+            return clopper_pearson(num_correct, len(rows), CONFIDENCE)
+        scores = self.problem.judged(self.scores, self.independent)[rows]
+        return bootstrap_interval(metric, scores, labels, CONFIDENCE, _BOOTSTRAPPED)
 
     def confusion(self) -> list[list[int]]:
-        """Return [class, predicted class, items] of all pairs that occur, in order: the matrix without its zeros."""
-        return confusion_pairs(self.problem.labels, self.predicted)
+        """Return [class, predicted class, items] of all pairs that occur, in order: the matrix without its zeros.
+
+        An item of several classes is in the row of each of them: as right in all where the likeliest class is one.
+        """
+        if not self.problem.has_several:
+            return confusion_pairs(self.problem.labels, self.predicted)
+        own_NC = self.problem.labels[self.labelled.rows] == 1
+        rows, labels = np.nonzero(own_NC)
+        is_right_N = np.take_along_axis(own_NC, self.predicted[:, None], axis=1)[:, 0]
+        return confusion_pairs(labels, np.where(is_right_N[rows], labels, self.predicted[rows]))
 
     def by_class(self) -> list[dict[str, Any]]:
         """Return the classes that have items: how many are right, and what they are most often taken for wrongly.
 
-        Of classes that are equally often taken for it the first by name is said.
+        Of classes that are equally often taken for it the first by name is said. Where the metric is 11-point precision
+        each class has its "average_precision", of folds the mean.
         """
-        return class_rows(self.confusion(), self.problem.titles)
+        rows = class_rows(self.confusion(), self.problem.titles)
+        if METRICS[self.problem.metric] is not map_11_point:
+            return rows
+        place = {title: number for number, title in enumerate(self.problem.titles)}
+        precision_C = self._precisions()
+        return [row | {"average_precision": float(precision_C[place[row["class"]]])} for row in rows]
+
+    def _precisions(self) -> NDArray[np.float64]:
+        """Return the 11-point average precision of each class, of folds the mean; NaN for one without items."""
+        scores, labels = self.problem.judged(self.scores, self.independent), self.problem.labels
+        parts = [fold.rows for fold in self.problem.folds] or [np.arange(len(labels))]
+        found: NDArray[np.float64] = np.mean([average_precisions(scores[part], labels[part]) for part in parts], axis=0)
+        return found
 
     def predictions(self) -> pa.Table:
-        """Return a row of PREDICTIONS for each item."""
-        shares, labels, titles = softmax(self.scores), self.problem.labels, self.problem.titles
+        """Return a row of PREDICTIONS for each item that has a class.
+
+        Of several classes the likeliest is an item's label, so that label and prediction agree where the likeliest of
+        all is one of its own.
+        """
+        labelled, titles = self.labelled, self.problem.titles
+        shares, labels = softmax(labelled.scores), labelled.labels
         rows = np.arange(len(labels))
         columns = {
-            "path": self.items,
+            "path": [self.items[row] for row in labelled.rows],
             "label": [titles[label] for label in labels],
             "prediction": [titles[prediction] for prediction in self.predicted],
             "probability": shares[rows, self.predicted],
@@ -117,18 +189,15 @@ class Outcome:
             "metric": self.problem.metric,
             "value": self.value,
             "interval": list(self.interval),
-            "num_items": len(self.items),
+            "num_items": len(set(self.items)),
             "num_classes": self.problem.num_classes,
             "chance": self.problem.chance,
             "published": {},
             "by_class": self.by_class(),
-            "details": own | {"confusion": self.confusion()} | dict(self.details),
+            "details": own | {"confusion": self.confusion()} | self._by_fold() | dict(self.details),
         }
 
-
-def write_outcome(out: str, outcome: Outcome) -> None:
-    """Publish OUT/results/TASK.PROTOCOL.json, and of zero-shot outcomes OUT/predictions/TASK.parquet."""
-    name = outcome.problem.name
-    if outcome.protocol == "zero_shot":
-        write_parquet(join(out, "predictions", f"{name}.parquet"), outcome.predictions())
-    manifest.write(join(out, "results", f"{name}.{outcome.protocol}.json"), outcome.result())
+    def _by_fold(self) -> dict[str, Any]:
+        values = self.problem.fold_values(self.scores, self.independent)
+        rows = [{"fold": fold.name, "value": value} for fold, value in zip(self.problem.folds, values, strict=False)]
+        return {"folds": rows} if rows else {}

@@ -1,17 +1,19 @@
-"""Zero-shot accuracy while training: by all ranks together, with the averaged weights where there are any."""
+"""Zero-shot evaluation while training: as `wit evaluate` does, by all ranks, with averaged weights if there are any."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 
-from trainer.evaluation.templates import read_templates
-from trainer.evaluation.zero_shot import ImageFolder, evaluate_zero_shot, read_image_folder
+from trainer.evaluation.evaluating import evaluate_zero_shot
+from trainer.evaluation.outcomes import Outcome
+from trainer.evaluation.problems import Wording, Words, read_words, require_fit
+from trainer.evaluation.sets import OpenSet, open_set
 from trainer.parallel.ranks import Ranks
 from trainer.recipe import Evaluation
 from trainer.saving.trained import Trained
 from trainer.tokenizer import ClipTokenizer
+from wit.errors import RecipeError
 
 EVENT = "evaluation"
 """Of the lines in the log."""
@@ -21,8 +23,7 @@ EVENT = "evaluation"
 class PeriodicEvaluation:
     """What is evaluated, and when."""
 
-    images: ImageFolder
-    templates: Sequence[str]
+    sets: tuple[tuple[OpenSet, Words], ...]
     every_steps: int
     """0: after the last step only."""
 
@@ -30,25 +31,47 @@ class PeriodicEvaluation:
         """Return whether it is time for it when `step` steps have been taken."""
         return step == num_steps or bool(step and self.every_steps and step % self.every_steps == 0)
 
-    def measure(self, trained: Trained, tokenizer: ClipTokenizer, ranks: Ranks) -> dict[str, object]:
-        """Return the numbers for the log; every rank must call it, and gets the same."""
+    def event(self, opened: OpenSet) -> str:
+        """Return the event of the lines in the log on a set: EVENT, and its name where it has been given one."""
+        return f"{EVENT}/{opened.name}" if opened.is_named or len(self.sets) > 1 else EVENT
+
+    def measure(
+        self, trained: Trained, tokenizer: ClipTokenizer, opened: OpenSet, words: Words, ranks: Ranks
+    ) -> dict[str, object]:
+        """Return the numbers of a set for the log; every rank must call it, and gets the same."""
         ema = trained.ema
         with ema.swapped() if ema is not None else nullcontext():
-            result = evaluate_zero_shot(trained.model, tokenizer, self.images, self.templates, ranks)  # type: ignore[arg-type]
-        low, high = result.interval
-        return {
-            "accuracy": result.accuracy,
-            "accuracy_low": low,
-            "accuracy_high": high,
-            "top5_accuracy": result.top5_accuracy,
-            "chance": result.chance,
-            "num_images": result.num_images,
-            "weights": "trained" if ema is None else "averaged",
-        }
+            outcome = evaluate_zero_shot(trained.model, tokenizer, opened, words, ranks)  # type: ignore[arg-type]
+        return _numbers(outcome) | {"weights": "trained" if ema is None else "averaged"}
+
+
+def _numbers(outcome: Outcome) -> dict[str, object]:
+    low, high = outcome.accuracy_interval
+    own = {} if outcome.problem.metric == "accuracy" else {outcome.problem.metric: outcome.value}
+    return {
+        "accuracy": outcome.accuracy,
+        "accuracy_low": low,
+        "accuracy_high": high,
+        "top5_accuracy": outcome.top_k(5),
+        "chance": 1 / outcome.problem.num_classes,
+        "num_images": len(outcome.items),
+        **own,
+    }
 
 
 def open_evaluation(options: Evaluation) -> PeriodicEvaluation | None:
-    """Return what a recipe asks for, if anything; raises InputError when its images or templates are not there."""
-    if not options.data:
-        return None
-    return PeriodicEvaluation(read_image_folder(options.data), read_templates(options.templates), options.every_steps)
+    """Return what a recipe asks for, if anything.
+
+    Raises InputError when its images, templates or names are not there, RecipeError for two sets of one name.
+    """
+    wording = Wording(options.classes, options.templates, options.by_order)
+    sets = [open_set(text) for text in options.data]
+    names = [one.name for one in sets]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise RecipeError(f"evaluation.data: expected a name for each set, found two of the name {twice!r}; write "
+                          "NAME=PATH")  # fmt: skip
+    words = [read_words(name, wording) for name in names]
+    for one, own in zip(sets, words, strict=True):
+        require_fit(own, one.listing.classes)
+    return PeriodicEvaluation(tuple(zip(sets, words, strict=True)), options.every_steps) if sets else None

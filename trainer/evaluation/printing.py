@@ -1,44 +1,59 @@
-"""What `wit evaluate` prints of an evaluation."""
+"""What `wit evaluate` prints of results, as JSON has them: those that are kept look as those that were just made."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 import click
 
-from trainer.evaluation.features import Features
-from trainer.evaluation.fitting import Curve
-from trainer.evaluation.outcomes import Outcome
+from wit.errors import InputError
+from wit.statistics import clopper_pearson
+
+Result = Mapping[str, Any]
 
 
-def print_zero_shot(outcome: Outcome, features: Features) -> None:
-    """Print a zero-shot outcome: classes, top-5, accuracy beside chance; then its own metric and what was left out."""
-    problem, rows = outcome.problem, outcome.by_class()
-    width = max(map(len, problem.titles))
+def print_result(result: Result, zero: Result, with_classes: bool) -> None:
+    """Print a result of any protocol; `zero` is zero-shot's of the same set."""
+    if result["protocol"] == "zero_shot" and with_classes:
+        _print_classes(result)
+    _PRINTERS[result["protocol"]](result, zero)
+
+
+def _print_classes(result: Result) -> None:
+    rows = result["by_class"]
+    width = max(map(len, result["details"]["classes"]))
     for row in rows:
         line = f"  {row['class']:<{width}}  {row['num_correct']:>5}/{row['num_items']:<5} {row['accuracy']:7.1%}"
         click.echo(f"{line}  taken for {row['mistaken_for']}: {row['times']}" if row["times"] else line)
-    accuracy, chance = outcome.accuracy, 1 / problem.num_classes
-    low, high = outcome.accuracy_interval
-    click.echo(f"top-5 accuracy {outcome.top_k(5):.1%}")
+
+
+def _print_zero_shot(result: Result, _: Result) -> None:
+    """Print top-5, accuracy beside chance; then the set's own metric and what was left out."""
+    num_items, num_classes, details = result["num_items"], result["num_classes"], result["details"]
+    num_correct = sum(row["num_correct"] for row in result["by_class"])
+    accuracy, chance = num_correct / num_items, 1 / num_classes
+    low, high = clopper_pearson(num_correct, num_items, details["confidence"])
+    click.echo(f"top-5 accuracy {details['top_k'].get('5', 1.0):.1%}")
     click.echo(
-        f"zero-shot accuracy {accuracy:.1%} ({outcome.num_correct}/{len(outcome.items)}; 95 % interval "
-        f"{low:.1%} to {high:.1%}); chance {chance:.1%} ({problem.num_classes} classes): "
-        f"{accuracy / chance:.1f}x chance"
+        f"zero-shot accuracy {accuracy:.1%} ({num_correct}/{num_items}; 95 % interval {low:.1%} to {high:.1%}); "
+        f"chance {chance:.1%} ({num_classes} classes): {accuracy / chance:.1f}x chance"
     )
-    if problem.metric != "accuracy":
-        _print_value("zero-shot", outcome)
-    for row in outcome.details.get("prompts", ()):
+    if result["metric"] != "accuracy":
+        _print_value("zero-shot", result)
+    for row in details.get("prompts", ()):
         click.echo(f"  {row['prompts']}: {row['value']:.1%}")
-    if "not_as_the_paper" in outcome.details:
-        click.echo(f"not as the paper's {problem.name}: {outcome.details['not_as_the_paper']}")
-    if features.rejected:
-        counts = ", ".join(f"{reason} {count:,}" for reason, count in features.rejected.items())
+    if "not_as_the_paper" in details:
+        click.echo(f"not as the paper's {result['task']}: {details['not_as_the_paper']}")
+    if details["rejected"]:
+        counts = ", ".join(f"{reason} {count:,}" for reason, count in details["rejected"].items())
         click.echo(f"left out, as they could not be read: {counts}")
 
 
-def print_probe(outcome: Outcome) -> None:
+def _print_probe(result: Result, _: Result) -> None:
     """Print the value of a probe, its strength and how many images it was fitted on."""
-    _print_value("linear probe", outcome)
-    facts = outcome.details
+    _print_value("linear probe", result)
+    facts = result["details"]
     click.echo(
         f"  fitted on {facts['num_train']:,} + {facts['num_validation']:,} images, lambda {facts['strength']:.3g} of "
         f"{len(facts['trials'])} tried{', at the edge of what is tried' if facts['strength_is_at_edge'] else ''}"
@@ -46,15 +61,45 @@ def print_probe(outcome: Outcome) -> None:
     )
 
 
-def _print_value(protocol: str, outcome: Outcome) -> None:
-    low, high = outcome.interval
-    click.echo(f"{protocol} {outcome.problem.metric} {outcome.value:.1%} (95 % interval {low:.1%} to {high:.1%})")
+def _print_value(protocol: str, result: Result) -> None:
+    low, high = result["interval"]
+    click.echo(f"{protocol} {result['metric']} {result['value']:.1%} (95 % interval {low:.1%} to {high:.1%})")
 
 
-def print_curve(curve: Curve, outcome: Outcome) -> None:
-    """Print what probes of few examples are worth, and how many labels zero-shot, the outcome, is."""
-    for row in curve.rows:
-        click.echo(f"{row['shots']:>3}-shot {outcome.problem.metric} {row['value']:.1%} +- {row['deviation']:.1%}")
-    click.echo(f"labels a class to match zero-shot's {outcome.value:.1%}: {curve.labels_to_match}")
-    if curve.left_out:
-        click.echo(f"left out, as a class has fewer training images: {', '.join(map(str, curve.left_out))} shots")
+def _print_curve(result: Result, zero: Result) -> None:
+    """Print what probes of few examples are worth, and how many labels zero-shot is."""
+    details = result["details"]
+    for row in details["curve"]:
+        click.echo(f"{row['shots']:>3}-shot {result['metric']} {row['value']:.1%} +- {row['deviation']:.1%}")
+    click.echo(f"labels a class to match zero-shot's {zero['value']:.1%}: {details['labels_to_match_zero_shot']}")
+    if details["shots_left_out"]:
+        shots = ", ".join(map(str, details["shots_left_out"]))
+        click.echo(f"left out, as a class has fewer training images: {shots} shots")
+
+
+_PRINTERS: dict[str, Callable[[Result, Result], None]] = {
+    "zero_shot": _print_zero_shot,
+    "linear_probe": _print_probe,
+    "few_shot": _print_curve,
+}
+
+
+def print_summary(found: Mapping[str, Mapping[str, Result]], failures: Mapping[str, InputError]) -> None:
+    """Print a line for each set, and the means over the sets that have a result of a protocol."""
+    width = max(len(name) for name in ("mean", *found, *failures))
+    num_sets = len(found.keys() | failures.keys())
+    click.echo(f"{num_sets - len(failures)} of {num_sets} sets evaluated")
+    for name, results in found.items():
+        shown = "  ".join(f"{_NAMES[protocol]} {one['value']:.1%}" for protocol, one in results.items())
+        click.echo(f"  {name:<{width}}  {shown}  ({next(iter(results.values()))['metric']})")
+    means = []
+    for protocol, title in _NAMES.items():
+        values = [results[protocol]["value"] for results in found.values() if protocol in results]
+        if values:
+            means.append(f"{title} {sum(values) / len(values):.1%} over {len(values)}")
+    click.echo(f"  {'mean':<{width}}  {'  '.join(means)}")
+    for name, error in failures.items():
+        click.echo(f"  {name:<{width}}  {error}")
+
+
+_NAMES = {"zero_shot": "zero-shot", "linear_probe": "linear probe", "few_shot": "most shots"}

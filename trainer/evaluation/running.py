@@ -2,88 +2,76 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import click
 
+from trainer.evaluation.asking import Asked, Judged, open_sets
 from trainer.evaluation.evaluating import compare_prompts, zero_shot
-from trainer.evaluation.features import Embedding, Features, embed_set
+from trainer.evaluation.features import Features, embed_set
 from trainer.evaluation.fitting import curve_result, few_shot_curve, linear_probe, split_features
-from trainer.evaluation.outcomes import Outcome, write_outcome
-from trainer.evaluation.printing import print_curve, print_probe, print_zero_shot
+from trainer.evaluation.keeping import kept_result, key_of, write_result
+from trainer.evaluation.outcomes import Outcome
+from trainer.evaluation.printing import print_result, print_summary
 from trainer.evaluation.probe import Splits
-from trainer.evaluation.problems import Wording, Words, departures, pose, read_words, require_fit
-from trainer.evaluation.sets import OpenSet, open_set
-from trainer.evaluation.suite import find_folders, find_suite
+from trainer.evaluation.problems import departures, pose
+from trainer.evaluation.sets import OpenSet
 from trainer.models.build import AnyModel
 from trainer.models.flops import dense_macs
 from trainer.models.identity import fingerprint
+from trainer.parallel.agreement import from_first
 from trainer.parallel.ranks import Ranks
-from trainer.tokenizer import ClipTokenizer
+from trainer.tokenizer import ClipTokenizer, dump_merges
 from wit import manifest
-from wit.errors import UserError
+from wit.errors import InputError
 from wit.progress import progress
-from wit.storage import is_folder, join, list_names, write_parquet
+from wit.storage import join, write_parquet
 
-
-@dataclass(frozen=True)
-class Asked:
-    """The options of the command."""
-
-    data: tuple[str, ...]
-    suite: str | None
-    train: tuple[str, ...]
-    validation: tuple[str, ...]
-    wording: Wording
-    metric: str
-    compare_prompts: bool
-    probe: bool
-    shots: tuple[int, ...]
-    out: str | None
-    embedding: Embedding
-
-    @staticmethod
-    def of(options: Mapping[str, Any]) -> Asked:
-        """Return options as the command line has them; raises UserError for shots that are no numbers."""
-        out = options["out"]
-        cache = options["cache"] or (join(out, "features") if out else "")
-        own = {name: options[name] for name in ("data", "suite", "train", "validation", "metric", "compare_prompts")}
-        return Asked(
-            **own,
-            wording=Wording(options["classes"], options["templates"], options["by_order"]),
-            probe=options["probe"],
-            shots=_numbers(options["shots"]),
-            out=out,
-            embedding=Embedding(cache, options["skip_broken"]),
-        )
-
-
-def _numbers(text: str) -> tuple[int, ...]:
-    words = [word.strip() for word in text.split(",") if word.strip()]
-    if not all(word.isdecimal() and int(word) > 0 for word in words):
-        raise UserError(f"--shots {text!r}: expected numbers above 0 with commas between, such as 1,2,4,8,16")
-    return tuple(sorted({int(word) for word in words}))
-
-
-@dataclass(frozen=True)
-class _Sets:
-    """One set to evaluate, and those of it that probes are fitted on."""
-
-    test: OpenSet
-    train: OpenSet | None
-    validation: OpenSet | None
-    words: Words
+Results = dict[str, dict[str, Any]]
+"""By protocol, as JSON has them."""
+Keys = dict[str, str]
+"""By protocol: what its result follows from."""
+ZERO_SHOT, LINEAR_PROBE, FEW_SHOT = "zero_shot", "linear_probe", "few_shot"
 
 
 def run(name: str, model: AnyModel, tokenizer: ClipTokenizer, asked: Asked, ranks: Ranks) -> None:
     """Evaluate a model, in evaluation mode on its device, on all sets that are asked for; all ranks must call it.
 
-    Raises UserError, or InputError, for what cannot be evaluated.
+    Raises UserError, or InputError, for what cannot be evaluated: of several sets when the others are done.
     """
-    sets = _open_all(asked)
+    sets, failures = open_sets(asked)
+    total = len(sets) + len(failures)
+    _write_checkpoint(name, model, asked, ranks)
+    found: dict[str, Results] = {}
+    for number in range(1, len(sets) + 1):
+        one = sets.pop(0)  # what is done goes: the names of ImageNet's files alone are 0.3 GB
+        if ranks.is_first and (total > 1 or one.test.is_named):
+            click.echo(f"{f'[{number}/{total - len(failures)}] ' if total > 1 else ''}{one.test.listing.line()}")
+        try:
+            for result in _Evaluation(model, tokenizer, one, asked, ranks).results():
+                own = found.setdefault(one.test.name, {})
+                own[result["protocol"]] = result
+                print_result(result, own[ZERO_SHOT], with_classes=total == 1)
+        except InputError as error:
+            if total == 1:
+                raise
+            failures[one.test.name] = error
+            if ranks.is_first:
+                click.echo(f"{one.test.name}: {error}", err=True)
+    if ranks.is_first and total > 1:
+        print_summary(found, failures)
+    if failures:
+        raise InputError(
+            f"{', '.join(failures)}: expected sets that can be evaluated, found {len(failures)} of {total} that cannot "
+            f"({next(iter(failures.values()))}); the others are done, and stay so when the same command is given again"
+        )
+
+
+def _write_checkpoint(name: str, model: AnyModel, asked: Asked, ranks: Ranks) -> None:
     if asked.out and ranks.is_first:
         facts = {
             "name": name,
@@ -92,107 +80,143 @@ def run(name: str, model: AnyModel, tokenizer: ClipTokenizer, asked: Asked, rank
             "gflops_per_image": dense_macs(model.config).image / 1e9,  # multiply-adds, as the paper's Figure 9 has them
         }
         manifest.write(join(asked.out, "checkpoint.json"), facts)
-    for one in sets:
-        if ranks.is_first and (len(sets) > 1 or one.test.is_named):
-            click.echo(one.test.listing.line())
-        _run_one(model, tokenizer, one, asked, ranks)
 
 
-def _open_all(asked: Asked) -> list[_Sets]:
-    """Return the sets of the command, in its order; raises UserError for two of one name, or one that is none's."""
-    texts = asked.data if asked.suite is None else _suite_sets(asked)
-    tests = [open_set(text) for text in texts]
-    names = [one.name for one in tests]
-    if len(set(names)) < len(names):
-        twice = next(each for each in names if names.count(each) > 1)
-        raise UserError(f"--data: expected a name for each set, found two of the name {twice!r}; write NAME=PATH")
-    trains, validations = (_partners(option, texts, names) for option, texts in
-                           (("--train", asked.train), ("--validation", asked.validation)))  # fmt: skip
-    is_fitted = asked.probe or bool(asked.shots)
-    sets = []
-    for one in tests:
-        train = trains.get(one.name) or (_split_of(one, "train") if is_fitted else None)
-        validation = validations.get(one.name) or (_split_of(one, "validation") if is_fitted else None)
-        if is_fitted and train is None:
-            raise UserError(
-                f"{one.name}: expected images to fit on, found none; name them with --train {one.name}=PATH"
-            )
-        words = read_words(one.name, asked.wording, asked.metric)
-        require_fit(words, one.listing.classes)
-        sets.append(_Sets(one, train, validation, words))
-    return sets
+@dataclass(frozen=True)
+class _Evaluation:
+    """Of a model, on a set."""
+
+    model: AnyModel
+    tokenizer: ClipTokenizer
+    sets: Judged
+    asked: Asked
+    ranks: Ranks
+
+    def results(self) -> Iterator[dict[str, Any]]:
+        """Yield the results that are asked for, zero-shot's first, each as it is there; none on ranks but the first.
+
+        Those that are kept are not made again; zero-shot is, from kept features, where a probe has to be fitted. All
+        ranks must go through it.
+        """
+        keys = self._keys()
+        kept = self._kept(keys)
+        missing = keys.keys() - kept.keys()
+        if not missing:
+            yield from kept.values() if self.ranks.is_first else ()
+            return
+        features = self._embed(self.sets.test)
+        train, validation = (
+            self._embed(each) if each and missing - {ZERO_SHOT} else None
+            for each in (self.sets.train, self.sets.validation)
+        )
+        problem = pose(features, self.sets.words)
+        differs = "; ".join(departures(problem))
+        details: dict[str, Any] = {"data": _named(self.sets.test)} | ({"not_as_the_paper": differs} if differs else {})
+        outcome = zero_shot(self.model, self.tokenizer, features, problem, self.ranks)
+        outcome = replace(outcome, details={**outcome.details, **details, **self._compared(outcome, features)})
+        if not self.ranks.is_first:
+            return
+        yield self._finish(outcome.result(), keys, outcome)
+        if train is not None:
+            splits = split_features(problem, features, train, validation, self.sets.test.name)
+            yield from self._fit(outcome, splits, keys, kept, details)
+        else:
+            yield from (result for protocol, result in kept.items() if protocol != ZERO_SHOT)
+
+    def _fit(
+        self, outcome: Outcome, splits: Splits, keys: Keys, kept: Results, details: dict[str, Any]
+    ) -> Iterator[dict[str, Any]]:
+        """Yield what the probes that are asked for are worth; `outcome` is zero-shot's."""
+        problem, device, value = outcome.problem, next(self.model.parameters()).device.type, None
+        if LINEAR_PROBE in keys:
+            probed = kept.get(LINEAR_PROBE)
+            if probed is None:
+                probed = self._finish(linear_probe(problem, splits, device, details).result(), keys)
+            value = probed["value"]
+            yield probed
+        if FEW_SHOT in keys:
+            few = kept.get(FEW_SHOT)
+            if few is None:
+                curve = few_shot_curve(problem, splits, self.asked.shots, device, (outcome.value, value))
+                few = self._finish(curve_result(outcome, curve, details), keys)
+            yield few
+
+    def _keys(self) -> Keys:
+        """Return what each result that is asked for follows from; blank where nothing is kept."""
+        asked, sets = self.asked, self.sets
+        fitted = {"train": sets.train, "validation": sets.validation}
+        own: dict[str, tuple[bool, dict[str, Any]]] = {
+            ZERO_SHOT: (True, {"compare_prompts": asked.compare_prompts}),
+            LINEAR_PROBE: (asked.probe, {}),
+            FEW_SHOT: (bool(asked.shots), {"shots": asked.shots, "probe": asked.probe}),
+        }
+        if not asked.out:
+            return {protocol: "" for protocol, (is_asked, _) in own.items() if is_asked}
+        common = {
+            "checkpoint": fingerprint(self.model),
+            "merges": hashlib.sha256(dump_merges(self.tokenizer.merges)).hexdigest(),
+            "words": asdict(sets.words),
+            "skip_broken": asked.embedding.skips_broken,
+            "data": [_named(sets.test), sets.test.fingerprint()],
+        }
+        fits = {split: one.fingerprint() for split, one in fitted.items() if one is not None}
+        return {
+            protocol: key_of({**common, **more, **({} if protocol == ZERO_SHOT else fits)})
+            for protocol, (is_asked, more) in own.items()
+            if is_asked
+        }
+
+    def _kept(self, keys: Keys) -> Results:
+        """Return the results that are there already; zero-shot's of the only set is made again, with all its files."""
+        out, task = self.asked.out, self.sets.words.task
+        if not out:
+            return {}
+
+        def read() -> Results:
+            found = {protocol: kept_result(out, task, protocol, key) for protocol, key in keys.items()}
+            return {protocol: result for protocol, result in found.items() if result is not None}
+
+        kept = from_first(self.ranks, read)
+        if self._is_single:
+            kept.pop(ZERO_SHOT, None)
+        return kept
+
+    @property
+    def _is_single(self) -> bool:
+        """Whether it is the only set and has no name: its files are predictions.parquet and result.json too."""
+        return len(self.asked.data) == 1 and not self.sets.test.is_named and self.asked.suite is None
+
+    def _bar(self, label: str, total: int | None, unit: str) -> AbstractContextManager[Callable[[int], None]]:
+        return progress(label, total, unit) if self.ranks.is_first else nullcontext(_silent)
+
+    def _embed(self, opened: OpenSet) -> Features:
+        with self._bar(f"evaluate {opened.name}", opened.num_known, "images") as advance:
+            return embed_set(self.model, opened, self.asked.embedding, self.ranks, advance)
+
+    def _compared(self, outcome: Outcome, features: Features) -> dict[str, Any]:
+        """Return what prompts are worth, where it is asked for."""
+        if not self.asked.compare_prompts:
+            return {}
+        with self._bar("compare prompts", None, "scorings") as advance:
+            rows = compare_prompts(self.model, self.tokenizer, features, outcome.problem, self.ranks, advance)
+        return {"prompts": rows}
+
+    def _finish(self, result: dict[str, Any], keys: Keys, zero: Outcome | None = None) -> dict[str, Any]:
+        """Publish a result where that is asked for, with the predictions of `zero`, and return it."""
+        out = self.asked.out
+        if out and zero is not None:
+            predictions = zero.predictions()
+            write_parquet(join(out, "predictions", f"{result['task']}.parquet"), predictions)
+            if self._is_single:
+                write_parquet(join(out, "predictions.parquet"), predictions)
+                manifest.write(join(out, "result.json"), _single(zero))
+        if out:
+            write_result(out, result, keys[result["protocol"]])
+        return result
 
 
-def _suite_sets(asked: Asked) -> list[str]:
-    """Return NAME=PATH of the sets of a suite that lie in a folder; raises UserError when none does."""
-    tasks = find_suite(asked.suite or "")
-    if len(asked.data) != 1 or not is_folder(asked.data[0]):
-        raise UserError(f"--suite {asked.suite}: expected --data with the folder of its sets, found {asked.data[0]!r}")
-    folders = find_folders(tasks, list_names(asked.data[0]))
-    if not folders:
-        shown = ", ".join(task.name for task in tasks[:3])
-        raise UserError(f"{asked.data[0]}: expected sets of {asked.suite} ({shown} and so on) by name, found none")
-    missing = [task.name for task in tasks if task.name not in folders]
-    if missing:
-        click.echo(f"{asked.suite}: {len(folders)} of {len(tasks)} sets; not there: {', '.join(missing)}", err=True)
-    return [f"{task.name}={join(asked.data[0], folders[task.name])}" for task in tasks if task.name in folders]
-
-
-def _partners(option: str, texts: tuple[str, ...], names: list[str]) -> dict[str, OpenSet]:
-    """Return the set of each name that an option gives; without a name it is that of the only set."""
-    partners: dict[str, OpenSet] = {}
-    for text in texts:
-        opened = open_set(text)
-        name = opened.name if opened.is_named else names[0]
-        if name not in names or (not opened.is_named and len(names) > 1) or name in partners:
-            raise UserError(f"{option} {text!r}: expected NAME=PATH, once for each of {', '.join(names)}")
-        partners[name] = opened
-    return partners
-
-
-def _split_of(one: OpenSet, split: str) -> OpenSet | None:
-    """Return the split of a set that lies in a folder of that name, if there is one."""
-    folder = join(one.listing.set.path, split)
-    is_there = split in one.listing.left_out and is_folder(folder)
-    return open_set(f"{one.name}={folder}") if is_there else None
-
-
-def _run_one(model: AnyModel, tokenizer: ClipTokenizer, sets: _Sets, asked: Asked, ranks: Ranks) -> None:
-    features = _embed(model, sets.test, asked, ranks)
-    train, validation = (_embed(model, each, asked, ranks) if each else None for each in (sets.train, sets.validation))
-    if not ranks.is_first:
-        return
-    problem = pose(features, sets.words)
-    differs = "; ".join(departures(problem))
-    details: dict[str, Any] = {"data": _named(sets.test)} | ({"not_as_the_paper": differs} if differs else {})
-    more = dict(details)
-    if asked.compare_prompts:
-        with progress("compare prompts", None, "scorings") as advance:
-            more["prompts"] = compare_prompts(model, tokenizer, features, problem, advance)
-    outcome = zero_shot(model, tokenizer, features, problem, more)
-    print_zero_shot(outcome, features)
-    if asked.out:
-        write_outcome(asked.out, outcome)
-        if len(asked.data) == 1 and not sets.test.is_named and asked.suite is None:
-            _write_single(asked.out, outcome)
-    if train is not None:
-        splits = split_features(problem, features, train, validation, sets.test.name)
-        _fit(outcome, splits, asked, details, next(model.parameters()).device.type)
-
-
-def _fit(outcome: Outcome, splits: Splits, asked: Asked, details: dict[str, Any], device: str) -> None:
-    """Fit the probes that are asked for; `outcome` is zero-shot's."""
-    probed = linear_probe(outcome.problem, splits, device, details) if asked.probe else None
-    if probed is not None:
-        print_probe(probed)
-        if asked.out:
-            write_outcome(asked.out, probed)
-    if asked.shots:
-        curve = few_shot_curve(outcome.problem, splits, asked.shots, device, (outcome.value, probed))
-        print_curve(curve, outcome)
-        if asked.out:
-            url = join(asked.out, "results", f"{outcome.problem.name}.few_shot.json")
-            manifest.write(url, curve_result(outcome, curve, details))
+def _silent(_: int) -> None:
+    """Say nothing of progress."""
 
 
 def _named(opened: OpenSet) -> str:
@@ -200,22 +224,11 @@ def _named(opened: OpenSet) -> str:
     return f"{opened.name}={opened.listing.format}:{opened.listing.set.path}"
 
 
-def _embed(model: AnyModel, opened: OpenSet, asked: Asked, ranks: Ranks) -> Features:
-    bar = progress(f"evaluate {opened.name}", opened.num_known, "images") if ranks.is_first else nullcontext(_silent)
-    with bar as advance:
-        return embed_set(model, opened, asked.embedding, ranks, advance)
-
-
-def _silent(_: int) -> None:
-    """Say nothing of progress."""
-
-
-def _write_single(out: str, outcome: Outcome) -> None:
-    """Publish predictions.parquet and result.json of the only set, which has no name of its own."""
+def _single(outcome: Outcome) -> Mapping[str, Any]:
+    """Return what result.json says of the only set."""
     low, high = outcome.accuracy_interval
-    rows = outcome.by_class()
-    write_parquet(join(out, "predictions.parquet"), outcome.predictions())
-    facts = {
+    rows: Sequence[Mapping[str, Any]] = outcome.by_class()
+    return {
         "accuracy": outcome.accuracy,
         "top5_accuracy": outcome.top_k(5),
         "interval": {"low": low, "high": high, "confidence": 0.95},
@@ -225,4 +238,3 @@ def _write_single(out: str, outcome: Outcome) -> None:
         "correct_by_class": {row["class"]: row["num_correct"] for row in rows},
         "images_by_class": {row["class"]: row["num_items"] for row in rows},
     }
-    manifest.write(join(out, "result.json"), facts)

@@ -5,12 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
-from trainer.evaluation.zero_shot import read_image_folder
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.evaluation.class_folders import require_class_folders
+from trainer.evaluation.metrics import NOT_JUDGED
 from wit.errors import InputError, UserError
 from wit.evaluation_sets import FORMATS, Item, Listing, Piece, list_set, order_classes, parse, read_items
+from wit.evaluation_sets.labels import all_classes, has_several, split_labels
 from wit.evaluation_sets.sets import FOLDER
 from wit.manifest import fingerprint_file
 from wit.storage import base_name, exists, is_folder, is_remote, join, local_path
@@ -44,10 +50,16 @@ class OpenSet:
 
     def fingerprint(self) -> str:
         """Return SHA-256, in hex, over what is read, and from which bytes: 64 MiB of a file, or its ends."""
+        return self._fingerprint
+
+    @cached_property
+    def _fingerprint(self) -> str:
         digest = hashlib.sha256()
         for piece in self.listing.pieces:
             row = piece.row() | {"set": "", "url": base_name(piece.url)}
             digest.update(json.dumps(row, sort_keys=True).encode())
+        for fold in self.listing.folds:
+            digest.update(json.dumps([fold.name, sorted(fold.train), sorted(fold.test)]).encode())
         urls = {url for piece in self.listing.pieces for url in _files(piece)}
         for url in sorted(urls):
             digest.update(f"{base_name(url)} {fingerprint_file(url)}\n".encode())
@@ -62,7 +74,9 @@ def _length(piece: Piece) -> int | None:
 
 
 def _files(piece: Piece) -> list[str]:
-    return [join(piece.url, name) for name in piece.members] if piece.kind == FOLDER else [piece.url]
+    if piece.kind == FOLDER:
+        return [join(piece.url, name) for name in piece.members]
+    return [piece.url, *([piece.label_url] if piece.label_url else [])]
 
 
 def open_set(text: str) -> OpenSet:
@@ -99,9 +113,9 @@ def _require_classes(listing: Listing) -> None:
     if is_remote(root) or not is_folder(root):
         return
     if {len(path) for path in paths} == {2} and not exists(join(root, "metadata.csv")):
-        read_image_folder(local_path(root))
+        require_class_folders(local_path(root))
     elif {len(path) for path in paths} == {3} and len({path[0] for path in paths}) == 1:
-        read_image_folder(join(local_path(root), paths[0][0]))
+        require_class_folders(join(local_path(root), paths[0][0]))
 
 
 def class_labels(opened: OpenSet, labels: tuple[str | None, ...]) -> tuple[str, ...]:
@@ -115,9 +129,26 @@ def class_labels(opened: OpenSet, labels: tuple[str | None, ...]) -> tuple[str, 
             f"{opened.listing.set.path}: expected the class of every image, found none for {unknown:,} of "
             f"{len(labels):,}; put them into folders by class, or a metadata.csv with file_name and label beside them"
         )
-    found = {label for label in labels if label is not None}
+    found = all_classes(labels)
     classes = opened.listing.classes or order_classes(found)
     classes += tuple(sorted(found - set(classes)))
     if len(classes) < 2:
         raise InputError(f"{opened.listing.set.path}: expected images of at least two classes, found {len(classes)}")
     return classes
+
+
+def number_labels(classes: tuple[str, ...], labels: Sequence[str]) -> NDArray[np.int64]:
+    """Return labels as rows of `classes`, (N,).
+
+    Where any has several classes (N, C): 1 for those that an item has, 0 for the others, NOT_JUDGED for those that it
+    is neither said to have nor to lack.
+    """
+    place = {name: number for number, name in enumerate(classes)}
+    if not any(map(has_several, labels)):
+        return np.array([place[label] for label in labels], np.int64)
+    found = np.zeros((len(labels), len(classes)), np.int64)
+    for row, label in enumerate(labels):
+        own, unsure = split_labels(label)
+        found[row, [place[name] for name in unsure]] = NOT_JUDGED
+        found[row, [place[name] for name in own]] = 1
+    return found

@@ -82,12 +82,12 @@ def own_device(name: str, ranks: Ranks) -> torch.device:
 
 
 @contextmanager
-def joined(ranks: Ranks, device: torch.device) -> Iterator[None]:
+def joined(ranks: Ranks, device: torch.device, timeout: timedelta = TIMEOUT) -> Iterator[None]:
     """Join the other ranks (by NCCL between GPUs, by Gloo between CPUs) for a while; alone, do nothing."""
     if ranks.size == 1:
         yield
         return
-    dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
+    dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=timeout)
     try:
         yield
     finally:

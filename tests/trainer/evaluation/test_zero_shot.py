@@ -3,12 +3,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -17,16 +16,21 @@ from PIL import Image
 
 from tests.trainer.conftest import micro_recipe
 from tests.trainer.ranks import run_ranks
+from trainer.evaluation.class_folders import require_class_folders
 from trainer.evaluation.cli import evaluate
+from trainer.evaluation.evaluating import evaluate_zero_shot
+from trainer.evaluation.outcomes import Outcome
+from trainer.evaluation.problems import Wording, read_words
 from trainer.evaluation.scoring import build_classifier
+from trainer.evaluation.sets import open_set
 from trainer.evaluation.templates import TEMPLATES, read_templates
-from trainer.evaluation.zero_shot import ZeroShotResult, evaluate_zero_shot, read_image_folder
 from trainer.interchange.reading import read_model
 from trainer.interchange.writing import write_openai
 from trainer.loader.decode import decode_center
 from trainer.models.clip import build_clip
 from trainer.models.config import CONFIGS
 from trainer.models.inputs import normalise_images
+from trainer.parallel.ranks import ALONE, Ranks
 from trainer.saving.checkpoint import find
 from trainer.tokenizer import ClipTokenizer
 from trainer.training import train
@@ -68,71 +72,58 @@ def test_a_class_is_the_mean_of_its_prompts() -> None:
         torch.testing.assert_close(row, total / total.norm(), atol=1e-6, rtol=0)
 
 
+def zero_shot(folder: Path, template: str = "a {label}", ranks: Ranks = ALONE) -> Outcome:
+    opened = open_set(str(folder))
+    words = read_words(opened.name, Wording())
+    return evaluate_zero_shot(MODEL, TOKENIZER, opened, replace(words, templates=(template,)), ranks)
+
+
 def test_a_folder_of_class_folders(folder: Path) -> None:
     """Classes are folder names in order, with "_" as a space; other files are no images."""
-    found = read_image_folder(str(folder))
-    assert found.classes == ("blue thing", "green thing", "red thing")
-    assert [found.labels.count(label) for label in range(3)] == [4, 3, 2]
-    assert found.paths[0] == "blue thing/0.png"
+    found = zero_shot(folder)
+    assert found.problem.titles == ("blue thing", "green thing", "red thing")
+    assert [found.problem.labels.tolist().count(label) for label in range(3)] == [4, 3, 2]
+    assert found.items[0] == "blue thing/0.png"
 
 
 @torch.no_grad()
 def test_predictions_are_the_nearest_class(folder: Path) -> None:
-    """Each image's class and probabilities are what one image at a time gives; the sums agree."""
-    data = read_image_folder(str(folder))
-    result = evaluate_zero_shot(MODEL, TOKENIZER, data, ("a {label}",))
-    rows = result.predictions.to_pylist()
-    assert result.predictions.schema.equals(PREDICTIONS)
-    classifier = torch.stack([one_embedding(f"a {name}") for name in data.classes])
-    for row, path, label in zip(rows, data.paths, data.labels, strict=True):
+    """Each image's class and probabilities are what one image at a time gives."""
+    result = zero_shot(folder)
+    table = result.predictions()
+    rows = table.to_pylist()
+    assert table.schema.equals(PREDICTIONS)
+    titles = result.problem.titles
+    classifier = torch.stack([one_embedding(f"a {name}") for name in titles])
+    for row, path, label in zip(rows, result.items, result.problem.labels.tolist(), strict=True):
         pixels = decode_center((folder / path).read_bytes(), 32)
         image = normalise_images(torch.tensor(pixels)[None])
         probabilities = (MODEL.logit_scale.exp() * MODEL.encode_image(image) @ classifier.T).softmax(dim=1)[0]
-        assert (row["path"], row["label"]) == (path, data.classes[label])
-        assert row["prediction"] == data.classes[int(probabilities.argmax())]
+        assert (row["path"], row["label"]) == (path, titles[label])
+        assert row["prediction"] == titles[int(probabilities.argmax())]
         assert row["probability"] == pytest.approx(float(probabilities.max()), abs=1e-5)
         assert row["label_probability"] == pytest.approx(float(probabilities[label]), abs=1e-5)
         assert row["label_rank"] == 1 + int((probabilities > probabilities[label]).sum())
     num_correct = sum(row["label"] == row["prediction"] for row in rows)
-    assert (result.num_images, result.num_correct) == (9, num_correct)
-    assert sum(result.correct_by_class().values()) == num_correct
-    assert Counter(result.predictions["label"].to_pylist()) == {"blue thing": 4, "green thing": 3, "red thing": 2}
-    assert result.accuracy == num_correct / 9
-    assert result.chance == 1 / 3
-    assert result.interval == clopper_pearson(num_correct, 9, 0.95)
-
-
-def test_a_result_counts_its_predictions() -> None:
-    """Hits by class; top-5 by the rank of the own class."""
-    predicted = [
-        ("a", "a", 1),
-        ("a", "c", 5),
-        ("a", "b", 6),
-        ("b", "c", 2),
-        ("b", "c", 9),
-        ("b", "a", 2),
-        ("c", "c", 1),
-    ]
-    columns = {"path": "", "probability": 0.5, "label_probability": 0.1}
-    rows = [columns | {"label": label, "prediction": other, "label_rank": rank} for label, other, rank in predicted]
-    result = ZeroShotResult(("a", "b", "c"), pa.Table.from_pylist(rows, schema=PREDICTIONS))
-    assert result.top5_accuracy == 5 / 7
-    assert result.correct_by_class() == {"a": 1, "b": 0, "c": 1}
+    assert (len(rows), result.num_correct, result.accuracy) == (9, num_correct, num_correct / 9)
+    assert result.accuracy_interval == clopper_pearson(num_correct, 9, 0.95)
 
 
 def test_what_is_no_evaluation_set_is_refused(folder: Path, tmp_path: Path) -> None:
-    """No folder, one class, an empty class, a picture that cannot be read: each is one clear line."""
-    with pytest.raises(InputError, match="expected a folder of class folders, found nothing"):
-        read_image_folder(str(tmp_path / "none"))
-    with pytest.raises(InputError, match="at least two class folders, found 0"):
-        read_image_folder(str(tmp_path))
+    """No folder, no images, one class, an empty class, a picture that cannot be read: each is one clear line."""
+    with pytest.raises(InputError, match="none: expected a file here"):
+        open_set(str(tmp_path / "none"))
+    with pytest.raises(InputError, match="expected an evaluation set"):
+        open_set(str(tmp_path))
+    (tmp_path / "other").symlink_to(folder / "red_thing")
+    with pytest.raises(InputError, match="at least two class folders, found 1"):
+        require_class_folders(str(tmp_path))
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="expected images of the class 'empty'"):
-        read_image_folder(str(tmp_path))
+        require_class_folders(str(tmp_path))
     (tmp_path / "empty" / "a.png").write_bytes(b"no picture")
-    (tmp_path / "other").symlink_to(folder / "red_thing")
     with pytest.raises(InputError, match=r"a\.png: expected an image, found not_image"):
-        evaluate_zero_shot(MODEL, TOKENIZER, read_image_folder(str(tmp_path)), ("{label}",))
+        zero_shot(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -154,7 +145,7 @@ def test_hostile_names_and_files_are_refused(make: Callable[[Path], object], mes
         (tmp_path / name / "0.png").write_bytes(b"a picture")
     make(tmp_path)
     with pytest.raises(InputError, match=message):
-        read_image_folder(str(tmp_path))
+        require_class_folders(str(tmp_path))
 
 
 def test_templates_by_name_or_from_a_file(tmp_path: Path) -> None:
@@ -204,48 +195,50 @@ PROBABILITIES = ("probability", "label_probability")
 _ONE_RANK = """
 import json
 import sys
-import torch
-import json
-import shutil
 from pathlib import Path
-from trainer.evaluation.zero_shot import evaluate_zero_shot, read_image_folder
-from trainer.models.clip import build_clip
-from trainer.models.config import CONFIGS
+import torch
+import tests.trainer.evaluation.test_zero_shot as test
+import trainer.evaluation.features as features
 from trainer.parallel.ranks import find_ranks, joined
-from trainer.tokenizer import ClipTokenizer
+from trainer.parallel.wrapping import prepare
+from trainer.recipe import Run
 from wit.errors import InputError
 
 torch.set_num_threads(1)
-ranks = find_ranks()
-model = build_clip(CONFIGS["ViT-micro/16"], seed=0)
-with joined(ranks, torch.device("cpu")):
-    for folder, out in zip(sys.argv[1::2], sys.argv[2::2]):
-        try:
-            tokenizer = ClipTokenizer([("t", "h")])
-            result = evaluate_zero_shot(model, tokenizer, read_image_folder(folder), ("a {label}",), ranks)
-            said = json.dumps(result.predictions.to_pylist())
-        except InputError as error:
-            said = str(error)
-        Path(f"{out}-{ranks.rank}").write_text(said)
+features.PART_ITEMS, features.BATCH_IMAGES = 5, 2
+ranks, device = find_ranks(), torch.device("cpu")
+with joined(ranks, device):
+    for turn in ("whole", "shards"):
+        for folder, out in zip(sys.argv[1::2], sys.argv[2::2]):
+            try:
+                found = test.zero_shot(Path(folder), ranks=ranks).predictions().to_pylist()
+            except InputError as error:
+                found = str(error)
+            Path(f"{out}-{turn}-{ranks.rank}").write_text(json.dumps(found))
+        if turn == "whole":
+            prepare(test.MODEL, Run(parallel="fsdp"), ranks, device)
 """
 
 
 def test_ranks_evaluate_together(folder: Path, tmp_path: Path) -> None:
-    """Two ranks, with five and four of nine images, both get what one process gets, and both the same error.
+    """Two ranks, with three and two, then two and two of nine images, get what one gets; both the same error.
 
-    Neither waits for the other to evaluate alone. The image that cannot be read is one that only one of them looks at.
+    They call a model that is in shards (FSDP) equally often, as it would wait for ever if they did not. The image that
+    cannot be read is one that only one of them looks at.
     """
     broken = tmp_path / "broken"
     shutil.copytree(folder, broken)
     (broken / "red_thing" / "0.png").write_bytes(b"no picture")
     run_ranks(_ONE_RANK, 2, [str(folder), str(tmp_path / "good"), str(broken), str(tmp_path / "bad")])
-    first, second = (json.loads((tmp_path / f"good-{rank}").read_text()) for rank in range(2))
-    assert first == second
-    alone = evaluate_zero_shot(MODEL, TOKENIZER, read_image_folder(str(folder)), ("a {label}",)).predictions.to_pylist()
-    for row, expected in zip(first, alone, strict=True):  # batches of another size differ in the last bits
-        assert row == expected | {name: pytest.approx(expected[name], abs=1e-5) for name in PROBABILITIES}
-    for rank in range(2):
-        assert "red_thing/0.png: expected an image, found not_image" in (tmp_path / f"bad-{rank}").read_text()
+    alone = zero_shot(folder).predictions().to_pylist()
+    for turn in ("whole", "shards"):
+        first, second = (json.loads((tmp_path / f"good-{turn}-{rank}").read_text()) for rank in range(2))
+        assert first == second
+        for row, expected in zip(first, alone, strict=True):  # batches of another size differ in the last bits
+            assert row == expected | {name: pytest.approx(expected[name], abs=1e-5) for name in PROBABILITIES}
+        for rank in range(2):
+            told = (tmp_path / f"bad-{turn}-{rank}").read_text()
+            assert "red_thing/0.png: expected an image, found not_image: begins with" in told
 
 
 @torch.no_grad()
@@ -261,7 +254,11 @@ def test_prompts_of_many_classes_are_embedded_in_batches() -> None:
 
 
 def test_a_model_in_training_stays_so(folder: Path) -> None:
-    """An evaluation in the middle of training leaves the model as it was."""
-    model = build_clip(CONFIGS["ViT-micro/16"], seed=0).train()
-    evaluate_zero_shot(model, TOKENIZER, read_image_folder(str(folder)), ("a {label}",))
-    assert model.training
+    """An evaluation in the middle of training leaves the model as it was, and is that of a model that is trained."""
+    MODEL.train()
+    try:
+        scores = zero_shot(folder).scores
+        assert MODEL.training
+    finally:
+        MODEL.eval()
+    np.testing.assert_array_equal(scores, zero_shot(folder).scores)

@@ -12,7 +12,7 @@ import torch
 
 import trainer.session
 from tests.trainer.conftest import micro_recipe
-from trainer.evaluation.scoring import class_scorer
+from trainer.evaluation.scoring import prompt_scorer
 from trainer.interchange.reading import read_model
 from trainer.objectives.rows import RowLosses
 from trainer.parallel.ranks import ALONE
@@ -52,8 +52,8 @@ def test_a_baseline_learns_what_the_captions_say(objective: str, shards: Path, t
     losses = _losses(tmp_path)
     assert sum(losses[-3:]) < 2 / 3 * sum(losses[:3])
     (model, _), tokenizer = read_model(str(tmp_path)), load_tokenizer(find(str(tmp_path)))
-    score = class_scorer(model.eval(), tokenizer, ("red circle", "blue square"), ("a {label}",))
-    assert score(torch.zeros(2, 3, 32, 32)).isfinite().all()
+    score = prompt_scorer(model.eval(), tokenizer, (("a red circle",), ("a blue square",)))
+    assert score(model.read_features(model.image_features(torch.zeros(2, 3, 32, 32)))).isfinite().all()
 
 
 @pytest.mark.parametrize("objective", BASELINES)
