@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainer.evaluation.protocols.findings import CLIP, Bools, Finding, Ints, Share, class_rows, share_of, shares_by
+from trainer.evaluation.confusion import class_rows, confusion_pairs
+from trainer.evaluation.protocols.findings import Bools, Finding, Ints, Share, share_of, shares_by
 from trainer.evaluation.protocols.rows import read_rows
 from trainer.evaluation.protocols.warning import BIAS
 from wit.errors import InputError
@@ -38,20 +39,10 @@ TEMPLATES = {
     AGE: ("a photo of a person who is {label}",),
 }
 
-PUBLISHED: Mapping[tuple[str, str], Mapping[str, float]] = {
-    ("White", RACE): {"FairFace": 93.7, "probe CLIP": 93.4, CLIP: 58.3, "probe Instagram": 90.8},
-    ("White", GENDER): {"FairFace": 94.2, "probe CLIP": 96.5, CLIP: 95.9, "probe Instagram": 93.2},
-    ("White", AGE): {"FairFace": 59.7, "probe CLIP": 63.8, CLIP: 57.1, "probe Instagram": 54.2},
-    ("Non-White", RACE): {"FairFace": 75.4, "probe CLIP": 92.8, CLIP: 91.3, "probe Instagram": 87.2},
-    ("Non-White", GENDER): {"FairFace": 94.4, "probe CLIP": 97.7, CLIP: 97.2, "probe Instagram": 93.9},
-    ("Non-White", AGE): {"FairFace": 60.7, "probe CLIP": 63.1, CLIP: 54.3, "probe Instagram": 54.1},
-}
-"""Accuracy in percent (section 7.1); `probe`: linear probe."""
-
 PUBLISHED_MEANS: Mapping[str, Mapping[str, float]] = {
-    "probe CLIP": {"Male": 97.2, "Female": 97.8},
-    CLIP: {"Male": 96.9, "Female": 97.0},
-    "probe Instagram": {"Male": 94.1, "Female": 93.4},
+    "linear-probe CLIP": {"Male": 97.2, "Female": 97.8},
+    "zero-shot CLIP": {"Male": 96.9, "Female": 97.0},
+    "linear-probe Instagram": {"Male": 94.1, "Female": 93.4},
 }
 """Accuracy of gender in percent, the mean of the races (Table 5)."""
 
@@ -128,6 +119,9 @@ def measure_faces(predicted: Sequence[str], faces: Sequence[Face], attribute: st
     right_N = np.array([one == other for one, other in zip(predicted, truth, strict=True)])
     groups = [*shares_by(right_N, is_white(faces), ("White", "Non-White")), share_of(right_N)]
     classes = tuple(FAIRFACE[attribute])
+    place = {name: number for number, name in enumerate(classes)}
+    labels_N, predicted_N = (np.array([place[name] for name in names], np.int64) for names in (truth, predicted))
+    by_class = class_rows(confusion_pairs(labels_N, predicted_N), classes)
     details: dict[str, object] = {
         "by_race": _rows(shares_by(right_N, [face.race for face in faces], tuple(FAIRFACE[RACE]))),
         "by_gender": _rows(shares_by(right_N, [face.gender for face in faces], tuple(FAIRFACE[GENDER]))),
@@ -145,8 +139,7 @@ def measure_faces(predicted: Sequence[str], faces: Sequence[Face], attribute: st
             share,
             num_classes=len(classes),
             chance=1 / len(classes),
-            published=PUBLISHED.get((share.group, attribute), {}) if task == "fairface" else {},
-            by_class=class_rows(predicted, truth, classes) if share.group == "all" else (),
+            by_class=by_class if share.group == "all" else (),
             details=details,
         )
         for share in groups

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from trainer.options import ACTIVATION, DEVICE, MERGES, choose_device
@@ -28,49 +30,57 @@ NAMES = (
 @click.option("--task", required=True, metavar="NAME", help="Of the results; flickr30k, mscoco, fairface, celeba, "
               "iiit5k, ucf101 and cctv stand beside the paper's numbers.")  # fmt: skip
 @click.option(
-    "--templates", default="", metavar="SOURCE", help="photo, sample, or a file with a {label} prompt a line."
+    "--classes", default="", metavar="SOURCE", help="Of videos, class names: a file, or an installed package."
+)
+@click.option("--by-order", is_flag=True, help="Take --classes in the folders' order, whatever they are called.")
+@click.option(
+    "--templates",
+    default="",
+    metavar="SOURCE",
+    help="photo, sample, a file with a {label} prompt a line, or an installed package.  [default: the protocol's own]",
 )
 @click.option("--max-frames", default=0, metavar="N", type=click.IntRange(min=0), help="Of a video.  [default: all]")
-@click.option("--out", default="", metavar="FOLDER", help="Folder for results/.")
+@click.option("--skip-broken", is_flag=True, help="Leave out what cannot be read, and count it.")
+@click.option("--out", default="", metavar="FOLDER", help="Folder for results/, and embeddings/, by which the same "
+              "command goes on.")  # fmt: skip
+@click.option("--cache", metavar="FOLDER", help="Where embeddings are kept.  [default: embeddings/ of --out]")
 @MERGES
 @ACTIVATION
 @DEVICE
-def evaluate_protocol(
-    protocol: str, checkpoint: str, templates: str, out: str, device: str, merges: str, activation: str,
-    **brought: str | int,
-) -> None:  # fmt: skip
-    """Run a PROTOCOL of the paper on a CHECKPOINT and on data of your own.
+def evaluate_protocol(protocol: str, checkpoint: str, device: str, merges: str, activation: str, **asked: Any) -> None:
+    """Run a PROTOCOL of the paper on a CHECKPOINT and on data of your own; under torchrun, the ranks share the images.
 
     Protocols: retrieval, video_middle, video_all, video_all_embeddings, reading, geolocation, faces, harm, gendered,
     surveillance, identification, identification_every_image.
     """
-    import torch
-
+    from trainer.evaluation.problems import Wording
     from trainer.evaluation.protocols.embedding import ClipEmbedder
-    from trainer.evaluation.protocols.running import Brought, run_protocol, write_findings
-    from trainer.evaluation.templates import read_templates
+    from trainer.evaluation.protocols.running import Brought, describe, run_protocol, write_results
     from trainer.interchange.opening import open_model, open_tokenizer
     from trainer.models.clip import Clip
+    from trainer.parallel.ranks import find_ranks, joined, own_device
 
-    task = str(brought["task"])
+    task, out = asked["task"], asked["out"]
     if not task.isprintable() or "/" in task or task in ("", ".", ".."):
         raise UserError(f"--task {task!r}: expected a name of which a file's can be made, found none; choose another")
+    wording = Wording(asked["classes"], asked["templates"], asked["by_order"])
     given = Brought(
-        task, str(brought["table"]), str(brought["images"]), str(brought["extra"]),
-        read_templates(templates) if templates else (), int(brought["max_frames"]),
+        task, asked["table"], asked["images"], asked["extra"], wording, asked["max_frames"], asked["skip_broken"]
     )  # fmt: skip
     name, model, vocabulary = open_model(checkpoint, merges, activation)
     if not isinstance(model, Clip):
         raise UserError(f"{checkpoint}: expected a model with embeddings of texts, found a {type(model).__name__}")
     tokenizer = open_tokenizer(name, model, vocabulary)
-    embedder = ClipEmbedder(model.to(torch.device(choose_device(device))).eval(), tokenizer)
-    findings = run_protocol(protocol, embedder, given)
-    for one in findings:
-        low, high = one.share.interval
-        chance = "" if one.chance is None else f"; chance {one.chance:.1%}"
-        click.echo(f"{one.task} {one.protocol}: {one.metric} {one.share.value:.1%} ({one.share.num_hits}/"
-                   f"{one.share.num_items}; 95 % interval {low:.1%} to {high:.1%}){chance}")  # fmt: skip
-    for warning in sorted({str(one.details["warning"]) for one in findings if "warning" in one.details}):
+    ranks = find_ranks()
+    chosen = own_device(choose_device(device), ranks)
+    cache = asked["cache"] or (f"{out.rstrip('/')}/embeddings" if out else "")
+    with joined(ranks, chosen):
+        found = run_protocol(protocol, ClipEmbedder(model.to(chosen).eval(), tokenizer, cache, ranks), given)
+    if not ranks.is_first:
+        return
+    for one in found:
+        click.echo(describe(one))
+    for warning in sorted({str(one.details["warning"]) for one in found if "warning" in one.details}):
         click.echo(warning, err=True)
     if out:
-        write_findings(findings, out)
+        write_results(found, out)

@@ -1,73 +1,215 @@
-"""Embeddings of the pictures and texts that a protocol names, by a model.
+"""Embeddings of the pictures and texts that a protocol names, by a CLIP: kept on disk, resumed, shared over ranks.
 
-Shapes: N pictures, T texts, D embedding, C classes.
+A part is some consecutive units, or PART_TEXTS texts. Its file is named by a hash of what its embeddings are
+of, in a folder that is named by the model's weights: so another protocol with the same pictures, or the same command
+after it was killed, reads it, and a picture that was changed is embedded again. A part with what cannot be read is not
+kept, for it may be there the next time.
+
+Shapes: B pictures of a batch, F of a unit, T texts, D embedding.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Protocol
+from functools import cached_property
+from typing import TypeVar
 
-import numpy as np
 import torch
+from torch import Tensor
 
 from trainer.evaluation.protocols.findings import Floats
-from trainer.evaluation.scoring import build_classifier
+from trainer.evaluation.protocols.units import NOTHING, PICTURES, Embedded, Opened, Unit
+from trainer.evaluation.scoring import prompt_means, tokenize_prompts
 from trainer.loader.inference import Decoding, decode_batches
 from trainer.models.clip import Clip
+from trainer.models.identity import fingerprint
 from trainer.models.inputs import normalise_images
+from trainer.parallel.agreement import gathered
+from trainer.parallel.ranks import ALONE, Ranks
+from trainer.saving.tensorfile import read_tensors, write_tensors
 from trainer.tokenizer import ClipTokenizer
-from wit.errors import InputError
+from wit.errors import InputError, one_line
+from wit.progress import progress
+from wit.storage import exists, join, make_folder, publish
 
-Read = Callable[[int], bytes]
+T = TypeVar("T")
 
-
-class Embedder(Protocol):
-    """What a protocol needs of a model."""
-
-    @property
-    def scale(self) -> float:
-        """What cosines are multiplied with to be logits: 1 / temperature."""
-
-    def pictures(self, read: Read, names: Sequence[str]) -> Floats:
-        """Return unit embeddings (N, D) of image files; raises InputError, by its name, for what is no image."""
-
-    def texts(self, texts: Sequence[str], templates: Sequence[str]) -> Floats:
-        """Return unit embeddings (T, D): of each text in a template, their mean over templates of unit length again."""
+PART_TEXTS = 1_024
+BATCH_PICTURES = 256
+BATCH_BYTES = 64 << 20
+"""Of image files that wait to be embedded together; frames of videos come as bitmaps of some megabytes."""
+UNREADABLE = "unreadable"
 
 
 @dataclass(frozen=True)
 class ClipEmbedder:
-    """A CLIP in evaluation mode, on its device, and its tokenizer."""
+    """A CLIP in evaluation mode, on its device, and its tokenizer; all ranks must ask for the same."""
 
     model: Clip
     tokenizer: ClipTokenizer
-    num_threads: int = 2
-    batch_size: int = 256
+    cache: str = ""
+    """Folder in which embeddings are kept; blank: nowhere."""
+    ranks: Ranks = ALONE
+    batch_size: int = BATCH_PICTURES
 
     @property
     def scale(self) -> float:
         """The model's own: 1 / temperature."""
         return float(self.model.logit_scale.detach().exp())
 
-    @torch.no_grad()
-    def pictures(self, read: Read, names: Sequence[str]) -> Floats:
-        """Return unit embeddings (N, D), of the middle square of each; decoded by threads, ahead."""
-        device = next(self.model.parameters()).device
-        how = Decoding(self.model.config.vision.image_px, self.batch_size, self.num_threads, pin=device.type == "cuda")
-        parts = []
-        for batch in decode_batches(read, range(len(names)), how):
-            for rejected in batch.rejected:
-                raise InputError(
-                    f"{names[rejected.place]}: expected an image, found {rejected.reason}: {rejected.detail}; "
-                    "mend it or take it from the list"
-                )
-            parts.append(self.model.encode_image(normalise_images(batch.images.to(device, non_blocking=True))).cpu())
-        embeddings: Floats = torch.cat(parts).numpy() if parts else np.zeros((0, 0), np.float32)
+    def embed(self, units: Sequence[Unit], part_units: int = PICTURES) -> Iterator[Embedded]:
+        """Yield the embeddings of each unit, of the middle squares of its pictures; the ranks share the parts."""
+        starts = range(0, len(units), part_units)
+        with self._progress("embed", len(units), "items") as advance:
+            for part in self._by_ranks(starts, lambda start: self._part(units[start : start + part_units])):
+                advance(len(part))
+                yield from part
+
+    def texts(self, prompts: Sequence[Sequence[str]]) -> Floats:
+        """Return unit embeddings (T, D); texts longer than the context are cut, as the tokenizer does."""
+        starts = range(0, len(prompts), PART_TEXTS)
+        parts: list[Tensor] = []
+        with self._progress("embed texts", len(prompts), "texts") as advance:
+            for part_TD in self._by_ranks(starts, lambda start: self._text_part(prompts[start : start + PART_TEXTS])):
+                advance(len(part_TD))
+                parts.append(part_TD)
+        embeddings: Floats = torch.cat(parts).numpy() if parts else NOTHING
         return embeddings
 
-    def texts(self, texts: Sequence[str], templates: Sequence[str]) -> Floats:
-        """Return unit embeddings (T, D); texts longer than the context are cut, as the tokenizer does."""
-        embeddings: Floats = build_classifier(self.model, self.tokenizer, texts, templates).cpu().numpy()
-        return embeddings
+    def _progress(self, label: str, total: int, unit: str) -> AbstractContextManager[Callable[[int], None]]:
+        return progress(label, total, unit) if self.ranks.is_first else nullcontext(lambda _: None)
+
+    def _by_ranks(self, starts: Sequence[int], make: Callable[[int], T]) -> Iterator[T]:
+        """Yield what `make` makes of each start, in order; each rank makes one of as many as there are ranks."""
+        size = self.ranks.size
+        for first in range(0, len(starts), size):
+            own = first + self.ranks.rank
+            made = make(starts[own]) if own < len(starts) else None
+            yield from (each for each in gathered(self.ranks, made) if each is not None)
+
+    def _part(self, units: Sequence[Unit]) -> list[Embedded]:
+        """Return the embeddings of units, kept ones where there are any."""
+        opened = [_open(unit) for unit in units]
+        identities = [each.identity for each in opened if isinstance(each, Opened)]
+        url = self._url("\n".join(identities).encode()) if len(identities) == len(units) else ""
+        if url and exists(url):
+            return _read_part(url, len(units))
+        made = self._compute(opened)
+        if url and not any(each.reason for each in made):
+            counts = torch.tensor([len(each.rows_FD) for each in made])
+            _write_part(url, {"rows": torch.cat([torch.from_numpy(each.rows_FD) for each in made]), "counts": counts})
+        return made
+
+    def _text_part(self, prompts: Sequence[Sequence[str]]) -> Tensor:
+        """Return the embeddings (T, D) of texts, kept ones where there are any: those of the same tokens."""
+        tokens_PL = tokenize_prompts(self.model, self.tokenizer, prompts)
+        counts = torch.tensor([len(own) for own in prompts])
+        url = self._url(str(tuple(tokens_PL.shape)).encode(), _bytes(counts), _bytes(tokens_PL))
+        if url and exists(url):
+            return _read(url, "rows")["rows"]
+        rows_TD = prompt_means(self.model, self.tokenizer, prompts).float().cpu()
+        if url:
+            _write_part(url, {"rows": rows_TD})
+        return rows_TD
+
+    @cached_property
+    def _folder(self) -> str:
+        """Where this model's parts are kept; blank: nowhere."""
+        if not self.cache:
+            return ""
+        folder = join(self.cache, f"{fingerprint(self.model)[:16]}-parts")
+        make_folder(folder)
+        return folder
+
+    def _url(self, *what: bytes) -> str:
+        if not self._folder:
+            return ""
+        digest = hashlib.sha256(b"".join(hashlib.sha256(one).digest() for one in what))
+        return join(self._folder, f"{digest.hexdigest()[:32]}.safetensors")
+
+    def _compute(self, opened: Sequence[Opened | Embedded]) -> list[Embedded]:
+        """Embed what could be opened, the pictures of several units together; a unit with one broken is broken."""
+        broken = {place: each for place, each in enumerate(opened) if isinstance(each, Embedded)}
+        rows: list[list[Tensor]] = [[] for _ in opened]
+        for owners, bodies in _batches(opened, broken, self.batch_size):
+            for place, row in self._encode(bodies):
+                if isinstance(row, Tensor):
+                    rows[owners[place]].append(row)
+                else:
+                    broken.setdefault(owners[place], row)
+        return [broken.get(place) or Embedded(torch.stack(own).numpy()) for place, own in enumerate(rows)]
+
+    @torch.inference_mode()
+    def _encode(self, bodies: Sequence[bytes]) -> Iterator[tuple[int, Tensor | Embedded]]:
+        """Yield the place and the embedding (D,) of each image file, or why there is none."""
+        device = next(self.model.parameters()).device
+        side_px = self.model.config.vision.image_px
+        how = Decoding(side_px, len(bodies), self.ranks.num_cores, pin=device.type == "cuda")
+        for batch in decode_batches(bodies.__getitem__, range(len(bodies)), how):
+            yield from ((one.place, Embedded(NOTHING, one.reason, one.detail)) for one in batch.rejected)
+            if batch.places:
+                images = normalise_images(batch.images.to(device, non_blocking=True))
+                yield from zip(batch.places, self.model.encode_image(images).float().cpu(), strict=True)
+
+
+def _open(unit: Unit) -> Opened | Embedded:
+    try:
+        return unit.open()
+    except InputError as error:
+        return Embedded(NOTHING, UNREADABLE, one_line(error))
+
+
+def _batches(
+    opened: Sequence[Opened | Embedded], broken: dict[int, Embedded], most: int
+) -> Iterator[tuple[list[int], list[bytes]]]:
+    """Yield image files with the places of their units: `most`, or BATCH_BYTES, at a time.
+
+    A unit whose pictures cannot all be read goes to `broken`; of one that is there no more is read.
+    """
+    owners: list[int] = []
+    bodies: list[bytes] = []
+    num_bytes = 0
+    for place, each in enumerate(opened):
+        if isinstance(each, Embedded):
+            continue
+        try:
+            for body in each.pictures():
+                owners.append(place)
+                bodies.append(body)
+                num_bytes += len(body)
+                if len(bodies) >= most or num_bytes >= BATCH_BYTES:
+                    yield owners, bodies
+                    owners, bodies, num_bytes = [], [], 0
+                if place in broken:
+                    break
+        except InputError as error:
+            broken[place] = Embedded(NOTHING, UNREADABLE, one_line(error))
+    if bodies:
+        yield owners, bodies
+
+
+def _write_part(url: str, tensors: dict[str, Tensor]) -> None:
+    with publish(url) as file:
+        write_tensors(file, tensors)
+
+
+def _read(url: str, *names: str) -> dict[str, Tensor]:
+    tensors = read_tensors(url)
+    if set(tensors) != set(names):
+        raise InputError(f"{url}: expected kept embeddings, found something else; remove it")
+    return tensors
+
+
+def _read_part(url: str, num_units: int) -> list[Embedded]:
+    tensors = _read(url, "rows", "counts")
+    rows_FD, counts = tensors["rows"], tensors["counts"].tolist()
+    if len(counts) != num_units or sum(counts) != len(rows_FD):
+        raise InputError(f"{url}: expected kept embeddings of {num_units} items, found others; remove it")
+    return [Embedded(own.numpy()) for own in torch.split(rows_FD, counts)]
+
+
+def _bytes(numbers: Tensor) -> bytes:
+    return numbers.cpu().contiguous().numpy().tobytes()

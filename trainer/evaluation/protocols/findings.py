@@ -14,9 +14,6 @@ from wit.statistics import clopper_pearson
 
 CONFIDENCE = 0.95
 
-CLIP = "zero-shot CLIP"
-"""Whose numbers the paper gives where it does not name the model."""
-
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -64,29 +61,6 @@ def shares_by(hits_N: Bools, groups: Sequence[str], order: Sequence[str] = ()) -
     return tuple(Share(name, hits[name], items[name]) for name in names)
 
 
-def class_rows(predicted: Sequence[str], truth: Sequence[str], classes: Sequence[str]) -> tuple[dict[str, object], ...]:
-    """Return a row for each class that has items: their number, accuracy, and the class they are most taken for."""
-    counts: dict[str, Counter[str]] = {name: Counter() for name in classes}
-    for own, found in zip(truth, predicted, strict=True):
-        counts[own][found] += 1
-    rows = []
-    for name, found_as in counts.items():
-        total = found_as.total()
-        wrong = sorted((-times, other) for other, times in found_as.items() if other != name)
-        times, other = (-wrong[0][0], wrong[0][1]) if wrong else (0, "")
-        if total:
-            rows.append(
-                {
-                    "class": name,
-                    "num_items": total,
-                    "accuracy": found_as[name] / total,
-                    "mistaken_for": other,
-                    "times": times,
-                }
-            )
-    return tuple(rows)
-
-
 @dataclass(frozen=True)
 class Finding:
     """One number, what it is of, and all that belongs to it."""
@@ -97,12 +71,10 @@ class Finding:
     share: Share
     num_classes: int | None = None
     chance: float | None = None
-    published: Mapping[str, float] = field(default_factory=dict)
-    """In percent, by model."""
     by_class: Sequence[Mapping[str, object]] = ()
     details: Mapping[str, object] = field(default_factory=dict)
 
-    def to_json(self) -> dict[str, object]:
+    def result(self) -> dict[str, object]:
         """Return the result as it is written to results/TASK.PROTOCOL.json."""
         return {
             "task": self.task,
@@ -113,7 +85,7 @@ class Finding:
             "num_items": self.share.num_items,
             "num_classes": self.num_classes,
             "chance": self.chance,
-            "published": dict(self.published),
+            "published": {},
             "by_class": [dict(row) for row in self.by_class],
             "details": {"confidence": CONFIDENCE, **self.details},
         }

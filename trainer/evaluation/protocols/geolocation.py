@@ -8,7 +8,7 @@ Shapes: Q photos to place, N references, D embedding; coordinates are latitude a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,6 +31,10 @@ class Places:
 
     images: tuple[str, ...]
     degrees_N2: Degrees
+
+    def keep(self, kept: Sequence[int]) -> Places:
+        """Return some of the places, by number."""
+        return Places(tuple(self.images[place] for place in kept), self.degrees_N2[list(kept)])
 
 
 def read_places(url: str) -> Places:

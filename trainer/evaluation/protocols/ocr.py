@@ -8,21 +8,17 @@ Shapes: N pictures, C words, D embedding.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from trainer.evaluation.protocols.findings import CLIP, Bools, Finding, Floats, require_rows, share_of, similarities
+from trainer.evaluation.protocols.findings import Bools, Finding, Floats, require_rows, share_of, similarities
 from trainer.evaluation.protocols.rows import read_rows
 from wit.errors import InputError
 
 TEMPLATES = ('a photo of the word "{label}".',)
 """Ours: no prompts are published for IIIT5K or SVHN."""
-
-PUBLISHED: Mapping[str, float] = {"iiit5k": 90.0, "svhn": 51.0, "mnist": 88.4, "rendered_sst2": 67.9}
-"""Zero-shot CLIP, accuracy in percent (the appendix on reading; Table 11 has 88.3 for MNIST). How many words
-IIIT5K's were chosen from is not known here."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +31,15 @@ class Words:
     own: tuple[int, ...]
     lexicons: tuple[tuple[int, ...], ...]
     """A picture's choices, with its own word among them."""
+
+    def keep(self, kept: Sequence[int]) -> Words:
+        """Return some of the pictures, by number, with all words."""
+        return Words(
+            tuple(self.images[place] for place in kept),
+            self.words,
+            tuple(self.own[place] for place in kept),
+            tuple(self.lexicons[place] for place in kept),
+        )
 
 
 def read_words(url: str) -> Words:
@@ -76,6 +81,5 @@ def measure_words(image_ND: Floats, word_CD: Floats, words: Words, task: str) ->
         share_of(read_right(image_ND, word_CD, words)),
         num_classes=len(words.words),
         chance=float(np.mean([1 / len(lexicon) for lexicon in words.lexicons])),
-        published={CLIP: PUBLISHED[task]} if task in PUBLISHED else {},
         details={"words_to_choose_from": sorted({len(lexicon) for lexicon in words.lexicons})},
     )

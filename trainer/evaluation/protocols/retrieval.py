@@ -8,13 +8,13 @@ Shapes: N images, M captions, D embedding.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from trainer.evaluation.protocols.findings import CLIP, Finding, Floats, Share, require_rows, share_of, similarities
+from trainer.evaluation.protocols.findings import Finding, Floats, Share, require_rows, share_of, similarities
 from trainer.evaluation.protocols.rows import json_object, read_rows, text_of
 from trainer.evaluation.retrieval import KS, retrieve
 from wit.errors import InputError
@@ -38,6 +38,17 @@ class Pairs:
     images: tuple[str, ...]
     captions: tuple[str, ...]
     image_of_caption: tuple[int, ...]
+
+    def keep(self, kept: Sequence[int]) -> Pairs:
+        """Return the pairs of some images, by their places in ascending order."""
+        place = {old: new for new, old in enumerate(kept)}
+        captions = [(text, place[own]) for text, own in zip(self.captions, self.image_of_caption, strict=True)
+                    if own in place]  # fmt: skip
+        return Pairs(
+            tuple(self.images[old] for old in kept),
+            tuple(text for text, _ in captions),
+            tuple(own for _, own in captions),
+        )
 
 
 def read_pairs(url: str, split: str = "test", max_captions: int = MAX_CAPTIONS) -> Pairs:
@@ -132,7 +143,6 @@ def _finding(task: str, side: str, recalls: Mapping[int, Share], num_choices: in
         recalls[1],
         num_classes=num_choices,
         chance=chance,
-        published={CLIP: published[1]} if 1 in published else {},
         details={
             "recalls": [share.to_json() for share in recalls.values()],
             "published_recalls": {f"recall@{k}": value for k, value in published.items()},

@@ -6,11 +6,9 @@ import numpy as np
 import pytest
 
 from trainer.evaluation.protocols.bias import (
-    AGE,
     FAIRFACE,
     GENDER,
     PUBLISHED_HARM,
-    RACE,
     Face,
     harm_labels,
     harm_shares,
@@ -47,7 +45,6 @@ def test_accuracy_by_group_is_a_naive_count(attribute: str) -> None:
         assert (row["num_hits"], row["num_items"]) == (sum(own), len(own))
     assert sum(row["num_items"] for row in everyone.by_class) == 300
     assert everyone.chance == 1 / len(FAIRFACE[attribute])
-    assert white.published["zero-shot CLIP"] == {RACE: 58.3, GENDER: 95.9, AGE: 57.1}[attribute]
 
 
 def test_mean_over_races_weighs_races_alike() -> None:

@@ -7,7 +7,6 @@ from scipy import special, stats
 from trainer.evaluation.protocols.findings import (
     Finding,
     Share,
-    class_rows,
     require_rows,
     shares_by,
     similarities,
@@ -30,18 +29,9 @@ def test_shares_and_intervals() -> None:
     assert Share("none", 0, 0).value == 0
 
 
-def test_class_rows() -> None:
-    """A class's row has its accuracy and the class that it is most taken for; a class without items has no row."""
-    rows = class_rows(["a", "b", "b", "c", "c"], ["a", "a", "a", "a", "c"], ["a", "b", "c"])
-    assert rows == (
-        {"class": "a", "num_items": 4, "accuracy": 0.25, "mistaken_for": "b", "times": 2},
-        {"class": "c", "num_items": 1, "accuracy": 1.0, "mistaken_for": "", "times": 0},
-    )
-
-
 def test_result_has_the_form_of_all_results() -> None:
     """A result has the keys that pages and comparisons read, with a number from 0 to 1."""
-    found = Finding("t", "p", "accuracy", Share("all", 3, 4), 2, 0.5, {"m": 60.0}).to_json()
+    found = Finding("t", "p", "accuracy", Share("all", 3, 4), 2, 0.5).result()
     assert {key: found[key] for key in ("task", "protocol", "metric", "value", "num_items", "chance")} == {
         "task": "t", "protocol": "p", "metric": "accuracy", "value": 0.75, "num_items": 4, "chance": 0.5,
     }  # fmt: skip

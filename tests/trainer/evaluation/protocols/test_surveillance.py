@@ -48,7 +48,6 @@ def test_accuracies_are_naive_counts() -> None:
     assert close.details["distractor_chosen"]["num_hits"] == sum(pick == one.close for pick, one in picks)
     assert [one.chance for one in (coarse, close, fine)] == pytest.approx([1 / 6, 1 / 7, 1 / 2])
     assert sum(row["num_items"] for row in coarse.details["by_video"]) == 41
-    assert (coarse.published, fine.published) == ({"zero-shot CLIP": 91.8}, {})
 
 
 def test_a_planted_distractor_is_chosen() -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import sys
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,19 +11,15 @@ import pytest
 from PIL import Image
 from scipy.special import softmax
 
-from trainer.evaluation.protocols.video import (
-    ALL,
-    MIDDLE,
-    Video,
-    VideoSet,
-    average_embeddings,
-    average_predictions,
-    choose_frames,
-    list_videos,
-    measure_videos,
-    read_frames,
-)
-from wit.errors import InputError
+from trainer.evaluation.protocols import frames
+from trainer.evaluation.protocols.frames import ALL, MIDDLE, choose_frames, video
+from trainer.evaluation.protocols.video import average_embedding, average_prediction, list_videos
+from wit.errors import InputError, UserError
+
+
+def read(path: str | Path, which: str, most: int = 0) -> list[bytes]:
+    """Return a video's chosen frames."""
+    return list(video(str(path), which, most).open().pictures())
 
 
 def write_tar(path: Path, names: list[str], mode: str = "w") -> None:
@@ -50,14 +47,14 @@ def root(tmp_path: Path) -> Path:
 def test_frames_are_in_the_order_of_their_numbers(root: Path) -> None:
     """A folder, a tar and a packed tar give the same frames: 2 before 10, the middle of five is the third."""
     videos = list_videos(str(root))
-    assert videos.classes == ("jump rope", "swim")
+    assert videos.classes == ("jump_rope", "swim")
     assert [(one.name, one.label) for one in videos.videos] == [
         ("jump_rope/one", 0), ("jump_rope/two.tar", 0), ("swim/three.tar.gz", 1),
     ]  # fmt: skip
     for one in videos.videos:
-        assert read_frames(one, ALL) == [f"{number}.jpg".encode() for number in (1, 2, 9, 10, 11)]
-        assert read_frames(one, MIDDLE) == [b"9.jpg"]
-        assert read_frames(one, ALL, 2) == [b"2.jpg", b"10.jpg"]
+        assert read(one.path, ALL) == [f"{number}.jpg".encode() for number in (1, 2, 9, 10, 11)]
+        assert read(one.path, MIDDLE) == [b"9.jpg"]
+        assert read(one.path, ALL, 2) == [b"2.jpg", b"10.jpg"]
 
 
 @pytest.mark.parametrize("most", [1, 2, 3, 7])
@@ -81,61 +78,105 @@ def test_faults_are_one_line(root: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     with pytest.raises(InputError, match=r"empty: expected videos .* found none"):
         list_videos(str(root))
     with pytest.raises(InputError, match="empty: expected frames of a video, found none"):
-        read_frames(Video("x", 0, str(root / "empty")), MIDDLE)
+        read(root / "empty", MIDDLE)
     (root / "cut.tar").write_bytes((root / "jump_rope/two.tar").read_bytes()[:700])
     with pytest.raises(InputError, match=r"cut\.tar"):
-        read_frames(Video("x", 0, str(root / "cut.tar")), MIDDLE)
+        read(root / "cut.tar", MIDDLE)
     monkeypatch.setitem(sys.modules, "av", None)
     (root / "swim/four.mp4").write_bytes(b"")
-    with pytest.raises(InputError, match=r"four.mp4: expected PyAV to decode a video file, found it not installed"):
-        read_frames(Video("x", 0, str(root / "swim/four.mp4")), MIDDLE)
+    with pytest.raises(UserError, match=r"four.mp4: expected PyAV to decode a video file, found it not installed") as e:
+        read(root / "swim/four.mp4", MIDDLE)
+    assert not isinstance(e.value, InputError), "it is no fault of the video, to be left out with others"
 
 
-def test_video_files(tmp_path: Path) -> None:
-    """Where PyAV is installed, a video file gives its frames in order: each has the grey that was planted."""
+def test_what_a_video_is_known_by(root: Path) -> None:
+    """Other frames, other chosen frames and other bytes are known by another name; the same by the same."""
+    folder, packed = root / "jump_rope/one", root / "jump_rope/two.tar"
+    for path in (folder, packed):
+        known = [video(str(path), *which).open().identity for which in ((MIDDLE, 0), (ALL, 0), (ALL, 2))]
+        assert len(set(known)) == 3
+        assert video(str(path), MIDDLE).open().identity == known[0]
+    before = video(str(folder), MIDDLE).open().identity
+    (folder / "9.jpg").write_text("another")
+    assert video(str(folder), MIDDLE).open().identity != before
+
+
+def write_clip(path: Path, codec: str = "mpeg4", pixels: str = "yuv420p", num_frames: int = 25) -> Path:
+    """Write a video whose frames are of growing grey, with noise so that cutting the file takes frames away."""
     av = pytest.importorskip("av")
-    path = tmp_path / "grey.mkv"
+    noise = np.random.default_rng(0).integers(0, 3, (64, 64, 3), np.uint8)
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("ffv1", rate=10)
-        stream.width, stream.height, stream.pix_fmt = 32, 32, "bgr0"
-        for grey in range(0, 250, 50):
-            frame = av.VideoFrame.from_image(Image.new("RGB", (32, 32), (grey,) * 3))
-            container.mux(stream.encode(frame.reformat(format="bgr0")))
+        stream = container.add_stream(codec, rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, pixels
+        for place in range(num_frames):
+            frame = av.VideoFrame.from_ndarray(np.roll(noise, place, 1) + np.uint8(9 * place), format="rgb24")
+            container.mux(stream.encode(frame.reformat(format=pixels)))
         container.mux(stream.encode())
-    video = Video("x", 0, str(path))
-    greys = [Image.open(io.BytesIO(body)).convert("L").getpixel((9, 9)) for body in read_frames(video, ALL)]
-    assert greys == [0, 50, 100, 150, 200]
-    assert Image.open(io.BytesIO(read_frames(video, MIDDLE)[0])).convert("L").getpixel((9, 9)) == 100
-    path.write_bytes(b"no video")
-    with pytest.raises(InputError, match="expected a video, found what is none"):
-        read_frames(video, ALL)
+    return path
+
+
+@pytest.mark.parametrize("name", ["clip.mkv", "clip.mp4", "clip.avi", "clip.mov"])
+def test_video_files(tmp_path: Path, name: str) -> None:
+    """A video file gives its frames in order, all, some or the middle one: each has the grey that was planted."""
+    path = write_clip(tmp_path / name)
+
+    def greys(which: str, most: int = 0) -> list[float]:
+        return [float(np.asarray(Image.open(io.BytesIO(body))).mean()) for body in read(path, which, most)]
+
+    planted = [9 * place + 1 for place in range(25)]
+    assert greys(ALL) == pytest.approx(planted, abs=4)
+    assert greys(MIDDLE) == pytest.approx([planted[12]], abs=4)
+    assert greys(ALL, 5) == pytest.approx([planted[place] for place in (2, 7, 12, 17, 22)], abs=4)
+
+
+@pytest.mark.parametrize(
+    ("name", "fault", "message"),
+    [
+        ("a.mp4", lambda body: b"", "expected a video, found what is none"),
+        ("a.mp4", lambda body: b"no video" * 99, "expected a video, found what is none"),
+        ("a.mp4", lambda body: body[: len(body) // 2], "expected a video, found what is none"),
+        ("a.mkv", lambda body: body[: len(body) // 2], "expected a whole video, found [0-9]+% of what it declares"),
+        ("a.avi", lambda body: body[: len(body) * 3 // 4], "expected a (whole )?video, found"),
+        ("a.mp4", lambda body: b"#EXTM3U\n#EXTINF:1,\nother.ts\n#EXT-X-ENDLIST\n", "expected a video, found what is"),
+        ("a.mkv", lambda body: b"ffconcat version 1.0\nfile other.mkv\n", "expected a video, found what is none"),
+    ],
+)
+def test_hostile_files_are_refused(tmp_path: Path, name: str, fault: Callable[[bytes], bytes], message: str) -> None:
+    """Empty, other, cut off, and lists that would have the decoder open other files: one line each."""
+    path = write_clip(tmp_path / name)
+    (tmp_path / "other.mkv").write_bytes(path.read_bytes())
+    path.write_bytes(fault(path.read_bytes()))
+    for which in (ALL, MIDDLE):
+        with pytest.raises(InputError, match=message) as error:
+            read(path, which)
+        assert "\n" not in str(error.value)
+        assert name in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "message"),
+    [
+        ("MAX_FRAMES", 24, "expected a clip of at most 24 frames"),
+        ("MAX_SECONDS", 0.0, "decoded within 0 s, found more"),
+        ("MAX_FRAME_PIXELS", 64 * 64 - 1, "expected frames of at most 4,095 pixels, found 64 x 64"),
+    ],
+)
+def test_what_is_too_much_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, value: float, message: str
+) -> None:
+    """A video of too many frames, of too large ones, or that takes too long, is one line, before it fills memory."""
+    path = write_clip(tmp_path / "long.mkv")
+    monkeypatch.setattr(frames, limit, value)
+    with pytest.raises(InputError, match=message):
+        read(path, ALL)
 
 
 def test_averages_are_naive_ones() -> None:
-    """Mean embeddings, of unit length, and mean probabilities are those of a loop; a video without frames is named."""
+    """A mean embedding, of unit length, and the logarithm of the mean probabilities are those of numpy and scipy."""
     rng = np.random.default_rng(0)
-    owner = [0, 0, 1, 2, 1, 2, 2]
-    frames = rng.standard_normal((7, 5)).astype(np.float32) * 10
-    by_embedding, by_prediction = average_embeddings(frames, owner, 3), average_predictions(frames, owner, 3)
-    for number in range(3):
-        own = frames[[place for place, each in enumerate(owner) if each == number]]
-        mean = own.mean(axis=0)
-        assert by_embedding[number] == pytest.approx(mean / np.linalg.norm(mean), abs=1e-6)
-        assert by_prediction[number] == pytest.approx(softmax(own, axis=1).mean(axis=0), abs=1e-6)
-    with pytest.raises(InputError, match="expected some of each of 4 videos, found those of 3"):
-        average_predictions(frames, owner, 4)
-
-
-def test_accuracies_are_naive_counts() -> None:
-    """Top-1, top-5 and their mean are those of sorting each row; confusions are counted by class."""
-    rng = np.random.default_rng(0)
-    labels = rng.integers(0, 8, 50).tolist()
-    videos = VideoSet(tuple("abcdefgh"), tuple(Video(str(n), label, "") for n, label in enumerate(labels)))
-    scores = rng.random((50, 8)).astype(np.float32)
-    found = measure_videos(scores, videos, "ucf101", "video_all")
-    order = [sorted(range(8), key=lambda place: -row[place]) for row in scores]
-    top1, top5 = (sum(own in row[:k] for own, row in zip(labels, order, strict=True)) for k in (1, 5))
-    assert (found.share.num_hits, found.details["top5"]["num_hits"]) == (top1, top5)
-    assert found.details["mean_top1_top5"] == pytest.approx((top1 + top5) / 100)
-    assert sum(row["accuracy"] * row["num_items"] for row in found.by_class) == pytest.approx(top1)
-    assert found.published == {"zero-shot CLIP": 80.3}
+    own = rng.standard_normal((7, 5)).astype(np.float32) * 10
+    mean = own.mean(axis=0)
+    assert average_embedding(own) == pytest.approx(mean / np.linalg.norm(mean), abs=1e-6)
+    assert np.exp(average_prediction(own)) == pytest.approx(softmax(own, axis=1).mean(axis=0), abs=1e-6)
+    assert average_embedding(np.zeros((2, 3), np.float32)).tolist() == [0, 0, 0]
+    assert np.isfinite(average_prediction(np.array([[1000.0, 0.0]], np.float32))).all()

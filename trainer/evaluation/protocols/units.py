@@ -1,0 +1,68 @@
+"""What a protocol is about, one at a time: a picture, or a video with its frames, read when it is its turn."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from trainer.evaluation.protocols.findings import Floats
+from wit.storage import read_bytes
+
+PICTURES, VIDEOS = 256, 16
+"""Units that are embedded, and kept, together: a picture is one image, a video may be thousands."""
+NOTHING: Floats = np.zeros((0, 0), np.float32)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A picture or a video that is read."""
+
+    identity: str
+    """The same for what has the same pictures, and for nothing else: under it their embeddings are kept."""
+    pictures: Callable[[], Iterable[bytes]]
+    """Image files: one of a picture, the frames of a video. Raises InputError on the way for what cannot be read."""
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A picture or a video by its name; `open` raises InputError when it cannot be read."""
+
+    name: str
+    open: Callable[[], Opened]
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """The unit embeddings (F, D) of what a unit shows; of one that cannot be read there are none, but a reason."""
+
+    rows_FD: Floats
+    reason: str = ""
+    detail: str = ""
+
+
+class Embedder(Protocol):
+    """What a protocol needs of a model."""
+
+    @property
+    def scale(self) -> float:
+        """What cosines are multiplied with to be logits: 1 / temperature."""
+
+    def embed(self, units: Sequence[Unit], part_units: int = PICTURES) -> Iterator[Embedded]:
+        """Yield the embeddings of each unit, in order; in memory are those of `part_units` at a time."""
+
+    def texts(self, prompts: Sequence[Sequence[str]]) -> Floats:
+        """Return unit embeddings (T, D): the mean of the prompts of each text, of unit length again."""
+
+
+def picture(url: str) -> Unit:
+    """Return the unit of an image file."""
+
+    def opened() -> Opened:
+        body = read_bytes(url)
+        return Opened(hashlib.sha256(body).hexdigest(), lambda: (body,))
+
+    return Unit(url, opened)
