@@ -11,6 +11,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,11 @@ class Frames:
     """Of each anchor the frames near it."""
     labels: Mapping[str, tuple[str, ...]]
     """Classes of each frame; empty: the set says them."""
+
+    @cached_property
+    def items(self) -> frozenset[str]:
+        """All frames that count: anchors and those near them."""
+        return frozenset(self.near).union(*self.near.values())
 
     @property
     def classes(self) -> tuple[str, ...]:

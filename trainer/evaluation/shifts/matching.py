@@ -1,7 +1,7 @@
 """Which classes of ImageNet a set's classes are: by what both call them, or by a file that says it.
 
-A class of a set may be several of ImageNet's: ObjectNet's "Alarm clock" is "analog clock; digital clock", ImageNet-Vid's
-30 are 288. Two classes of a set never share one.
+A class of a set may be several of ImageNet's: ObjectNet's "Alarm clock" is "analog clock; digital clock", the 30 of
+ImageNet-Vid are 288. Two classes of a set never share one.
 """
 
 from __future__ import annotations

@@ -1,0 +1,110 @@
+"""What `wit evaluate-robustness` is asked for: its options, and the sets that they name, opened."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from trainer.evaluation.features import Embedding
+from trainer.evaluation.problems import Wording, Words, read_words
+from trainer.evaluation.robustness import IMAGENET, SHIFTS
+from trainer.evaluation.sets import OpenSet, open_set
+from trainer.evaluation.shifts.frames import read_frames
+from trainer.evaluation.shifts.matching import read_mapping
+from trainer.evaluation.shifts.sets import ShiftSet
+from trainer.evaluation.shifts.standard import Models, read_models
+from trainer.evaluation.suite import read_names
+from trainer.evaluation.suite.tasks import fold
+from wit.errors import UserError
+from wit.storage import join
+
+MAX_CROP_PX = 64
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is evaluated, all opened and read but the images."""
+
+    imagenet: OpenSet
+    shifts: tuple[ShiftSet, ...]
+    train: OpenSet | None
+    words: Words
+    models: Models | None
+    out: str
+    embedding: Embedding
+
+    @staticmethod
+    def of(options: Mapping[str, Any]) -> Asked:
+        """Return options as the command line has them; raises UserError, or InputError for what cannot be read."""
+        imagenet, shifts = _open(options["imagenet"], IMAGENET), _open_shifts(options)
+        wording = Wording(options["classes"], options["templates"], options["by_order"])
+        out = options["out"]
+        return Asked(
+            imagenet,
+            shifts,
+            _open(options["train"], f"{IMAGENET}-train") if options["train"] else None,
+            read_words(IMAGENET, wording),
+            read_models(options["standard"], [one.name for one in shifts]) if options["standard"] else None,
+            out,
+            Embedding(options["cache"] or join(out, "features"), options["skip_broken"]),
+        )
+
+
+def _open(text: str, name: str) -> OpenSet:
+    """Return a set under a name of ours, whatever its user calls it."""
+    opened = open_set(text)
+    return open_set(text if opened.is_named else f"{name}={text}")
+
+
+def _open_shifts(options: Mapping[str, Any]) -> tuple[ShiftSet, ...]:
+    """Return the sets of --shift with what other options say of them; raises UserError for a name that none has."""
+    opened = {}
+    for text in options["shift"]:
+        name, path = _split("--shift", text)
+        name = next((each for each in SHIFTS if fold(each) == fold(name)), name)
+        if name in opened or name == IMAGENET:
+            raise UserError(f"--shift {text!r}: expected another name for each set, found {name!r} again")
+        found = open_set(f"{name}={path}")
+        opened[name] = ShiftSet(found.listing, True)
+    more = {option: _by_name(f"--{option}", options[option.replace("-", "_")], opened) for option in _MORE}
+    for name, one in opened.items():
+        if source := more["own-names"].get(name, ""):
+            read_names(source, name)  # what is wrong with it is said before any image is read
+        opened[name] = replace(
+            one,
+            crop_px=_crop_px(name, more["crop"].get(name, "0")),
+            frames=read_frames(more["frames"][name]) if name in more["frames"] else None,
+            mapped=read_mapping(more["map"][name]) if name in more["map"] else None,
+            own_names=source,
+        )
+    return tuple(opened.values())
+
+
+_MORE = ("map", "own-names", "frames", "crop")
+
+
+def _by_name(option: str, texts: Sequence[str], names: Mapping[str, object]) -> dict[str, str]:
+    known = {fold(name): name for name in names}
+    found: dict[str, str] = {}
+    for text in texts:
+        name, value = _split(option, text)
+        if fold(name) not in known or known[fold(name)] in found:
+            raise UserError(
+                f"{option} {text!r}: expected one for a set of --shift ({', '.join(names)}), found {name!r}"
+            )
+        found[known[fold(name)]] = value
+    return found
+
+
+def _split(option: str, text: str) -> tuple[str, str]:
+    name, equals, value = (part.strip() for part in text.partition("="))
+    if not equals or not name or not value:
+        raise UserError(f"{option} {text!r}: expected NAME=VALUE, such as ImageNet-A=sets/imagenet-a for --shift")
+    return name, value
+
+
+def _crop_px(name: str, text: str) -> int:
+    if not text.isdecimal() or int(text) > MAX_CROP_PX:
+        raise UserError(f"--crop {name}={text}: expected pixels from 0 to {MAX_CROP_PX}; ObjectNet's border takes 2")
+    return int(text)

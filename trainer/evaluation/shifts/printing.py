@@ -1,0 +1,49 @@
+"""What `wit evaluate-robustness` prints: a table of sets, and what it means."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+_TITLES = {"zero_shot": "zero-shot", "own_names": "own names", "adapted": "adapted"}
+_HEAD = f"{'set':<18} {'classifier':<11} {'accuracy':>8}  {'interval':>15}  {'ImageNet':>8} {'effective':>10} {'relative':>9}"
+
+
+def print_robustness(result: Mapping[str, Any]) -> None:
+    """Print a result of results.py; ImageNet's accuracy is that on the classes of each set."""
+    lines = [_HEAD]
+    for row in result["imagenet"]["results"]:
+        lines.append(_line(result["imagenet"]["name"], row))
+    for shift in result["shifts"]:
+        lines += [_line(shift["name"], row) for row in shift["results"]]
+    lines += [_line(f"mean of {len(result['mean']['over'])}", row) for row in result["mean"]["results"]]
+    for line in lines:
+        click.echo(line.rstrip())
+    for shift in result["shifts"]:
+        for line in (*shift["not_as_the_paper"], *_left_out(shift)):
+            click.echo(f"{shift['name']}: {line}")
+    for remark in result["remarks"]:
+        click.echo(remark)
+
+
+def _left_out(shift: Mapping[str, Any]) -> list[str]:
+    counts, rejected = shift["left_out"], sum(shift["rejected"].values())
+    said = [f"left out, as ImageNet has not their classes: {counts['num_items']:,} images of "
+            f"{counts['num_classes']:,} classes"] if counts["num_items"] else []  # fmt: skip
+    return said + ([f"left out, as they cannot be read: {rejected:,} images"] if rejected else [])
+
+
+def _line(name: str, row: Mapping[str, Any]) -> str:
+    low, high = row.get("interval", (None, None))
+    interval = f"{low:.1%} to {high:.1%}" if low is not None else ""
+    on_classes = f"{row['imagenet_on_classes']:.1%}" if "imagenet_on_classes" in row else ""
+    return (
+        f"{name:<18} {_TITLES[row['classifier']]:<11} {row['accuracy']:>8.1%}  {interval:>15}  {on_classes:>8} "
+        f"{_points(row.get('effective')):>10} {_points(row.get('relative')):>9}"
+    )
+
+
+def _points(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:+.1f}"
