@@ -13,12 +13,12 @@ import click
 from trainer.evaluation.asking import Asked, Judged, open_sets
 from trainer.evaluation.evaluating import compare_prompts, zero_shot
 from trainer.evaluation.features import Features, embed_set
-from trainer.evaluation.fitting import curve_result, few_shot_curve, linear_probe, split_features
+from trainer.evaluation.fitting import curve_result, few_shot_curve, linear_probe, split_features, split_fold
 from trainer.evaluation.keeping import kept_result, key_of, write_result
 from trainer.evaluation.outcomes import Outcome
 from trainer.evaluation.printing import print_result, print_summary
 from trainer.evaluation.probe import Splits
-from trainer.evaluation.problems import departures, pose
+from trainer.evaluation.problems import departures, judged_part, pose, remarks
 from trainer.evaluation.sets import OpenSet
 from trainer.models.build import AnyModel
 from trainer.models.flops import dense_macs
@@ -45,7 +45,8 @@ def run(name: str, model: AnyModel, tokenizer: ClipTokenizer, asked: Asked, rank
     """
     sets, failures = open_sets(asked)
     total = len(sets) + len(failures)
-    _write_checkpoint(name, model, asked, ranks)
+    if asked.out and ranks.is_first:
+        write_checkpoint(asked.out, name, model)
     found: dict[str, Results] = {}
     for number in range(1, len(sets) + 1):
         one = sets.pop(0)  # what is done goes: the names of ImageNet's files alone are 0.3 GB
@@ -71,15 +72,15 @@ def run(name: str, model: AnyModel, tokenizer: ClipTokenizer, asked: Asked, rank
         )
 
 
-def _write_checkpoint(name: str, model: AnyModel, asked: Asked, ranks: Ranks) -> None:
-    if asked.out and ranks.is_first:
-        facts = {
-            "name": name,
-            "fingerprint": fingerprint(model),
-            "model": asdict(model.config),
-            "gflops_per_image": dense_macs(model.config).image / 1e9,  # multiply-adds, as the paper's Figure 9 has them
-        }
-        manifest.write(join(asked.out, "checkpoint.json"), facts)
+def write_checkpoint(out: str, name: str, model: AnyModel) -> None:
+    """Write OUT/checkpoint.json, which says whose results are beside it."""
+    facts = {
+        "name": name,
+        "fingerprint": fingerprint(model),
+        "model": asdict(model.config),
+        "gflops_per_image": dense_macs(model.config).image / 1e9,  # multiply-adds, as the paper's Figure 9 has them
+    }
+    manifest.write(join(out, "checkpoint.json"), facts)
 
 
 @dataclass(frozen=True)
@@ -104,14 +105,16 @@ class _Evaluation:
         if not missing:
             yield from kept.values() if self.ranks.is_first else ()
             return
-        features = self._embed(self.sets.test)
+        whole, folds = self._embed(self.sets.test), self.sets.test.listing.folds
         train, validation = (
-            self._embed(each) if each and missing - {ZERO_SHOT} else None
+            (whole if each is self.sets.test else self._embed(each)) if each and missing - {ZERO_SHOT} else None
             for each in (self.sets.train, self.sets.validation)
         )
-        problem = pose(features, self.sets.words)
-        differs = "; ".join(departures(problem))
-        details: dict[str, Any] = {"data": _named(self.sets.test)} | ({"not_as_the_paper": differs} if differs else {})
+        features = judged_part(whole, folds)
+        problem = pose(features, self.sets.words, folds)
+        said = {"not_as_the_paper": departures(problem, len(folds)), "remarks": remarks(problem)}
+        details: dict[str, Any] = {"data": self.sets.test.text}
+        details |= {name: "; ".join(lines) for name, lines in said.items() if lines}
         outcome = zero_shot(self.model, self.tokenizer, features, problem, self.ranks)
         outcome = replace(outcome, details={**outcome.details, **details, **self._compared(outcome, features)})
         if not self.ranks.is_first:
@@ -128,15 +131,20 @@ class _Evaluation:
     ) -> Iterator[dict[str, Any]]:
         """Yield what the probes that are asked for are worth; `outcome` is zero-shot's."""
         problem, device, value = outcome.problem, next(self.model.parameters()).device.type, None
+        folds = self.sets.test.listing.folds
         if LINEAR_PROBE in keys:
             probed = kept.get(LINEAR_PROBE)
             if probed is None:
-                probed = self._finish(linear_probe(problem, splits, device, details).result(), keys)
+                probed = self._finish(linear_probe(problem, splits, device, details, folds).result(), keys)
             value = probed["value"]
             yield probed
-        if FEW_SHOT in keys:
+        if FEW_SHOT in keys and problem.has_several and self.asked.suite is not None:
+            click.echo(f"{problem.name}: left out of few-shot, as its images have several classes")
+        elif FEW_SHOT in keys:
             few = kept.get(FEW_SHOT)
             if few is None:
+                if folds:
+                    splits, details = split_fold(splits, folds[0]), details | {"fold": folds[0].name}
                 curve = few_shot_curve(problem, splits, self.asked.shots, device, (outcome.value, value))
                 few = self._finish(curve_result(outcome, curve, details), keys)
             yield few
@@ -157,7 +165,7 @@ class _Evaluation:
             "merges": hashlib.sha256(dump_merges(self.tokenizer.merges)).hexdigest(),
             "words": asdict(sets.words),
             "skip_broken": asked.embedding.skips_broken,
-            "data": [_named(sets.test), sets.test.fingerprint()],
+            "data": [sets.test.text, sets.test.fingerprint()],
         }
         fits = {split: one.fingerprint() for split, one in fitted.items() if one is not None}
         return {
@@ -217,11 +225,6 @@ class _Evaluation:
 
 def _silent(_: int) -> None:
     """Say nothing of progress."""
-
-
-def _named(opened: OpenSet) -> str:
-    """Return a set as a page reads it: NAME=FORMAT:PATH."""
-    return f"{opened.name}={opened.listing.format}:{opened.listing.set.path}"
 
 
 def _single(outcome: Outcome) -> Mapping[str, Any]:

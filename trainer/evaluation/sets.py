@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from trainer.evaluation.class_folders import require_class_folders
 from trainer.evaluation.metrics import NOT_JUDGED
 from wit.errors import InputError, UserError
-from wit.evaluation_sets import FORMATS, Item, Listing, Piece, list_set, order_classes, parse, read_items
+from wit.evaluation_sets import FORMATS, EvaluationSet, Item, Listing, Piece, list_set, order_classes, parse, read_items
 from wit.evaluation_sets.labels import all_classes, has_several, split_labels
 from wit.evaluation_sets.sets import FOLDER
 from wit.manifest import fingerprint_file
@@ -37,6 +37,11 @@ class OpenSet:
     def name(self) -> str:
         """Of the set, and of the files of its results."""
         return self.listing.set.name
+
+    @property
+    def text(self) -> str:
+        """As results have it and pages read it: NAME=FORMAT:PATH."""
+        return f"{self.name}={self.listing.format}:{self.listing.set.path}"
 
     @property
     def num_known(self) -> int | None:
@@ -79,8 +84,10 @@ def _files(piece: Piece) -> list[str]:
     return [piece.url, *([piece.label_url] if piece.label_url else [])]
 
 
-def open_set(text: str) -> OpenSet:
+def open_set(text: str, split: str = "") -> OpenSet:
     """Return the set that [NAME=][FORMAT:]PATH names; without a name it is called as its file or folder.
+
+    Of several splits in it that of SPLITS is read that is asked for, else the first.
 
     Raises UserError for a name that can be no file's, InputError when there is no set, or one with a class folder that
     holds no images: to leave a class out would change what is measured.
@@ -92,7 +99,21 @@ def open_set(text: str) -> OpenSet:
             f"--data {text!r}: expected a name of letters, digits and -_.+, as files have, found {parsed.name!r}; "
             "write NAME=PATH"
         )
-    listing = list_set(parsed)
+    return _opened(replace(parsed, split=split), is_named)
+
+
+def open_split(one: OpenSet, split: str) -> OpenSet | None:
+    """Return another split of a set, as `open_set`; None where it has none.
+
+    Of folds that have their own test images the set itself: each of its images is trained on in one or another.
+    """
+    if split == "train" and any(fold.test for fold in one.listing.folds):
+        return one
+    return _opened(replace(one.listing.set, split=split), one.is_named) if split in one.listing.left_out else None
+
+
+def _opened(named: EvaluationSet, is_named: bool) -> OpenSet:
+    listing = list_set(named)
     if listing.format == FOLDER:
         _require_classes(listing)
     return OpenSet(listing, is_named)

@@ -157,7 +157,7 @@ def _json_pairs(url: str) -> list[tuple[str, object]]:
         raise InputError(f"{url}: expected JSON: {error}") from error
     if not isinstance(value, dict) or not value:
         raise InputError(f"{url}: expected a JSON object with classes of ImageNet by class, found {str(value)[:60]!r}")
-    pairs = []
+    pairs: list[tuple[str, object]] = []
     for label, one in value.items():
         for each in one if isinstance(one, list) and one else [one]:
             if isinstance(each, bool) or not isinstance(each, int | str):

@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 _TITLES = {"zero_shot": "zero-shot", "own_names": "own names", "adapted": "adapted"}
-_HEAD = f"{'set':<18} {'classifier':<11} {'accuracy':>8}  {'interval':>15}  {'ImageNet':>8} {'effective':>10} {'relative':>9}"
+_WIDTHS = "{:<18} {:<11} {:>8}  {:>15}  {:>8} {:>9} {:>8}"
+_HEAD = _WIDTHS.format("set", "classifier", "accuracy", "99.5 % interval", "ImageNet", "effective", "relative")
 
 
 def print_robustness(result: Mapping[str, Any]) -> None:
@@ -39,10 +40,8 @@ def _line(name: str, row: Mapping[str, Any]) -> str:
     low, high = row.get("interval", (None, None))
     interval = f"{low:.1%} to {high:.1%}" if low is not None else ""
     on_classes = f"{row['imagenet_on_classes']:.1%}" if "imagenet_on_classes" in row else ""
-    return (
-        f"{name:<18} {_TITLES[row['classifier']]:<11} {row['accuracy']:>8.1%}  {interval:>15}  {on_classes:>8} "
-        f"{_points(row.get('effective')):>10} {_points(row.get('relative')):>9}"
-    )
+    points = _points(row.get("effective")), _points(row.get("relative"))
+    return _WIDTHS.format(name, _TITLES[row["classifier"]], f"{row['accuracy']:.1%}", interval, on_classes, *points)
 
 
 def _points(share: float | None) -> str:

@@ -46,12 +46,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
-from trainer.evaluation.robustness import IMAGENET, SHIFTS, published_shifts
-from trainer.evaluation.shifts.judging import CONFIDENCE, Judged, Share, VideoAccuracy
+from trainer.evaluation.robustness import IMAGENET, SHIFTS, VideoAccuracy, published_shifts
+from trainer.evaluation.shifts.judging import CONFIDENCE, Judged, Share
 from trainer.evaluation.shifts.standard import ON_CLASSES, Fitted, Models
 
 ZERO_SHOT, OWN_NAMES, ADAPTED = CLASSIFIERS = ("zero_shot", "own_names", "adapted")

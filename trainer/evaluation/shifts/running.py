@@ -11,12 +11,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import click
-import numpy as np
 
 from trainer.evaluation.evaluating import score_features, score_prompts
 from trainer.evaluation.features import Features, embed_set
 from trainer.evaluation.fitting import by_metric
-from trainer.evaluation.keeping import result_url
 from trainer.evaluation.logistic import Settings
 from trainer.evaluation.metrics import Scores
 from trainer.evaluation.probe import STRENGTHS, VALIDATION_SHARE, FittedProbe, Labelled, fit_probe, split_off
@@ -26,10 +24,18 @@ from trainer.evaluation.running import write_checkpoint
 from trainer.evaluation.scoring import prompt_scorer
 from trainer.evaluation.sets import OpenSet
 from trainer.evaluation.shifts.asking import Asked
-from trainer.evaluation.shifts.judging import Judged, Share, Truth, find_truth, judge, on_classes, set_labels
+from trainer.evaluation.shifts.judging import Judged, Truth, find_truth, judge, on_classes, set_labels
 from trainer.evaluation.shifts.matching import ImageNetClasses, Matched, match
 from trainer.evaluation.shifts.printing import print_robustness
-from trainer.evaluation.shifts.results import ADAPTED, OWN_NAMES, ZERO_SHOT, ImageNetResult, ShiftResult, to_json
+from trainer.evaluation.shifts.results import (
+    ADAPTED,
+    OWN_NAMES,
+    RESULT,
+    ZERO_SHOT,
+    ImageNetResult,
+    ShiftResult,
+    to_json,
+)
 from trainer.evaluation.shifts.sets import ShiftSet
 from trainer.evaluation.suite import Names, align, read_names
 from trainer.evaluation.suite.names import is_wordnet
@@ -42,6 +48,7 @@ from wit import manifest
 from wit.errors import UserError
 from wit.evaluation_sets.sets import FOLDER
 from wit.progress import progress
+from wit.storage import join
 
 _SIZES = {  # classes, and items that are judged, as imagenet-testbed has them; None: it does not say the set's number
     "ImageNetV2": (1_000, 10_000),
@@ -66,7 +73,7 @@ def run(name: str, model: AnyModel, tokenizer: ClipTokenizer, asked: Asked, rank
     found = [evaluation.judge_shift(one) for one in asked.shifts]
     if ranks.is_first:
         result = to_json(evaluation.imagenet_result(), found, asked.models, evaluation.facts())
-        manifest.write(result_url(asked.out, result["task"], result["protocol"]), result)
+        manifest.write(join(asked.out, "results", RESULT), result)
         print_robustness(result)
 
 
@@ -114,7 +121,7 @@ class _Evaluation:
         everything = [(place,) for place in range(self.problem.num_classes)]
         shares = {name: on_classes(scores, self.problem.labels, everything) for name, scores in self.scores.items()}
         num_items = len(self.problem.labels)
-        return ImageNetResult(_named(self.asked.imagenet), num_items, self.problem.num_classes, self.rejected, shares)
+        return ImageNetResult(self.asked.imagenet.text, num_items, self.problem.num_classes, self.rejected, shares)
 
     def facts(self) -> dict[str, Any]:
         """Return what a result says of the classifiers."""
@@ -141,7 +148,7 @@ class _Evaluation:
             judged.insert(1, self._judge(OWN_NAMES, scores, truth, matched))
         return ShiftResult(
             shift.name,
-            _named(shift),
+            shift.text,
             truth.num_judged,
             len(matched.labels),
             matched.num_imagenet_classes,
@@ -222,8 +229,3 @@ def _embed(model: AnyModel, opened: OpenSet, asked: Asked, ranks: Ranks) -> Feat
 
 def _silent(_: int) -> None:
     """Say nothing of progress."""
-
-
-def _named(opened: OpenSet) -> str:
-    """Return a set as a page reads it: NAME=FORMAT:PATH."""
-    return f"{opened.name}={opened.listing.format}:{opened.listing.set.path}"
