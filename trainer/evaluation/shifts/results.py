@@ -55,7 +55,7 @@ from trainer.evaluation.shifts.judging import CONFIDENCE, Judged, Share
 from trainer.evaluation.shifts.standard import ON_CLASSES, Fitted, Models
 
 ZERO_SHOT, OWN_NAMES, ADAPTED = CLASSIFIERS = ("zero_shot", "own_names", "adapted")
-RESULT: Final = "robustness.json"
+RESULT = "robustness.json"
 
 _NO_STANDARD = (
     "effective robustness is not known: it needs the accuracies of standard models, --standard FILE.csv with model, "
