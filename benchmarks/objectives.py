@@ -31,9 +31,8 @@ import torch
 
 from benchmarks.machine import describe
 from benchmarks.objectives_figure import Curves, draw_curves, read_curves, table, target_of
-from trainer.evaluation.evaluating import zero_shot
-from trainer.evaluation.features import Embedding, embed_set
-from trainer.evaluation.problems import Wording, pose, read_words
+from trainer.evaluation.evaluating import evaluate_zero_shot
+from trainer.evaluation.problems import Wording, read_words
 from trainer.evaluation.sets import OpenSet, open_set
 from trainer.interchange.reading import read_model
 from trainer.loader.index import read_index
@@ -192,10 +191,8 @@ def chosen(steps: Sequence[int], num_points: int) -> list[int]:
 
 def measure(folder: str, opened: OpenSet, templates: str) -> float:
     """Return the zero-shot accuracy of a checkpoint."""
-    model, tokenizer = read_model(folder)[0].eval(), checkpoint.load_tokenizer(folder)
-    features = embed_set(model, opened, Embedding())
-    problem = pose(features, read_words(opened.name, Wording(templates=templates)))
-    return zero_shot(model, tokenizer, features, problem, {}).accuracy
+    model, tokenizer = read_model(folder)[0], checkpoint.load_tokenizer(folder)
+    return evaluate_zero_shot(model, tokenizer, opened, read_words(opened.name, Wording(templates=templates))).accuracy
 
 
 def report(curves: Curves, points: Sequence[Point], settings: Settings) -> Iterator[str]:
