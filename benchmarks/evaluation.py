@@ -299,8 +299,8 @@ def beside_scikit(work: Work) -> Iterator[str]:
 
     The last columns are of scikit-learn at the strength that ours has chosen: by default, and to its optimum.
     """
-    yield "| set | features | width | ours % | strength | s | scikit-learn % | strength | s | same answers % | at its optimum |"
-    yield "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|"
+    yield "| set | features | width | ours % | strength | s | scikit-learn % | strength | s | same answers %, optimum |"
+    yield "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|"
     for one in SETS:
         for name, splits in feature_splits(work, one):
             ours, ours_s = timed(partial(probe, splits, accuracy))
@@ -311,13 +311,18 @@ def beside_scikit(work: Work) -> Iterator[str]:
             same = [float((fit.predict(splits.test.features) == ours.scores.argmax(axis=1)).mean()) for fit in fits]
             cells = [one, name, splits.train.features.shape[1]]
             cells += [f"{100 * ours.value:.1f}", f"{ours.strength:.2g}", f"{ours_s:.2f}"]
-            cells += [f"{100 * value:.1f}", f"{strength:.2g}", f"{theirs_s:.2f}", *(f"{100 * one:.1f}" for one in same)]
+            cells += [
+                f"{100 * value:.1f}",
+                f"{strength:.2g}",
+                f"{theirs_s:.2f}",
+                ", ".join(f"{100 * one:.1f}" for one in same),
+            ]
             yield f"| {' | '.join(map(str, cells))} |"
 
 
 def scikit_optimum(items: Labelled, strength: float) -> LogisticRegression:
     """Return scikit-learn's regression in double precision, to a gradient of 1e-7."""
-    features = items.features.astype(np.float64)
+    features = np.asarray(items.features, np.float64)
     return LogisticRegression(C=1 / strength, max_iter=100_000, tol=1e-7).fit(features, items.labels)
 
 
