@@ -10,7 +10,7 @@ import click
 
 from trainer.evaluation.features import Embedding
 from trainer.evaluation.problems import Wording, Words, read_words, require_fit
-from trainer.evaluation.sets import OpenSet, open_set
+from trainer.evaluation.sets import OpenSet, open_set, open_split
 from trainer.evaluation.suite import find_folders, find_suite
 from wit.errors import InputError, UserError
 from wit.storage import is_folder, join, list_names
@@ -116,7 +116,7 @@ def _partners(option: str, texts: tuple[str, ...], names: list[str]) -> dict[str
     """Return the set of each name that an option gives; without a name it is that of the only set."""
     partners: dict[str, OpenSet] = {}
     for text in texts:
-        opened = open_set(text)
+        opened = open_set(text, option.removeprefix("--"))
         name = opened.name if opened.is_named else names[0]
         if name not in names or (not opened.is_named and len(names) > 1) or name in partners:
             raise UserError(f"{option} {text!r}: expected NAME=PATH, once for each of {', '.join(names)}")
@@ -125,20 +125,13 @@ def _partners(option: str, texts: tuple[str, ...], names: list[str]) -> dict[str
 
 
 def _judged(test: OpenSet, partners: _Partners, asked: Asked) -> Judged:
-    train = partners.train.get(test.name) or (_split_of(test, "train") if asked.is_fitted else None)
-    validation = partners.validation.get(test.name) or (_split_of(test, "validation") if asked.is_fitted else None)
+    train = partners.train.get(test.name) or (open_split(test, "train") if asked.is_fitted else None)
+    validation = partners.validation.get(test.name) or (open_split(test, "validation") if asked.is_fitted else None)
     if asked.is_fitted and train is None:
         raise InputError(f"{test.name}: expected images to fit on, found none; name them with --train {test.name}=PATH")
     words = read_words(test.name, asked.wording, asked.metric)
     require_fit(words, test.listing.classes)
     return Judged(test, train, validation, words)
-
-
-def _split_of(one: OpenSet, split: str) -> OpenSet | None:
-    """Return the split of a set that lies in a folder of that name, if there is one."""
-    folder = join(one.listing.set.path, split)
-    is_there = split in one.listing.left_out and is_folder(folder)
-    return open_set(f"{one.name}={folder}") if is_there else None
 
 
 def _suite_sets(asked: Asked) -> dict[str, str]:

@@ -123,16 +123,15 @@ def split_fold(splits: Splits, fold: Fold) -> Splits:
 def few_shot_curve(
     problem: Problem, splits: Splits, shots: tuple[int, ...], device: str, matched: tuple[float, float | None]
 ) -> Curve:
-    """Return what probes of few examples are worth; `matched`: the values of zero-shot and of the full probe, if fitted.
+    """Return what probes of few examples are worth; `matched`: the values of zero-shot, and of the full probe or None.
 
-    Of folds the splits are the first's. Raises InputError for items of several classes, and when no number of shots is
-    within what each class has that has any.
+    Names without an image in the set are no classes of it. Raises InputError for items of several classes, and when no
+    number of shots is within what each class has.
     """
     if problem.has_several:
         raise InputError(f"{problem.name}: few-shot: expected one class an image, found several; leave --shots out")
-    whole = splits.with_validation()
-    counts = np.bincount(whole.train.labels, minlength=problem.num_classes)
-    fewest = int(counts[counts > 0].min())
+    whole = _without_gaps(splits.with_validation())
+    fewest = int(np.bincount(whole.train.labels, minlength=whole.num_classes).min())
     possible = tuple(number for number in shots if number <= fewest)
     if not possible:
         raise InputError(
@@ -147,6 +146,15 @@ def few_shot_curve(
         points.append((len(splits.train.items) / problem.num_classes, full))
     left_out = tuple(number for number in shots if number > fewest)
     return Curve(rows, left_out, str(labels_to_match(target, points)))
+
+
+def _without_gaps(splits: Splits) -> Splits:
+    """Return splits of one label an item whose classes are those that have an item, numbered anew."""
+    assert splits.validation is not None
+    parts = {"train": splits.train, "test": splits.test, "validation": splits.validation}
+    seen = np.unique(np.concatenate([part.labels for part in parts.values()]))
+    numbered = {name: replace(part, labels=np.searchsorted(seen, part.labels)) for name, part in parts.items()}
+    return Splits(num_classes=len(seen), **numbered)
 
 
 def curve_result(outcome: Outcome, curve: Curve, details: dict[str, Any]) -> dict[str, Any]:

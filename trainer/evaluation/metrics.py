@@ -92,20 +92,30 @@ OF_RANKS: Final[dict[Metric, Callable[[Ranks, Labels], float]]] = {
 def map_11_point(scores: Scores, labels: Labels) -> float:
     """Return the mean over classes of the 11-point average precision, as PASCAL VOC 2007 is scored.
 
+    Classes without items are left out. Raises InputError when no class has any.
+    """
+    found_C = average_precisions(scores, labels)
+    if np.isnan(found_C).all():
+        raise InputError("labels: expected items of one class at least, found none; 1 marks the classes of an item")
+    return float(np.nanmean(found_C))
+
+
+def average_precisions(scores: Scores, labels: Labels) -> NDArray[np.float64]:
+    """Return the 11-point average precision of each class (C,); NaN for a class without items.
+
     Everingham et al., IJCV 88 (2010), section 4.2: the mean of the best precision at recall >= 0, 0.1 ... 1. Items are
     ranked within each class, so what is added to all scores of an item matters: give probabilities (`softmax`), not
-    cosines. Items of equal score come together, whatever their order. Items that are NOT_JUDGED are left out; so are
-    classes without items. Raises InputError when no class has any.
+    cosines. Items of equal score come together, whatever their order. Items that are NOT_JUDGED are left out.
     """
     hot_NC = multi_hot(scores, labels)
-    values = [
-        _average_precision(score_N[hot_N != NOT_JUDGED], hot_N[hot_N != NOT_JUDGED] == 1)
-        for score_N, hot_N in zip(scores.T, hot_NC.T, strict=True)
-        if (hot_N == 1).any()
-    ]
-    if not values:
-        raise InputError("labels: expected items of one class at least, found none; 1 marks the classes of an item")
-    return float(np.mean(values))
+    return np.array(
+        [
+            _average_precision(score_N[hot_N != NOT_JUDGED], hot_N[hot_N != NOT_JUDGED] == 1)
+            if (hot_N == 1).any()
+            else np.nan
+            for score_N, hot_N in zip(scores.T, hot_NC.T, strict=True)
+        ]
+    )
 
 
 def _average_precision(score_N: Scores, is_own_N: NDArray[np.bool_]) -> float:

@@ -182,7 +182,8 @@ class Outcome:
     def result(self) -> dict[str, Any]:
         """Return what a page shows, as JSON has it."""
         top_k = {str(k): self.top_k(k) for k in KS if k < self.problem.num_classes}
-        own = {"confidence": CONFIDENCE, "top_k": top_k, "classes": list(self.problem.titles)}
+        own: dict[str, Any] = {"confidence": CONFIDENCE, "top_k": top_k, "classes": list(self.problem.titles)}
+        own |= {"num_correct": self.num_correct, "num_labelled": len(self.ranks)}
         return {
             "task": self.problem.name,
             "protocol": self.protocol,

@@ -30,21 +30,24 @@ def _print_classes(result: Result) -> None:
 
 def _print_zero_shot(result: Result, _: Result) -> None:
     """Print top-5, accuracy beside chance; then the set's own metric and what was left out."""
-    num_items, num_classes, details = result["num_items"], result["num_classes"], result["details"]
-    num_correct = sum(row["num_correct"] for row in result["by_class"])
+    details = result["details"]
+    num_items, num_classes, num_correct = details["num_labelled"], result["num_classes"], details["num_correct"]
     accuracy, chance = num_correct / num_items, 1 / num_classes
     low, high = clopper_pearson(num_correct, num_items, details["confidence"])
     click.echo(f"top-5 accuracy {details['top_k'].get('5', 1.0):.1%}")
+    guessed = f"chance {chance:.1%} ({num_classes} classes): {accuracy / chance:.1f}x chance"
     click.echo(
         f"zero-shot accuracy {accuracy:.1%} ({num_correct}/{num_items}; 95 % interval {low:.1%} to {high:.1%}); "
-        f"chance {chance:.1%} ({num_classes} classes): {accuracy / chance:.1f}x chance"
+        f"{guessed if result['metric'] != 'map_11_point' else 'right where it is one of the classes of an image'}"
     )
-    if result["metric"] != "accuracy":
+    if result["metric"] != "accuracy" or "folds" in details:
         _print_value("zero-shot", result)
     for row in details.get("prompts", ()):
         click.echo(f"  {row['prompts']}: {row['value']:.1%}")
     if "not_as_the_paper" in details:
         click.echo(f"not as the paper's {result['task']}: {details['not_as_the_paper']}")
+    if "remarks" in details:
+        click.echo(details["remarks"])
     if details["rejected"]:
         counts = ", ".join(f"{reason} {count:,}" for reason, count in details["rejected"].items())
         click.echo(f"left out, as they could not be read: {counts}")
@@ -54,6 +57,11 @@ def _print_probe(result: Result, _: Result) -> None:
     """Print the value of a probe, its strength and how many images it was fitted on."""
     _print_value("linear probe", result)
     facts = result["details"]
+    if "folds" in facts:
+        strengths = sorted(row["strength"] for row in facts["folds"])
+        images = sum(row["num_train"] + row["num_validation"] for row in facts["folds"]) / len(facts["folds"])
+        click.echo(f"  fitted on {images:,.0f} images a fold, lambda {strengths[0]:.3g} to {strengths[-1]:.3g}")
+        return
     click.echo(
         f"  fitted on {facts['num_train']:,} + {facts['num_validation']:,} images, lambda {facts['strength']:.3g} of "
         f"{len(facts['trials'])} tried{', at the edge of what is tried' if facts['strength_is_at_edge'] else ''}"
@@ -64,6 +72,9 @@ def _print_probe(result: Result, _: Result) -> None:
 def _print_value(protocol: str, result: Result) -> None:
     low, high = result["interval"]
     click.echo(f"{protocol} {result['metric']} {result['value']:.1%} (95 % interval {low:.1%} to {high:.1%})")
+    values = [row["value"] for row in result["details"].get("folds", ())]
+    if values:
+        click.echo(f"  the mean of {len(values)} folds, {min(values):.1%} to {max(values):.1%}")
 
 
 def _print_curve(result: Result, zero: Result) -> None:

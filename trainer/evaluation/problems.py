@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trainer.evaluation.features import Features
-from trainer.evaluation.metrics import METRICS, chance
+from trainer.evaluation.metrics import METRICS, NOT_JUDGED, Scores, chance, map_11_point, mean_of_splits, softmax
 from trainer.evaluation.scoring import Prompts
 from trainer.evaluation.suite import Names, align, find_task, read_names
 from trainer.evaluation.templates import TEMPLATES, read_templates
 from wit.errors import InputError, UserError
+from wit.evaluation_sets import Fold
 from wit.storage import exists
 
 DEFAULT_TEMPLATES = "photo"
@@ -33,6 +35,14 @@ class Wording:
     """Whether the class names stand in the set's order, though it calls its classes something else."""
 
 
+class JudgedFold(NamedTuple):
+    """Items that are judged together; a score is the mean over folds."""
+
+    name: str
+    rows: NDArray[np.int64]
+    """Of the items."""
+
+
 @dataclass(frozen=True)
 class Problem:
     """Classes and how they are judged."""
@@ -41,10 +51,17 @@ class Problem:
     """Of a task of the paper's where the set is one, else the set's."""
     metric: str
     labels: NDArray[np.int64]
-    """(N,): row of `names.classes`."""
+    """(N,): row of `names.classes`; of items with several (N, C): 1 for each, 0 for the others, NOT_JUDGED."""
     names: Names
     """Of each class, with what the set itself calls it."""
     templates: tuple[str, ...]
+    folds: tuple[JudgedFold, ...] = ()
+    """Empty: all items are judged together."""
+
+    @property
+    def has_several(self) -> bool:
+        """Whether an item may have several classes, or none."""
+        return self.labels.ndim == 2
 
     @property
     def num_classes(self) -> int:
@@ -66,6 +83,25 @@ class Problem:
     def chance(self) -> float | None:
         """What guessing scores; None where the set decides."""
         return chance(self.metric, self.num_classes)
+
+    def judged(self, scores: Scores, independent: bool = False) -> Scores:
+        """Return what the metric ranks of logits (N, C): 11-point precision probabilities of the classes, others these.
+
+        Precision ranks the items of a class, for which a softmax has to make them comparable (CLIP's issue 153); not so
+        where each class has a classifier of its own (`independent`). Other metrics compare scores of one item.
+        """
+        is_ranked = METRICS[self.metric] is map_11_point and not independent
+        return softmax(scores) if is_ranked else scores
+
+    def value(self, scores: Scores, independent: bool = False) -> float:
+        """Return the metric of logits (N, C), of folds the mean."""
+        return mean_of_splits(self.fold_values(scores, independent)).mean
+
+    def fold_values(self, scores: Scores, independent: bool = False) -> list[float]:
+        """Return the metric of each fold, of all items where there are none."""
+        judged, metric = self.judged(scores, independent), METRICS[self.metric]
+        parts = [fold.rows for fold in self.folds] or [slice(None)]
+        return [metric(judged[part], self.labels[part]) for part in parts]
 
     def prompts(self, templates: Sequence[str] = ()) -> Prompts:
         """Return each class's prompts."""
@@ -105,10 +141,37 @@ def require_fit(words: Words, classes: tuple[str, ...]) -> None:
         align(words.names, classes, words.by_order)
 
 
-def pose(features: Features, words: Words) -> Problem:
-    """Return what is to be recognised in a set; raises InputError when the words do not fit it."""
+def pose(features: Features, words: Words, folds: Sequence[Fold] = ()) -> Problem:
+    """Return what is to be recognised in a set; raises InputError when the words or the metric do not fit it."""
     labels, names = _named(features, words)
-    return Problem(words.task, words.metric, labels, names, words.templates)
+    if labels.ndim == 2 and METRICS[words.metric] is not map_11_point:
+        raise InputError(
+            f"{words.task}: expected one class an image for {words.metric}, found several; give --metric map_11_point"
+        )
+    tests = [fold for fold in folds if fold.test]
+    judged = tuple(JudgedFold(fold.name, rows_of(features.items, fold.test, fold.name)) for fold in tests)
+    return Problem(words.task, words.metric, labels, names, words.templates, judged)
+
+
+def judged_part(features: Features, folds: Sequence[Fold]) -> Features:
+    """Return the features of the images that are judged in any fold; all where folds name no test images."""
+    names = frozenset[str]().union(*(fold.test for fold in folds))
+    if not names:
+        return features
+    rows = rows_of(features.items, names, "folds")
+    items = [features.items[row] for row in rows.tolist()]
+    return replace(features, features=features.features[rows], labels=features.labels[rows], items=items)
+
+
+def rows_of(items: Sequence[str], names: Collection[str], fold: str) -> NDArray[np.int64]:
+    """Return the rows of the items that a fold names; raises InputError when there is none."""
+    rows = np.array([row for row, item in enumerate(items) if item in names], np.int64)
+    if not len(rows):
+        raise InputError(
+            f"{fold}: expected some of its {len(names):,} images among those of the set, found none; leave --train out "
+            "where the set has folds of its own"
+        )
+    return rows
 
 
 def _is_numbered(classes: Sequence[str], names: Names) -> bool:
@@ -128,10 +191,11 @@ def _named(features: Features, words: Words) -> tuple[NDArray[np.int64], Names]:
         return features.labels, Names(tuple((title,) for title in titles), (), own, "the set")
     if _is_numbered(own, words.names):
         return _numbered(features, words.names)
-    return features.labels, align(words.names, own, words.by_order)
+    names = align(words.names, own, words.by_order)
+    return _renumbered(features.labels, np.arange(len(own)), len(names.classes)), names
 
 
-def departures(problem: Problem) -> tuple[str, ...]:
+def departures(problem: Problem, num_folds: int = 0) -> tuple[str, ...]:
     """Return in what an evaluation is not the paper's of that name, a line each; none for sets that it has not."""
     task = find_task(problem.name)
     if task is None:
@@ -144,8 +208,37 @@ def departures(problem: Problem) -> tuple[str, ...]:
             f"{problem.num_classes} classes, the paper's prompts {task.num_classes}",
         ),
         (problem.metric != task.metric, f"{problem.metric}, the paper has {task.metric}"),
-        (task.multi_label, "one class an image, the paper's set has several"),
-        (task.num_folds > 1, f"one split, the paper has the mean of {task.num_folds}"),
+        (
+            task.multi_label != problem.has_several,
+            f"{_number(problem.has_several)} an image, the paper's set has {_number(task.multi_label)}",
+        ),
+        (task.num_folds > 1 and not num_folds, f"one split, the paper has the mean of {task.num_folds}"),
+        (0 < num_folds != task.num_folds, f"the mean of {num_folds} splits, the paper has that of {task.num_folds}"),
+    )
+    return tuple(line for applies, line in said if applies)
+
+
+def _number(has_several: bool) -> str:
+    return "several classes" if has_several else "one class"
+
+
+def remarks(problem: Problem) -> tuple[str, ...]:
+    """Return what is to be known of how a set is judged, a line each."""
+    if problem.has_several:
+        has_items = (problem.labels == 1).any(axis=0)
+        num_bare = int((~(problem.labels == 1).any(axis=1)).sum())
+        num_unsure = int((problem.labels == NOT_JUDGED).any(axis=1).sum())
+    else:
+        has_items = np.bincount(problem.labels, minlength=problem.num_classes) > 0
+        num_bare = num_unsure = 0
+    without = int((~has_items).sum())
+    said = (
+        (
+            without,
+            f"{without} of the {problem.num_classes} classes have no image here; they count as wrong answers only",
+        ),
+        (num_unsure, f"{num_unsure:,} images have a class that is neither theirs nor not; they are left out of it"),
+        (num_bare, f"{num_bare:,} images have no class; they count against all, and are in no predictions"),
     )
     return tuple(line for applies, line in said if applies)
 
@@ -159,11 +252,29 @@ def _numbered(features: Features, found: Names) -> tuple[NDArray[np.int64], Name
             f"{found.source}: expected a name for each class of the set, found {len(found.classes)}, and an image of "
             f"the class {beyond[0]}; classes count from 0"
         )
-    return numbers[features.labels], replace(found, labels=tuple(map(str, range(len(found.classes)))))
+    names = replace(found, labels=tuple(map(str, range(len(found.classes)))))
+    return _renumbered(features.labels, numbers, len(found.classes)), names
+
+
+def _renumbered(labels: NDArray[np.int64], places: NDArray[np.int64], num_classes: int) -> NDArray[np.int64]:
+    """Return labels, (N,) or (N, C), whose classes have other places among `num_classes`."""
+    if labels.ndim == 1:
+        return places[labels]
+    found = np.zeros((len(labels), num_classes), np.int64)
+    found[:, places] = labels
+    return found
 
 
 def labels_of(problem: Problem, other: Features, where: str) -> NDArray[np.int64]:
-    """Return the labels (N,) of another split's images; raises InputError for a class that is not the problem's."""
+    """Return the labels, (N,) or (N, C), of another split's images.
+
+    Raises InputError for a class that is not the problem's, and where one split has several classes an image only.
+    """
+    if (other.labels.ndim == 2) != problem.has_several:
+        raise InputError(
+            f"{where}: expected {_number(problem.has_several)} an image, as those that are judged have, found "
+            f"{_number(not problem.has_several)}"
+        )
     place = {label: number for number, label in enumerate(problem.names.labels)}
     unknown = [label for label in other.classes if label not in place]
     if unknown:
@@ -171,7 +282,8 @@ def labels_of(problem: Problem, other: Features, where: str) -> NDArray[np.int64
             f"{where}: expected the {len(place)} classes of the images that are judged, found {unknown[0]!r} too "
             f"({len(unknown)} such); give splits of one set, or its class names by --classes"
         )
-    return np.array([place[label] for label in other.classes], np.int64)[other.labels]
+    places = np.array([place[label] for label in other.classes], np.int64)
+    return _renumbered(other.labels, places, problem.num_classes)
 
 
 def _templates(wording: Wording, found: Names, task: str) -> tuple[str, ...]:

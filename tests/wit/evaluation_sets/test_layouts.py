@@ -163,7 +163,7 @@ def test_what_is_no_ppm_stays(body: bytes) -> None:
     assert ppm_to_png(body) == body
 
 
-def stl_files(num_test: int = 3, num_train: int = 6) -> tuple[dict[str, bytes | str], list[np.ndarray]]:  # type: ignore[type-arg]
+def stl_files(num_test: int = 3, num_train: int = 6) -> tuple[dict[str, bytes | str], list[np.ndarray]]:
     """STL-10's files of fewer images, and the test images [96, 96, 3]: on disk each plane is written by columns."""
     rng = np.random.default_rng(0)
     parts = {part: rng.integers(0, 256, (number, 96, 96, 3), dtype=np.uint8)
