@@ -1,9 +1,9 @@
 """Embeddings of the pictures and texts that a protocol names, by a CLIP: kept on disk, resumed, shared over ranks.
 
-A part is some consecutive units, or PART_TEXTS texts. Its file is named by a hash of what its embeddings are
-of, in a folder that is named by the model's weights: so another protocol with the same pictures, or the same command
-after it was killed, reads it, and a picture that was changed is embedded again. A part with what cannot be read is not
-kept, for it may be there the next time.
+A part is some consecutive units, or PART_TEXTS texts. Its file is named by a hash of what its embeddings are of, in a
+folder that is named by the model's weights: so another protocol with the same pictures, or the same command after it
+was killed, reads it, and a picture that was changed is embedded again. What is wrong with a file is kept too; what a
+disk or a network did is not, nor is its part.
 
 Shapes: B pictures of a batch, F of a unit, T texts, D embedding.
 """
@@ -11,6 +11,7 @@ Shapes: B pictures of a batch, F of a unit, T texts, D embedding.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ import torch
 from torch import Tensor
 
 from trainer.evaluation.protocols.findings import Floats
-from trainer.evaluation.protocols.units import NOTHING, PICTURES, Embedded, Opened, Unit
+from trainer.evaluation.protocols.units import NOTHING, PICTURES, UNREADABLE, Embedded, Opened, Unit
 from trainer.evaluation.scoring import prompt_means, tokenize_prompts
 from trainer.loader.inference import Decoding, decode_batches
 from trainer.models.clip import Clip
@@ -32,6 +33,7 @@ from trainer.parallel.ranks import ALONE, Ranks
 from trainer.saving.tensorfile import read_tensors, write_tensors
 from trainer.tokenizer import ClipTokenizer
 from wit.errors import InputError, one_line
+from wit.image import ImageRejected
 from wit.progress import progress
 from wit.storage import exists, join, make_folder, publish
 
@@ -41,7 +43,6 @@ PART_TEXTS = 1_024
 BATCH_PICTURES = 256
 BATCH_BYTES = 64 << 20
 """Of image files that wait to be embedded together; frames of videos come as bitmaps of some megabytes."""
-UNREADABLE = "unreadable"
 
 
 @dataclass(frozen=True)
@@ -98,9 +99,8 @@ class ClipEmbedder:
         if url and exists(url):
             return _read_part(url, len(units))
         made = self._compute(opened)
-        if url and not any(each.reason for each in made):
-            counts = torch.tensor([len(each.rows_FD) for each in made])
-            _write_part(url, {"rows": torch.cat([torch.from_numpy(each.rows_FD) for each in made]), "counts": counts})
+        if url and all(each.reason != UNREADABLE for each in made):
+            _write_part(url, made)
         return made
 
     def _text_part(self, prompts: Sequence[Sequence[str]]) -> Tensor:
@@ -112,7 +112,8 @@ class ClipEmbedder:
             return _read(url, "rows")["rows"]
         rows_TD = prompt_means(self.model, self.tokenizer, prompts).float().cpu()
         if url:
-            _write_part(url, {"rows": rows_TD})
+            with publish(url) as file:
+                write_tensors(file, {"rows": rows_TD})
         return rows_TD
 
     @cached_property
@@ -185,13 +186,22 @@ def _batches(
                     owners, bodies, num_bytes = [], [], 0
                 if place in broken:
                     break
+        except ImageRejected as error:
+            broken[place] = Embedded(NOTHING, error.reason, error.detail)
         except InputError as error:
             broken[place] = Embedded(NOTHING, UNREADABLE, one_line(error))
     if bodies:
         yield owners, bodies
 
 
-def _write_part(url: str, tensors: dict[str, Tensor]) -> None:
+def _write_part(url: str, part: Sequence[Embedded]) -> None:
+    facts = json.dumps([[each.reason, each.detail] for each in part])
+    rows = [torch.from_numpy(each.rows_FD) for each in part if len(each.rows_FD)]
+    tensors = {
+        "rows": torch.cat(rows) if rows else torch.zeros(0, 0),
+        "counts": torch.tensor([len(each.rows_FD) for each in part]),
+        "reasons": torch.frombuffer(bytearray(facts.encode()), dtype=torch.uint8),
+    }
     with publish(url) as file:
         write_tensors(file, tensors)
 
@@ -204,11 +214,13 @@ def _read(url: str, *names: str) -> dict[str, Tensor]:
 
 
 def _read_part(url: str, num_units: int) -> list[Embedded]:
-    tensors = _read(url, "rows", "counts")
+    tensors = _read(url, "rows", "counts", "reasons")
     rows_FD, counts = tensors["rows"], tensors["counts"].tolist()
-    if len(counts) != num_units or sum(counts) != len(rows_FD):
+    reasons = json.loads(tensors["reasons"].numpy().tobytes())
+    if not len(counts) == len(reasons) == num_units or sum(counts) != len(rows_FD):
         raise InputError(f"{url}: expected kept embeddings of {num_units} items, found others; remove it")
-    return [Embedded(own.numpy()) for own in torch.split(rows_FD, counts)]
+    parts = zip(torch.split(rows_FD, counts), reasons, strict=True)
+    return [Embedded(NOTHING if reason else own.numpy(), reason, detail) for own, (reason, detail) in parts]
 
 
 def _bytes(numbers: Tensor) -> bytes:

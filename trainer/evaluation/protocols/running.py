@@ -29,7 +29,7 @@ from trainer.evaluation.protocols import (
 from trainer.evaluation.protocols.findings import Finding, Floats, Ints, similarities, softmax
 from trainer.evaluation.protocols.frames import ALL, MIDDLE
 from trainer.evaluation.protocols.frames import video as frames_of
-from trainer.evaluation.protocols.units import PICTURES, VIDEOS, Embedder, Unit, picture
+from trainer.evaluation.protocols.units import PICTURES, UNREADABLE, VIDEOS, Embedder, Unit, picture
 from trainer.evaluation.scoring import fill_templates
 from trainer.evaluation.templates import TEMPLATES
 from wit import manifest
@@ -118,10 +118,10 @@ class _Reader:
                 yield place, each.rows_FD
                 continue
             if not self.brought.skips_broken:
-                raise InputError(
-                    f"{units[place].name}: expected pictures, found {each.reason}: {each.detail}; mend it, take it "
-                    "from the list, or leave such out with --skip-broken"
-                )
+                found = each.detail if each.reason == UNREADABLE else (
+                    f"{units[place].name}: expected pictures, found {each.reason}: {each.detail}; mend it"
+                )  # fmt: skip
+                raise InputError(f"{found}; or leave such out with --skip-broken")
             self.rejected[each.reason] += 1
         if not num_read:
             raise InputError(f"{self.brought.table}: expected pictures that can be read, found none of {len(units):,}")

@@ -14,6 +14,8 @@ from wit.storage import read_bytes
 
 PICTURES, VIDEOS = 256, 16
 """Units that are embedded, and kept, together: a picture is one image, a video may be thousands."""
+UNREADABLE = "unreadable"
+"""The reason of what a disk or a network did not give; it may the next time."""
 NOTHING: Floats = np.zeros((0, 0), np.float32)
 
 
@@ -24,7 +26,8 @@ class Opened:
     identity: str
     """The same for what has the same pictures, and for nothing else: under it their embeddings are kept."""
     pictures: Callable[[], Iterable[bytes]]
-    """Image files: one of a picture, the frames of a video. Raises InputError on the way for what cannot be read."""
+    """Image files: one of a picture, the frames of a video. On the way raises InputError for what cannot be read,
+    ImageRejected for a video that is none."""
 
 
 @dataclass(frozen=True)

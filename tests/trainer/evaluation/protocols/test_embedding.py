@@ -110,7 +110,7 @@ def test_what_is_kept_is_not_embedded_again(tmp_path: Path, urls: list[str]) -> 
         (lambda path: path.unlink(), "unreadable"),
     ],
 )
-def test_what_is_broken_has_a_reason_and_is_not_kept(
+def test_what_is_broken_has_a_reason_until_it_is_mended(
     tmp_path: Path, urls: list[str], fault: Callable[[Path], object], reason: str
 ) -> None:
     """The others have their embeddings, and the broken one has its own as soon as it is mended."""
@@ -119,6 +119,9 @@ def test_what_is_broken_has_a_reason_and_is_not_kept(
     fault(Path(urls[1]))
     found = list(embedder.embed([picture(url) for url in urls]))
     assert [each.reason for each in found] == ["", reason, *[""] * 5]
+    counted = Counted([])
+    assert list(map(str, embedder.embed([counted.unit(url) for url in urls]))) == list(map(str, found))
+    assert len(counted.seen) == (6 if reason == "unreadable" else 0), "what is wrong with a file is kept"
     Path(urls[1]).write_bytes(body)
     mended = np.concatenate([each.rows_FD for each in embedder.embed([picture(url) for url in urls])])
     assert mended == pytest.approx(by_hand(urls), abs=1e-5)
