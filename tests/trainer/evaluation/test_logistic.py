@@ -123,7 +123,7 @@ def test_gradient_is_the_derivative(seed: int, num_features: int, is_multiple: b
     w_KCP = at.view(2, 3, -1)
     logits_KNC = (problem.axes_NR @ w_KCP[..., :-1].mT) + w_KCP[:, None, :, -1]
     log_likelihoods = (
-        torch.distributions.Bernoulli(logits=logits_KNC).log_prob(problem.targets) if is_multiple else None
+        torch.distributions.Bernoulli(logits=logits_KNC).log_prob(problem.targets.T) if is_multiple else None
     )
     if log_likelihoods is None:
         log_likelihoods = logits_KNC.log_softmax(dim=-1)[:, torch.arange(30), problem.targets]
