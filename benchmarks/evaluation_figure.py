@@ -49,8 +49,8 @@ def draw_shots(work: Work) -> Html:
             axes.set_ylim(bottom=0)
             axes.set(xlabel="labels a class; the last: all", ylabel="" if place else "accuracy, %")
             axes.set_title(task, loc="left", fontsize=TEXT_PX, color=INK)
-            if place == 0:
-                axes.legend(frameon=False, fontsize=TEXT_PX - 2, labelcolor=INK, loc=(0.42, 0.25))
+            if place:
+                axes.legend(frameon=False, fontsize=TEXT_PX - 2, labelcolor=INK, loc="upper left")
 
     words = "Accuracy of probes over labels a class, of a trained and of a random checkpoint, with zero-shot as lines."
     return inline_svg(draw, WIDTH_PX, HEIGHT_PX, words)
