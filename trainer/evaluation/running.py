@@ -48,10 +48,11 @@ def run(name: str, model: AnyModel, tokenizer: ClipTokenizer, asked: Asked, rank
     if asked.out and ranks.is_first:
         write_checkpoint(asked.out, name, model)
     found: dict[str, Results] = {}
-    for number in range(1, len(sets) + 1):
+    openable = len(sets)
+    for number in range(1, openable + 1):
         one = sets.pop(0)  # what is done goes: the names of ImageNet's files alone are 0.3 GB
         if ranks.is_first and (total > 1 or one.test.is_named):
-            click.echo(f"{f'[{number}/{total - len(failures)}] ' if total > 1 else ''}{one.test.listing.line()}")
+            click.echo(f"{f'[{number}/{openable}] ' if total > 1 else ''}{one.test.listing.line()}")
         try:
             for result in _Evaluation(model, tokenizer, one, asked, ranks).results():
                 own = found.setdefault(one.test.name, {})
