@@ -5,11 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
 from trainer.evaluation.lines import CONFIDENCE, Line, ResampledLines, as_floats, fit_line, resample_lines
 from wit.errors import InputError
+
+RESNET_GMACS: Final = {"RN50": 6.11, "RN101": 9.77, "RN50x4": 21.28, "RN50x16": 74.70, "RN50x64": 264.55}
+"""Billion multiply-adds of an image's forward pass of the paper's ResNets: the compute axis of Figure 9.
+
+Of this package's models (trainer.models.flops); the figure prints the ends, 6.1 and 265.9."""
 
 
 @dataclass(frozen=True)

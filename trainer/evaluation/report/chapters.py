@@ -14,6 +14,7 @@ from trainer.evaluation.report.robustness import robustness_chapter
 from trainer.evaluation.report.summary import (
     in_order,
     percent,
+    points,
     protocol_title,
     span,
     task_title,
@@ -22,13 +23,13 @@ from trainer.evaluation.report.summary import (
 
 _NUMBER = re.compile(r"[-+.0-9e]+( to [-+.0-9e]+)?")
 _KINDS = {  # how trainer.evaluation.evaluating.compare_prompts names them, and a page
-    "class name": "class name alone",
-    "default prompt": "default prompt",
-    "mean of single templates": "mean of single templates",
-    "best single template": "best single template",
+    "class name": "name alone",
+    "default prompt": "default",
+    "mean of single templates": "single, mean",
+    "best single template": "single, best",
     "ensemble of templates": "ensemble",
 }
-_ALONE, _DEFAULT, _ENSEMBLE = "class name alone", "default prompt", "ensemble"
+_ALONE, _DEFAULT, _BEST, _ENSEMBLE = "name alone", "default", "single, best", "ensemble"
 
 
 def chapters(checkpoint: Checkpoint) -> tuple[list[Chapter], list[Chapter]]:
@@ -52,15 +53,15 @@ def prompts_chapter(results: Sequence[Result]) -> Chapter | None:
     kinds = [kind for kind in _KINDS.values() if any(kind in own for _, own in told)]
     if len(told) > 1:
         common = [kind for kind in kinds if all(kind in own for _, own in told)]
-        told.append((f"mean of {len(told)} tasks", {kind: fmean(own[kind] for _, own in told) for kind in common}))
+        told.insert(0, (f"mean of {len(told)} tasks", {kind: fmean(own[kind] for _, own in told) for kind in common}))
     gained = [kind for kind in (_DEFAULT, _ENSEMBLE) if kind in kinds]
-    columns = {"task": False} | dict.fromkeys(kinds, True) | {f"{kind}, gain": True for kind in gained}
+    columns = {"task": False} | dict.fromkeys(kinds, True) | {f"{kind} gains": True for kind in gained}
     rows = [(title, *map(percent, map(own.get, kinds)), *(_gain(own, kind) for kind in gained)) for title, own in told]
     drawn = [
         (title, {kind: 100 * (own[kind] - own[_ALONE]) for kind in figures.PROMPT_MARKS if kind in own})
         for title, own in told
     ]
-    drawn.append(("ImageNet, in the paper", {_DEFAULT: 1.3, _ENSEMBLE: 4.8}))
+    drawn.insert(0, ("ImageNet, in the paper", {_DEFAULT: 1.3, _ENSEMBLE: 4.8}))
     note = (
         "The paper's default prompt is worth 1.3 points on ImageNet, and its ensemble of 80 templates 3.5 more "
         "(section 3.1.4); both together, with prompts for each task, about 5 points over 36 data sets (Figure 4)."
@@ -68,7 +69,7 @@ def prompts_chapter(results: Sequence[Result]) -> Chapter | None:
     lucky = "The best single template is found on these very images: what a lucky choice would give, and no fair score."
     figure = Drawing(figures.prompt_gains(drawn, "What prompts gain over the class name alone."), note)
     grid = Grid("What prompts are worth, %; gains in points over the class name alone", columns, rows)
-    return Chapter("Prompts", "prompts", (figure, grid, *([lucky] if _KINDS["best single template"] in kinds else ())))
+    return Chapter("Prompts", "prompts", (figure, grid, *([lucky] if _BEST in kinds else ())))
 
 
 def prompt_values(result: Result) -> dict[str, float]:
@@ -107,10 +108,10 @@ def shots_chapter(checkpoint: Checkpoint, results: Sequence[Result]) -> Chapter 
 
 
 def _band_words(results: Sequence[Result]) -> str:
-    points = [point for each in results for point in each.curve]
-    if any(point.interval for point in points):
+    told = [point for each in results for point in each.curve]
+    if any(point.interval for point in told):
         return "The band is the interval that the results give. "
-    return "The band is a standard deviation over draws. " if any(point.deviation for point in points) else ""
+    return "The band is a standard deviation over draws. " if any(point.deviation for point in told) else ""
 
 
 def _mean_curve(results: Sequence[Result], levels: Mapping[str, float]) -> list[Drawing]:
@@ -119,9 +120,9 @@ def _mean_curve(results: Sequence[Result], levels: Mapping[str, float]) -> list[
     by_shots = [{point.num_shots: point.value for point in each.curve} for each in mine]
     if len(mine) < 2 or not (common := sorted(set.intersection(*map(set, by_shots)))):
         return []
-    points = [Shots(shots, fmean(own[shots] for own in by_shots)) for shots in common]
+    curve = [Shots(shots, fmean(own[shots] for own in by_shots)) for shots in common]
     level = fmean(levels[each.task] for each in mine)
-    return [Drawing(figures.shots_panel(f"Mean of {len(mine)} tasks", points, level, None), "")]
+    return [Drawing(figures.shots_panel(f"Mean of {len(mine)} tasks", curve, level, None), "")]
 
 
 def _exact(result: Result) -> float | None:
@@ -135,8 +136,8 @@ def _shots_grid(checkpoint: Checkpoint, results: Sequence[Result]) -> Grid:
     columns = {"task": False, "zero-shot": True} | {f"{each:g}-shot": True for each in shots}
     rows = []
     for each in results:
-        points = {point.num_shots: point for point in each.curve}
-        cells = [_shots_cell(points.get(one)) for one in shots]
+        by_shots = {point.num_shots: point for point in each.curve}
+        cells = [_shots_cell(by_shots.get(one)) for one in shots]
         level, full = (percent(found[each.task].value) if each.task in found else None for found in (zero_shot, probe))
         rows.append((task_title(each.task), level, *cells, full, each.labels_to_match or None))
     whole = columns | {"all labels": True, "labels to match": True}
@@ -175,15 +176,18 @@ def differences_chapter(checkpoint: Checkpoint) -> Chapter | None:
     pairs = zero_shot_and_probe(checkpoint)
     if not pairs:
         return None
-    rows = sorted(((task_title(task), 100 * (zero - probe)) for task, zero, probe in pairs), key=lambda row: -row[1])
+    pairs.sort(key=lambda pair: pair[2] - pair[1])
+    rows = [(task_title(task), 100 * (zero - probe)) for task, zero, probe in pairs]
     label = "Zero-shot minus the linear probe on the same features, by task."
     drawn = figures.differences(rows, label, "points: zero-shot minus linear probe")
     note = (
         "Zero-shot minus a linear probe of this checkpoint's own features. (The paper's Figure 5 has a probe of a "
         "ResNet-50 trained on ImageNet in its place.)"
     )
-    grid = Grid("", {"task": False, "points": True}, [(title, f"{points:+.1f}") for title, points in rows])
-    return Chapter("Zero-shot beside the probe", "probe", (Drawing(drawn, note), grid))
+    cells = [(task_title(task), percent(zero), percent(probe), points(zero - probe)) for task, zero, probe in pairs]
+    columns = {"task": False, "zero-shot": True, "probe": True, "points": True}
+    grid = Grid("Zero-shot and linear probe, %", columns, cells)
+    return Chapter("Zero-shot beside the probe", "probe", ((Drawing(drawn, note), grid),))
 
 
 def details_chapter(results: Sequence[Result]) -> Chapter | None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from trainer.evaluation.comparing import TIE_CONFIDENCE
-from trainer.evaluation.report import plots
-from trainer.evaluation.report.plots import Scaled, Spot
+from trainer.evaluation.report import across
 from trainer.evaluation.report.results import COMPUTE, LINEAR_PROBE, ZERO_SHOT, Checkpoint
 from trainer.evaluation.report.summary import (
     Contest,
@@ -18,17 +17,13 @@ from trainer.evaluation.report.summary import (
     percent,
     protocol_title,
     task_title,
-    zero_shot_and_probe,
 )
 from wit.page import (
     Cell,
     Divider,
-    Html,
     Section,
-    beside,
     document,
     element,
-    figure,
     foreign,
     headline,
     paragraph,
@@ -44,10 +39,9 @@ def comparison_page(checkpoints: Sequence[Checkpoint], links: Sequence[str]) -> 
     sections = [
         _overview(checkpoints, links, found),
         _tasks(checkpoints, found),
-        _scaling(checkpoints),
-        _scatter(checkpoints),
+        *(each.to_html() for each in across.chapters(checkpoints)),
     ]
-    return document(f"Comparison of {len(checkpoints)} checkpoints", opening, [part for part in sections if part])
+    return document(f"Comparison of {len(checkpoints)} checkpoints", opening, sections)
 
 
 def _overview(checkpoints: Sequence[Checkpoint], links: Sequence[str], found: Sequence[Contest]) -> Section:
@@ -55,23 +49,30 @@ def _overview(checkpoints: Sequence[Checkpoint], links: Sequence[str], found: Se
     names = (f"{place}. {one.name}" for place, one in enumerate(checkpoints, 1))
     columns: dict[str, int | None] = {"": None}
     columns |= dict.fromkeys((element("a", name, href=link) for name, link in zip(names, links, strict=True)), 0)
-    rows: list[list[Cell]] = [
-        ["evaluations", *(len(one.results) for one in checkpoints)],
-        ["best or tied on", *(sum(place in each.best() for each in found) for place in range(len(checkpoints)))],
-        *_means(checkpoints),
-    ]
-    for key, title in COMPUTE.items():
-        if any(key in one.compute for one in checkpoints):
-            rows.append([title, *(f"{one.compute[key]:.3g}" if key in one.compute else None for one in checkpoints)])
+    rows = overview_rows(checkpoints, found)
     note = "Means in percent. A mean over a suite is there where all of its tasks were evaluated."
     body = (table(columns, rows, "The checkpoints as a whole"), paragraph(note, class_="quiet"))
     return Section("Checkpoints", body, "checkpoints")
 
 
-def _means(checkpoints: Sequence[Checkpoint]) -> list[list[Cell]]:
+def overview_rows(checkpoints: Sequence[Checkpoint], found: Sequence[Contest]) -> list[list[str | None]]:
+    """Return what there is to say of each checkpoint as a whole: a title, and a cell each."""
+    wins = (sum(place in each.best() for each in found) for place in range(len(checkpoints)))
+    rows: list[list[str | None]] = [
+        ["evaluations", *(f"{len(one.results):,}" for one in checkpoints)],
+        ["best or tied on", *map(str, wins)],
+        *_means(checkpoints),
+    ]
+    for key, title in COMPUTE.items():
+        if any(key in one.compute for one in checkpoints):
+            rows.append([title, *(f"{one.compute[key]:.3g}" if key in one.compute else None for one in checkpoints)])
+    return rows
+
+
+def _means(checkpoints: Sequence[Checkpoint]) -> list[list[str | None]]:
     """Return the means over whole suites, and over the tasks that all checkpoints have."""
     means = [{(each.protocol, each.suite): each for each in averages(one) if each.is_whole} for one in checkpoints]
-    rows: list[list[Cell]] = []
+    rows: list[list[str | None]] = []
     for protocol in (ZERO_SHOT, LINEAR_PROBE):
         tasks = common_tasks(checkpoints, protocol)
         if tasks:
@@ -110,41 +111,3 @@ def _contest_row(each: Contest) -> list[Cell]:
         label = "a tie" if is_tied else "the best"
         cells.append(element("span", value or "", class_="tag", title=label) if place in best else value)
     return [*cells, " / ".join(f"{count:,}" for count in sorted(each.num_items))]
-
-
-def _scaling(checkpoints: Sequence[Checkpoint]) -> Section | None:
-    """Return the mean zero-shot error over each kind of compute that several checkpoints have."""
-    drawn = [part for key in COMPUTE for part in _error_over(key, checkpoints)]
-    if not drawn:
-        return None
-    after = (
-        "The paper's Figure 9 has the mean over 39 evaluations on 36 data sets, of five ResNets, over the forward pass."
-    )
-    return Section("Error over compute", (beside(*drawn), paragraph(after, class_="quiet")), "scaling")
-
-
-def _error_over(key: str, checkpoints: Sequence[Checkpoint]) -> list[Html]:
-    """Return the figure, over the tasks that all checkpoints with such a compute have, where there are two at least."""
-    mine = [one for one in checkpoints if key in one.compute and one.of(ZERO_SHOT)]
-    tasks = common_tasks(mine, ZERO_SHOT)
-    points = [
-        Scaled(one.name, one.compute[key], 1 - mean)
-        for one in mine
-        if (mean := common_mean(one, ZERO_SHOT, tasks)) is not None and mean < 1
-    ]
-    if len({point.compute for point in points}) < 2:
-        return []
-    words = f"Mean zero-shot error over the {len(tasks):,} tasks that all have; both axes logarithmic."
-    return [figure(plots.scaling(points, COMPUTE[key]), words)]
-
-
-def _scatter(checkpoints: Sequence[Checkpoint]) -> Section | None:
-    series = {
-        f"{place}. {one.name}": [Spot(task_title(task), 100 * probe, 100 * zero) for task, zero, probe in pairs]
-        for place, one in enumerate(checkpoints, 1)
-        if (pairs := zero_shot_and_probe(one))
-    }
-    if not series:
-        return None
-    drawn, words = plots.zero_shot_over_probe(series)
-    return Section("Zero-shot over linear probe", (figure(drawn, words),), "probe")

@@ -75,7 +75,7 @@ def differences(rows: Sequence[tuple[str, float]], label: str, axis: str) -> Htm
 SERIES = tuple((colour, style) for style in ("-", "--", ":") for colour in (ACCENT, INK, ALARM, QUIET))
 """Colours and lines of several curves; there are twelve."""
 
-PANEL_PX = 330, 230
+PANEL_PX = 330, 215
 """Of a figure that stands in a row of its like."""
 
 
@@ -96,14 +96,14 @@ def prompt_gains(rows: Sequence[tuple[str, Mapping[str, float]]], label: str) ->
                 axes.plot([gain], [row], marker, color=colour, markerfacecolor=fill, markersize=6.5, zorder=4)
         axes.set_xlabel("points over the class name alone")
         used = [name for name in PROMPT_MARKS if any(name in own for _, own in rows)]
-        _legend(axes, [(name, *PROMPT_MARKS[name][1::-1]) for name in used])
+        _legend(axes, [(name, colour, marker, fill) for name in used for marker, colour, fill in [PROMPT_MARKS[name]]])
 
     return inline_svg(draw, WIDTH_PX, height, f"{label} {told}.")
 
 
 PROMPT_MARKS = {
-    "default prompt": ("o", INK, PAPER),
-    "mean of single templates": ("|", QUIET, QUIET),
+    "default": ("o", INK, PAPER),
+    "single, mean": ("|", QUIET, QUIET),
     "ensemble": ("o", ACCENT, ACCENT),
 }
 """How a way to word classes is drawn: marker, its colour, what fills it."""
@@ -174,7 +174,7 @@ def confusion(pairs: Sequence[Confusion], names: Sequence[str]) -> Html:
     share = {(each.label, each.prediction): each.times / each.num_items for each in pairs}
     side, size = 34, len(names)
     left, bottom = 150, 110
-    width, height = left + side * size + 8, bottom + side * size + 8
+    width, height = left + max(side * size, 170) + 8, bottom + side * size + 8
     told = "; ".join(
         f"{label} for {guess}: {100 * part:.0f} %"
         for (label, guess), part in share.items()
@@ -198,7 +198,7 @@ def confusion(pairs: Sequence[Confusion], names: Sequence[str]) -> Html:
         axes.set_yticks(range(size), shown, parse_math=False)
         axes.set_xticks(range(size), shown, rotation=45, ha="right", rotation_mode="anchor", parse_math=False)
         axes.tick_params(length=0, labelsize=_NAME_PX, labelcolor=INK)
-        axes.set_xlabel("taken for, % of the row's images", color=QUIET, fontsize=_NAME_PX)
+        axes.set_xlabel("taken for, % of the row's images", color=QUIET, fontsize=_NAME_PX, loc="left")
 
     return inline_svg(draw, width, height, f"Classes that are confused most. {told}.")
 
@@ -226,10 +226,12 @@ def _rows(canvas: Any, height: int, names: Sequence[str], legend_px: int = _LEGE
     return axes
 
 
-def _legend(axes: Any, entries: Sequence[tuple[str, str, str]]) -> None:
-    for words, colour, marker in entries:
+def _legend(axes: Any, entries: Sequence[tuple[str, ...]]) -> None:
+    """Write what marks mean above the axes; `entries`: words, colour, marker, and what fills it if not its colour."""
+    for words, colour, marker, *fill in entries:
         is_line = marker == "_"
         look: dict[str, Any] = {"linewidth": 7} if is_line else {"marker": marker, "linestyle": ""}
+        look |= {"markerfacecolor": fill[0]} if fill else {}
         axes.plot([], [], color=colour, label=words, markersize=6, markeredgewidth=1.5, **look)
     axes.legend(
         frameon=False, fontsize=_NAME_PX, labelcolor=INK, loc="lower left", bbox_to_anchor=(-0.42, 1.0), ncols=3,

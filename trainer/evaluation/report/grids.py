@@ -6,7 +6,7 @@ Both are made from the same, so that neither tells less than the other; of a dra
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from wit.page import Html, Section, figure, foreign, joined, paragraph, table
 from wit.page import beside as side_by_side
@@ -79,14 +79,18 @@ class Drawing:
         return f"{escape(self.caption)}\n" if self.caption else ""
 
 
+Part = str | Grid | Drawing | tuple[Grid | Drawing, ...]
+"""Of a chapter; a tuple stands side by side."""
+
+
 @dataclass(frozen=True)
 class Chapter:
-    """A part of a page; a tuple of drawings stands side by side."""
+    """Parts of a page under a heading."""
 
     heading: str
     name: str
     """Of links to it."""
-    parts: Sequence[str | Grid | Drawing | tuple[Drawing, ...]] = field(default_factory=tuple)
+    parts: Sequence[Part]
 
     def to_html(self) -> Section:
         """Return it for a page."""
@@ -98,13 +102,13 @@ class Chapter:
         return "\n".join([f"## {escape(self.heading)}\n", *shown])
 
 
-def _html(part: str | Grid | Drawing | tuple[Drawing, ...]) -> Html:
+def _html(part: Part) -> Html:
     if isinstance(part, str):
         return paragraph(part)
     return side_by_side(*(each.to_html() for each in part)) if isinstance(part, tuple) else part.to_html()
 
 
-def _markdown(part: str | Grid | Drawing | tuple[Drawing, ...]) -> list[str]:
+def _markdown(part: Part) -> list[str]:
     if isinstance(part, str):
         return [f"{escape(part)}\n"]
     return [each.to_markdown() for each in part] if isinstance(part, tuple) else [part.to_markdown()]

@@ -8,17 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from trainer.evaluation.lines import fit_line
 from trainer.evaluation.report.figures import SERIES, WIDTH_PX, halo, plain_name
-from trainer.evaluation.scaling import fit_power_law
-from wit.page import ACCENT, INK, QUIET, RULE, TEXT_PX, Html, inline_svg, quieten
+from trainer.evaluation.scaling import PowerLaw
+from wit.page import INK, RULE, TEXT_PX, Html, inline_svg, quieten
 
 _NAME_PX = TEXT_PX - 1
 _LETTER = 0.6  # width of a letter of that size, on average and a little more
 _MARKERS = "osD^vP"
-MIN_FITTED = 3
-"""Points from which a line says anything: through two there is always one."""
-
 MAX_NAMED = 14
 """Of a scatter, those that are farthest from its line."""
 
@@ -43,22 +39,33 @@ class Spot:
     zero_shot: float
 
 
-def scaling(points: Sequence[Scaled], axis: str) -> Html:
-    """Return errors over compute, with the power law that fits where three or more are there."""
-    told = "; ".join(f"{point.name}: {100 * point.error:.1f} % at {point.compute:.3g}" for point in points)
-    compute, errors = [point.compute for point in points], [100 * point.error for point in points]
-    law = fit_power_law(compute, [point.error for point in points]) if len(set(compute)) >= MIN_FITTED else None
+@dataclass(frozen=True)
+class Series:
+    """Checkpoints and the power law that fits them, if one does."""
+
+    words: str
+    """For the legend, with the law."""
+    spots: Sequence[Scaled]
+    law: PowerLaw | None
+    has_band: bool
+    colour: str
+
+
+def scaling(series: Sequence[Series], axis: str) -> Html:
+    """Return errors over compute, with the power law of each series, and its band."""
+    spots = [spot for each in series for spot in each.spots]
+    told = "; ".join(f"{spot.name}: {100 * spot.error:.1f} % at {spot.compute:.3g}" for spot in spots)
+    compute, errors = [spot.compute for spot in spots], [100 * spot.error for spot in spots]
 
     def draw(canvas: Any) -> None:
-        axes = canvas.add_axes((0.12, 0.14, 0.85, 0.78), frameon=False)
+        axes = canvas.add_axes((0.12, 0.14, 0.85, 0.76), frameon=False)
         axes.set(xscale="log", yscale="log")
-        if law is not None:
-            ends = np.geomspace(min(compute), max(compute), 2)
-            line = [100 * law.error(float(end)) for end in ends]
-            words = f"error ∝ compute^{law.exponent:.3f}, R² {law.r_squared:.2f}"
-            axes.plot(ends, line, "--", color=QUIET, linewidth=1, label=words)
+        for each in series:
+            _draw_law(axes, each)
+            axes.plot([spot.compute for spot in each.spots], [100 * spot.error for spot in each.spots], "o",
+                      color=each.colour, markersize=7, zorder=3, **halo())  # fmt: skip
+        if any(each.law for each in series):
             axes.legend(frameon=False, fontsize=_NAME_PX, labelcolor=INK, loc="lower left", bbox_to_anchor=(0, 1.0))
-        axes.plot(compute, errors, "o", color=ACCENT, markersize=7, zorder=3, **halo())
         quieten(axes, "x")
         axes.set_xlim(min(compute) / 1.6, max(compute) * 1.6)
         low, high = min(errors), max(errors)
@@ -67,9 +74,22 @@ def scaling(points: Sequence[Scaled], axis: str) -> Html:
         axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
         axes.set(xlabel=axis, ylabel="mean zero-shot error, %")
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        _name_spots(axes, [(point.name, point.compute, 100 * point.error) for point in points])
+        _name_spots(axes, [(spot.name, spot.compute, 100 * spot.error) for spot in spots])
 
-    return inline_svg(draw, WIDTH_PX, 380, f"Mean zero-shot error over {axis}. {told}.")
+    return inline_svg(draw, WIDTH_PX, 400, f"Mean zero-shot error over {axis}. {told}.")
+
+
+def _draw_law(axes: Any, each: Series) -> None:
+    if each.law is None:
+        return
+    compute = [spot.compute for spot in each.spots]
+    places = np.geomspace(min(compute), max(compute), 40)
+    line = [100 * each.law.error(float(place)) for place in places]
+    axes.plot(places, line, "--", color=each.colour, linewidth=1, label=each.words)
+    if each.has_band:
+        ends = [each.law.interval(float(place)) for place in places]
+        low, high = ([100 * end[side] for end in ends] for side in (0, 1))
+        axes.fill_between(places, low, high, color=each.colour, alpha=0.13, linewidth=0)
 
 
 def _error_ticks(low: float, high: float) -> list[float]:
@@ -81,17 +101,9 @@ def _error_ticks(low: float, high: float) -> list[float]:
     return [float(round(low)), float(round(high))]
 
 
-def zero_shot_over_probe(series: Mapping[str, Sequence[Spot]]) -> tuple[Html, str]:
-    """Return zero-shot over linear probe, a mark a checkpoint, and a sentence with the correlation and the slope."""
+def zero_shot_over_probe(series: Mapping[str, Sequence[Spot]]) -> Html:
+    """Return zero-shot over linear probe, a mark a checkpoint."""
     spots = [spot for mine in series.values() for spot in mine]
-    words = (
-        "Zero-shot over the linear probe on the same features; on the line they are equal. "
-        "(The paper's Figure 8: r 0.82, slope 1.28.)"
-    )
-    x, y = [spot.probe for spot in spots], [spot.zero_shot for spot in spots]
-    if len(spots) >= MIN_FITTED and len(set(x)) > 1:
-        line = fit_line(np.array(x), np.array(y))
-        words += f" Here, of {len(spots):,} points: r {line.correlation:.2f}, slope {line.slope:.2f}."
     told = "; ".join(f"{spot.name}: {spot.zero_shot:.1f} over {spot.probe:.1f}" for spot in spots)
 
     def draw(canvas: Any) -> None:
@@ -111,16 +123,20 @@ def zero_shot_over_probe(series: Mapping[str, Sequence[Spot]]) -> tuple[Html, st
         for entry in legend.get_texts():
             entry.set_parse_math(False)
         farthest = sorted(spots, key=lambda spot: -abs(spot.zero_shot - spot.probe))[:MAX_NAMED]
-        _name_spots(axes, [(spot.name, spot.probe, spot.zero_shot) for spot in farthest])
+        named = [(spot.name, spot.probe, spot.zero_shot) for spot in farthest]
+        _name_spots(axes, named, [(spot.probe, spot.zero_shot) for spot in spots])
 
-    return inline_svg(draw, WIDTH_PX, 520, f"Zero-shot over linear probe. {told}."), words
+    return inline_svg(draw, WIDTH_PX, 520, f"Zero-shot over linear probe. {told}.")
 
 
-def _name_spots(axes: Any, spots: Sequence[tuple[str, float, float]]) -> None:
+def _name_spots(
+    axes: Any, spots: Sequence[tuple[str, float, float]], others: Sequence[tuple[float, float]] = ()
+) -> None:
     """Write the names of points where they cover neither each other nor a point; one without room has none."""
     left, bottom, right, top = axes.bbox.extents
     places = [tuple(axes.transData.transform((x, y))) for _, x, y in spots]
-    taken: list[_Box] = [(x - 5, y - 5, x + 5, y + 5) for x, y in places]
+    points = places + [tuple(axes.transData.transform(other)) for other in others]
+    taken: list[_Box] = [(x - 5, y - 5, x + 5, y + 5) for x, y in points]
     for (name, x, y), place in zip(spots, places, strict=True):
         shown = plain_name(name, 24)
         for box in _boxes(place, len(shown) * _LETTER * _NAME_PX, 1.2 * _NAME_PX):

@@ -4,14 +4,14 @@
                                       way to that of the folder
     OUT/results/TASK.PROTOCOL.json    one evaluation each
     OUT/predictions/TASK.parquet      wit.schema.PREDICTIONS, of the zero-shot evaluation
-
     OUT/results/robustness.json       trainer.evaluation.shifts.results, read by trainer.evaluation.report.shifts
 
 Of a result's `details` a page knows "data" (the evaluation set as NAME=[FORMAT:]PATH, for its pictures), "confidence"
-(of the interval), "warning" (shown before the results), rows of "shots" and "value" under any name (a curve, with the
-"deviation" over draws or the "interval"), "labels_to_match_zero_shot" of it, "prompts" (what prompts are worth, rows of
-trainer.evaluation.evaluating.compare_prompts), and rows of a "group" with its "num_items", "num_hits", "value" and
-"interval". Other rows of words and numbers are shown as tables, other words and numbers are listed.
+(of the interval), "warning" (shown before the results), "not_as_the_paper" (a remark beside the result), rows of
+"shots" and "value" under any name (a curve, with the "deviation" over draws or the "interval"), its
+"labels_to_match_zero_shot", "prompts" (what prompts are worth, rows of trainer.evaluation.evaluating.compare_prompts),
+and rows of a "group" with its "num_items", "num_hits", "value" and "interval". Other rows of words and numbers are
+shown as tables, other words and numbers are listed.
 """
 
 from __future__ import annotations
@@ -23,8 +23,7 @@ from typing import Any
 import pyarrow as pa
 
 from trainer.evaluation.report.reading import Reader, is_number, is_share
-from trainer.evaluation.report.shifts import Robustness, read_robustness
-from trainer.evaluation.shifts.results import RESULT as ROBUSTNESS
+from trainer.evaluation.report.shifts import ROBUSTNESS, Robustness, read_robustness
 from wit import manifest
 from wit.errors import InputError
 from wit.schema import PREDICTIONS
@@ -109,6 +108,8 @@ class Result:
     data: str = ""
     """The evaluation set, as wit.evaluation_sets.parse has it; blank: not said."""
     warning: str = ""
+    departures: str = ""
+    """In what it is not the paper's of that name, as the evaluation says; blank: it does not."""
     details: Mapping[str, str] = field(default_factory=dict)
     tables: Mapping[str, tuple[Mapping[str, str], ...]] = field(default_factory=dict)
     """Rows of details, by name: a cell by its heading."""
@@ -206,12 +207,13 @@ def _read_result(url: str) -> Result:
         groups={name: _groups(told, name) for name in sorted(groups)},
         data=str(details.get("data") or ""),
         warning=str(details.get("warning") or ""),
+        departures=str(details.get("not_as_the_paper") or ""),
         details=_plain_facts({key: value for key, value in details.items() if key not in elsewhere}),
         tables={name: tuple(map(_plain_facts, value)) for name, value in rows.items() if name not in elsewhere},
     )
 
 
-_SHOWN_ELSEWHERE = ("confidence", "warning", "prompts", "labels_to_match_zero_shot")
+_SHOWN_ELSEWHERE = ("confidence", "warning", "not_as_the_paper", "prompts", "labels_to_match_zero_shot")
 _GROUP = {"group", "num_items", "num_hits", "value", "interval"}
 _PAPERS = "published_"
 """Before the name of rows: the paper's percentages of their groups."""

@@ -3,37 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from trainer.evaluation.report.figures import PANEL_PX, plain_name
-from trainer.evaluation.report.grids import Chapter, Drawing, Grid
+from trainer.evaluation.report.grids import Chapter, Drawing, Grid, Part
 from trainer.evaluation.report.shifts import Robustness, Shift, Shifted, Standards
 from trainer.evaluation.report.summary import percent, points, span
 from wit.page import ACCENT, ALARM, INK, PAPER, QUIET, RULE, TEXT_PX, Html, inline_svg, quieten
 
 TITLES = {
     "zero_shot": "zero-shot",
-    "own_names": "zero-shot, the set's own names",
-    "adapted": "adapted to ImageNet",
+    "own_names": "own names",
+    "adapted": "adapted",
 }
 _PAPERS = {"zero_shot": "Zero-shot CLIP", "own_names": "Zero-shot CLIP", "adapted": "Linear-probe CLIP"}
-_MARKS = {"zero_shot": ("*", ACCENT, ACCENT, 12), "own_names": ("s", ALARM, PAPER, 7), "adapted": ("D", INK, PAPER, 6)}
+_LOOKS = {"zero_shot": ("*", ACCENT, ACCENT, 12), "own_names": ("s", ALARM, PAPER, 7), "adapted": ("D", INK, PAPER, 6)}
 """Of a classifier: marker, its colour, what fills it, its size."""
+_OTHER = ("o", INK, PAPER, 6)
 _TICKS = (0.1, 0.5, 1, 2, 5, 10, 20, 30, 40, 50, 60, 70, 80, 90, 95, 98, 99, 99.5, 99.9)
 
 
 def robustness_chapter(found: Robustness) -> Chapter:
     """Return what a page says of a checkpoint under natural distribution shift."""
     mean = found.mean
-    panels = [Drawing(panel(_mean_title(found), mean.results, mean.standards), "")] if mean.results else []
-    panels += [Drawing(panel(each.name, each.results, each.standards), "") for each in found.shifts]
-    parts: list[str | Grid | Drawing | tuple[Drawing, ...]] = [_words(found), _grid(found), tuple(panels)]
-    if found.standard_source:
-        parts.append(_lines(found))
-    return Chapter("Robustness", "robustness", [*parts, *found.remarks])
+    panels = [Drawing(panel(mean_title(found), marks_of(mean.results), mean.standards), "")] if mean.results else []
+    panels += [Drawing(panel(each.name, marks_of(each.results), each.standards), "") for each in found.shifts]
+    parts: list[Part] = [_words(found), _grid(found), tuple(panels), _sets(found), *found.remarks]
+    return Chapter("Robustness", "robustness", parts)
 
 
-def _mean_title(found: Robustness) -> str:
+def mean_title(found: Robustness) -> str:
+    """Return what its mean is over."""
     return "mean of the paper's seven" if found.mean.is_the_papers else f"mean of {len(found.mean.over)} shifts"
 
 
@@ -41,7 +42,8 @@ def _words(found: Robustness) -> str:
     words = (
         "Accuracy on sets of ImageNet's classes that come from elsewhere, beside ImageNet on the same classes. The "
         "paper's numbers are of its Table 16, in which ObjectNet and the video sets seem to be by their own names; "
-        "its zero-shot model closes up to 75 % of the gap (Figure 13). Figures: accuracy under the shift over "
+        "its zero-shot model closes up to 75 % of the gap (Figure 13). Own names: a classifier of each set's own class "
+        "names; adapted: a logistic regression fitted to ImageNet. Figures: accuracy under the shift over "
         "accuracy on ImageNet, both axes logits; the thin line is equal accuracy"
     )
     if not found.standard_source:
@@ -52,26 +54,18 @@ def _words(found: Robustness) -> str:
 def _grid(found: Robustness) -> Grid:
     columns = {
         "set": False, "classifier": False, "%": True, f"{100 * found.confidence:g} % interval": True,
-        "ImageNet on its classes": True, "effective, points": True, "its interval": True, "gap closed, %": True,
-        "relative, points": True, "the paper's": True, "images": True, "remarks": False,
+        "on ImageNet": True, "effective": True, "its interval": True, "gap closed": True, "relative": True,
+        "the paper's": True,
     }  # fmt: skip
     rows: list[tuple[str | None, ...]] = [
-        (
-            "ImageNet",
-            TITLES.get(name, name),
-            percent(value),
-            span(interval),
-            *[None] * 5,
-            None,
-            f"{found.num_items:,}",
-            None,
-        )
+        ("ImageNet", TITLES.get(name, name), percent(value), span(interval), *[None] * 6)
         for name, (value, interval) in found.imagenet.items()
     ]
     for shift in found.shifts:
-        rows += [_row(shift.name, each, _published(shift, each), shift) for each in shift.results]
-    rows += [_row(_mean_title(found), each, None, None) for each in found.mean.results]
-    return Grid("Accuracy under shift, %", columns, rows)
+        rows += [_row(shift.name, each, _published(shift, each)) for each in shift.results]
+    rows += [_row(mean_title(found), each, None) for each in found.mean.results]
+    title = "Accuracy under shift and on ImageNet's images of the same classes, gap closed, %; robustness in points"
+    return Grid(title, columns, rows)
 
 
 def _published(shift: Shift, each: Shifted) -> float | None:
@@ -82,86 +76,121 @@ def _published(shift: Shift, each: Shifted) -> float | None:
     return shift.published.get(_PAPERS.get(each.classifier, ""))
 
 
-def _row(title: str, each: Shifted, published: float | None, shift: Shift | None) -> tuple[str | None, ...]:
-    remarks = list(shift.remarks) if shift else []
-    if each.pm0 is not None and each.pm10 is not None:
-        remarks.append(f"pm-0 {percent(each.pm0)}, pm-10 {percent(each.pm10)}")
+def _row(title: str, each: Shifted, published: float | None) -> tuple[str | None, ...]:
     return (
         title,
-        TITLES.get(each.classifier, each.classifier),
+        title_of(each),
         percent(each.accuracy),
         None if each.interval is None else span(each.interval),
         percent(each.on_classes),
         points(each.effective),
         None if each.effective_interval is None else " to ".join(str(points(end)) for end in each.effective_interval),
-        None if each.gap_closed is None else f"{100 * each.gap_closed:.0f}",
+        None if each.gap_closed is None else f"{round(100 * each.gap_closed)}",
         points(each.relative),
         percent(published),
-        f"{shift.num_items:,}" if shift else None,
-        "; ".join(remarks) or None,
     )
 
 
-def _lines(found: Robustness) -> Grid:
-    columns = {"set": False, "standard models": True, "slope of logits": True, "correlation": True}
-    lines = [(each.name, each.standards) for each in found.shifts] + [(_mean_title(found), found.mean.standards)]
-    rows = [
-        (name, f"{line.num_models:,}", f"{line.slope:.2f}", f"{line.correlation:.2f}") for name, line in lines if line
-    ]
-    return Grid("The lines of standard models", columns, rows)
+def _sets(found: Robustness) -> Grid:
+    """Return what each set is, and the line of standard models through it."""
+    columns = {"set": False, "images": True, "classes": True}
+    columns |= {"standard models": True, "slope of logits": True, "r": True} if found.standard_source else {}
+    columns |= {"remarks": False}
+    rows: list[tuple[str | None, ...]] = []
+    for each in found.shifts:
+        line = _line(each.standards) if found.standard_source else ()
+        frames = [
+            f"{title_of(one)}: pm-0 {percent(one.pm0)}, pm-10 {percent(one.pm10)}"
+            for one in each.results
+            if one.pm0 is not None
+        ]
+        remarks = "; ".join((*each.remarks, *frames)) or None
+        rows.append((each.name, f"{each.num_items:,}", f"{each.num_classes:,}", *line, remarks))
+    if found.standard_source and found.mean.standards:
+        rows.append((mean_title(found), None, None, *_line(found.mean.standards), None))
+    return Grid("The sets", columns, rows)
 
 
-def panel(title: str, results: Sequence[Shifted], standards: Standards | None) -> Html:
+def _line(line: Standards | None) -> tuple[str | None, ...]:
+    return (f"{line.num_models:,}", f"{line.slope:.2f}", f"{line.correlation:.2f}") if line else (None, None, None)
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A point of a figure: what it is, and how it is drawn."""
+
+    name: str
+    x: float
+    y: float
+    look: tuple[str, str, str, int]
+    """Marker, its colour, what fills it, its size."""
+
+
+def marks_of(results: Sequence[Shifted]) -> list[Mark]:
+    """Return a point a classifier."""
+    return [Mark(title_of(each), each.x, each.accuracy, _LOOKS.get(each.classifier, _OTHER)) for each in results]
+
+
+def title_of(each: Shifted) -> str:
+    """Return how a page calls the classifier."""
+    return TITLES.get(each.classifier, each.classifier)
+
+
+def panel(title: str, marks: Sequence[Mark], standards: Standards | None, size_px: tuple[int, int] = PANEL_PX) -> Html:
     """Return accuracy under a shift over that on ImageNet, in logits, with what is expected of standard models."""
-    width, height = PANEL_PX
-    told = "; ".join(
-        f"{TITLES.get(each.classifier, each.classifier)}: {percent(each.accuracy)} % over {percent(each.x)} %"
-        for each in results
-    )
+    told = "; ".join(f"{each.name}: {percent(each.y)} % over {percent(each.x)} %" for each in marks)
+    top = 1 - 52 / size_px[1]
 
     def draw(canvas: Any) -> None:
-        axes = canvas.add_axes((0.13, 0.2, 0.84, 0.56), frameon=False)
+        bottom = 38 / size_px[1]
+        axes = canvas.add_axes((0.13, bottom, 0.84, top - bottom), frameon=False)
         axes.set_title(plain_name(title, 40), fontsize=TEXT_PX, color=INK, loc="left", pad=22, parse_math=False)
+        drawn = [each for each in marks if 0 < each.x < 1 and 0 < each.y < 1]
         _draw_standards(axes, standards)
-        drawn = [each for each in results if 0 < each.accuracy < 1 and 0 < each.x < 1]
         for each in drawn:
-            marker, colour, fill, size = _MARKS.get(each.classifier, ("o", INK, PAPER, 6))
-            axes.plot([each.x], [each.accuracy], marker, color=colour, markerfacecolor=fill, markersize=size, zorder=5,
-                      linestyle="", label=TITLES.get(each.classifier, each.classifier))  # fmt: skip
-        _logit_axes(axes, drawn, standards)
+            marker, colour, fill, size = each.look
+            axes.plot([each.x], [each.y], marker, color=colour, markerfacecolor=fill, markersize=size, zorder=5,
+                      linestyle="", label=plain_name(each.name))  # fmt: skip
+        spots = [(each.x, each.y) for each in drawn]
+        spots += [(each.x, each.y) for each in standards.spots] if standards else []
+        _logit_axes(axes, spots)
         if drawn:
-            axes.legend(frameon=False, fontsize=TEXT_PX - 2, labelcolor=INK, loc="lower left", ncols=3,
-                        bbox_to_anchor=(-0.05, 0.99), handletextpad=0.1, columnspacing=0.8, borderpad=0.2)  # fmt: skip
+            legend = axes.legend(
+                frameon=False, fontsize=TEXT_PX - 2, labelcolor=INK, loc="lower left", bbox_to_anchor=(-0.05, 0.99),
+                ncols=4, handletextpad=0.1, columnspacing=0.8, borderpad=0.2,
+            )  # fmt: skip
+            for entry in legend.get_texts():
+                entry.set_parse_math(False)
 
-    return inline_svg(draw, width, height, f"{title}, accuracy over that on ImageNet. {told}.")
+    return inline_svg(draw, *size_px, f"{title}, accuracy over that on ImageNet. {told}.")
 
 
 def _draw_standards(axes: Any, standards: Standards | None) -> None:
     if standards is None:
         return
-    axes.plot([each.x for each in standards.spots], [each.y for each in standards.spots], "o", color=QUIET,
-              markersize=3, alpha=0.55, zorder=2)  # fmt: skip
+    for is_standard, fill in ((True, QUIET), (False, PAPER)):
+        mine = [each for each in standards.spots if each.is_standard == is_standard]
+        axes.plot([each.x for each in mine], [each.y for each in mine], "o", color=QUIET, markerfacecolor=fill,
+                  markersize=3, alpha=0.55, zorder=2)  # fmt: skip
     if standards.curve:
         x, y, low, high = zip(*standards.curve, strict=True)
         axes.fill_between(x, low, high, color=QUIET, alpha=0.2, linewidth=0, zorder=1)
         axes.plot(x, y, color=QUIET, linewidth=1.2, zorder=3)
 
 
-def _logit_axes(axes: Any, results: Sequence[Shifted], standards: Standards | None) -> None:
+def _logit_axes(axes: Any, spots: Sequence[tuple[float, float]]) -> None:
     """Set limits around what is drawn, round percentages and the line of equal accuracy."""
-    spots = standards.spots if standards else ()
-    x = [each.x for each in results] + [each.x for each in spots]
-    y = [each.accuracy for each in results] + [each.y for each in spots]
+    from matplotlib.ticker import NullLocator
+
     quieten(axes, "")
-    for name, values in (("x", x), ("y", y)):
-        low, high = _room([value for value in values if 0 < value < 1] or [0.1, 0.9])
-        axis = axes.xaxis if name == "x" else axes.yaxis
+    for place, (name, axis) in enumerate((("x", axes.xaxis), ("y", axes.yaxis))):
+        low, high = _room([spot[place] for spot in spots if 0 < spot[place] < 1] or [0.1, 0.9])
         getattr(axes, f"set_{name}scale")("logit")
         getattr(axes, f"set_{name}lim")(low, high)
         ticks = [tick for tick in _TICKS if low <= tick / 100 <= high]
         shown = ticks[:: max(1, -(-len(ticks) // 6))]
         axis.set_ticks([tick / 100 for tick in shown], [f"{tick:g}" for tick in shown])
-        axis.set_minor_locator(_nothing())
+        axis.set_minor_locator(NullLocator())
     ends = [0.001, *(step / 100 for step in range(1, 100)), 0.999]
     axes.plot(ends, ends, color=RULE, linewidth=1.2, zorder=0)
     axes.set_xlabel("ImageNet, %")
@@ -171,9 +200,3 @@ def _room(values: Sequence[float]) -> tuple[float, float]:
     """Return limits that are a little outside of values, in logits."""
     low, high = min(values) / (1 - min(values)), max(values) / (1 - max(values))
     return low / 1.6 / (1 + low / 1.6), high * 1.6 / (1 + high * 1.6)
-
-
-def _nothing() -> Any:
-    from matplotlib.ticker import NullLocator
-
-    return NullLocator()

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from trainer.evaluation.report.reading import Reader
 from wit import manifest
 
+ROBUSTNESS = "robustness.json"
+"""Its name among the results."""
+
 
 @dataclass(frozen=True)
 class Shifted:
@@ -31,11 +34,13 @@ class Shifted:
 
 @dataclass(frozen=True)
 class Spot:
-    """A standard model."""
+    """A model of the user's file."""
 
     model: str
     x: float
     y: float
+    is_standard: bool
+    """Whether the line is fitted to it."""
 
 
 @dataclass(frozen=True)
@@ -151,6 +156,9 @@ def _standards(line: Reader) -> Standards:
         line.number("slope"),
         line.number("correlation"),
         line.count("num_models"),
-        tuple(Spot(row.text("model"), row.share("x"), row.share("y")) for row in line.rows("points")),
+        tuple(
+            Spot(row.text("model"), row.share("x"), row.share("y"), row.facts.get("is_standard") is not False)
+            for row in line.rows("points")
+        ),
         tuple((row.share("x"), row.share("y"), row.share("low"), row.share("high")) for row in line.rows("curve")),
     )

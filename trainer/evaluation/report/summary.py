@@ -49,7 +49,7 @@ def percent(share: float | None) -> str | None:
 
 def points(share: float | None) -> str | None:
     """Return a difference of shares in points, with its sign."""
-    return None if share is None else f"{100 * share:+.1f}"
+    return None if share is None else f"{round(100 * share, 1) + 0.0:+.1f}"
 
 
 def span(interval: tuple[float, float]) -> str:
@@ -85,13 +85,12 @@ def published_range(result: Result) -> str | None:
 def remark(result: Result) -> str:
     """Return what keeps a result from being compared with the paper's as it is; blank: nothing that is known."""
     known = find_task(result.task)
-    if known is None or result.protocol not in (ZERO_SHOT, LINEAR_PROBE):
-        return ""
-    found = []
-    if known.metric != result.metric:
-        found.append(f"the paper's metric is {metric_title(known.metric)}: its numbers are left out")
-    if known.num_test != result.num_items:
-        found.append(f"the paper's test set has {known.num_test:,}")
+    found = [result.departures] if result.departures else []
+    if known is not None and result.protocol in (ZERO_SHOT, LINEAR_PROBE):
+        if known.metric != result.metric:
+            found.append(f"the paper's metric is {metric_title(known.metric)}: its numbers are left out")
+        if known.num_test != result.num_items and not result.departures:
+            found.append(f"the paper's test set has {known.num_test:,}")
     return "; ".join(found)
 
 

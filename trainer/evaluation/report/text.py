@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from trainer.evaluation.comparing import TIE_CONFIDENCE
+from trainer.evaluation.report import across
 from trainer.evaluation.report.chapters import chapters
 from trainer.evaluation.report.classes import classes_chapter
-from trainer.evaluation.report.grids import escape, markdown_table
+from trainer.evaluation.report.comparison import overview_rows
+from trainer.evaluation.report.grids import Grid, escape, markdown_table
 from trainer.evaluation.report.published import PAPER, STATUS, published
 from trainer.evaluation.report.results import Checkpoint, Result
 from trainer.evaluation.report.summary import (
@@ -123,13 +125,17 @@ def _result_facts(each: Result) -> dict[str, object]:
 def comparison_markdown(checkpoints: Sequence[Checkpoint]) -> str:
     """Return the results of several checkpoints as one Markdown table, those that count as best in bold."""
     columns = ("task", "protocol", "metric", *(escape(each.name) for each in checkpoints))
-    rows = [_contest_row(each) for each in contests(checkpoints)]
+    found = contests(checkpoints)
+    rows = [_contest_row(each) for each in found]
+    named = {"": False} | {one.name: True for one in checkpoints}
     return "\n".join(
         (
             f"# Comparison of {len(checkpoints)} checkpoints\n",
             markdown_table(columns, rows, _numbers(3, columns)),
             f"Percent. Bold: the top score, and those inside its Clopper-Pearson interval at {TIE_CONFIDENCE:.1%}, as "
             f"in the paper ({PAPER}); none where the checkpoints saw unequal numbers of images.\n",
+            Grid("The checkpoints as a whole, means in %", named, overview_rows(checkpoints, found)).to_markdown(),
+            *(each.to_markdown() for each in across.chapters(checkpoints)),
         )
     )
 
@@ -159,4 +165,5 @@ def comparison_facts(checkpoints: Sequence[Checkpoint]) -> dict[str, object]:
             }
             for each in contests(checkpoints)
         ],
+        **across.facts(checkpoints),
     }

@@ -8,21 +8,30 @@ from importlib import resources
 import pytest
 
 from trainer.evaluation.comparing import average
-from trainer.evaluation.report.published import CONFIRMED, CONSISTENT, GIVEN, STATUS, Published, models, published
+from trainer.evaluation.report.published import (
+    CONFIRMED,
+    CONSISTENT,
+    GIVEN,
+    STATUS,
+    TABLES,
+    Published,
+    models,
+    published,
+)
 from trainer.evaluation.suite.tasks import TASKS
 
 MINE = tomllib.loads(resources.files("trainer.evaluation.report").joinpath("published.toml").read_text())
 
 
 def test_every_number_is_of_a_task_of_table_9_and_has_a_status() -> None:
-    """The file names tasks as the suite does, holds percentages, and each number is found again by its task."""
+    """The file names the tasks of Tables 10 and 11 as the suite does, holds percentages, and each number is found again by its task."""
     for protocol, table in MINE.items():
         for model, cells in table.items():
             assert set(cells) <= set(STATUS) - {GIVEN}
             assert len({task for values in cells.values() for task in values}) == sum(map(len, cells.values()))
             for status, values in cells.items():
                 for task, value in values.items():
-                    assert task in TASKS
+                    assert protocol not in TABLES or task in TASKS
                     assert 0 < value < 100
                     assert published(task, protocol, {})[model] == Published(value, status)
 

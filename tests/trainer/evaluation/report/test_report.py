@@ -171,7 +171,7 @@ def test_another_metric_has_no_published_numbers_beside_it() -> None:
     assert published_range(other) is None
     assert remark(other) == "the paper's metric is accuracy: its numbers are left out"
     assert remark(of(0.5, 500)) == "the paper's test set has 10,000"
-    assert published_range(Result("flickr30k", "text_retrieval", "recall@1", 0.5, 9, published={"x": 8.0})) == "† 8.0 x"
+    assert published_range(Result("mine", "text_retrieval", "recall@1", 0.5, 9, published={"x": 8.0})) == "† 8.0 x"
 
 
 def test_means_are_over_what_was_evaluated_and_say_so(tmp_path: Path) -> None:
