@@ -3,6 +3,12 @@
 A probe is fitted to 1, 2, 4, 8 or 16 items of each class. Its strength is chosen on the whole validation split (as the
 authors answer in the code's issue 128), which is then not trained on. The paper does not say how items are drawn nor
 how often; here it is by a hash of their names, so that the items of 1 shot are among those of 2, several times over.
+
+The interval of a number of shots covers both what the draws of training items and what the test items happened to be:
+the mean over ever more draws, judged on ever more items. All draws are judged on the same items, so that the two
+variances add up: that of the values over their number, and that of their mean when test items are drawn anew. The
+quantile is Student's with Satterthwaite's degrees of freedom (Biometrics Bulletin 2 (1946)), of which the
+second variance is taken to have many. It covers neither other validation items nor another model.
 """
 
 from __future__ import annotations
@@ -11,18 +17,21 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from statistics import fmean, stdev
+from statistics import fmean, stdev, variance
 
 import numpy as np
 
 from trainer.evaluation.logistic import Settings, check, fit, prepare, score
-from trainer.evaluation.metrics import Metric
+from trainer.evaluation.metrics import Labels, Metric
 from trainer.evaluation.probe import Labelled, Splits, Sweep, hashed_order
+from trainer.evaluation.resampling import Redraw, redrawn, resample
 from wit.errors import InputError
 
 SHOTS = (1, 2, 4, 8, 16)
 """Figure 6's."""
 NUM_REPEATS = 3
+CONFIDENCE = 0.95
+_NUM_RESAMPLES = 200  # a deviation is then right to a twentieth of it
 
 
 @dataclass(frozen=True)
@@ -33,6 +42,8 @@ class ShotResult:
     values: tuple[float, ...]
     """Of the metric on the test items."""
     strengths: tuple[float, ...]
+    interval: tuple[float, float]
+    """At CONFIDENCE, of the mean; of one repeat it covers the test items alone."""
 
     @property
     def value(self) -> float:
@@ -82,20 +93,35 @@ def few_shot(
     results = []
     for number in shots:
         found = [_one(whole, number, repeat, metric, how) for repeat in range(num_repeats)]
-        values, strengths = zip(*found, strict=True)
-        results.append(ShotResult(number, values, strengths))
+        values, strengths, redraws = zip(*found, strict=True)
+        results.append(ShotResult(number, values, strengths, mean_interval(values, redraws, splits.test.labels)))
     return tuple(results)
 
 
-def _one(splits: Splits, shots: int, repeat: int, metric: Metric, how: Settings) -> tuple[float, float]:
-    """Return the value on the test items, and the strength."""
+def _one(splits: Splits, shots: int, repeat: int, metric: Metric, how: Settings) -> tuple[float, float, Redraw]:
+    """Return the value on the test items, the strength, and what the value would be of others."""
     assert splits.validation is not None
     train = draw_shots(splits.train, splits.num_classes, shots, repeat)
     problem = prepare(train.features, train.labels, splits.num_classes, how)
     sweep = Sweep(problem, problem.axes.turn(splits.validation.features), splits.validation.labels, metric, how)
     strength = sweep.search()
     fitted = fit(problem, [strength], how, sweep.start(strength, problem))
-    return metric(score(fitted, 0, splits.test.features), splits.test.labels), strength
+    scores = score(fitted, 0, splits.test.features)
+    return metric(scores, splits.test.labels), strength, redrawn(metric, scores, splits.test.labels)
+
+
+def mean_interval(values: Sequence[float], redraws: Sequence[Redraw], labels: Labels) -> tuple[float, float]:
+    """Return the interval of the mean of values, in [0, 1], of draws that are judged on the same items."""
+    from scipy.stats import t
+
+    mean = fmean(values)
+    resampled = resample(lambda counts: np.mean([each(counts) for each in redraws], axis=0), labels, _NUM_RESAMPLES)
+    of_items = float(np.nanvar(resampled, ddof=1))
+    of_draws = variance(values) / len(values) if len(values) > 1 else 0.0
+    both = of_items + of_draws
+    freedom = both**2 / (of_draws**2 / (len(values) - 1)) if of_draws else math.inf
+    half = float(t.ppf((1 + CONFIDENCE) / 2, freedom)) * math.sqrt(both)
+    return max(0.0, mean - half), min(1.0, mean + half)
 
 
 def draw_shots(items: Labelled, num_classes: int, shots: int, repeat: int) -> Labelled:

@@ -27,7 +27,7 @@ class Curve:
     """What probes of few examples are worth, and how many labels a class zero-shot is."""
 
     rows: tuple[dict[str, Any], ...]
-    """{"shots", "value", "deviation"}, the fewest first."""
+    """{"shots", "value", "deviation", "interval"}, the fewest first."""
     left_out: tuple[int, ...]
     """Shots that were asked for, of which a class has fewer items."""
     labels_to_match: str
@@ -139,7 +139,10 @@ def few_shot_curve(
             "leave --shots out, as the paper does with such sets"
         )
     results = few_shot(whole, by_metric(problem), possible, NUM_REPEATS, Settings(device=device))
-    rows = tuple({"shots": one.shots, "value": one.value, "deviation": one.deviation} for one in results)
+    rows = tuple(
+        {"shots": one.shots, "value": one.value, "deviation": one.deviation, "interval": list(one.interval)}
+        for one in results
+    )
     points: list[tuple[float, float]] = [(float(one.shots), one.value) for one in results]
     target, full = matched
     if full is not None:
@@ -165,7 +168,7 @@ def curve_result(outcome: Outcome, curve: Curve, details: dict[str, Any]) -> dic
         "protocol": "few_shot",
         "metric": outcome.problem.metric,
         "value": curve.rows[-1]["value"],
-        "interval": None,
+        "interval": curve.rows[-1]["interval"],
         "num_items": len(outcome.items),
         "num_classes": outcome.problem.num_classes,
         "chance": outcome.problem.chance,

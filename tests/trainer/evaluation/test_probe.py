@@ -2,14 +2,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from tests.trainer.evaluation.test_logistic import clusters, scikit
-from trainer.evaluation.few_shot import draw_shots, few_shot, labels_to_match
+from trainer.evaluation.few_shot import draw_shots, few_shot, labels_to_match, mean_interval
 from trainer.evaluation.metrics import accuracy, map_11_point, roc_auc
 from trainer.evaluation.probe import STRENGTHS, Labelled, Splits, probe, search_strengths, split_off
 from wit.errors import InputError
@@ -144,6 +146,36 @@ def test_more_shots_are_worth_more() -> None:
     values = [each.value for each in results]
     assert 1 / 4 < values[0] < values[1] <= probe(splits, accuracy).value + 0.03
     assert results[0].deviation == pytest.approx(np.std(results[0].values, ddof=1))
+
+
+def test_an_interval_covers_draws_and_items() -> None:
+    """Of 300 experiments of 3 draws and 150 items, of an accuracy of 0.7 that both move, about 95 % cover it.
+
+    300 trials at 0.95: 277 to 294 with probability 0.97. Items alone (one draw) are said to be 1.96 deviations.
+    """
+    rng = np.random.default_rng(0)
+    labels, covered = np.zeros(150, np.int64), 0
+    for _ in range(300):
+        share = 0.7 + 0.04 * rng.normal(size=(3, 1)) + 0.2 * rng.choice([-1, 1], size=150)
+        hits = (rng.random((3, 150)) < share).astype(np.float64)
+        redraws = [partial(_mean_of, row) for row in hits]
+        low, high = mean_interval(hits.mean(axis=1).tolist(), redraws, labels)
+        covered += low <= 0.7 <= high
+    assert 277 <= covered <= 294
+    hits = np.arange(150) % 2.0
+    low, high = mean_interval([0.5], [partial(_mean_of, hits)], labels)
+    assert high - low == pytest.approx(2 * 1.96 * np.sqrt(0.25 / 150), rel=0.2)
+
+
+def _mean_of(hits: NDArray[np.float64], counts: NDArray[np.int32]) -> NDArray[np.float64]:
+    return np.asarray(counts @ hits / len(hits), np.float64)
+
+
+def test_intervals_of_shots_hold_their_means() -> None:
+    """On planted clusters: around the mean, of some width, within 0 and 1."""
+    splits = splits_of(labelled(300, 8, 4), 4)
+    for each in few_shot(splits, accuracy, (1, 8), num_repeats=2):
+        assert 0 <= each.interval[0] < each.value < each.interval[1] <= 1
 
 
 def test_a_class_of_too_few_items_is_an_error() -> None:
