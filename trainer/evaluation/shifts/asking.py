@@ -20,6 +20,7 @@ from wit.errors import UserError
 from wit.storage import join
 
 MAX_CROP_PX = 64
+NUM_CLASSES = 1_000
 
 
 @dataclass(frozen=True)
@@ -44,11 +45,16 @@ class Asked:
             imagenet,
             shifts,
             _open(options["train"], f"{IMAGENET}-train") if options["train"] else None,
-            read_words(IMAGENET, wording),
+            read_words(IMAGENET if _is_whole(imagenet) else imagenet.name + " in part", wording),
             read_models(options["standard"], [one.name for one in shifts]) if options["standard"] else None,
             out,
             Embedding(options["cache"] or join(out, "features"), options["skip_broken"]),
         )
+
+
+def _is_whole(imagenet: OpenSet) -> bool:
+    """Return whether ImageNet has all its classes, as far as it lists them; a part is named by a file of its own."""
+    return len(imagenet.listing.classes) in (0, NUM_CLASSES)
 
 
 def _open(text: str, name: str) -> OpenSet:

@@ -22,18 +22,22 @@ def print_robustness(result: Mapping[str, Any]) -> None:
     lines += [_line(f"mean of {len(result['mean']['over'])}", row) for row in result["mean"]["results"]]
     for line in lines:
         click.echo(line.rstrip())
-    for shift in result["shifts"]:
-        for line in (*shift["not_as_the_paper"], *_left_out(shift)):
-            click.echo(f"{shift['name']}: {line}")
+    for one in (result["imagenet"], *result["shifts"]):
+        for line in (*one["not_as_the_paper"], *_left_out(one)):
+            click.echo(f"{one['name']}: {line}")
     for remark in result["remarks"]:
         click.echo(remark)
 
 
-def _left_out(shift: Mapping[str, Any]) -> list[str]:
-    counts, rejected = shift["left_out"], sum(shift["rejected"].values())
-    said = [f"left out, as ImageNet has not their classes: {counts['num_items']:,} images of "
-            f"{counts['num_classes']:,} classes"] if counts["num_items"] else []  # fmt: skip
-    return said + ([f"left out, as they cannot be read: {rejected:,} images"] if rejected else [])
+def _left_out(one: Mapping[str, Any]) -> list[str]:
+    counts, rejected = one.get("left_out", {"num_items": 0}), sum(one["rejected"].values())
+    said = []
+    if counts["num_items"]:
+        said.append(f"left out, as ImageNet has not their {counts['num_classes']:,} classes: "
+                    f"{counts['num_items']:,} images")  # fmt: skip
+    if rejected:
+        said.append(f"left out, as they cannot be read: {rejected:,} images")
+    return said
 
 
 def _line(name: str, row: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ Accuracies, intervals and differences of them are shares of 1. "classifier" is o
      "templates": ["a photo of a {label}.", ...], "class_names": "where they were read",
      "adapted": null | {"strength", "num_train", "num_validation", "strength_is_at_edge", "converged"},
      "imagenet": {"name": "ImageNet", "data": "ImageNet=folder:PATH", "num_items", "num_classes", "rejected": {},
+                  "not_as_the_paper": [],
                   "results": [{"classifier": "zero_shot" | "adapted", "accuracy", "interval": [low, high]}, ...]},
      "shifts": [  # those of the paper first, in its order
        {"name": "ObjectNet", "data", "num_items", "num_classes", "num_imagenet_classes", "rejected": {},
@@ -92,6 +93,7 @@ class ImageNetResult:
     num_items: int
     num_classes: int
     rejected: Mapping[str, int]
+    departures: Sequence[str]
     shares: Mapping[str, Share]
     """By classifier."""
 
@@ -115,6 +117,7 @@ def to_json(
             "num_items": imagenet.num_items,
             "num_classes": imagenet.num_classes,
             "rejected": dict(imagenet.rejected),
+            "not_as_the_paper": list(imagenet.departures),
             "results": [
                 {"classifier": name, "accuracy": share.value, "interval": list(share.interval)}
                 for name, share in imagenet.shares.items()

@@ -19,7 +19,7 @@ from trainer.evaluation.logistic import Settings
 from trainer.evaluation.metrics import Scores
 from trainer.evaluation.probe import STRENGTHS, VALIDATION_SHARE, FittedProbe, Labelled, fit_probe, split_off
 from trainer.evaluation.problems import Problem, labels_of, pose
-from trainer.evaluation.robustness import VIDEO_SHIFTS, pool_scores
+from trainer.evaluation.robustness import IMAGENET, VIDEO_SHIFTS, pool_scores
 from trainer.evaluation.running import write_checkpoint
 from trainer.evaluation.scoring import prompt_scorer
 from trainer.evaluation.sets import OpenSet
@@ -51,6 +51,7 @@ from wit.progress import progress
 from wit.storage import join
 
 _SIZES = {  # classes, and items that are judged, as imagenet-testbed has them; None: it does not say the set's number
+    IMAGENET: (1_000, 50_000),
     "ImageNetV2": (1_000, 10_000),
     "ImageNet-A": (200, 7_500),
     "ImageNet-R": (200, 30_000),
@@ -120,8 +121,9 @@ class _Evaluation:
         """Return what each classifier is worth on ImageNet."""
         everything = [(place,) for place in range(self.problem.num_classes)]
         shares = {name: on_classes(scores, self.problem.labels, everything) for name, scores in self.scores.items()}
-        num_items = len(self.problem.labels)
-        return ImageNetResult(self.asked.imagenet.text, num_items, self.problem.num_classes, self.rejected, shares)
+        sizes = len(self.problem.labels), self.problem.num_classes
+        differs = _size_departures(IMAGENET, *sizes)
+        return ImageNetResult(self.asked.imagenet.text, *sizes, self.rejected, differs, shares)
 
     def facts(self) -> dict[str, Any]:
         """Return what a result says of the classifiers."""
@@ -191,16 +193,20 @@ def own_names(shift: ShiftSet, labels: tuple[str, ...], matched: Matched, proble
 
 def departures(shift: ShiftSet, truth: Truth, matched: Matched) -> tuple[str, ...]:
     """Return in what an evaluation is not the paper's of that name, a line each; none for sets that it has not."""
-    num_classes, num_items = _SIZES.get(shift.name, (None, None))
     said = (
-        (num_items not in (None, truth.num_judged), f"{truth.num_judged:,} judged, the paper's set has {num_items:,}"
-         if num_items else ""),
-        (num_classes not in (None, len(matched.labels)), f"{len(matched.labels)} classes, the paper's set has "
-         f"{num_classes}"),
         (shift.name in VIDEO_SHIFTS and truth.near is None, "frames by themselves, the paper has the mean of pm-0 and "
          "pm-10: --frames"),
         (shift.name == "ObjectNet" and not shift.crop_px, "with its border, of which 2 px are cut off: --crop"),
     )  # fmt: skip
+    own = tuple(line for applies, line in said if applies)
+    return _size_departures(shift.name, truth.num_judged, len(matched.labels)) + own
+
+
+def _size_departures(name: str, num_items: int, num_classes: int) -> tuple[str, ...]:
+    papers_classes, papers_items = _SIZES.get(name, (None, None))
+    items = f"{num_items:,} judged, the paper's set has {papers_items or 0:,}"
+    classes = f"{num_classes:,} classes, the paper's set has {papers_classes or 0:,}"
+    said = ((papers_items not in (None, num_items), items), (papers_classes not in (None, num_classes), classes))
     return tuple(line for applies, line in said if applies)
 
 
