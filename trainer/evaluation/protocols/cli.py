@@ -56,6 +56,7 @@ def evaluate_protocol(protocol: str, checkpoint: str, device: str, merges: str, 
     from trainer.evaluation.problems import Wording
     from trainer.evaluation.protocols.embedding import ClipEmbedder
     from trainer.evaluation.protocols.running import Brought, describe, run_protocol, write_results
+    from trainer.evaluation.running import write_checkpoint
     from trainer.interchange.opening import open_model, open_tokenizer
     from trainer.models.clip import Clip
     from trainer.parallel.ranks import find_ranks, joined, own_device
@@ -83,4 +84,5 @@ def evaluate_protocol(protocol: str, checkpoint: str, device: str, merges: str, 
     for warning in sorted({str(one.details["warning"]) for one in found if "warning" in one.details}):
         click.echo(warning, err=True)
     if out:
+        write_checkpoint(out, name, model)
         write_results(found, out)

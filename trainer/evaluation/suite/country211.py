@@ -13,14 +13,15 @@ import heapq
 import io
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
+from typing import Any
 
 import numpy as np
 
 from trainer.evaluation.suite.borders import NOWHERE, Borders
+from trainer.evaluation.suite.building import finish
 from trainer.evaluation.suite.photos import Photos
-from wit import manifest
-from wit.errors import InputError, MismatchError
+from wit.errors import InputError
 from wit.image import ImageRejected, decode, sniff
 from wit.keys import uniform_rank
 from wit.storage import join, list_names, publish_bytes, publish_text, read_bytes
@@ -69,11 +70,29 @@ class Draw:
     by_country: dict[str, list[Candidate]]
     dropped: Counter[str]
 
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON has it."""
+        by_country = {code: [list(astuple(one)) for one in found] for code, found in self.by_country.items()}
+        return {"by_country": by_country, "dropped": dict(self.dropped)}
 
-def draw(photos: Iterable[Photos], borders: Borders | None, has_image: Callable[[str], bool], quotas: Quotas) -> Draw:
+    @staticmethod
+    def of(value: Mapping[str, Any]) -> Draw:
+        """Return what `to_json` was made from."""
+        by_country = {code: [Candidate(*one) for one in found] for code, found in value["by_country"].items()}
+        return Draw(by_country, Counter(value["dropped"]))
+
+
+def draw(
+    photos: Iterable[Photos],
+    borders: Borders | None,
+    has_image: Callable[[str], bool],
+    quotas: Quotas,
+    advance: Callable[[int], None] = lambda _: None,
+) -> Draw:
     """Return the photos of each country by rank, twice as many as are wanted; raises InputError without countries.
 
     The draw does not depend on the order of photos, and what a smaller quota draws is among what a larger one does.
+    `advance(n)` is called as n more photos are seen.
     """
     heaps: dict[str, list[tuple[int, str, Candidate]]] = {}
     drawn: dict[str, set[str]] = {}
@@ -95,6 +114,7 @@ def draw(photos: Iterable[Photos], borders: Borders | None, has_image: Callable[
             if len(heap) > _SPARE * quotas.total:
                 drawn[country].discard(heapq.heappop(heap)[1])
                 dropped["not_needed"] += 1
+        advance(len(part.keys))
     return Draw({code: sorted(each for _, _, each in heaps[code]) for code in sorted(heaps)}, dropped)
 
 
@@ -123,19 +143,27 @@ class Built:
     """Photos that are not in it, by reason."""
 
 
-def build(out: str, drawn: Draw, images: Mapping[str, str], quotas: Quotas, titles: Mapping[str, str]) -> Built:
+def build(
+    out: str,
+    drawn: Draw,
+    images: Mapping[str, str],
+    quotas: Quotas,
+    titles: Mapping[str, str],
+    advance: Callable[[int], None] = lambda _: None,
+) -> Built:
     """Write OUT/SPLIT/COUNTRY/KEY.jpg, items.csv, names.txt and manifest.json; without `images`, no image.
 
     `images` is key to file; one that cannot be decoded gives way to the next. Countries with too few are left out.
-    Raises MismatchError when there is something in OUT already, and InputError when no country has enough.
+    OUT was begun; images that are there already are neither decoded nor copied again. `advance(n)` is called as n more
+    countries are done. Raises InputError when no country has enough.
     """
-    if list_names(out):
-        raise MismatchError(f"--out {out}: expected a new or empty folder, found files in it; choose another")
     rows: list[list[str]] = []
     countries: list[str] = []
     dropped = Counter(drawn.dropped)
     for code, candidates in drawn.by_country.items():
-        usable = list(_usable(candidates, images, quotas.total, dropped))
+        advance(1)
+        done = _done(out, code)
+        usable = list(_usable(candidates, images, done, quotas.total, dropped))
         if len(usable) < quotas.total:
             dropped["too_few_of_the_country"] += len(usable)
             continue
@@ -143,7 +171,7 @@ def build(out: str, drawn: Draw, images: Mapping[str, str], quotas: Quotas, titl
         dropped["not_needed"] += len(candidates) - usable[-1][0] - 1
         for split, (_, candidate, suffix) in zip(quotas.splits(), usable, strict=True):
             name = f"{split}/{code}/{candidate.key}.{suffix}" if suffix else ""
-            if name:
+            if name and candidate.key not in done:
                 publish_bytes(join(out, name), read_bytes(images[candidate.key]))
             rows.append([name, split, code, candidate.key, candidate.url])
     if not countries:
@@ -155,16 +183,22 @@ def build(out: str, drawn: Draw, images: Mapping[str, str], quotas: Quotas, titl
     return built
 
 
+def _done(out: str, code: str) -> dict[str, str]:
+    """Return the keys of a country's images that are there already, with their suffixes."""
+    names = [name for split in SPLITS for name in list_names(join(out, split, code))]
+    return {key: suffix for key, _, suffix in (name.rpartition(".") for name in names)}
+
+
 def _usable(
-    candidates: list[Candidate], images: Mapping[str, str], wanted: int, dropped: Counter[str]
+    candidates: list[Candidate], images: Mapping[str, str], done: Mapping[str, str], wanted: int, dropped: Counter[str]
 ) -> Iterator[tuple[int, Candidate, str]]:
     """Yield the place, the candidate and its image's suffix (blank without images) of as many as are wanted."""
     num = 0
     for place, candidate in enumerate(candidates):
         if num == wanted:
             return
-        suffix = ""
-        if images:
+        suffix = done.get(candidate.key, "")
+        if images and not suffix:
             body = read_bytes(images[candidate.key])
             try:
                 decode(body)
@@ -185,11 +219,9 @@ def _write_tables(out: str, rows: list[list[str]], built: Built, quotas: Quotas,
     publish_text(join(out, "items.csv"), text.getvalue())
     publish_text(join(out, "names.txt"), "".join(f"{code} = {titles.get(code, code)}\n" for code in built.countries))
     facts = {
-        "set": "country211",
         "countries": list(built.countries),
         "images_by_split": {"train": quotas.train, "validation": quotas.validation, "test": quotas.test},
         "num_images": built.num_images,
         "dropped": built.dropped,
-        "salt": SALT,
     }
-    manifest.write(join(out, "manifest.json"), facts)
+    finish(out, facts)

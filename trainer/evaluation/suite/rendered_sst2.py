@@ -10,7 +10,7 @@ import io
 import re
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
@@ -18,8 +18,9 @@ from typing import Any
 import PIL
 from PIL import Image, ImageDraw, ImageFont
 
+from trainer.evaluation.suite.building import begin, finish
 from wit import manifest
-from wit.errors import InputError, MismatchError
+from wit.errors import InputError
 from wit.evaluation_sets.labels import class_lines, read_text
 from wit.evaluation_sets.splits import split_of_words
 from wit.patterns import walk_files
@@ -147,30 +148,36 @@ def _num_fitting(word: str, font: ImageFont.FreeTypeFont, limit_px: int) -> int:
     return max(bisect_right(range(1, most + 1), 0, key=lambda num: int(font.getlength(word[:num]) > limit_px)), 1)
 
 
-def build(out: str, files: Mapping[str, str], font_path: str = "") -> dict[str, Counter[str]]:
+def build(
+    out: str, files: Mapping[str, str], font_path: str = "", advance: Callable[[int], None] = lambda _: None
+) -> dict[str, Counter[str]]:
     """Write OUT/SPLIT/CLASS/NUMBER.png, numbered by line, and manifest.json; return the images by split and class.
 
-    The same sentences, font and version of Pillow give the same bytes. Raises MismatchError when there is something in
-    OUT already, and InputError for a sentence that does not fit.
+    The same sentences, font and version of Pillow give the same bytes; pictures that are there already are not drawn
+    again. `advance(n)` is called as n more sentences are done. Raises MismatchError when OUT holds something else, and
+    InputError for a sentence that does not fit.
     """
-    if list_names(out):
-        raise MismatchError(f"--out {out}: expected a new or empty folder, found files in it; choose another")
-    counts: dict[str, Counter[str]] = {}
-    for split, url in files.items():
-        counts[split] = Counter()
-        for number, sentence in enumerate(read_sentences(url)):
-            name = CLASSES[sentence.is_positive]
-            publish_bytes(join(out, split, name, f"{number:05}.png"), _png(draw_sentence(sentence.text, font_path)))
-            counts[split][name] += 1
-    facts: dict[str, Any] = {
-        "set": "rendered-sst2",
-        "images": {split: dict(counts[split]) for split in counts},
-        "is_as_published": {split: is_as_published(split, counts[split]) for split in counts},
+    made_from = {
         "files": {split: manifest.fingerprint_file(url) for split, url in files.items()},
         "font": manifest.fingerprint_file(font_path or default_font()),
         "pillow": PIL.__version__,
     }
-    manifest.write(join(out, "manifest.json"), facts)
+    begin(out, "rendered-sst2", made_from)
+    counts: dict[str, Counter[str]] = {}
+    for split, url in files.items():
+        counts[split] = Counter()
+        done = {name: set(list_names(join(out, split, name))) for name in CLASSES}
+        for number, sentence in enumerate(read_sentences(url)):
+            name, file = CLASSES[sentence.is_positive], f"{number:05}.png"
+            if file not in done[name]:
+                publish_bytes(join(out, split, name, file), _png(draw_sentence(sentence.text, font_path)))
+            counts[split][name] += 1
+            advance(1)
+    facts: dict[str, Any] = {
+        "images": {split: dict(counts[split]) for split in counts},
+        "is_as_published": {split: is_as_published(split, counts[split]) for split in counts},
+    }
+    finish(out, facts)
     return counts
 
 

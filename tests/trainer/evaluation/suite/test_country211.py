@@ -14,8 +14,9 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
+from tests.trainer.evaluation.suite.killing import kill_when, read_all
 from tests.trainer.evaluation.suite.test_borders import country, square, write_borders
-from trainer.evaluation.suite import align, read_names
+from trainer.evaluation.suite import align, photos, read_names
 from trainer.evaluation.suite.cli import evaluate_set
 from trainer.evaluation.suite.country211 import SALT
 from trainer.evaluation.suite.photos import read_photos
@@ -146,6 +147,48 @@ def test_a_list_may_say_the_countries(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.exception
     assert {row["country"] for row in rows_of(out)} == {"NP"}
     assert json.loads((out / "manifest.json").read_bytes())["dropped"] == {"no_country": 5}
+
+
+def test_a_killed_build_goes_on(tmp_path: Path, borders: str, images: Path) -> None:
+    """After a kill -9 the same command ends with the bytes of one that was never killed; what was copied stays."""
+    keys = [f"AD{n}" for n in range(800)]
+    (tmp_path / "list.tsv").write_text("".join(line(key, POSITIONS["AD"]) for key in keys))
+    body = next(images.rglob("AD0.jpg")).read_bytes()
+    for key in keys:
+        (images / f"{key}.jpg").write_bytes(body)
+    ranked = sorted(keys, key=lambda key: uniform_rank(SALT, key))
+    (images / f"{ranked[0]}.jpg").write_bytes(b"\xff\xd8\xff broken")
+    arguments = (tmp_path / "list.tsv", "--borders", borders, "--images", images, "--train", 700, "--out")
+    out = tmp_path / "out"
+    command = ("evaluate-set", "country211", *map(str, arguments[:-1]), "--validation", "5", "--test", "5", "--out")
+    kill_when(command, out,
+              lambda: len(list(out.rglob("[!.]*.jpg"))) > 5)  # fmt: skip
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("[!.]*.jpg")}
+    assert 5 < len(before) < 710
+    small = ("--validation", 5, "--test", 5)
+    assert run(*arguments, out, *small).exit_code == 0
+    assert run(*arguments, tmp_path / "whole", *small).exit_code == 0
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert read_all(out) == read_all(tmp_path / "whole")
+    error = run(*arguments, out, "--validation", 5, "--test", 6).exception
+    assert isinstance(error, MismatchError)
+    assert "made_from.quotas" in str(error)
+
+
+def test_a_list_is_gone_through_once(tmp_path: Path, borders: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was drawn is kept: the same command draws no second time, another quota does."""
+    (tmp_path / "list.tsv").write_text("".join(photo_list()))
+    arguments = (tmp_path / "list.tsv", "--borders", borders, "--out", tmp_path / "out")
+    assert run(*arguments, *SMALL).exit_code == 0
+    first = (tmp_path / "out/items.csv").read_bytes()
+    monkeypatch.setattr(photos, "_row", lambda *_: pytest.fail("the list was read again"))
+    assert run(*arguments, *SMALL).exit_code == 0
+    assert (tmp_path / "out/items.csv").read_bytes() == first
+    monkeypatch.undo()
+    begun = tmp_path / "begun"
+    assert run(*arguments[:-1], begun).exit_code != 0, "no country has 300 photos"
+    assert run(*arguments[:-1], begun, *SMALL).exit_code == 0
+    assert (begun / "items.csv").read_bytes() == first
 
 
 def test_mistakes_are_said(tmp_path: Path, borders: str) -> None:

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.trainer.evaluation.suite.killing import kill_when, read_all
 from trainer.evaluation.suite import TASKS
 from trainer.evaluation.suite.cli import evaluate_set
 from trainer.evaluation.suite.rendered_sst2 import (
@@ -114,8 +115,29 @@ def test_a_set_is_built_and_read(tmp_path: Path) -> None:
     }
     listing = list_set(EvaluationSet("sst2", str(tmp_path / "a")))
     assert (listing.classes, listing.split) == (("negative", "positive"), "test")
-    with pytest.raises(MismatchError, match="expected a new or empty folder"):
+    before = {name: (tmp_path / "a" / name).stat().st_mtime_ns for name in names}
+    assert build(trees, "--out", tmp_path / "a") == output
+    assert {name: (tmp_path / "a" / name).stat().st_mtime_ns for name in names} == before, "none is drawn again"
+    (trees / "dev.txt").write_text(TREES.replace("Bad", "Good"))
+    with pytest.raises(MismatchError, match=r"something else: made_from.files.validation: .*another --out"):
         build(trees, "--out", tmp_path / "a")
+    with pytest.raises(MismatchError, match="expected a new or empty folder"):
+        build(trees, "--out", trees)
+
+
+def test_a_killed_build_goes_on(tmp_path: Path) -> None:
+    """After a kill -9 the same command ends with the bytes of one that was never killed, and draws the rest alone."""
+    trees = tmp_path / "trees"
+    trees.mkdir()
+    (trees / "test.txt").write_text("".join(f"(3 (2 film) (2 {n}))\n" for n in range(150)))
+    command = ("evaluate-set", "rendered-sst2", str(trees), "--out")
+    kill_when(command, tmp_path / "a", lambda: len(list((tmp_path / "a").rglob("*.png"))) > 20)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "a").rglob("[!.]*.png")}
+    assert 20 < len(before) < 150
+    build(trees, "--out", tmp_path / "a")
+    build(trees, "--out", tmp_path / "b")
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert read_all(tmp_path / "a") == read_all(tmp_path / "b")
 
 
 @pytest.mark.parametrize(
