@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from trainer.evaluation.features import Features
 from trainer.evaluation.metrics import METRICS, NOT_JUDGED, Scores, chance, map_11_point, mean_of_splits, softmax
 from trainer.evaluation.scoring import Prompts
-from trainer.evaluation.suite import Names, align, find_task, read_names
+from trainer.evaluation.suite import Names, align, class_places, find_task, fold, read_names
 from trainer.evaluation.templates import TEMPLATES, read_templates
 from wit.errors import InputError, UserError
 from wit.evaluation_sets import Fold
@@ -100,7 +100,7 @@ class Problem:
     def fold_values(self, scores: Scores, independent: bool = False) -> list[float]:
         """Return the metric of each fold, of all items where there are none."""
         judged, metric = self.judged(scores, independent), METRICS[self.metric]
-        parts = [fold.rows for fold in self.folds] or [slice(None)]
+        parts = [fold.rows for fold in self.folds] or [np.arange(len(self.labels))]
         return [metric(judged[part], self.labels[part]) for part in parts]
 
     def prompts(self, templates: Sequence[str] = ()) -> Prompts:
@@ -138,7 +138,7 @@ def read_words(name: str, wording: Wording, metric: str = "") -> Words:
 def require_fit(words: Words, classes: tuple[str, ...]) -> None:
     """Raise InputError when names do not fit the classes of a set, as far as it lists them before it is read."""
     if classes and words.names.classes and not _is_numbered(classes, words.names):
-        align(words.names, classes, words.by_order)
+        align(words.names, classes, words.by_order, allows_more=True)
 
 
 def pose(features: Features, words: Words, folds: Sequence[Fold] = ()) -> Problem:
@@ -175,7 +175,9 @@ def rows_of(items: Sequence[str], names: Collection[str], fold: str) -> NDArray[
 
 
 def _is_numbered(classes: Sequence[str], names: Names) -> bool:
-    return not names.labels and all(label.isdecimal() for label in classes)
+    """Return whether a set calls its classes by their places in a list, not by names that are numbers (3 objects)."""
+    own = {name for each in names.classes for name in each}
+    return not names.labels and all(label.isdecimal() for label in classes) and not own.issuperset(classes)
 
 
 def _named(features: Features, words: Words) -> tuple[NDArray[np.int64], Names]:
@@ -191,7 +193,7 @@ def _named(features: Features, words: Words) -> tuple[NDArray[np.int64], Names]:
         return features.labels, Names(tuple((title,) for title in titles), (), own, "the set")
     if _is_numbered(own, words.names):
         return _numbered(features, words.names)
-    names = align(words.names, own, words.by_order)
+    names = align(words.names, own, words.by_order, allows_more=True)
     return _renumbered(features.labels, np.arange(len(own)), len(names.classes)), names
 
 
@@ -275,14 +277,15 @@ def labels_of(problem: Problem, other: Features, where: str) -> NDArray[np.int64
             f"{where}: expected {_number(problem.has_several)} an image, as those that are judged have, found "
             f"{_number(not problem.has_several)}"
         )
-    place = {label: number for number, label in enumerate(problem.names.labels)}
-    unknown = [label for label in other.classes if label not in place]
+    place = class_places(problem.names)
+    found = {label: place.get(label, place.get(fold(label))) for label in other.classes}
+    unknown = [label for label in found if found[label] is None]
     if unknown:
         raise InputError(
-            f"{where}: expected the {len(place)} classes of the images that are judged, found {unknown[0]!r} too "
-            f"({len(unknown)} such); give splits of one set, or its class names by --classes"
+            f"{where}: expected the {problem.num_classes} classes of the images that are judged, found {unknown[0]!r} "
+            f"too ({len(unknown)} such); give splits of one set, or its class names by --classes"
         )
-    places = np.array([place[label] for label in other.classes], np.int64)
+    places = np.array(list(found.values()), np.int64)
     return _renumbered(other.labels, places, problem.num_classes)
 
 

@@ -300,8 +300,8 @@ def test_classes_are_named_by_number_or_by_name(tmp_path: Path) -> None:
     assert named.titles == ("one", "three", "two", "zero")
     with pytest.raises(InputError, match=r"names\.txt: expected a name for each class of the set, found 4, and .* 7"):
         pose(features_of(("0", "7"), [0, 1]), words)
-    with pytest.raises(InputError, match=r"expected names of the set's 3 classes, found 4"):
-        require_fit(words, ("a", "b", "c"))
+    with pytest.raises(InputError, match=r"expected names of the set's 5 classes, found 4"):
+        require_fit(words, ("zero", "one", "two", "three", "four"))
     with pytest.raises(InputError, match=r"train: expected the 4 classes .* found 'five' too \(1 such\)"):
         labels_of(named, features_of(("one", "five"), [0, 1]), "train")
 

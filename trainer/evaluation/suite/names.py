@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import re
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from trainer.evaluation.suite.literals import CLASSES, SLOT, TEMPLATES, parse_lists
@@ -38,6 +39,8 @@ class Names:
     """C; what the set itself calls each class. Empty when the file does not say it."""
     source: str = ""
     """Where it was read."""
+    task: str = field(default="", compare=False)
+    """Of which task they are said to be; blank: of any set."""
 
     @property
     def titles(self) -> tuple[str, ...]:
@@ -105,7 +108,7 @@ def _require(names: Names, source: str, task: str) -> Names:
             f"{source}: expected the {known.num_classes} classes of {known.name}, found {len(names.classes)}; "
             "name the file that fits"
         )
-    return names
+    return replace(names, task=task)
 
 
 def _read_file(url: str, task: str) -> Names:
@@ -182,22 +185,24 @@ def _templates(value: Any, where: str) -> tuple[str, ...]:
     return tuple(_SLOTS.sub(SLOT, template) for template in value)
 
 
-def align(names: Names, classes: Collection[str], by_order: bool = False) -> Names:
+def align(names: Names, classes: Collection[str], by_order: bool = False, allows_more: bool = False) -> Names:
     """Return names in the order of a set's own classes, which the set calls by name or by number.
 
     A class is found by what the source says the set calls it, else by its name in any case and with any signs between;
     else by its number where all have one, without gaps from 0 or 1, and ImageNet's 1,000 by their WordNet ids, in whose
-    order the released names stand. `by_order` takes both lists as they are. Raises InputError for another number of
+    order the released names stand. `by_order` takes both lists as they are. With `allows_more`, names of classes that
+    the set has not follow its own, each with its first name as its label. Raises InputError for another number of
     classes, and for a class that is not found: classes in an order that nobody checked would give a wrong score without
     a word.
     """
     own = list(classes)
-    if len(own) != len(names.classes):
+    is_part = allows_more and not by_order and len(own) < len(names.classes)
+    if len(own) != len(names.classes) and not is_part:
         raise InputError(f"{names.source}: expected names of the set's {len(own)} classes, found {len(names.classes)}")
-    places = _places(names)
+    places = class_places(names)
     found = [places.get(label, places.get(fold(label))) for label in own]
     missing = [label for label, place in zip(own, found, strict=True) if place is None]
-    if by_order or (missing and not names.labels and (_is_numbered(own) or _is_imagenet(own))):
+    if by_order or (missing and not is_part and not names.labels and (_is_numbered(own) or _is_imagenet(own))):
         return replace(names, labels=tuple(own))
     if missing:
         raise InputError(
@@ -207,7 +212,9 @@ def align(names: Names, classes: Collection[str], by_order: bool = False) -> Nam
     order = [place for place in found if place is not None]
     if len(set(order)) < len(order):
         raise InputError(f"{names.source}: expected a name for each class, found one that two classes of the set have")
-    return replace(names, classes=tuple(names.classes[place] for place in order), labels=tuple(own))
+    order += [place for place in range(len(names.classes)) if place not in set(order)]
+    labels = [*own, *(names.labels[place] if names.labels else names.titles[place] for place in order[len(own) :])]
+    return replace(names, classes=tuple(names.classes[place] for place in order), labels=tuple(labels))
 
 
 def _is_numbered(labels: Sequence[str]) -> bool:
@@ -227,13 +234,18 @@ def is_wordnet(labels: Sequence[str]) -> bool:
     return all(_WORDNET.fullmatch(label) for label in labels)
 
 
-def _places(names: Names) -> Mapping[str, int]:
-    """Return where each label, or each name that only one class has, is; names are folded."""
+def class_places(names: Names) -> Mapping[str, int]:
+    """Return where each label, or each name that only one class has, is: as it is written, and folded.
+
+    Of the paper's sets also by what their own folders are called.
+    """
     if names.labels:
-        return {key: place for place, label in enumerate(names.labels) for key in (fold(label), label)}
-    folded = [{fold(name) for name in each} for each in names.classes]
-    counts: dict[str, int] = {}
-    for each in folded:
-        for name in each:
-            counts[name] = counts.get(name, 0) + 1
-    return {name: place for place, each in enumerate(folded) for name in each if counts[name] == 1}
+        numbered = list(enumerate(names.labels))
+        places = {fold(label): place for place, label in numbered} | {label: place for place, label in numbered}
+    else:
+        folded = [{fold(name) for name in each} for each in names.classes]
+        counts = Counter(name for each in folded for name in each)
+        places = {name: place for place, each in enumerate(folded) for name in each if counts[name] == 1}
+    known = find_task(names.task)
+    folders = known.folders if known is not None else ()
+    return {fold(folder): places[fold(name)] for folder, name in folders if fold(name) in places} | places

@@ -45,6 +45,8 @@ class Task:
     """Whether an item may have several classes."""
     num_folds: int = 1
     """Fits whose scores are averaged: STL-10's 10 folds, UCF101's 3 splits."""
+    folders: tuple[tuple[str, str], ...] = ()
+    """What the set itself calls a class, and what the released prompts do, where the two are not one word."""
     printed_classes: int | None = None
     """Table 9's number of classes where no other source has it: a misprint, or a class without a name."""
     note: str = ""
@@ -176,6 +178,21 @@ _ALL = (
         "https://data.caltech.edu/records/mzrjq-6wc02 (30 images a class to train)",
         ("caltech101",),
         kornblith=True,
+        folders=(
+            ("BACKGROUND_Google", "background"),
+            ("Faces", "off-center face"),
+            ("Faces_easy", "centered face"),
+            ("Leopards", "leopard"),
+            ("Motorbikes", "motorbike"),
+            ("airplanes", "airplane"),
+            ("car_side", "side of a car"),
+            ("cougar_body", "body of a cougar cat"),
+            ("cougar_face", "face of a cougar cat"),
+            ("crocodile_head", "head of a crocodile"),
+            ("flamingo_head", "head of a flamingo"),
+            ("snoopy", "snoopy (cartoon beagle)"),
+            ("yin_yang", "yin and yang symbol"),
+        ),
         note="The background is a class, too: 101 + 1",
     ),
     Task(
