@@ -308,7 +308,8 @@ def beside_scikit(work: Work) -> Iterator[str]:
             assert splits.validation is not None
             whole = splits.train.join(splits.validation)
             fits = (scikit_fit(whole, ours.strength), scikit_optimum(whole, ours.strength))
-            same = [float((fit.predict(splits.test.features) == ours.scores.argmax(axis=1)).mean()) for fit in fits]
+            test = np.asarray(splits.test.features)
+            same = [float((fit.predict(test) == ours.scores.argmax(axis=1)).mean()) for fit in fits]
             cells = [one, name, splits.train.features.shape[1]]
             cells += [f"{100 * ours.value:.1f}", f"{ours.strength:.2g}", f"{ours_s:.2f}"]
             cells += [
