@@ -39,8 +39,17 @@ def embed(model: Any, images: torch.Tensor, tokens: torch.Tensor, as_open_clip: 
     }
 
 
+def zero_shot(model: Any, settings: dict[str, Any], preprocess: Any, as_open_clip: bool) -> dict[str, np.ndarray]:
+    """Return probabilities of the classes (columns) of an evaluation set's images (rows)."""
+    images = torch.stack([preprocess(Image.open(path).convert("RGB")) for path in settings["set_images"]])
+    tokens = open_clip.get_tokenizer(OPEN_CLIP_NAME)([f"A photo of a {name}." for name in settings["set_classes"]])
+    found = embed(model, images, tokens, as_open_clip)
+    logits = float(model.logit_scale.exp()) * found["images"] @ found["texts"].T
+    return {"probabilities": torch.from_numpy(logits).softmax(dim=1).numpy()}
+
+
 def main() -> None:
-    """Write the checkpoints and embeddings."""
+    """Write the checkpoints, embeddings and probabilities."""
     folder = Path(sys.argv[1])
     settings = json.loads((folder / "settings.json").read_text())
     torch.manual_seed(0)
@@ -52,10 +61,12 @@ def main() -> None:
     save_file(model.state_dict(), folder / "open_clip" / "open_clip_model.safetensors")
     training = {"epoch": 1, "state_dict": {f"module.{name}": value for name, value in model.state_dict().items()}}
     torch.save(training, folder / "epoch_1.pt")
-    np.savez(folder / "open_clip.npz", **embed(model, images, tokens, as_open_clip=True))
+    seen = zero_shot(model, settings, preprocess, as_open_clip=True)
+    np.savez(folder / "open_clip.npz", **embed(model, images, tokens, as_open_clip=True), **seen)
     other = CLIPModel(CLIPConfig(text_config={"eos_token_id": 49_407}, vision_config={}, projection_dim=512)).eval()
     other.save_pretrained(folder / "transformers")
-    np.savez(folder / "transformers.npz", **embed(other, images, tokens, as_open_clip=False))
+    seen = zero_shot(other, settings, preprocess, as_open_clip=False)
+    np.savez(folder / "transformers.npz", **embed(other, images, tokens, as_open_clip=False), **seen)
     print(json.dumps({name: version(name) for name in ("open_clip_torch", "transformers", "torch")}))
 
 
