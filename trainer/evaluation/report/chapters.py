@@ -133,15 +133,15 @@ def _exact(result: Result) -> float | None:
 def _shots_grid(checkpoint: Checkpoint, results: Sequence[Result]) -> Grid:
     zero_shot, probe = checkpoint.of(ZERO_SHOT), checkpoint.of(LINEAR_PROBE)
     shots = sorted({point.num_shots for each in results for point in each.curve})
-    columns = {"task": False, "zero-shot": True} | {f"{each:g}-shot": True for each in shots}
+    columns = {"task": False, "zero-shot": True, "labels to match": True} | {f"{each:g}-shot": True for each in shots}
     rows = []
     for each in results:
         by_shots = {point.num_shots: point for point in each.curve}
         cells = [_shots_cell(by_shots.get(one)) for one in shots]
         level, full = (percent(found[each.task].value) if each.task in found else None for found in (zero_shot, probe))
-        rows.append((task_title(each.task), level, *cells, full, each.labels_to_match or None))
-    whole = columns | {"all labels": True, "labels to match": True}
-    return Grid("Few shots, % in the metric of the task; labels a class to match zero-shot", whole, rows)
+        rows.append((task_title(each.task), level, each.labels_to_match or None, *cells, full))
+    title = "Few shots, % in the metric of the task; labels a class to match zero-shot"
+    return Grid(title, columns | {"all labels": True}, rows)
 
 
 def _shots_cell(point: Shots | None) -> str | None:

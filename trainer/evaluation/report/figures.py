@@ -169,6 +169,26 @@ def labels_to_match(rows: Sequence[tuple[str, float, str]], label: str) -> Html:
     return inline_svg(draw, WIDTH_PX, height, f"{label} {told}.")
 
 
+def people_and_model(rows: Sequence[tuple[str, float, float]], label: str) -> Html:
+    """Return accuracy by class of people and of a model; `rows`: class and the two shares."""
+    told = "; ".join(f"{name}: {100 * people:.0f} and {100 * model:.0f} %" for name, people, model in rows)
+    height = _LEGEND_PX + 34 + _ROW_PX * len(rows)
+
+    def draw(canvas: Any) -> None:
+        axes = _rows(canvas, height, [name for name, _, _ in rows])
+        for row, (_, people, model) in enumerate(rows):
+            axes.plot([100 * people, 100 * model], [row, row], color=RULE, linewidth=5, solid_capstyle="round")
+            axes.plot(
+                [100 * people], [row], "o", color=INK, markerfacecolor=PAPER, markersize=7, clip_on=False, zorder=3
+            )
+            axes.plot([100 * model], [row], "o", color=ACCENT, markersize=5, clip_on=False, zorder=4)
+        axes.set_xlim(0, 100)
+        axes.set_xlabel("right, %")
+        _legend(axes, [("people", INK, "o", PAPER), ("the model", ACCENT, "o")])
+
+    return inline_svg(draw, WIDTH_PX, height, f"{label} {told}.")
+
+
 def confusion(pairs: Sequence[Confusion], names: Sequence[str]) -> Html:
     """Return a square a pair of the classes in `names`: the share of a row's images that are taken for a column's."""
     share = {(each.label, each.prediction): each.times / each.num_items for each in pairs}

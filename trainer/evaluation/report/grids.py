@@ -49,7 +49,7 @@ class Grid:
             for row in self.rows[:MAX_ROWS]
         ]
         columns: dict[str, int | None] = {
-            foreign(name, 80): 0 if number else None for name, number in self.columns.items()
+            name if number else foreign(name, 80): 0 if number else None for name, number in self.columns.items()
         }
         shown = table(columns, cells, self.title)
         left_out = len(self.rows) - MAX_ROWS

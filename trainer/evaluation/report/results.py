@@ -16,6 +16,7 @@ shown as tables, other words and numbers are listed.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -136,11 +137,15 @@ class Checkpoint:
         url = join(self.folder, "predictions", f"{task}.parquet")
         if not exists(url):
             return None
-        table = read_parquet(url)
-        missing = [name for name in PREDICTIONS.names if name not in table.column_names]
-        if missing:
-            raise InputError(f"{url}: expected predictions as wit evaluate writes them, found no {', '.join(missing)}")
-        return table
+        return require_predictions(url, read_parquet(url))
+
+
+def require_predictions(url: str, table: pa.Table) -> pa.Table:
+    """Return a table that has the columns of wit.schema.PREDICTIONS; raises InputError where it has not."""
+    missing = [name for name in PREDICTIONS.names if name not in table.column_names]
+    if missing:
+        raise InputError(f"{url}: expected predictions as wit evaluate writes them, found no {', '.join(missing)}")
+    return table
 
 
 def read_checkpoint(folder: str) -> Checkpoint:
@@ -202,7 +207,7 @@ def _read_result(url: str) -> Result:
         published=reader.numbers("published"),
         by_class=tuple(map(_class_result, reader.rows("by_class"))),
         curve=tuple(sorted(map(_shots, told.rows(curve)), key=lambda one: one.num_shots)) if curve else (),
-        labels_to_match=str(details.get("labels_to_match_zero_shot") or ""),
+        labels_to_match=_labels_to_match(told),
         prompts=tuple(map(_prompts, told.rows("prompts"))),
         groups={name: _groups(told, name) for name in sorted(groups)},
         data=str(details.get("data") or ""),
@@ -214,6 +219,7 @@ def _read_result(url: str) -> Result:
 
 
 _SHOWN_ELSEWHERE = ("confidence", "warning", "not_as_the_paper", "prompts", "labels_to_match_zero_shot")
+_MATCH = re.compile(r"[<>]?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?")
 _GROUP = {"group", "num_items", "num_hits", "value", "interval"}
 _PAPERS = "published_"
 """Before the name of rows: the paper's percentages of their groups."""
@@ -230,6 +236,14 @@ def _is_shot(row: Mapping[str, Any]) -> bool:
 def _shots(row: Reader) -> Shots:
     spread, interval = row.maybe(row.number, "deviation"), row.maybe(row.interval, "interval")
     return Shots(row.number("shots"), row.share("value"), spread, interval)
+
+
+def _labels_to_match(told: Reader) -> str:
+    key = "labels_to_match_zero_shot"
+    words = told.maybe(told.text, key) if told.facts.get(key) else None
+    if words and not _MATCH.fullmatch(words):
+        raise told.wrong(key, "a number, or a bound such as <1")
+    return words or ""
 
 
 def _prompts(row: Reader) -> Prompts:

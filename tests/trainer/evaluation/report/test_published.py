@@ -24,7 +24,7 @@ MINE = tomllib.loads(resources.files("trainer.evaluation.report").joinpath("publ
 
 
 def test_every_number_is_of_a_task_of_table_9_and_has_a_status() -> None:
-    """The file names the tasks of Tables 10 and 11 as the suite does, holds percentages, and each number is found again by its task."""
+    """Tables 10 and 11 name tasks as the suite does; all are percentages, and each is found again by its task."""
     for protocol, table in MINE.items():
         for model, cells in table.items():
             assert set(cells) <= set(STATUS) - {GIVEN}
