@@ -199,6 +199,8 @@ def departures(shift: ShiftSet, truth: Truth, matched: Matched) -> tuple[str, ..
         (shift.name == "ObjectNet" and not shift.crop_px, "with its border, of which 2 px are cut off: --crop"),
     )  # fmt: skip
     own = tuple(line for applies, line in said if applies)
+    if shift.frames is not None and (missing := len(shift.frames.near) - truth.num_judged):
+        own += (f"{missing:,} anchors of {shift.frames.source} are not judged: no image, or no class",)
     return _size_departures(shift.name, truth.num_judged, len(matched.labels)) + own
 
 

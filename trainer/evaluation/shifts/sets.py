@@ -12,6 +12,7 @@ import numpy as np
 from trainer.evaluation.sets import OpenSet
 from trainer.evaluation.shifts.frames import Frames
 from trainer.evaluation.shifts.matching import Mapped
+from wit.errors import InputError
 from wit.evaluation_sets import Item
 from wit.evaluation_sets.pieces import to_png
 from wit.image import ImageRejected, decode
@@ -34,14 +35,24 @@ class ShiftSet(OpenSet):
         return super().num_known if self.frames is None else len(self.frames.items)
 
     def items(self) -> Iterator[Item]:
-        """Yield the images that count, broken ones too, with a label each: of a frame the first that is said of it."""
+        """Yield the images that count, broken ones too, with a label each: of a frame the first that is said of it.
+
+        Raises InputError when the set has none of the frames.
+        """
+        is_empty = True
         for item in super().items():
             if self.frames is not None:
                 if item.item not in self.frames.items:
                     continue
                 labels = self.frames.labels.get(item.item)
                 item = item._replace(label=labels[0]) if labels else item
+            is_empty = False
             yield item._replace(body=_cropped(item.body, self.crop_px)) if self.crop_px else item
+        if self.frames is not None and is_empty:
+            raise InputError(
+                f"{self.frames.source}: expected frames among the images of {self.listing.set.path}, found no "
+                f"{next(iter(self.frames.near))!r} there; name them as they lie in the set"
+            )
 
     def fingerprint(self) -> str:
         """Return SHA-256, in hex, over what is read, and how."""

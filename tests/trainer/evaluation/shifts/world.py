@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from click.testing import CliRunner
 from PIL import Image
@@ -22,7 +23,9 @@ from trainer.interchange.writing import write_openai
 from trainer.loader.decode import decode_center
 from trainer.models.clip import Clip
 from trainer.models.inputs import normalise_images
+from trainer.models.vision import VisionTransformer
 from trainer.tokenizer import ClipTokenizer
+from wit.errors import UserError
 
 MERGES = [("t", "h"), ("r", "e")]  # of `make_model`
 COLOURS = {"red": (220, 20, 20), "green": (20, 220, 20), "blue": (20, 20, 220), "white": (235, 235, 235)}
@@ -51,7 +54,7 @@ def write_pictures(folder: Path, colours: Sequence[str], seed: int = 0, border: 
     return folder
 
 
-def write_table(path: Path, rows: Sequence[dict[str, object]]) -> Path:
+def write_table(path: Path, rows: Sequence[Mapping[str, object]]) -> Path:
     """Write rows as CSV and return the file."""
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
@@ -67,11 +70,19 @@ class World:
     root: Path
     first: tuple[str, ...]
 
-    def run(self, *arguments: object) -> tuple[int, str]:
-        """Return exit code and output of the command."""
-        shown = CliRunner().invoke(evaluate_robustness, [*self.first, *map(str, arguments)])
-        message = "" if shown.exception is None or isinstance(shown.exception, SystemExit) else str(shown.exception)
-        return shown.exit_code, shown.output + message
+    def run(self, *arguments: object) -> str:
+        """Return what the command shows."""
+        shown = CliRunner().invoke(evaluate_robustness, [*self.first, *map(str, arguments)], catch_exceptions=False)
+        assert shown.exit_code == 0
+        return shown.output
+
+    def fail(self, *arguments: object) -> str:
+        """Return the one line in which the command says what is wrong."""
+        with pytest.raises(UserError) as raised:
+            self.run(*arguments)
+        message = str(raised.value)
+        assert "\n" not in message
+        return message
 
     def result(self, out: Path) -> dict[str, Any]:
         """Return what a run has written."""
@@ -109,4 +120,5 @@ def teach_colours(model: Clip) -> None:
     target_ND = (text_CD - text_CD.mean(dim=0)).repeat_interleave(30, dim=0)
     small = 1e-3 * torch.eye(features_NW.shape[1])
     fitted_WD = torch.linalg.solve(features_NW.T @ features_NW + small, features_NW.T @ target_ND)
+    assert isinstance(model.visual, VisionTransformer)
     model.visual.proj.copy_(fitted_WD)
