@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import posixpath
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import orjson
-
 from wit.errors import InputError
 from wit.evaluation_sets.labels import LABEL_FIELDS, label_text, read_text
 from wit.evaluation_sets.splits import File
+from wit.rows import parse_rows
 from wit.storage import read_parquet
 
 FILE_NAME = "file_name"
@@ -89,27 +86,4 @@ def _rows(table: File) -> Iterator[dict[str, Any]]:
         yield from read_parquet(table.url).to_pylist()
         return
     text = read_text(table.url, _MAX_BYTES)
-    yield from _csv_rows(table.url, text) if table.name.endswith(".csv") else _json_rows(table.url, text)
-
-
-def _csv_rows(url: str, text: str) -> Iterator[dict[str, Any]]:
-    rows = csv.DictReader(io.StringIO(text, newline=""))
-    try:
-        yield from rows
-    except csv.Error as error:
-        raise InputError(
-            f"{url}, after line {rows.line_num}: expected rows of CSV, found otherwise ({error})"
-        ) from error
-
-
-def _json_rows(url: str, text: str) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            row = orjson.loads(line)
-        except orjson.JSONDecodeError as error:
-            raise InputError(f"{url}, line {number}: expected a JSON object, found otherwise ({error})") from error
-        if not isinstance(row, dict):
-            raise InputError(f"{url}, line {number}: expected a JSON object, found {type(row).__name__}")
-        yield row
+    yield from (row for _, row in parse_rows(table.url, text, table.name.rpartition(".")[2]))

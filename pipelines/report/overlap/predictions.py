@@ -6,23 +6,20 @@ row's `label` or, without one, with the set's own. What `wit evaluate` writes is
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence, Set
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Sequence, Set
 from dataclasses import dataclass
-from functools import partial
 from itertools import islice
 from typing import Any
 
-import orjson
 import pyarrow as pa
 
 from pipelines.report.overlap.results import Accuracies
 from wit.errors import InputError, one_line
+from wit.evaluation_sets.labels import read_text
 from wit.evaluation_sets.splits import num_shared
 from wit.parquet import open_parquet
-from wit.storage import base_name, read_bytes
+from wit.rows import FORMS, parse_rows
+from wit.storage import base_name
 
 ITEM_COLUMNS = ("item", "path")
 CORRECT, LABEL, PREDICTION = "correct", "label", "prediction"
@@ -35,6 +32,7 @@ _TRUTHS = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.
 _EXAMPLES = 3
 _MAX_FOLDERS = 32  # that are taken off: each is a pass over all names
 _MAX_SHOWN = 60  # characters of a name or value in a message
+_MAX_BYTES = 1 << 32  # of a text file, which is read whole
 
 Row = dict[str, Any]
 Verdict = bool | str
@@ -149,10 +147,13 @@ def _shown(value: object) -> str:
 def _rows(url: str) -> Iterator[tuple[int, Row]]:
     """Yield the rows of a file with their numbers from 1; each has all columns that its file has."""
     suffix = base_name(url).rpartition(".")[2].lower()
-    if suffix not in _FORMATS:
-        formats = ", ".join(f".{name}" for name in _FORMATS)
+    if suffix == "parquet":
+        return enumerate(_parquet_rows(url), 1)
+    if suffix not in FORMS:
+        formats = ", ".join(f".{name}" for name in ("parquet", *FORMS))
         raise InputError(f"{url}: expected a file of predictions ({formats}), found {_shown(base_name(url))}")
-    return enumerate(_FORMATS[suffix](url), 1)
+    rows = parse_rows(url, read_text(url, _MAX_BYTES), suffix)
+    return enumerate((row for _, row in rows), 1)
 
 
 def _parquet_rows(url: str) -> Iterator[Row]:
@@ -165,47 +166,6 @@ def _parquet_rows(url: str) -> Iterator[Row]:
                 yield from batch.to_pylist()
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise InputError(f"{url}: not a readable Parquet file: {one_line(error)}") from error
-
-
-def _delimited_rows(delimiter: str, url: str) -> Iterator[Row]:
-    lines = csv.DictReader(io.StringIO(_text(url), newline=""), delimiter=delimiter, restkey="")
-    try:
-        for row in lines:
-            if "" in row:
-                raise InputError(
-                    f"{url}: line {lines.line_num}: expected {len(lines.fieldnames or ())} values, found more; "
-                    "put quotes around values that hold the delimiter"
-                )
-            yield row
-    except csv.Error as error:
-        raise InputError(f"{url}: after line {lines.line_num}: not readable as delimited text: {error}") from error
-
-
-def _json_rows(url: str) -> Iterator[Row]:
-    for number, line in enumerate(_text(url).split("\n"), 1):
-        if line.strip():
-            row: object = None
-            with suppress(orjson.JSONDecodeError):
-                row = orjson.loads(line)
-            if not isinstance(row, dict):
-                raise InputError(f"{url}: line {number}: expected a JSON object, found {_shown(line)}")
-            yield row
-
-
-def _text(url: str) -> str:
-    try:
-        return read_bytes(url).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{url}: expected UTF-8, found other bytes at {error.start}; convert the file") from error
-
-
-_FORMATS: dict[str, Callable[[str], Iterable[Row]]] = {
-    "parquet": _parquet_rows,
-    "csv": partial(_delimited_rows, ","),
-    "tsv": partial(_delimited_rows, "\t"),
-    "jsonl": _json_rows,
-    "ndjson": _json_rows,
-}
 
 
 def join_predictions(predictions: Predictions, name: str, items: pa.Table) -> Joined:

@@ -15,9 +15,11 @@ import numpy as np
 import torch
 
 from trainer.evaluation.protocols.findings import Finding, Floats, Share, require_rows, share_of, similarities
-from trainer.evaluation.protocols.rows import json_object, read_rows, text_of
+from trainer.evaluation.protocols.rows import MAX_BYTES, read_rows
 from trainer.evaluation.retrieval import KS, retrieve
 from wit.errors import InputError
+from wit.evaluation_sets.labels import read_text
+from wit.rows import json_object
 
 PREFIX = "a photo of {label}"
 """The paper puts "a photo of" before captions (Table 13)."""
@@ -85,7 +87,7 @@ def _of_rows(url: str, split: str) -> _Found:
 
 
 def _of_json(url: str, split: str) -> _Found:
-    whole = json_object(url, text_of(url))
+    whole = json_object(url, read_text(url, MAX_BYTES))
     try:
         return _of_coco(whole) if "annotations" in whole else _of_karpathy(whole, split)
     except (KeyError, TypeError, AttributeError) as error:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import orjson
-
 from wit.errors import InputError
-from wit.storage import read_bytes
+from wit.evaluation_sets.labels import read_text
+from wit.rows import FORMS, parse_rows
 
+MAX_BYTES = 1 << 30
+"""Of a file that is read whole."""
 LIST_SIGN = "|"
 """Between the texts of a list where a cell holds one; JSON has its own lists."""
 
@@ -64,11 +63,13 @@ def read_rows(url: str, columns: Sequence[str]) -> tuple[Row, ...]:
     Raises InputError when the file is missing, of another kind, has no rows, or lacks a column.
     """
     suffix = url.rpartition(".")[2].lower()
-    if suffix not in _READERS:
+    if suffix not in FORMS:
         raise InputError(
-            f"{url}: expected a file named .csv, .tsv or .jsonl, found .{suffix[:20]}; name it by its format"
+            f"{url}: expected a file named {', '.join(f'.{form}' for form in FORMS)}, found .{suffix[:20]}; name it by "
+            "its format"
         )
-    rows = _READERS[suffix](url, text_of(url))
+    text = read_text(url, MAX_BYTES)
+    rows = tuple(Row(f"{url}, line {number}", values) for number, values in parse_rows(url, text, suffix))
     if not rows:
         raise InputError(f"{url}: expected rows with {', '.join(columns)}, found none")
     for row in rows:
@@ -79,61 +80,3 @@ def read_rows(url: str, columns: Sequence[str]) -> tuple[Row, ...]:
                 f"{', '.join(map(str, row.values))[:200]!r}"
             )
     return rows
-
-
-def text_of(url: str) -> str:
-    """Return a UTF-8 file's text, without a byte order mark; raises InputError when it is not one."""
-    try:
-        return read_bytes(url).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"{url}: expected UTF-8, found byte {error.object[error.start]:#x} at {error.start}"
-        ) from error
-
-
-def _of_cells(url: str, text: str, delimiter: str) -> tuple[Row, ...]:
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
-    rows = []
-    try:
-        for values in reader:
-            where = f"{url}, line {reader.line_num}"
-            if None in values or None in values.values():
-                found = "more" if None in values else "fewer"
-                raise InputError(
-                    f"{where}: expected {len(reader.fieldnames or ())} cells as in the first line, found {found}; "
-                    f"quote a cell that holds {delimiter!r}"
-                )
-            rows.append(Row(where, values))
-    except csv.Error as error:
-        raise InputError(f"{url}, line {reader.line_num}: expected cells, found what is none: {error}") from error
-    return tuple(rows)
-
-
-def _of_commas(url: str, text: str) -> tuple[Row, ...]:
-    return _of_cells(url, text, ",")
-
-
-def _of_tabs(url: str, text: str) -> tuple[Row, ...]:
-    return _of_cells(url, text, "\t")
-
-
-def _of_lines(url: str, text: str) -> tuple[Row, ...]:
-    rows = []
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.strip():
-            rows.append(Row(f"{url}, line {number}", json_object(f"{url}, line {number}", line)))
-    return tuple(rows)
-
-
-def json_object(where: str, text: str) -> dict[str, object]:
-    """Return the object that a JSON text is; raises InputError when it is not one."""
-    try:
-        value = orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        raise InputError(f"{where}: expected a JSON object, found what is no JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise InputError(f"{where}: expected a JSON object, found {text[:60]!r}")
-    return value
-
-
-_READERS: dict[str, Callable[[str, str], tuple[Row, ...]]] = {"csv": _of_commas, "tsv": _of_tabs, "jsonl": _of_lines}

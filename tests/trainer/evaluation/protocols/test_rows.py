@@ -31,8 +31,8 @@ def test_forms_hold_the_same(tmp_path: Path, name: str) -> None:
         ("a.csv", "image,n\nx,1,2\n", "line 2: expected 2 cells as in the first line, found more"),
         ("a.jsonl", "[1]\n", r"line 1: expected a JSON object, found '\[1\]'"),
         ("a.jsonl", '{"image": \n', "line 1: expected a JSON object, found what is no JSON"),
-        ("a.xls", "", "expected a file named .csv, .tsv or .jsonl, found .xls"),
-        ("a.csv", "image,n\n\udcff,1\n", "expected UTF-8, found byte 0xff at 8"),
+        ("a.xls", "", "expected a file named .csv, .tsv, .jsonl, .ndjson, found .xls"),
+        ("a.csv", "image,n\n\udcff,1\n", "expected text in UTF-8, found other bytes at 8"),
     ],
 )
 def test_faults_are_one_line(tmp_path: Path, name: str, text: str, message: str) -> None:
