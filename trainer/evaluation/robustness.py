@@ -116,52 +116,6 @@ def _share(logits: Floats) -> Floats:
     return shares
 
 
-@dataclass(frozen=True)
-class Robustness:
-    """A model's means over the seven sets (Figure 13's axes)."""
-
-    on_imagenet: float
-    """Mean of ImageNet's accuracy on the classes of each set."""
-    shifted: float
-    """Mean of the accuracy on the sets."""
-
-    @property
-    def gap(self) -> float:
-        """What the shifts cost."""
-        return self.on_imagenet - self.shifted
-
-
-def mean_robustness(on_classes: Mapping[str, float], shifted: Mapping[str, float]) -> Robustness:
-    """Return the means over SHIFTS: of ImageNet on the classes of each set, and of each set.
-
-    Raises InputError when one of the seven is missing: a mean of others cannot be compared.
-    """
-    for what, found in (("ImageNet on the classes of a shift", on_classes), ("shifts", shifted)):
-        missing = [name for name in SHIFTS if name not in found]
-        if missing:
-            raise InputError(f"{what}: expected all of {len(SHIFTS)}, found no {', '.join(missing)}")
-    return Robustness(
-        float(np.mean([on_classes[name] for name in SHIFTS])), float(np.mean([shifted[name] for name in SHIFTS]))
-    )
-
-
-def relative_robustness(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
-    """Return what a change of a model gains on each set that both were measured on: adapting it, for instance.
-
-    `before`, `after`: accuracy by set, ImageNet's too. Figure 14 has it for a classifier fitted to ImageNet, and for
-    one made of each set's own class names.
-    """
-    return {name: after[name] - before[name] for name in before if name in after}
-
-
-def mean_gain(before: Mapping[str, float], after: Mapping[str, float]) -> float:
-    """Return the mean of `relative_robustness` over the shifts that both have; raises InputError when there is none."""
-    gains = [gain for name, gain in relative_robustness(before, after).items() if name in SHIFTS]
-    if not gains:
-        raise InputError(f"shifts: expected one of {', '.join(SHIFTS)} in both, found none")
-    return float(np.mean(gains))
-
-
 def group_hits(scores: Scores, labels: Labels, groups: Sequence[Sequence[int]]) -> NDArray[np.bool_]:
     """Return for each item of some classes, of which alone the answer may be, whether its own group is the answer (M,).
 
