@@ -129,6 +129,12 @@ def _judged(test: OpenSet, partners: _Partners, asked: Asked) -> Judged:
     validation = partners.validation.get(test.name) or (open_split(test, "validation") if asked.is_fitted else None)
     if asked.is_fitted and train is None:
         raise InputError(f"{test.name}: expected images to fit on, found none; name them with --train {test.name}=PATH")
+    for option, part in (("--train", train), ("--validation", validation)):
+        if part is not None and part is not test and part.listing.pieces == test.listing.pieces:
+            raise InputError(
+                f"{option}: expected other images than those that are judged, found {part.listing.set.path} for both; "
+                "name the set's own part to fit on"
+            )
     words = read_words(test.name, asked.wording, asked.metric)
     require_fit(words, test.listing.classes)
     return Judged(test, train, validation, words)

@@ -8,8 +8,7 @@ Shapes: N items, C classes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import numpy as np
@@ -182,32 +181,9 @@ def score_blocks(metric: Metric, blocks: Iterable[Scores], labels: Labels) -> fl
 
 def softmax(scores: Scores) -> NDArray[np.float64]:
     """Return logits (N, C) as probabilities of each item's classes."""
-    powers = np.exp(scores - scores.max(axis=1, keepdims=True), dtype=np.float64)
-    shares: NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
+    shares: NDArray[np.float64] = np.exp(scores - scores.max(axis=1, keepdims=True), dtype=np.float64)
+    shares /= shares.sum(axis=1, keepdims=True)
     return shares
-
-
-@dataclass(frozen=True)
-class SplitMean:
-    """A score over several splits: STL-10's 10 folds, UCF101's 3 splits (Table 9)."""
-
-    mean: float
-    deviation: float
-    """Of the splits, with n - 1; 0 of one."""
-    num_splits: int
-
-
-def mean_of_splits(values: Sequence[float]) -> SplitMean:
-    """Return the mean of the score on each split; raises InputError when there are none."""
-    if not values:
-        raise InputError("splits: expected the score of one at least, found none")
-    deviation = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
-    return SplitMean(float(np.mean(values)), deviation, len(values))
-
-
-def mean_over_splits(metric: Metric, scores: Scores, labels: Labels, splits: Sequence[NDArray[np.int64]]) -> SplitMean:
-    """Return the mean of a metric on some of the items at a time; `splits` are the rows of each."""
-    return mean_of_splits([metric(scores[rows], labels[rows]) for rows in splits])
 
 
 def _require_single(scores: Scores, labels: Labels) -> None:
@@ -228,9 +204,9 @@ def _require_scores(scores: Scores, labels: Labels) -> None:
         raise InputError(
             f"scores: expected a row for each of {len(labels)} labels, one at least, found the shape {scores.shape}"
         )
-    wrong = np.argwhere(~np.isfinite(scores))
-    if len(wrong):
-        item, place = wrong[0]
+    is_number = np.isfinite(scores)
+    if not is_number.all():
+        item, place = np.argwhere(~is_number)[0]
         raise InputError(f"scores: expected finite numbers, found {scores[item, place]} at item {item}, class {place}")
 
 

@@ -57,6 +57,9 @@ def _print_probe(result: Result, _: Result) -> None:
     """Print the value of a probe, its strength and how many images it was fitted on."""
     _print_value("linear probe", result)
     facts = result["details"]
+    num_lost = max(each.get("num_classes_not_fitted", 0) for each in (facts, *facts.get("folds", ())))
+    if num_lost:
+        click.echo(f"  {num_lost} classes have images to judge and none to fit on: none of theirs can be right")
     if "folds" in facts:
         strengths = sorted(row["strength"] for row in facts["folds"])
         images = sum(row["num_train"] + row["num_validation"] for row in facts["folds"]) / len(facts["folds"])

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trainer.evaluation.features import Features
-from trainer.evaluation.metrics import METRICS, NOT_JUDGED, Scores, chance, map_11_point, mean_of_splits, softmax
+from trainer.evaluation.metrics import METRICS, NOT_JUDGED, Scores, chance, map_11_point, softmax
 from trainer.evaluation.scoring import Prompts
 from trainer.evaluation.suite import Names, align, class_places, find_task, fold, read_names
 from trainer.evaluation.templates import TEMPLATES, read_templates
@@ -95,7 +96,7 @@ class Problem:
 
     def value(self, scores: Scores, independent: bool = False) -> float:
         """Return the metric of logits (N, C), of folds the mean."""
-        return mean_of_splits(self.fold_values(scores, independent)).mean
+        return fmean(self.fold_values(scores, independent))
 
     def fold_values(self, scores: Scores, independent: bool = False) -> list[float]:
         """Return the metric of each fold, of all items where there are none."""

@@ -88,6 +88,8 @@ def _folds(train: list[File]) -> tuple[Fold, ...]:
         wrong = [each for each in places if not each.isdecimal() or int(each) >= num_images]
         if wrong:
             raise InputError(f"{url}, line {number}: expected places from 0 to {num_images - 1}, found {wrong[0]!r}")
+        if len(set(places)) < len(places):
+            raise InputError(f"{url}, line {number}: expected each place once, found one twice; fetch it again")
         if places:
             folds.append(Fold(f"fold {number}", frozenset(f"{train[0].name}/{int(each)}" for each in places)))
     return tuple(folds)

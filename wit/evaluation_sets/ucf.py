@@ -44,6 +44,12 @@ def list_ucf(evaluation_set: EvaluationSet, found: Found) -> Listing:
         for part in ("train", "test"):
             if (number, part) not in lists:
                 raise InputError(f"{evaluation_set.path}: expected {part}list{number}.txt, found none; fetch it too")
+        both = lists[number, "train"].keys() & lists[number, "test"].keys()
+        if both:
+            raise InputError(
+                f"{evaluation_set.path}: expected other videos in testlist{number}.txt than in trainlist{number}.txt, "
+                f"found {min(both)} in both; fetch them again"
+            )
     labels = {video: label for videos in lists.values() for video, label in videos.items()}
     frames = _frames(evaluation_set, found, labels)
     folds = tuple(

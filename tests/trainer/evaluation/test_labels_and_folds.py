@@ -261,6 +261,8 @@ def test_stl10_is_the_mean_of_its_folds(checkpoint: list[str], tmp_path: Path) -
     assert found["value"] == pytest.approx(5 / 6)
     assert found["num_items"] == zero["num_items"] == 12
     assert "folds" not in zero["details"]
+    assert [row.get("num_classes_not_fitted") for row in found["details"]["folds"]] == [None, 1]
+    assert "1 classes have images to judge and none to fit on" in shown
     assert "the mean of 2 folds, 66.7% to 100.0%" in shown
     assert "the mean of 2 splits, the paper has that of 10" in shown
     assert result(out, "STL10.few_shot")["details"]["fold"] == "fold 1"
@@ -316,6 +318,16 @@ def test_folds_of_other_images_are_an_error() -> None:
     splits = split_features(problem, features, features, None, "s")
     with pytest.raises(InputError, match=r"fold 1, training images: expected some of its 1 images .* leave --train"):
         linear_probe(problem, splits, "cpu", {}, (Fold("fold 1", frozenset({"y/0"})),))
+
+
+def test_images_are_not_fitted_and_judged(voc: Path, checkpoint: list[str], tmp_path: Path) -> None:
+    """The same images for both are a mistake; of a set of several parts that is named twice each has its own."""
+    run(checkpoint, "--data", f"voc2007={voc}", "--train", f"voc2007={voc}", "--probe")
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "0.png").write_bytes(halves("red", "blue", 0))
+    with pytest.raises(InputError, match="--train: expected other images than those that are judged, found"):
+        run(checkpoint, "--data", f"s={tmp_path}", "--train", f"s={tmp_path}", "--probe")
 
 
 CALTECH = ("background", "off-center face", "centered face", "leopard", "head of a  crocodile", "crocodile", "ant")

@@ -22,8 +22,6 @@ from trainer.evaluation.metrics import (
     class_accuracies,
     label_ranks,
     map_11_point,
-    mean_of_splits,
-    mean_over_splits,
     mean_per_class,
     mean_top1_top5,
     roc_auc,
@@ -160,18 +158,6 @@ def test_a_class_without_items_is_left_out() -> None:
         warnings.simplefilter("error")
         assert class_accuracies(scores, labels).tolist() == pytest.approx([1, 0.5, np.nan, 1], nan_ok=True)
         assert mean_per_class(scores, labels) == pytest.approx(2.5 / 3)
-
-
-def test_means_over_splits() -> None:
-    """The mean of UCF101's three splits, each of its own items, and of STL-10's ten folds; the deviation is numpy's."""
-    scores, labels = drawn(3, 3, 90)
-    splits = [np.arange(90).reshape(3, 30)[number] for number in range(3)]
-    found = mean_over_splits(accuracy, scores, labels, splits)
-    each = [accuracy(scores[rows], labels[rows]) for rows in splits]
-    assert (found.mean, found.deviation, found.num_splits) == pytest.approx((np.mean(each), np.std(each, ddof=1), 3))
-    assert mean_of_splits([0.5]).deviation == 0
-    with pytest.raises(InputError, match="splits: expected the score of one at least, found none"):
-        mean_of_splits([])
 
 
 @pytest.mark.parametrize(

@@ -203,6 +203,7 @@ def test_stl10(tmp_path: Path) -> None:
         ({"test_y.bin": b"\1"}, "test_y.bin: expected a label for each of 3 images, found 1"),
         ({"test_X.bin": b"\1" * 100}, "expected images of 27648 bytes, as STL-10 has them, found 100 bytes"),
         ({"fold_indices.txt": "0 1\n2 6\n"}, "fold_indices.txt, line 2: expected places from 0 to 5, found '6'"),
+        ({"fold_indices.txt": "0 1 1\n"}, "fold_indices.txt, line 1: expected each place once, found one twice"),
         ({"class_names.txt": "one\ntwo\n"}, "class_names.txt: expected 10 names of classes, found 2"),
     ],
 )
@@ -254,6 +255,7 @@ def test_ucf101(tmp_path: Path) -> None:
     [
         ({"lists/testlist03.txt": "Archery/v_A_g01.avi\n"}, "expected trainlist03.txt, found none"),
         ({"lists/testlist02.txt": "Archery/v_A_g09.avi\n"}, "expected a frame of each of 5 videos, found none of 1 (v"),
+        ({"lists/testlist01.txt": "Archery/v_A_g01.avi\n"}, "found v_A_g01 in both; fetch them again"),
         ({"lists/testlist02.txt": "Bowling/v_A_g01.avi\n"}, "testlist02.txt, line 1: expected CLASS/VIDEO"),
         ({"lists/trainlist01.txt": "Archery/v_A_g01.avi 2\n"}, "trainlist01.txt, line 1: expected CLASS/VIDEO"),
         ({"lists/classInd.txt": "0 Archery\n1 Biking\n"}, "classInd.txt: expected lines of a number, counting from 1"),
