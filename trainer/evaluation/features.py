@@ -250,7 +250,10 @@ def _join(opened: OpenSet, parts: list[_Rows]) -> Features:
     if not items:
         raise InputError(f"{opened.listing.set.path}: expected an image that can be read, found none")
     rejected = Counter(reason for rows in parts for reason, _ in rows.rejected.values())
-    tensors = [rows.features_NW[torch.tensor(each)] for rows, each in zip(parts, good, strict=True)]
+    tensors = [
+        rows.features_NW[torch.tensor(each)] if rows.rejected else rows.features_NW  # a copy only where it has to be
+        for rows, each in zip(parts, good, strict=True)
+    ]
     parts.clear()
     return Features(_stacked(opened, tensors, len(items)), labels, items, classes, dict(sorted(rejected.items())))
 
