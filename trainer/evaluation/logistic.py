@@ -36,8 +36,8 @@ from wit.errors import InputError
 UNSEEN = float(np.finfo(np.float32).min)
 """The score of a class that no training item, or every one, has: there is nothing to fit."""
 
-_BLOCK_SCORES = {"cpu": 1 << 18, "cuda": 1 << 26}
-"""Of a block of items: a MB stays in a CPU's cache; a GPU wants much to do at once."""
+_BLOCK_SIZES = {"cpu": 1 << 20, "cuda": 1 << 26}
+"""Numbers of a block of items, features or scores: 4 MB stay in a CPU's cache; a GPU wants much to do at once."""
 
 
 @dataclass(frozen=True)
@@ -284,7 +284,7 @@ class Objective:
         value_K = torch.zeros_like(self.strength_K)
         spread_KC = torch.zeros_like(parameters_KCP[..., 0])
         gradient_KCP = torch.zeros_like(parameters_KCP)
-        height = max(1, _BLOCK_SCORES[problem.axes_NR.device.type] // len(weights))
+        height = max(1, _BLOCK_SIZES[problem.axes_NR.device.type] // max(weights.shape))
         for start in range(0, self.num_items, height):
             block = slice(start, start + height)
             x_BR, targets_B = problem.axes_NR[block], problem.targets[..., block]

@@ -203,7 +203,8 @@ class Sweep:
         left = sorted(indices, reverse=True)
         most = max(1, min(_MOST_TOGETHER, _WIDTH // len(self.problem.classes.fitted)))
         while left:
-            some, left = left[:most], left[most:]
+            height = 1 if self.trials and left[0] < min(self.trials) else most  # what is weaker still may be hopeless
+            some, left = left[:height], left[height:]
             some = [index for index in some if not self._is_hopeless(index)]
             if some:
                 self._try(some)

@@ -153,7 +153,7 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     ask = Objective(problem, torch.tensor([1.0], dtype=torch.float64))
     at = torch.linspace(-1, 1, 27, dtype=torch.float64)[None]
     whole = ask(at)
-    monkeypatch.setattr(logistic, "_BLOCK_SCORES", {"cpu": 21})
+    monkeypatch.setattr(logistic, "_BLOCK_SIZES", {"cpu": 63})
     for ours, expected in zip(ask(at), whole, strict=True):
         torch.testing.assert_close(ours, expected)
 
