@@ -185,10 +185,8 @@ def relation_chapter(checkpoints: Sequence[Checkpoint]) -> Chapter | None:
     x, y = (np.array([getattr(spot, axis) for spot in spots]) for axis in ("probe", "zero_shot"))
     if len(spots) >= MIN_FITTED and len(set(x)) > 1:
         line, (low, high) = fit_line(x, y), resample_lines(x, y).slope_interval()
-        words += (
-            f" Here, of {len(spots):,} points: r {line.correlation:.2f}, slope {line.slope:.2f}, from {low:.2f} to "
-            f"{high:.2f} at 95 %."
-        )
+        words += f" Here, of {len(spots):,} points: r {line.correlation:.2f}, slope {line.slope:.2f}"
+        words += f", from {low:.2f} to {high:.2f} at 95 %." if len(spots) >= MIN_BAND else "."
     columns = {
         "checkpoint": False, "tasks": True, "r": True, "slope": True, "95 % interval": True, "median gap": True,
         "within 3 points": True,

@@ -165,7 +165,7 @@ def _matches(results: Sequence[Result]) -> list[Drawing]:
     )
     note = (
         "Labels a class by which a probe on the same features is as good as zero-shot; < is fewer than were tried, > "
-        f"more. {here if len(rows) > 1 else ''}In the paper's Figure 7 the median of 20 tasks is 5.4, the mean 20.8, "
+        f"more. {here if len(rows) > 2 else ''}In the paper's Figure 7 the median of 20 tasks is 5.4, the mean 20.8, "
         "ImageNet's 16."
     )
     return [Drawing(figures.labels_to_match(rows, "Labels a class to match zero-shot."), note)]

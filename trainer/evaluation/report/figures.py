@@ -182,7 +182,7 @@ def people_and_model(rows: Sequence[tuple[str, float, float]], label: str) -> Ht
                 [100 * people], [row], "o", color=INK, markerfacecolor=PAPER, markersize=7, clip_on=False, zorder=3
             )
             axes.plot([100 * model], [row], "o", color=ACCENT, markersize=5, clip_on=False, zorder=4)
-        axes.set_xlim(0, 100)
+        axes.set_xlim(-2, 102)
         axes.set_xlabel("right, %")
         _legend(axes, [("people", INK, "o", PAPER), ("the model", ACCENT, "o")])
 

@@ -27,15 +27,17 @@ _TICKS = (0.1, 0.5, 1, 2, 5, 10, 20, 30, 40, 50, 60, 70, 80, 90, 95, 98, 99, 99.
 def robustness_chapter(found: Robustness) -> Chapter:
     """Return what a page says of a checkpoint under natural distribution shift."""
     mean = found.mean
-    panels = [Drawing(panel(mean_title(found), marks_of(mean.results), mean.standards), "")] if mean.results else []
-    panels += [Drawing(panel(each.name, marks_of(each.results), each.standards), "") for each in found.shifts]
+    drawn = [(mean_title(found), mean.results, mean.standards)] if mean.results else []
+    drawn += [(each.name, each.results, each.standards) for each in found.shifts]
+    panels = [Drawing(panel(title, marks, line), "") for title, own, line in drawn if (marks := marks_of(own)) or line]
     parts: list[Part] = [_words(found), _grid(found), tuple(panels), _sets(found), *found.remarks]
     return Chapter("Robustness", "robustness", parts)
 
 
 def mean_title(found: Robustness) -> str:
     """Return what its mean is over."""
-    return "mean of the paper's seven" if found.mean.is_the_papers else f"mean of {len(found.mean.over)} shifts"
+    number = len(found.mean.over)
+    return "mean of the paper's seven" if found.mean.is_the_papers else f"mean of {number} shift{'s' * (number != 1)}"
 
 
 def _words(found: Robustness) -> str:
@@ -47,25 +49,29 @@ def _words(found: Robustness) -> str:
         "accuracy on ImageNet, both axes logits; the thin line is equal accuracy"
     )
     if not found.standard_source:
-        return f"{words}. Effective robustness is not known: it takes accuracies of standard models (--standard FILE)."
+        return f"{words}."
     return f"{words}; grey: standard models ({found.standard_source}), their line and its band."
 
 
 def _grid(found: Robustness) -> Grid:
-    columns = {
-        "set": False, "classifier": False, "%": True, f"{100 * found.confidence:g} % interval": True,
-        "on ImageNet": True, "effective": True, "its interval": True, "gap closed": True, "relative": True,
-        "the paper's": True,
-    }  # fmt: skip
-    rows: list[tuple[str | None, ...]] = [
-        ("ImageNet", TITLES.get(name, name), percent(value), span(interval), *[None] * 6)
+    """Return the accuracies; where no standard models are known without what is measured against them."""
+    columns = {"set": False, "classifier": False, "%": True, f"{100 * found.confidence:g} % interval": True}
+    columns |= {"on ImageNet": True} | dict.fromkeys(_AGAINST if found.standard_source else (), True)
+    columns |= {"relative": True, "the paper's": True}
+    rows: list[dict[str, str | None]] = [
+        {"set": "ImageNet", "classifier": TITLES.get(name, name), "%": percent(value), _INTERVAL: span(interval)}
         for name, (value, interval) in found.imagenet.items()
     ]
     for shift in found.shifts:
         rows += [_row(shift.name, each, _published(shift, each)) for each in shift.results]
     rows += [_row(mean_title(found), each, None) for each in found.mean.results]
-    title = "Accuracy under shift and on ImageNet's images of the same classes, gap closed, %; robustness in points"
-    return Grid(title, columns, rows)
+    title = "Accuracy under shift and on ImageNet's images of the same classes, %; robustness in points"
+    keys = [_INTERVAL if name.endswith(_INTERVAL) else name for name in columns]
+    return Grid(title, columns, [tuple(row.get(key) for key in keys) for row in rows])
+
+
+_INTERVAL = "% interval"
+_AGAINST = ("effective", "its interval", "gap closed, %")
 
 
 def _published(shift: Shift, each: Shifted) -> float | None:
@@ -76,19 +82,20 @@ def _published(shift: Shift, each: Shifted) -> float | None:
     return shift.published.get(_PAPERS.get(each.classifier, ""))
 
 
-def _row(title: str, each: Shifted, published: float | None) -> tuple[str | None, ...]:
-    return (
-        title,
-        title_of(each),
-        percent(each.accuracy),
-        None if each.interval is None else span(each.interval),
-        percent(each.on_classes),
-        points(each.effective),
-        None if each.effective_interval is None else " to ".join(str(points(end)) for end in each.effective_interval),
-        None if each.gap_closed is None else f"{round(100 * each.gap_closed)}",
-        points(each.relative),
-        percent(published),
-    )
+def _row(title: str, each: Shifted, published: float | None) -> dict[str, str | None]:
+    ends = each.effective_interval
+    return {
+        "set": title,
+        "classifier": title_of(each),
+        "%": percent(each.accuracy),
+        _INTERVAL: None if each.interval is None else span(each.interval),
+        "on ImageNet": percent(each.on_classes),
+        "effective": points(each.effective),
+        "its interval": None if ends is None else f"{points(ends[0])} to {points(ends[1])}",
+        "gap closed, %": None if each.gap_closed is None else f"{round(100 * each.gap_closed)}",
+        "relative": points(each.relative),
+        "the paper's": percent(published),
+    }
 
 
 def _sets(found: Robustness) -> Grid:
@@ -127,8 +134,12 @@ class Mark:
 
 
 def marks_of(results: Sequence[Shifted]) -> list[Mark]:
-    """Return a point a classifier."""
-    return [Mark(title_of(each), each.x, each.accuracy, _LOOKS.get(each.classifier, _OTHER)) for each in results]
+    """Return a point a classifier; one that is always or never right has no logit, and no place."""
+    return [
+        Mark(title_of(each), each.x, each.accuracy, _LOOKS.get(each.classifier, _OTHER))
+        for each in results
+        if 0 < each.accuracy < 1 and 0 < each.x < 1
+    ]
 
 
 def title_of(each: Shifted) -> str:
@@ -145,16 +156,15 @@ def panel(title: str, marks: Sequence[Mark], standards: Standards | None, size_p
         bottom = 38 / size_px[1]
         axes = canvas.add_axes((0.13, bottom, 0.84, top - bottom), frameon=False)
         axes.set_title(plain_name(title, 40), fontsize=TEXT_PX, color=INK, loc="left", pad=22, parse_math=False)
-        drawn = [each for each in marks if 0 < each.x < 1 and 0 < each.y < 1]
         _draw_standards(axes, standards)
-        for each in drawn:
+        for each in marks:
             marker, colour, fill, size = each.look
             axes.plot([each.x], [each.y], marker, color=colour, markerfacecolor=fill, markersize=size, zorder=5,
                       linestyle="", label=plain_name(each.name))  # fmt: skip
-        spots = [(each.x, each.y) for each in drawn]
+        spots = [(each.x, each.y) for each in marks]
         spots += [(each.x, each.y) for each in standards.spots] if standards else []
         _logit_axes(axes, spots)
-        if drawn:
+        if marks:
             legend = axes.legend(
                 frameon=False, fontsize=TEXT_PX - 2, labelcolor=INK, loc="lower left", bbox_to_anchor=(-0.05, 0.99),
                 ncols=4, handletextpad=0.1, columnspacing=0.8, borderpad=0.2,
