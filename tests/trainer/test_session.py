@@ -13,11 +13,13 @@ from typing import Any
 
 import pytest
 import torch
+from click.testing import CliRunner
 
 import trainer.evaluation.periodic
 import trainer.session
 from tests.trainer.conftest import Sample, micro_recipe, write_shards
 from tests.trainer.running.test_loop import lines_of, metrics, weights
+from trainer.evaluation.cli import evaluate
 from trainer.models.build import build_model
 from trainer.models.clip import build_clip
 from trainer.models.config import CONFIGS
@@ -203,6 +205,46 @@ def test_an_evaluation_that_a_kill_prevented_is_made_up_for(
         assert train(recipe, str(shards), str(out), "cpu").is_done
         assert [line["step"] for line in lines_of(out, "evaluation")] == [4, 8, 9]
     assert {line["weights"] for line in lines_of(out, "evaluation")} == {"averaged"}
+
+
+def test_several_sets_are_evaluated_as_the_command_does(
+    shards: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Named sets, with names of classes from a file and the paper's metric of one: a line each, which a kill leaves.
+
+    At the end of the run the accuracy is that of `wit evaluate` on its checkpoint.
+    """
+    (tmp_path / "names.txt").write_text("red_thing = a red circle\nblue_thing = a blue square\n")
+    options = {"classes": str(tmp_path / "names.txt"), "templates": "sample", "every_steps": 0}
+    recipe = replace(micro_recipe(), evaluation=Evaluation((f"things={images}", f"other={images}"), **options))
+    out = tmp_path / "out"
+    train(recipe, str(shards), str(out), "cpu")
+    assert "step 9/9  things  zero-shot accuracy" in capsys.readouterr().err
+    (things,), (other,) = (lines_of(out, f"evaluation/{name}") for name in ("things", "other"))
+    assert {**things, "event": ""} == {**other, "event": ""}
+    arguments = [str(out), "--data", f"things={images}", "--classes", options["classes"], "--templates", "sample"]
+    shown = CliRunner().invoke(evaluate, [*arguments, "--device", "cpu"], catch_exceptions=False)
+    assert f"zero-shot accuracy {things['accuracy']:.1%} ({round(4 * things['accuracy'])}/4;" in shown.output
+    line = json.dumps(other, ensure_ascii=False) + "\n"
+    (out / "log.jsonl").write_text((out / "log.jsonl").read_text().replace(line, ""))
+    assert train(recipe, str(shards), str(out), "cpu").is_done
+    assert [len(lines_of(out, f"evaluation/{name}")) for name in ("things", "other")] == [1, 1]
+
+
+def test_sets_of_one_name_and_names_that_do_not_fit_are_said_before(shards: Path, images: Path, tmp_path: Path) -> None:
+    """Two sets of one name, and a list of other classes: before the first step."""
+    (tmp_path / "names.txt").write_text("cat\ndog\n")
+    for evaluation, error, message in (
+        (
+            Evaluation((str(images), str(images))),
+            RecipeError,
+            "evaluation.data: expected a name for each set, found two",
+        ),
+        (Evaluation((str(images),), classes=str(tmp_path / "names.txt")), InputError, "found none for"),
+    ):
+        with pytest.raises(error, match=message):
+            train(replace(micro_recipe(), evaluation=evaluation), str(shards), str(tmp_path / "out"), "cpu")
+    assert not (tmp_path / "out").exists()
 
 
 def test_images_that_are_not_there_are_said_before_the_first_step(shards: Path, tmp_path: Path) -> None:
