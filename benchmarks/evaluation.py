@@ -44,7 +44,7 @@ from benchmarks.probe import scikit_fit, scikit_probe
 from trainer.evaluation.features import Embedding, embed_set
 from trainer.evaluation.metrics import accuracy
 from trainer.evaluation.probe import Labelled, Splits, probe
-from trainer.evaluation.sets import open_set
+from trainer.evaluation.sets import open_set, open_split
 from trainer.interchange.reading import read_model
 from trainer.interchange.writing import write_openai
 from trainer.loader.index import read_index
@@ -65,7 +65,6 @@ CIFAR_PARTS = {"pairs": range(500), "train": range(500, 750), "test": range(750,
 """Numbers of a class's images. They are in CIFAR-10's order, which is at random."""
 CALTECH_TRAIN = 5
 SETS = ("cifar10", "caltech101")
-PARTS = ("train", "test")
 CHECKPOINTS = ("trained", "random")
 
 Made = TypeVar("Made")
@@ -340,10 +339,13 @@ def feature_splits(work: Work, one: str) -> Iterator[tuple[str, Splits]]:
     for name, path in checkpoints.items():
         model = read_model(str(path))[0].eval()
         how = Embedding(str(work.out / f"eval-{name}" / "features"))  # kept by the command: nothing is embedded here
-        found = {part: embed_set(model, open_set(f"{one}={work.out / 'sets' / one / part}"), how) for part in PARTS}
-        assert found["train"].classes == found["test"].classes
-        train, test = (Labelled(each.features, each.labels, tuple(each.items)) for each in found.values())
-        known[name] = Splits(train, test, len(found["test"].classes)).with_validation()
+        judged = open_set(f"{one}={work.out / 'sets' / one}")
+        fitted = open_split(judged, "train")
+        assert fitted is not None
+        found = [embed_set(model, each, how) for each in (fitted, judged)]
+        assert found[0].classes == found[1].classes
+        train, test = (Labelled(each.features, each.labels, tuple(each.items)) for each in found)
+        known[name] = Splits(train, test, len(found[0].classes)).with_validation()
         yield f"{name} checkpoint", known[name]
     like = known["trained"]
     for told, picture in (("8 x 8 px", thumbnail), ("colours", colours)):
@@ -364,16 +366,16 @@ def shuffle(splits: Splits) -> Splits:
 def repicture(splits: Splits, folder: Path, picture: Callable[[Image.Image], NDArray[np.float32]]) -> Splits:
     """Return splits with other features of the same images."""
 
-    def read(items: Labelled, part: str) -> Labelled:
+    def read(items: Labelled) -> Labelled:
         rows = []
         for item in items.items:
-            with Image.open(folder / part / item) as image:
+            with Image.open(folder / item) as image:
                 rows.append(picture(image.convert("RGB")))
         return replace(items, features=np.stack(rows))
 
     assert splits.validation is not None
-    validation = read(splits.validation, "train")
-    return replace(splits, train=read(splits.train, "train"), test=read(splits.test, "test"), validation=validation)
+    train, test, validation = map(read, (splits.train, splits.test, splits.validation))
+    return replace(splits, train=train, test=test, validation=validation)
 
 
 def thumbnail(image: Image.Image) -> NDArray[np.float32]:
