@@ -9,13 +9,16 @@ from statistics import fmean, median
 
 from trainer.evaluation.report import figures
 from trainer.evaluation.report.grids import Chapter, Drawing, Grid
+from trainer.evaluation.report.published import TABLES, models
 from trainer.evaluation.report.results import LINEAR_PROBE, ZERO_SHOT, Checkpoint, Group, Result, Shots
 from trainer.evaluation.report.robustness import robustness_chapter
 from trainer.evaluation.report.summary import (
+    beside,
     in_order,
     percent,
     points,
     protocol_title,
+    published_cell,
     span,
     task_title,
     zero_shot_and_probe,
@@ -43,6 +46,25 @@ def chapters(checkpoint: Checkpoint) -> tuple[list[Chapter], list[Chapter]]:
     ]
     after = [details_chapter(results), made_chapter(checkpoint, results)]
     return [each for each in before if each], [each for each in after if each]
+
+
+def published_grids(results: Sequence[Result]) -> list[Grid]:
+    """Return a table for each of the paper's that has numbers of what was evaluated, a column a model."""
+    grids = []
+    for protocol, source in TABLES.items():
+        mine = [(each, beside(each)) for each in results if each.protocol == protocol]
+        told = {model for _, found in mine for model in found}
+        known = [model for model in models(protocol) if model in told]
+        names = [*known, *sorted(told - set(known))]
+        rows = [
+            (task_title(each.task), percent(each.value), *(published_cell(found.get(name)) for name in names))
+            for each, found in mine
+            if found
+        ]
+        if rows:
+            columns = {"task": False, "this checkpoint": True} | dict.fromkeys(names, True)
+            grids.append(Grid(f"{protocol_title(protocol)}, %, beside {source}", columns, rows))
+    return grids
 
 
 def prompts_chapter(results: Sequence[Result]) -> Chapter | None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from trainer.evaluation.report import figures
-from trainer.evaluation.report.chapters import chapters
+from trainer.evaluation.report.chapters import chapters, published_grids
 from trainer.evaluation.report.classes import best_and_worst
-from trainer.evaluation.report.published import GIVEN, MARKS, PAPER, STATUS, TABLES, Published, models
+from trainer.evaluation.report.published import GIVEN, PAPER, STATUS, TABLES
 from trainer.evaluation.report.results import LINEAR_PROBE, ZERO_SHOT, Checkpoint, Result
 from trainer.evaluation.report.summary import (
     averages,
@@ -16,6 +16,7 @@ from trainer.evaluation.report.summary import (
     metric_title,
     percent,
     protocol_title,
+    published_cell,
     published_range,
     remark,
     span,
@@ -28,7 +29,6 @@ from wit.page import (
     Html,
     Section,
     document,
-    element,
     figure,
     foreign,
     glossary,
@@ -68,11 +68,6 @@ def _facts(checkpoint: Checkpoint) -> dict[str, str]:
         how = "mean of" if each.is_whole else f"mean of {each.num_tasks} of"
         facts[f"{protocol_title(each.protocol)}, {how} {each.suite}, %"] = f"{100 * each.value:.1f}"
     return facts
-
-
-def published_cell(found: Published | None) -> str | None:
-    """Return a published number with the mark of its status."""
-    return None if found is None else f"{MARKS[found.status]}{found.percent:.1f}"
 
 
 def status_notes(shown: set[str]) -> list[Html]:
@@ -146,25 +141,8 @@ def _drawn(results: Sequence[Result]) -> list[Html]:
 
 
 def _published(results: Sequence[Result]) -> Section | None:
-    """Return every published number of the tasks that were evaluated, a column a model."""
-    parts: list[Html] = []
-    marks: set[str] = set()
-    for protocol, source in TABLES.items():
-        mine = {each.task: (each, beside(each)) for each in results if each.protocol == protocol}
-        rows = [(task, each, found) for task, (each, found) in mine.items() if found]
-        if not rows:
-            continue
-        known = [model for model in models(protocol) if any(model in found for _, _, found in rows)]
-        others = sorted({model for _, _, found in rows for model in found} - set(known))
-        columns = {"task": None, "this checkpoint": 0} | dict.fromkeys((*known, *others), 0)
-        marks |= {one.status for _, _, found in rows for one in found.values()}
-        cells = [
-            (
-                foreign(task_title(task)),
-                element("strong", percent(each.value) or ""),
-                *(published_cell(found.get(model)) for model in (*known, *others)),
-            )
-            for task, each, found in rows
-        ]
-        parts.append(table(columns, cells, f"{protocol_title(protocol)}, %, beside {source}"))
-    return Section("Beside the paper's models", (*parts, *status_notes(marks)), "published") if parts else None
+    """Return every published number of the tasks that were evaluated, and what their marks mean."""
+    grids = published_grids(results)
+    marks = {found.status for each in results if each.protocol in TABLES for found in beside(each).values()}
+    parts = (*(grid.to_html() for grid in grids), *status_notes(marks))
+    return Section("Beside the paper's models", parts, "published") if grids else None

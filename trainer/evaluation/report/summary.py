@@ -65,6 +65,11 @@ def beside(result: Result) -> dict[str, Published]:
     return published(result.task, result.protocol, result.published)
 
 
+def published_cell(found: Published | None) -> str | None:
+    """Return a published number with the mark of its status."""
+    return None if found is None else f"{MARKS[found.status]}{found.percent:.1f}"
+
+
 def published_range(result: Result) -> str | None:
     """Return the lowest and highest number of the paper's models, and of how many; None: nothing is published.
 

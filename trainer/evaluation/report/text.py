@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from trainer.evaluation.comparing import TIE_CONFIDENCE
 from trainer.evaluation.report import across
-from trainer.evaluation.report.chapters import chapters
+from trainer.evaluation.report.chapters import chapters, published_grids
 from trainer.evaluation.report.classes import classes_chapter
 from trainer.evaluation.report.comparison import overview_rows
 from trainer.evaluation.report.grids import Grid, escape, markdown_table
@@ -43,11 +43,13 @@ def checkpoint_markdown(checkpoint: Checkpoint) -> str:
     rows = [_row(each) for each in results]
     columns = ("task", "protocol", "metric", "%", "interval", "chance", "images", "the paper's models", "remarks")
     parts += ["\n\n".join(means) + "\n"] if means else []
-    parts += [markdown_table(columns, rows, _numbers(3, columns))] if rows else []
-    parts.append(
-        f"The paper's models ({PAPER}): the lowest and highest number printed for the same task, protocol and metric, "
-        f"and how many could be verified. ≈ marks one with an end that is {STATUS['consistent']}.\n"
-    )
+    if rows:
+        parts.append(markdown_table(columns, rows, _numbers(3, columns)))
+        parts.append(
+            f"The paper's models ({PAPER}): the lowest and highest number printed for the same task, protocol and "
+            f"metric, and how many could be verified. ≈ marks one that is {STATUS['consistent']}.\n"
+        )
+        parts += [grid.to_markdown() for grid in published_grids(results)]
     parts[1:1] = [f"> {escape(words)}\n" for words in warnings(results)]
     before, after = chapters(checkpoint)
     classes = classes_chapter(checkpoint, results)

@@ -89,3 +89,62 @@ def planted_rows(num_images: int = 6) -> list[tuple[str, str, str, float]]:
         for name in COLOURS
         for number in range(num_images)
     ]
+
+
+def _shifted(classifier: str, accuracy: float, relative: float | None = None) -> dict[str, Any]:
+    return {
+        "classifier": classifier,
+        "accuracy": accuracy,
+        "interval": [0.58, 0.62],
+        "pm0": None,
+        "pm10": None,
+        "imagenet_on_classes": 0.72,
+        "x": 0.7,
+        "expected": accuracy - 0.05,
+        "effective": 0.05,
+        "effective_interval": [0.03, 0.07],
+        "gap_closed": 0.3,
+        "relative": relative,
+    }
+
+
+def shift(name: str, published: float | None = None, has_own_names: bool = False) -> dict[str, Any]:
+    """Return one set of what `wit evaluate-robustness` writes."""
+    line = {
+        "slope": 1.1,
+        "correlation": 0.95,
+        "num_models": 2,
+        "points": [{"model": "m", "x": 0.6, "y": 0.5, "is_standard": True}, {"model": "n", "x": 0.8, "y": 0.7}],
+        "curve": [{"x": 0.6, "y": 0.5, "low": 0.48, "high": 0.52}, {"x": 0.8, "y": 0.7, "low": 0.68, "high": 0.72}],
+    }
+    return {
+        "name": name,
+        "num_items": 100,
+        "num_classes": 10,
+        "left_out": {"num_classes": 0, "num_items": 0},
+        "not_as_the_paper": ["100 judged"],
+        "published": {"Zero-shot CLIP": published} if published else {},
+        "results": [_shifted("zero_shot", 0.6), *([_shifted("own_names", 0.64, 0.04)] if has_own_names else [])],
+        "standard": line,
+    }
+
+
+def shifts() -> dict[str, Any]:
+    """Return what `wit evaluate-robustness` writes."""
+    mean = _shifted("zero_shot", 0.6)
+    return {
+        "confidence": 0.995,
+        "imagenet": {
+            "num_items": 1000,
+            "results": [{"classifier": "zero_shot", "accuracy": 0.7, "interval": [0.68, 0.72]}],
+        },
+        "shifts": [shift("ImageNetV2", 0.701), shift("ObjectNet", 0.723, has_own_names=True)],
+        "mean": {
+            "over": ["ImageNetV2", "ObjectNet"],
+            "is_the_papers": False,
+            "results": [mean | {"interval": None}],
+            "standard": shift("mean")["standard"],
+        },
+        "standard": {"source": "models.csv", "num_models": 2},
+        "remarks": ["a line to be shown"],
+    }
