@@ -13,7 +13,7 @@ from trainer.interchange.writing import write_openai
 from trainer.models.clip import build_clip
 from trainer.models.config import CONFIGS
 from trainer.tokenizer import ClipTokenizer, dump_merges
-from wit.errors import UserError
+from wit.errors import InputError, UserError
 
 
 @pytest.fixture
@@ -64,3 +64,21 @@ def test_a_task_is_a_name(tmp_path: Path, words: list[str], task: str) -> None:
         CliRunner().invoke(
             evaluate_protocol, ["harm", *words, "--table", "none", "--task", task], catch_exceptions=False
         )
+
+
+def test_what_is_broken_is_left_out_on_request(tmp_path: Path, words: list[str]) -> None:
+    """An unreadable picture is one line; with --skip-broken it is counted, in the result too; embeddings are kept."""
+    (tmp_path / "words.csv").write_text("image,word\n" + "".join(f"{n}.png,word{n % 2}\n" for n in range(5)))
+    (tmp_path / "3.png").write_bytes(b"no picture")
+    command = ["reading", *words, "--table", str(tmp_path / "words.csv"), "--task", "mine"]
+    with pytest.raises(InputError, match=r"3.png: expected pictures, found not_image: .*; or leave .* --skip-broken"):
+        CliRunner().invoke(evaluate_protocol, command, catch_exceptions=False)
+    found = CliRunner().invoke(evaluate_protocol, [*command, "--skip-broken"], catch_exceptions=False)
+    assert found.stdout.endswith("\nleft out, as they could not be read: not_image 1, unreadable 1\n")
+    result = json.loads((tmp_path / "out/results/mine.reading.json").read_bytes())
+    assert (result["num_items"], result["details"]["rejected"]) == (3, {"not_image": 1, "unreadable": 1})
+    assert json.loads((tmp_path / "out/checkpoint.json").read_bytes())["name"]
+    assert list((tmp_path / "out/embeddings").rglob("*.safetensors"))
+    elsewhere = [*command, "--skip-broken", "--cache", str(tmp_path / "elsewhere")]
+    assert CliRunner().invoke(evaluate_protocol, elsewhere, catch_exceptions=False).stdout == found.stdout
+    assert list((tmp_path / "elsewhere").rglob("*.safetensors"))
