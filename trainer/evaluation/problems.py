@@ -238,10 +238,10 @@ def remarks(problem: Problem) -> tuple[str, ...]:
     said = (
         (
             without,
-            f"{without} of the {problem.num_classes} classes have no image here; they count as wrong answers only",
+            f"{without} of {problem.num_classes} classes without an image here, which count as wrong answers only",
         ),
-        (num_unsure, f"{num_unsure:,} images have a class that is neither theirs nor not; they are left out of it"),
-        (num_bare, f"{num_bare:,} images have no class; they count against all, and are in no predictions"),
+        (num_unsure, f"{num_unsure:,} of the images left out where a class is judged that is neither theirs nor not"),
+        (num_bare, f"{num_bare:,} of the images of no class, which count against all and are not in predictions"),
     )
     return tuple(line for applies, line in said if applies)
 

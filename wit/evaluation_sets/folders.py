@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from wit.errors import InputError
+from wit.evaluation_sets.folds import read_folds
 from wit.evaluation_sets.labels import all_classes, order_classes
 from wit.evaluation_sets.metadata import is_metadata, read_labels
 from wit.evaluation_sets.pieces import Labelled, Listing, Piece, Wanted, cut, is_image_name, to_png
@@ -34,7 +35,8 @@ def list_folder(evaluation_set: EvaluationSet, found: Found) -> Listing:
     labels = folder_classes(names) | {name: said[name] for name in names if name in said}
     classes = order_classes(all_classes(labels.values()))
     pieces = folder_pieces(found.root, [(name, labels[name]) for name in names])
-    return Listing(evaluation_set, FOLDER, pieces, classes, split.name, split.left_out)
+    folds = read_folds(found, names, [file.name for file in images])
+    return Listing(evaluation_set, FOLDER, pieces, classes, split.name, split.left_out, folds)
 
 
 def folder_pieces(root: str, images: Sequence[tuple[str, str | None]]) -> tuple[Piece, ...]:

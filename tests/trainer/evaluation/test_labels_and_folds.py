@@ -128,7 +128,7 @@ def test_voc_is_scored_as_its_challenge_does(voc: Path, checkpoint: list[str], t
     assert [by_class[name]["num_items"] for name in CLASSES] == (features.labels == 1).sum(axis=0).tolist()
     low, high = found["interval"]
     assert low <= found["value"] <= high
-    assert "1 images have a class that is neither theirs nor not" in shown
+    assert "1 of the images left out where a class is judged that is neither theirs nor not" in shown
     table = pq.read_table(out / "predictions" / "PascalVOC2007.parquet")
     assert table.schema.equals(PREDICTIONS)
     right = sum(row["label"] == row["prediction"] for row in table.to_pylist())
@@ -216,7 +216,7 @@ def test_images_without_a_class_are_in_no_predictions() -> None:
     assert outcome.result()["details"]["num_labelled"] == 3
     precisions = average_precisions(softmax(scores.astype(np.float64), axis=1), labels)
     assert outcome.value == pytest.approx(precisions.mean())
-    assert [line[:19] for line in remarks(outcome.problem)] == ["1 images have a cla", "1 images have no cl"]
+    assert [line[:24] for line in remarks(outcome.problem)] == ["1 of the images left out", "1 of the images of no cl"]
 
 
 def test_roc_auc_ranks_by_logits() -> None:
@@ -346,7 +346,7 @@ def test_caltechs_folders_are_known(tmp_path: Path) -> None:
                                   "head of a  crocodile")  # fmt: skip
     assert problem.titles[6] == "background"
     assert problem.num_classes == 102
-    assert remarks(problem) == ("96 of the 102 classes have no image here; they count as wrong answers only",)
+    assert remarks(problem) == ("96 of 102 classes without an image here, which count as wrong answers only",)
     assert problem.chance == pytest.approx(1 / 102)
     train = Features(rows[:2], np.array([0, 1]), ["a", "b"], ("BACKGROUND_Google", "Leopards"))
     assert labels_of(problem, train, "train").tolist() == [6, 2]

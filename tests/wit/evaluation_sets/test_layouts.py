@@ -23,7 +23,7 @@ from tests.wit.evaluation_sets.files import (
     write_files,
 )
 from wit.errors import InputError
-from wit.evaluation_sets import EvaluationSet, has_several, list_set, parse, split_labels
+from wit.evaluation_sets import EvaluationSet, Fold, has_several, list_set, parse, split_labels
 from wit.evaluation_sets.folders import ppm_to_png
 from wit.evaluation_sets.labels import join_labels
 
@@ -264,6 +264,47 @@ def test_ucf101(tmp_path: Path) -> None:
 def test_ucf101_that_is_not_right(tmp_path: Path, changes: dict[str, str], part: str) -> None:
     """Half a split, a video without a frame, a class that is none, or of another number: each in one line."""
     _, message = read_or_message(write_files(tmp_path, ucf_files() | changes))
+    assert part in message
+    assert "\n" not in message
+
+
+FOLDS = "fold,split,item\n1,train,a/0.png\n1,train,b/0.png\n1,test,a/1.png\n2,train,a/1.png\n2,test,b/0.png\n"
+
+
+def fold_files() -> dict[str, bytes | str]:
+    return {f"{name}/{number}.png": image(number) for name in "ab" for number in range(2)}
+
+
+def test_folds_beside_image_files(tmp_path: Path) -> None:
+    """folds.csv says what is fitted on and what is judged, in the order of its folds."""
+    write_files(tmp_path, fold_files() | {"folds.csv": FOLDS})
+    assert list_set(parse(f"x={tmp_path}")).folds == (
+        Fold("1", frozenset({"a/0.png", "b/0.png"}), frozenset({"a/1.png"})),
+        Fold("2", frozenset({"a/1.png"}), frozenset({"b/0.png"})),
+    )
+
+
+def test_folds_of_training_images(tmp_path: Path) -> None:
+    """Where no items to test are named, folds are of the training split, and the test split is judged whole."""
+    files = {f"{split}/{name}": data for split in ("train", "test") for name, data in fold_files().items()}
+    write_files(tmp_path, files | {"folds.csv": "fold,split,item\n1,train,train/a/0.png\n"})
+    listing = list_set(parse(f"x={tmp_path}"))
+    assert (listing.split, listing.folds) == ("test", (Fold("1", frozenset({"train/a/0.png"})),))
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("fold,item\n1,a/0.png\n", "folds.csv: expected columns fold, split, item, found ['fold', 'item']"),
+        ("fold,split,item\n1,val,a/0.png\n", "folds.csv, line 2: expected a fold, train or test, and an item"),
+        ("fold,split,item\n1,train,c/0.png\n", "1: expected images that are there, found 1 that are not (c/0.png)"),
+        ("fold,split,item\n1,test,a/0.png\n", "expected images to train on and others to test, found none to train on"),
+        ("fold,split,item\n1,train,a/0.png\n1,test,a/0.png\n", "found a/0.png in both"),
+    ],
+)
+def test_folds_that_are_not_right(tmp_path: Path, text: str, part: str) -> None:
+    """Other columns or parts, an image that is not there, none to fit on, one in both parts: each in one line."""
+    _, message = read_or_message(write_files(tmp_path, fold_files() | {"folds.csv": text}))
     assert part in message
     assert "\n" not in message
 
