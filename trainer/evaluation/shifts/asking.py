@@ -11,7 +11,7 @@ from trainer.evaluation.problems import Wording, Words, read_words
 from trainer.evaluation.robustness import IMAGENET, SHIFTS
 from trainer.evaluation.sets import OpenSet, open_set
 from trainer.evaluation.shifts.frames import read_frames
-from trainer.evaluation.shifts.matching import read_mapping
+from trainer.evaluation.shifts.matching import Mapped, read_mapping
 from trainer.evaluation.shifts.sets import ShiftSet
 from trainer.evaluation.shifts.standard import Models, read_models
 from trainer.evaluation.suite import read_names
@@ -34,11 +34,15 @@ class Asked:
     models: Models | None
     out: str
     embedding: Embedding
+    mapped: Mapped | None
+    """What else ImageNet's classes are called."""
 
     @staticmethod
     def of(options: Mapping[str, Any]) -> Asked:
         """Return options as the command line has them; raises UserError, or InputError for what cannot be read."""
-        imagenet, shifts = _open(options["imagenet"], IMAGENET), _open_shifts(options)
+        imagenet = _open(options["imagenet"], IMAGENET)
+        own, maps = _own_map(options["map"])
+        shifts = _open_shifts({**options, "map": maps})
         wording = Wording(options["classes"], options["templates"], options["by_order"])
         out = options["out"]
         return Asked(
@@ -49,7 +53,17 @@ class Asked:
             read_models(options["standard"], [one.name for one in shifts]) if options["standard"] else None,
             out,
             Embedding(options["cache"] or join(out, "features"), options["skip_broken"]),
+            read_mapping(own) if own else None,
         )
+
+
+def _own_map(texts: Sequence[str]) -> tuple[str, list[str]]:
+    """Return the file of --map for ImageNet itself, blank where there is none, and the others."""
+    pairs = [(text, *_split("--map", text)) for text in texts]
+    own = [value for _, name, value in pairs if fold(name) == fold(IMAGENET)]
+    if len(own) > 1:
+        raise UserError(f"--map {IMAGENET}={own[1]}: expected one, found another; put the names into one file")
+    return "".join(own), [text for text, name, _ in pairs if fold(name) != fold(IMAGENET)]
 
 
 def _is_whole(imagenet: OpenSet) -> bool:

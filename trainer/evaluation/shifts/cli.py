@@ -30,7 +30,8 @@ from trainer.options import ACTIVATION, DEVICE, MERGES, choose_device
     multiple=True,
     metavar="NAME=FILE",
     help="Which classes of ImageNet a set's are: JSON {class: ImageNet's number, id, name, or a list}, or a CSV with "
-    "class and imagenet. What is not in it is left out.  [default: classes of the same id, number or name]",
+    "class and imagenet. What is not in it is left out. ImageNet=FILE: what else its own classes are called.  "
+    "[default: classes of the same id, number or name]",
 )
 @click.option(
     "--own-names",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from trainer.evaluation.problems import Problem
 from trainer.evaluation.protocols.rows import read_rows
@@ -47,6 +47,21 @@ class ImageNetClasses:
         by_name = {name: places.pop() for name, places in owners.items() if len(places) == 1}
         places = {label: place for place, label in enumerate(labels)}
         return ImageNetClasses(len(labels), places, _numbers(labels, by_name, source), by_name)
+
+    def also(self, mapped: Mapped, where: str) -> ImageNetClasses:
+        """Return the same by more names, of which one that two classes have is nobody's; raises InputError.
+
+        `mapped`: names by number, id or name of the class, as ObjectNet's mapping comes with a file of them.
+        """
+        owners: dict[str, set[int]] = {name: {place} for name, place in self.by_name.items()}
+        for key, texts in mapped.items():
+            place = self.find(key)
+            if place is None:
+                raise InputError(f"{where}: expected classes of ImageNet's {self.num_classes}, found {key!r}")
+            for text in texts:
+                owners.setdefault(fold(text), set()).add(place)
+        by_name = {name: next(iter(places)) for name, places in owners.items() if len(places) == 1}
+        return replace(self, by_name=by_name)
 
     def find(self, text: str) -> int | None:
         """Return the class of a text: its label, its number, its name, or synonyms with commas between."""

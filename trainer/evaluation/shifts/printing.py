@@ -33,10 +33,11 @@ def _left_out(one: Mapping[str, Any]) -> list[str]:
     counts, rejected = one.get("left_out", {"num_items": 0}), sum(one["rejected"].values())
     said = []
     if counts["num_items"]:
-        said.append(f"left out, as ImageNet has not their {counts['num_classes']:,} classes: "
-                    f"{counts['num_items']:,} images")  # fmt: skip
+        said.append(
+            f"{counts['num_items']:,} images left out, of classes that ImageNet has not: {counts['num_classes']:,}"
+        )
     if rejected:
-        said.append(f"left out, as they cannot be read: {rejected:,} images")
+        said.append(f"images left out that cannot be read: {rejected:,}")
     return said
 
 

@@ -102,6 +102,8 @@ class _Evaluation:
         problem = pose(features, asked.words)
         _require_words(asked, problem)
         classes = ImageNetClasses.of(problem, asked.words.names)
+        if asked.mapped is not None:
+            classes = classes.also(asked.mapped, f"--map {IMAGENET}")
         for one in asked.shifts:
             if one.listing.format == FOLDER and one.frames is None:
                 match(one.name, one.listing.classes, classes, one.mapped)

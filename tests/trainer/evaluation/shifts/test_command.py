@@ -100,7 +100,7 @@ def test_what_was_judged_is_said(measured: tuple[dict[str, Any], str]) -> None:
     sizes = {name: (one["num_items"], one["num_classes"], one["num_imagenet_classes"]) for name, one in facts.items()}
     assert sizes == {"ImageNet-A": (8, 2, 2), "ObjectNet": (6, 2, 3), "ImageNet-Vid": (3, 2, 3)}
     assert facts["ObjectNet"]["left_out"] == {"num_classes": 1, "num_items": 2}
-    assert "ObjectNet: left out, as ImageNet has not their 1 classes: 2 images" in shown
+    assert "ObjectNet: 2 images left out, of classes that ImageNet has not: 1" in shown
     assert "6 judged, the paper's set has 18,514" in facts["ObjectNet"]["not_as_the_paper"]
     assert facts["ImageNet-Vid"]["metric"] == "mean_pm0_pm10"
     assert facts["ImageNet-A"]["published"]["Zero-shot CLIP"] == 0.772
@@ -203,6 +203,8 @@ def test_mistakes(world: World, tmp_path: Path) -> None:
         (["--shift", root / "a", "--out", tmp_path], "expected NAME=VALUE"),
         ([*first, "--shift", f"imagenet-a={root / 'a'}"], "expected another name for each set"),
         ([*first, "--map", "ImageNet-R=x.json"], "expected one for a set of --shift (ImageNet-A), found 'ImageNet-R'"),
+        ([*first, "--map", f"ImageNet={tmp_path / 'no.json'}"], "expected classes of ImageNet's 4, found 'lamp'"),
+        ([*first, "--map", "ImageNet=a.json", "--map", "imagenet=b.json"], "--map ImageNet=b.json: expected one"),
         ([*first, "--crop", "ImageNet-A=red"], "expected pixels from 0 to 64"),
         (["--shift", f"Digits={tmp_path / 'numbers'}", "--out", tmp_path], "numbers from 0 to 1 that may be the set's"),
         (objects, "expected classes of ImageNet's 4, found 'leaf' (and 2 more); say which they are: --map ObjectNet="),
@@ -210,11 +212,11 @@ def test_mistakes(world: World, tmp_path: Path) -> None:
         ([*objects, "--map", f"ObjectNet={tmp_path / 'no.json'}"], "expected the set's classes (leaf, mug, warm_one"),
         (["--shift", f"ImageNet-R={tmp_path / 'broken'}", "--out", tmp_path], "bad.png: expected an image"),
         (["--shift", f"ImageNet-R={tmp_path / 'none'}", "--out", tmp_path], "none"),
-        ([*first, "--standard", root / "names.txt"], "expected a file named .csv, .tsv or .jsonl"),
+        ([*first, "--standard", root / "names.txt"], "names.txt: expected a file named .csv"),
         ([*first, "--frames", f"ImageNet-A={root / 'frames.csv'}"], "expected frames among the images of"),
         ([*first, "--train", tmp_path / "numbers"], "--train: expected the 4 classes of the images that are judged"),
         ([*first, "--by-order", "--classes", tmp_path / "no.json"], "expected names of the set's 4 classes, found 1"),
     ):
         assert message in world.fail(*arguments)
     shown = world.run("--shift", f"ImageNet-R={tmp_path / 'broken'}", "--out", tmp_path, "--skip-broken")
-    assert "ImageNet-R: left out, as they cannot be read: 1 images" in shown
+    assert "ImageNet-R: images left out that cannot be read: 1" in shown

@@ -56,6 +56,16 @@ def test_a_published_mapping_is_read_as_it_is(tmp_path: Path) -> None:
     assert match("Vid", ["bird"], imagenet(), read_mapping(str(table))).groups == ((1, 5),)
 
 
+def test_what_else_imagenets_classes_are_called(tmp_path: Path) -> None:
+    """More names by number, id or name; one that two classes have is nobody's, rather than the wrong one's."""
+    path = tmp_path / "imagenet_to_labels.json"
+    path.write_text(json.dumps({"0": "Tinca tinca, fish", IDS[1]: "wader", "Crane": "wader", "2": "crane"}))
+    known = imagenet().also(read_mapping(str(path)), "f")
+    assert [known.find(text) for text in ("tinca tinca, fish", "wader", "crane", "tench")] == [0, None, None, 0]
+    with pytest.raises(InputError, match="f: expected classes of ImageNet's 6, found 'heron'"):
+        imagenet().also({"heron": ("x",)}, "f")
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

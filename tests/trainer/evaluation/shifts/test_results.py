@@ -71,7 +71,8 @@ def test_own_names_gain_five_points_in_the_mean() -> None:
 def test_models_of_the_paper_are_where_the_figure_has_them() -> None:
     """By a line through the three models that ImageNet trained, zero-shot CLIP is above it on all sets of still images.
 
-    It is further above than a probe of its features, which is the paper's claim. Without a file of models nothing is said of that, and the result says why.
+    It is further above than a probe of its features, which is the paper's claim. Without a file of models nothing is
+    said of that, and the result says why.
     """
     rows = published_shifts()
     standard = {"RN101": RN101, **{name: rows[name] for name in rows if "CLIP" not in name}}
