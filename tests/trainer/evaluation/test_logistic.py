@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,10 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
+from sklearn.multiclass import OneVsRestClassifier
 
 from trainer.evaluation import logistic
 from trainer.evaluation.lbfgs import minimise
-from trainer.evaluation.logistic import UNSEEN, Objective, Settings, fit, prepare, score
+from trainer.evaluation.logistic import UNSEEN, Objective, Settings, begin, fit, prepare, score, score_turned
+from trainer.evaluation.rows import Rows
 from wit.errors import InputError
 
 EXACT = Settings(tolerance=1e-9, precision="float64", max_iterations=3000)
@@ -95,6 +100,64 @@ def test_several_labels_are_one_regression_a_class() -> None:
         theirs = scikit(features[judged], hot[judged, label], 1.0)
         np.testing.assert_allclose(found.weights[0, label].numpy(), theirs.coef_[0], atol=1e-4)
         np.testing.assert_allclose(found.intercepts[0, label].numpy(), theirs.intercept_[0], atol=1e-3)
+
+
+def test_several_labels_are_scikit_learns_one_vs_rest() -> None:
+    """Log-odds of new items equal those of OneVsRestClassifier(LogisticRegression), to 1e-4."""
+    features, labels = clusters(300, 12, 4)
+    hot = np.eye(4, dtype=np.int64)[labels] | np.eye(4, dtype=np.int64)[(labels + features[:, 0].astype(int)) % 4]
+    with warnings.catch_warnings(action="ignore"):
+        theirs = OneVsRestClassifier(LogisticRegression(tol=1e-10, max_iter=200, solver="newton-cholesky"))
+        theirs.fit(features[:200].astype(np.float64), hot[:200])
+    found = fit(prepare(features[:200], hot[:200], 4, EXACT), [1.0], EXACT)
+    expected = theirs.decision_function(features[200:].astype(np.float64))
+    np.testing.assert_allclose(score(found, 0, features[200:]), expected, atol=1e-4)
+
+
+def test_features_may_be_halves_in_a_file(tmp_path: Path) -> None:
+    """float16 that is mapped, rows picked of it, gives what the same numbers in float32 give, bit by bit."""
+    features, labels = clusters(200, 12, 4)
+    mapped = np.memmap(tmp_path / "features", np.float16, "w+", shape=features.shape)
+    mapped[:] = features
+    picked = np.arange(0, 200, 2)
+    readable = np.memmap(tmp_path / "features", np.float16, "r", shape=features.shape)
+    parts = Rows.of(readable).take(picked), readable[picked].astype(np.float32)
+    halves, plain = (fit(prepare(part, labels[picked], 4, Settings()), [1.0], Settings()) for part in parts)
+    np.testing.assert_array_equal(score(halves, 0, readable), score(plain, 0, readable.astype(np.float32)))
+
+
+def test_features_are_in_memory_once_more() -> None:
+    """Preparing 40 MB and a step of 1,000 classes take 40 MB for the axes, and less than 60 besides: blocks of scores.
+
+    All scores would be 80 MB, in float64 twice that. Measured as what NumPy and torch hold at the peak of a process.
+    """
+    script = """
+import resource, numpy as np, torch
+from trainer.evaluation.logistic import Objective, Settings, prepare
+torch.set_num_threads(1)
+rng = np.random.default_rng(0)
+prepare(rng.normal(size=(200, 64)).astype(np.float32), np.arange(200) % 4, 4, Settings())
+features, labels = rng.standard_normal((20_000, 512), np.float32), np.arange(20_000) % 1_000
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+problem = prepare(features, labels, 1_000, Settings())
+Objective(problem, torch.ones(1, dtype=torch.float64))(torch.zeros((1, 513_000), dtype=torch.float64))
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10)
+"""
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert int(found.stdout) < 100
+
+
+def test_the_first_items_are_a_problem_of_their_own() -> None:
+    """On the axes of all items the fit of the first is that of them alone, also where they have fewer classes."""
+    features, labels = clusters(150, 10, 5)
+    own = labels[:90] % 3
+    whole = prepare(features, np.concatenate([own, labels[90:]]), 5, EXACT)
+    found = fit(begin(whole, own, EXACT), [1.0], EXACT)
+    alone = fit(prepare(features[:90], own, 5, EXACT), [1.0], EXACT)
+    assert found.classes == alone.classes
+    torch.testing.assert_close(found.weights, alone.weights, atol=1e-6, rtol=1e-5)
+    judged = np.concatenate(list(score_turned(found, 0, whole.axes_NR[90:])))
+    np.testing.assert_allclose(judged, score(alone, 0, features[90:]), atol=1e-4)
 
 
 @pytest.mark.parametrize("kept", [(1, 3, 4), (1, 4)])

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tests.trainer.evaluation.test_logistic import clusters, scikit
+from trainer.evaluation import probe as probing
 from trainer.evaluation.few_shot import draw_shots, few_shot, labels_to_match, mean_interval
-from trainer.evaluation.metrics import accuracy, map_11_point, roc_auc
+from trainer.evaluation.metrics import Metric, accuracy, map_11_point, mean_per_class, mean_top1_top5, roc_auc
 from trainer.evaluation.probe import STRENGTHS, Labelled, Splits, probe, search_strengths, split_off
 from wit.errors import InputError
 
@@ -76,6 +77,30 @@ def test_probe_is_scikit_learns_at_the_same_strength() -> None:
     assert max(each.value for each in result.trials) == next(
         each.value for each in result.trials if each.strength == result.strength
     )
+
+
+@pytest.mark.parametrize("metric", [accuracy, mean_per_class, mean_top1_top5])
+def test_hopeless_strengths_are_left_out_and_change_nothing(metric: Metric, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where labels are wrong and features many, weak strengths learn by heart and are not tried: the probe is the same.
+
+    Beside it a search that gives up none, and has all its fits together.
+    """
+    random = np.random.default_rng(0)
+    true = np.arange(2_400) % 6
+    features = random.normal(size=(2_400, 120)).astype(np.float32) + 2 * np.eye(6, 120, dtype=np.float32)[true]
+    labels = np.where(random.random(2_400) < 0.3, random.integers(0, 6, 2_400), true)
+    whole = Labelled(features, labels, tuple(map(str, range(2_400))))
+    train, validation = whole.take(np.arange(400)), whole.take(np.arange(400, 2_400))
+    splits = Splits(train, validation, 6, validation)
+    quick = probe(splits, metric)
+    monkeypatch.setattr(probing, "_FAR", 1e9)
+    monkeypatch.setattr(probing, "_WIDTH", 1 << 20)
+    slow = probe(splits, metric)
+    tried = {trial.strength: trial.value for trial in quick.trials}
+    assert STRENGTHS[0] not in tried
+    assert STRENGTHS[0] in {trial.strength for trial in slow.trials}
+    assert quick.strength == slow.strength
+    assert quick.value == pytest.approx(slow.value, abs=2.01 / 2_000)
 
 
 def test_a_given_validation_split_chooses() -> None:
@@ -168,7 +193,7 @@ def test_an_interval_covers_draws_and_items() -> None:
 
 
 def _mean_of(hits: NDArray[np.float64], counts: NDArray[np.int32]) -> NDArray[np.float64]:
-    return np.asarray(counts @ hits / len(hits), np.float64)
+    return np.asarray(counts @ hits / len(hits), dtype=np.float64)
 
 
 def test_intervals_of_shots_hold_their_means() -> None:
