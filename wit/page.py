@@ -134,7 +134,9 @@ svg text { font-family: inherit !important; font-variant-numeric: tabular-nums; 
   .glossary div { grid-template-columns: 1fr; padding: .25rem 0; } main { padding-top: 1.5rem; }
   .headline { gap: .9rem 1.6rem; } .headline dd { font-size: 1.35rem; }
   .upset { --dots: 3.2rem; } th, td { padding-right: .7rem; } }
-@media print { section { break-inside: avoid-page; } }
+@media print { section { break-inside: avoid-page; } figure, tr { break-inside: avoid; } h2, h3 { break-after: avoid; }
+  .scroll { overflow: visible; } table { font-size: .72rem; } th, td { padding-right: .5rem; }
+  thead th { font-size: .65rem; } :is(td, th):has(bdi) { min-width: 4rem; } }
 """
 
 

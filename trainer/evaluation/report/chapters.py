@@ -132,7 +132,7 @@ def shots_chapter(checkpoint: Checkpoint, results: Sequence[Result]) -> Chapter 
 def _band_words(results: Sequence[Result]) -> str:
     told = [point for each in results for point in each.curve]
     if any(point.interval for point in told):
-        return "The band is the interval that the results give. "
+        return "The band is the interval of the results: of draws of examples, and of test images. "
     return "The band is a standard deviation over draws. " if any(point.deviation for point in told) else ""
 
 

@@ -62,7 +62,7 @@ def test_other_predictions_are_one_line(tmp_path: Path) -> None:
     answers, predictions = prepare(tmp_path / "run")
     table = pq.read_table(predictions)
     pq.write_table(table.slice(1), predictions)
-    with pytest.raises(InputError, match="answer of Ann to red/0.png: expected an item of the evaluation"):
+    with pytest.raises(InputError, match=r"answer of Ann to red/0\.png: expected an item of the evaluation"):
         judge(answers, predictions)
     pq.write_table(table.drop_columns(["label"]), predictions)
     with pytest.raises(InputError, match=r"colours\.parquet: expected predictions as wit evaluate writes them"):
