@@ -31,7 +31,7 @@ from wit.statistics import clopper_pearson
 
 CONFIDENCE = 0.95
 KS = (1, 5, 10)
-_BOOTSTRAPPED = 200  # resamples: the ends of an interval are then right to about a tenth of its length
+_BOOTSTRAPPED = 1000  # resamples: the ends of an interval are then right to about a fiftieth of its length
 
 
 class Labelled(NamedTuple):
