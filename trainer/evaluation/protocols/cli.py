@@ -79,10 +79,10 @@ def evaluate_protocol(protocol: str, checkpoint: str, device: str, merges: str, 
         found = run_protocol(protocol, ClipEmbedder(model.to(chosen).eval(), tokenizer, cache, ranks), given)
     if not ranks.is_first:
         return
+    if out:
+        write_checkpoint(out, name, model)
+        write_results(found, out)
     for one in found:
         click.echo(describe(one))
     for warning in sorted({str(one.details["warning"]) for one in found if "warning" in one.details}):
         click.echo(warning, err=True)
-    if out:
-        write_checkpoint(out, name, model)
-        write_results(found, out)
