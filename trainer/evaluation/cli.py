@@ -20,8 +20,8 @@ PATIENCE = timedelta(days=1)
     multiple=True,
     required=True,
     metavar="[NAME=][FORMAT:]PATH",
-    help="A set of images: folders by class, tars, Parquet, CIFAR's or MNIST's files; repeatable. With --suite, a "
-    "folder of sets.",
+    help="A set of images: folders by class, tars, Parquet, or the files of CIFAR, MNIST, STL-10, VOC, GTSRB, UCF101; "
+    "repeatable. With --suite, a folder of sets.",
 )
 @click.option(
     "--suite", metavar="NAME", help="Evaluate what --data has of paper (27 sets), kornblith (12), or one task."
@@ -30,7 +30,7 @@ PATIENCE = timedelta(days=1)
     "--train",
     multiple=True,
     metavar="[NAME=][FORMAT:]PATH",
-    help="Images to fit probes on, of the set of that name.  [default: train/ in the set's folder]",
+    help="Images to fit probes on, of the set of that name.  [default: the training part of the set's folder]",
 )
 @click.option("--validation", multiple=True, metavar="[NAME=][FORMAT:]PATH", help="Images to choose strengths by.")
 @click.option("--classes", default="", metavar="SOURCE", help="Class names: a file, or an installed package.")

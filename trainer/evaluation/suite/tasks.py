@@ -6,10 +6,7 @@ Nothing is fetched: `where` says how a user gets a set. Class names and prompts 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
-
-from wit.errors import UserError
 
 ACCURACY, MEAN_PER_CLASS, MAP_11_POINT = "accuracy", "mean_per_class", "map_11_point"
 ROC_AUC, MEAN_TOP1_TOP5 = "roc_auc", "mean_top1_top5"
@@ -227,7 +224,7 @@ _ALL = (
         1_000,
         8_000,
         ACCURACY,
-        "https://cs.stanford.edu/~acoates/stl10/",
+        "https://cs.stanford.edu/~acoates/stl10/ (binary files)",
         ("stl10",),
         num_folds=10,
         note="1,000 is the size of one of ten folds of its 5,000 training images; scores are their mean",
@@ -304,7 +301,7 @@ _ALL = (
         9_537,
         1_794,
         ACCURACY,
-        "https://www.crcv.ucf.edu/data/UCF101.php (middle frame of each clip)",
+        "https://www.crcv.ucf.edu/data/UCF101.php (its lists of three splits, and a frame or frames of each clip)",
         ("ucf101",),
         video=True,
         num_folds=3,
@@ -339,7 +336,7 @@ _ALL = (
         8_500,
         500,
         ROC_AUC,
-        "https://hatefulmemeschallenge.com/ (after its terms are accepted)",
+        "https://hatefulmemeschallenge.com/ (after its terms are accepted; a list as metadata.jsonl: file_name, label)",
         ("hateful_memes",),
     ),
     Task(
@@ -390,30 +387,3 @@ def find_task(name: str) -> Task | None:
     A `wds_` or `vtab/` in front of it, as some files have it, is passed over.
     """
     return _BY_NAME.get(fold(name)) or _BY_NAME.get(fold(re.sub(r"^(wds_)?(vtab[/_])?", "", name)))
-
-
-def find_suite(name: str) -> tuple[Task, ...]:
-    """Return the tasks of a suite, or the one that a name means; raises UserError."""
-    if name in SUITES:
-        return tuple(TASKS[each] for each in SUITES[name])
-    task = find_task(name)
-    if task is None:
-        raise UserError(
-            f"--suite {name!r}: expected one of {', '.join(SUITES)}, or a task ({', '.join(TASKS)}), found neither"
-        )
-    return (task,)
-
-
-def find_folders(tasks: Iterable[Task], names: Iterable[str]) -> dict[str, str]:
-    """Return task to folder for those of `names` (of folders) that mean one of the tasks; raises UserError for two."""
-    wanted, found = {task.name for task in tasks}, dict[str, str]()
-    for name in sorted(names):
-        task = find_task(name)
-        if task is None or task.name not in wanted:
-            continue
-        if task.name in found:
-            raise UserError(
-                f"expected one folder for {task.name}, found two: {found[task.name]!r} and {name!r}; move one"
-            )
-        found[task.name] = name
-    return found
