@@ -75,8 +75,8 @@ def _told(
 def _ends(classes: Sequence[ClassResult]) -> tuple[list[ClassResult], list[ClassResult]]:
     """Return the worst classes, the worst first, and the best, the best first."""
     num_shown = min(CLASSES_SHOWN, len(classes) // 2)
-    worst = [each for each in classes[:num_shown] if each.accuracy < 1]
-    return worst, [each for each in classes[len(classes) - num_shown :] if each.accuracy > 0][::-1]
+    worst = [each for each in classes[:num_shown] if each.score < 1]
+    return worst, [each for each in classes[len(classes) - num_shown :] if each.score > 0][::-1]
 
 
 def _of_task(result: Result, classes: Sequence[ClassResult], predictions: pa.Table | None) -> list[Html]:
@@ -99,10 +99,13 @@ def _of_task(result: Result, classes: Sequence[ClassResult], predictions: pa.Tab
 
 
 def _class_grid(title: str, classes: Sequence[ClassResult]) -> Grid:
-    columns = {"class": False, "%": True, "images": True, "taken for": False, "times": True}
+    has_precision = any(each.precision is not None for each in classes)
+    columns = {"class": False} | ({"average precision": True} if has_precision else {})
+    columns |= {"%": True, "images": True, "taken for": False, "times": True}
     rows = [
         (
             each.name,
+            *([percent(each.precision)] if has_precision else []),
             percent(each.accuracy),
             f"{each.num_items:,}",
             each.mistaken_for if each.times else None,
@@ -117,6 +120,7 @@ def _tile(each: ClassResult, own: Sequence[Example], found: dict[str, Picture], 
     """Return a class with pictures of it, and what the model says of them."""
     shown = [_picture(one, found.get(one.item)) for one in own]
     words = [element("strong", foreign(each.name, 60)), f" {100 * each.accuracy:.1f} % of {each.num_items:,}"]
+    words += [f", average precision {percent(each.precision)} %"] if each.precision is not None else []
     if each.times and not right:
         words += [element("br"), "mostly for ", foreign(each.mistaken_for, 60), f": {each.times:,}"]
     return element("figure", element("div", *shown), element("figcaption", *words))

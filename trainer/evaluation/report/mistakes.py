@@ -83,8 +83,8 @@ def confusions(result: Result, predictions: pa.Table | None) -> list[Confusion]:
 
 
 def worst_first(classes: Sequence[ClassResult]) -> list[ClassResult]:
-    """Return the classes by accuracy, the lowest first; of equals that of more images, then by name."""
-    return sorted(classes, key=lambda each: (each.accuracy, -each.num_items, each.name))
+    """Return the classes by score, the lowest first; of equals that of more images, then by name."""
+    return sorted(classes, key=lambda each: (each.score, -each.num_items, each.name))
 
 
 def examples(predictions: pa.Table, label: str, right: bool) -> list[Example]:

@@ -48,6 +48,13 @@ class ClassResult:
     mistaken_for: str
     """The class that its images are most often taken for wrongly; blank: none."""
     times: int
+    precision: float | None = None
+    """11-point average precision, where the set's metric is its mean."""
+
+    @property
+    def score(self) -> float:
+        """What the classes of a result are put in order by."""
+        return self.accuracy if self.precision is None else self.precision
 
 
 @dataclass(frozen=True)
@@ -270,6 +277,7 @@ def _class_result(row: Reader) -> ClassResult:
         row.share("accuracy"),
         str(row.facts.get("mistaken_for") or ""),
         row.maybe(row.count, "times") or 0,
+        row.maybe(row.share, "average_precision"),
     )
 
 

@@ -10,7 +10,7 @@ from sklearn.metrics import confusion_matrix, recall_score
 from tests.trainer.evaluation.report.world import picture, planted_rows, write, write_images, write_predictions
 from tests.trainer.evaluation.report.world import result as facts
 from trainer.evaluation.report.mistakes import class_results, confusions, examples, pictures, worst_first
-from trainer.evaluation.report.results import read_checkpoint
+from trainer.evaluation.report.results import ClassResult, read_checkpoint
 from wit.thumbnails import thumbnail
 
 
@@ -61,3 +61,10 @@ def test_pictures_are_read_from_the_set(tmp_path: Path) -> None:
     assert pictures("", ["red/1.png"]) == ({}, "The result does not say where its images lie.")
     (folder / "red" / "0.png").write_bytes(b"no picture")
     assert pictures(str(folder), ["red/0.png"])[0]["red/0.png"].problem
+
+
+def test_classes_of_a_precision_are_in_its_order() -> None:
+    """Where results bring the average precision of classes, it is what puts them in order, not the share of hits."""
+    one = ClassResult("one", 4, 0.9, "", 0, precision=0.2)
+    two = ClassResult("two", 4, 0.1, "", 0, precision=0.8)
+    assert worst_first([two, one]) == [one, two]
