@@ -55,8 +55,8 @@ from trainer.options import ACTIVATION, DEVICE, MERGES, choose_device
     "--standard",
     default="",
     metavar="FILE.csv",
-    help="Accuracies of models trained on ImageNet: model, ImageNet and a column a shift; imagenet-testbed's "
-    "robustness_top1s.csv is one. Effective robustness needs it.",
+    help="Accuracies of models: model, ImageNet, a column a shift, and type, of which standard, trained on ImageNet "
+    "alone, are fitted; imagenet-testbed's robustness_top1s.csv is one. Effective robustness needs it.",
 )
 @click.option("--skip-broken", is_flag=True, help="Leave images out that cannot be read, and count them.")
 @click.option("--out", required=True, help="Folder for results/, and features/, by which the same command goes on.")

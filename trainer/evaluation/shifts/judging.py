@@ -5,7 +5,7 @@ Shapes: N items of a set, M of them that count, C classes of ImageNet, G classes
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,12 +52,16 @@ def set_labels(features: Features, frames: Frames | None) -> tuple[str, ...]:
 
 
 def find_truth(name: str, features: Features, matched: Matched, frames: Frames | None) -> Truth:
-    """Return what the items of a set show; raises InputError when none counts, or frames are not in the set."""
+    """Return what the items of a set show; raises InputError when no anchor of frames is in the set."""
     place = {label: number for number, label in enumerate(matched.labels)}
-    if frames is None:
-        own = np.array([place.get(label, -1) for label in features.classes], np.int64)[features.labels]
-        rows_M = np.flatnonzero((features.labels >= 0) & (own >= 0))
-        return Truth(rows_M, own[rows_M, None] == np.arange(len(place)), None)
+    if frames is not None:
+        return _truth_of_frames(name, features, place, frames)
+    own = np.array([place.get(label, -1) for label in features.classes], np.int64)[features.labels]
+    rows_M = np.flatnonzero((features.labels >= 0) & (own >= 0))
+    return Truth(rows_M, own[rows_M, None] == np.arange(len(place)), None)
+
+
+def _truth_of_frames(name: str, features: Features, place: Mapping[str, int], frames: Frames) -> Truth:
     row_of = {item: row for row, item in enumerate(features.items)}
     said = frames.labels or {item: (features.classes[features.labels[row]],) for item, row in row_of.items()}
     groups = {item: [place[label] for label in said[item] if label in place] for item in row_of if item in said}

@@ -105,6 +105,11 @@ def to_json(
     order = {name: place for place, name in enumerate(SHIFTS)}
     ordered = sorted(shifts, key=lambda one: order.get(one.name, len(order)))
     remarks = [] if models else [_NO_STANDARD]
+    if models and not models.has_types:
+        remarks.append(
+            f"all {len(models.rows)} models of {models.source} are taken for standard ones, trained on ImageNet alone; "
+            'a column "type" says which are: standard'
+        )
     rows = [_shift(one, imagenet, models, remarks) for one in ordered]
     return {
         "task": "robustness",

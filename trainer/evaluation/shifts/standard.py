@@ -2,7 +2,8 @@
 
 A CSV with a row a model: `model`, `ImageNet`, and a column a shift by its name, in per cent or shares; where it has
 them, `ImageNet on SHIFT` (the accuracy on the classes of the shift) and `type` (rows of another than "standard" are
-drawn, not fitted). The columns of imagenet-testbed's robustness_top1s.csv (Taori et al., 2020) are read as they are.
+drawn, not fitted). The columns of imagenet-testbed's robustness_top1s.csv (Taori et al., 2020) are read as they are; it
+has models of all kinds, and no `type`: which are standard its plotting/model_types.py says.
 """
 
 from __future__ import annotations
@@ -109,6 +110,8 @@ class Models:
 
     source: str
     rows: tuple[Model, ...]
+    has_types: bool = False
+    """Whether the file says which models are standard; else all are taken for it."""
 
     def fit(self, shifts: Sequence[str]) -> Fitted | None:
         """Return the line of one shift, or of the mean over several; None: fewer than MIN_MODELS have the numbers.
@@ -165,7 +168,7 @@ def read_models(url: str, shifts: Sequence[str] = SHIFTS) -> Models:
                 _means(values, on_classes, scale),
             )
         )
-    return Models(url, tuple(models))
+    return Models(url, tuple(models), "type" in rows[0].values)
 
 
 def _columns(columns: Mapping[str, str], name: str) -> tuple[str, ...]:

@@ -121,6 +121,7 @@ def test_effective_robustness_is_that_of_the_line(measured: tuple[dict[str, Any]
     assert all(one["low"] <= one["y"] <= one["high"] for one in shift["curve"])
     assert shift["curve"][-1]["x"] == pytest.approx(20 / 21)
     assert rows_of(result, "ObjectNet")["zero_shot"]["effective"] is None
+    assert any(line.startswith("all 4 models of ") for line in result["remarks"])
     assert any(line.startswith("ObjectNet: too few standard models") for line in result["remarks"])
 
 

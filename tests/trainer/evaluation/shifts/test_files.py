@@ -163,6 +163,7 @@ def test_the_testbeds_columns_are_read(tmp_path: Path) -> None:
     assert mean is not None
     assert mean.against == "ImageNet"
     assert (mean.points[0].x, mean.points[0].y) == pytest.approx((0.5, 0.45))
+    assert models.has_types
     assert models.fit(["ObjectNet"]) is None
     assert models.fit(SHIFTS) is None
 
