@@ -96,6 +96,7 @@ def compare_prompts(
     mean, the best of them, and all of them averaged as embeddings. The best is found on these very images, so that it
     is no fair score: it says what a lucky choice would give.
     """
+
     def value(templates: Sequence[str]) -> float:
         advance(1)
         return problem.value(score_prompts(model, tokenizer, features, problem.prompts(templates), ranks))

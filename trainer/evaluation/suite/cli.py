@@ -6,7 +6,8 @@ from os.path import splitext
 
 import click
 
-from trainer.evaluation.suite.tasks import TASKS, find_suite
+from trainer.evaluation.suite.finding import find_suite
+from trainer.evaluation.suite.tasks import TASKS
 
 
 @click.group("evaluate-set")

@@ -107,7 +107,11 @@ def test_a_suite_is_found_among_folders() -> None:
     folders = ["cifar10", "FGVC-Aircraft", "notes", "mnist"]
     assert find_folders(find_suite("kornblith"), folders) == {"CIFAR10": "cifar10", "FGVCAircraft": "FGVC-Aircraft"}
     assert find_folders(find_suite("mnist"), folders) == {"MNIST": "mnist"}
-    with pytest.raises(UserError, match="one folder for CIFAR10, found two: 'CIFAR-10' and 'cifar10'"):
-        find_folders(find_suite("paper"), ["cifar10", "CIFAR-10"])
+    assert find_folders(find_suite("paper"), ["mnist.tar.gz", "dtd.parquet", "sun397.txt"]) == {
+        "MNIST": "mnist.tar.gz", "DescribableTextures": "dtd.parquet",
+    }  # fmt: skip
+    for two in (["cifar10", "CIFAR-10"], ["cifar10.tar", "CIFAR-10"]):
+        with pytest.raises(UserError, match="one set for CIFAR10, found two: 'CIFAR-10' and 'cifar10"):
+            find_folders(find_suite("paper"), two)
     with pytest.raises(UserError, match="expected one of paper, kornblith, or a task"):
         find_suite("everything")
