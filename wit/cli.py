@@ -36,6 +36,14 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "trainer.evaluation.suite.cli:evaluate_set",
         "List the paper's evaluation sets, and build two of them.",
     ),
+    "evaluate-robustness": (
+        "trainer.evaluation.shifts.cli:evaluate_robustness",
+        "Robustness to natural distribution shift, beside ImageNet.",
+    ),
+    "evaluate-people": (
+        "trainer.evaluation.report.cli:evaluate_people",
+        "People's answers beside a model's, class by class.",
+    ),
     "evaluate-report": ("trainer.evaluation.report.cli:evaluate_report", "Pages of evaluations, beside the paper's."),
     "export": ("trainer.interchange.cli:export", "Write a checkpoint's weights for open_clip and others."),
     "encode": ("trainer.embedding.cli:encode", "Embed images and captions with a checkpoint."),
