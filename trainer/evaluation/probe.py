@@ -22,6 +22,7 @@ import hashlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 
 import numpy as np
 import torch
@@ -252,8 +253,14 @@ def split_off(items: Labelled, share: float, salt: str = "validation") -> tuple[
 
 
 def hashed_order(names: Sequence[str], salt: str) -> NDArray[np.int64]:
-    """Return positions in an order that is random, but the same for the same salt and names."""
-    keys = [
-        hashlib.blake2b(f"{salt}\0{name}".encode("utf-8", "surrogateescape"), digest_size=16).digest() for name in names
-    ]
+    """Return positions in an order that is random, but the same for the same salt and names.
+
+    The folder that all names share does not count: images are drawn alike, however their set is named.
+    """
+    paths = [name.split("/") for name in names]
+    folders = [path[:-1] for path in paths]
+    shared = takewhile(lambda both: both[0] == both[1], zip(min(folders), max(folders), strict=False)) if paths else ()
+    depth = len(list(shared))
+    told = [f"{salt}\0{'/'.join(path[depth:])}".encode("utf-8", "surrogateescape") for path in paths]
+    keys = [hashlib.blake2b(one, digest_size=16).digest() for one in told]
     return np.array(sorted(range(len(names)), key=lambda row: (keys[row], row)), np.int64)

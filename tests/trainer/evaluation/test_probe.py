@@ -14,7 +14,7 @@ from tests.trainer.evaluation.test_logistic import clusters, scikit
 from trainer.evaluation import probe as probing
 from trainer.evaluation.few_shot import draw_shots, few_shot, labels_to_match, mean_interval
 from trainer.evaluation.metrics import Metric, accuracy, map_11_point, mean_per_class, mean_top1_top5, roc_auc
-from trainer.evaluation.probe import STRENGTHS, Labelled, Splits, probe, search_strengths, split_off
+from trainer.evaluation.probe import STRENGTHS, Labelled, Splits, hashed_order, probe, search_strengths, split_off
 from wit.errors import InputError
 
 
@@ -145,6 +145,15 @@ def test_a_split_keeps_classes_and_does_not_look_at_order(labels: list[int], ran
         assert drawn == (max(round(0.2 * number), 1) if number > 1 else 0)
     turned = items.take(np.arange(len(labels))[::-1].copy())
     assert set(split_off(turned, 0.2)[1].items) == set(held_out.items)
+
+
+@pytest.mark.parametrize("folder", ["train/", "sets/cifar10/train/", "/sets/"])
+def test_images_are_drawn_alike_however_their_set_is_named(folder: str) -> None:
+    """By a path to train/ or by the folder above it, the same images; the folder of a class still counts."""
+    names = [f"{label}/{number}.jpg" for label in ("cat", "dog") for number in range(20)]
+    drawn = hashed_order(names, "salt").tolist()
+    assert hashed_order([folder + name for name in names], "salt").tolist() == drawn
+    assert hashed_order([name.replace("cat/", "cow/") for name in names], "salt").tolist() != drawn
 
 
 def test_no_class_to_split_is_an_error() -> None:
