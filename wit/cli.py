@@ -57,6 +57,7 @@ EXTRAS = {
     "safetensors": "train",
     "pyspark": "spark",
     "img2dataset": "img2dataset",
+    "av": "video",
     "faiss": "detect",
     "onnx": "detect",
     "onnxruntime": "detect",
