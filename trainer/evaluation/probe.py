@@ -175,7 +175,7 @@ def search_strengths(judge: Callable[[Sequence[int]], Sequence[float]]) -> int:
 
 
 class Sweep:
-    """Fits of a problem that are judged on validation items; each starts from the nearest strength's that is there."""
+    """Fits of a problem that are judged on validation items; later ones start from the nearest strength's."""
 
     def __init__(
         self, problem: Problem, judged_NR: torch.Tensor, labels: Labels, metric: Metric, how: Settings
@@ -200,7 +200,12 @@ class Sweep:
         return self._parameters[STRENGTHS.index(strength)] if is_same else None
 
     def __call__(self, indices: Sequence[int]) -> list[float]:
-        """Return a value each; minus infinity of those that are hopeless."""
+        """Return a value each; minus infinity of those that are hopeless.
+
+        Those of the first call all start from zeros: at the optimum of a strength far above, items that can be told
+        apart leave hardly a gradient, and a weak strength's fit would stop where the other had ended.
+        """
+        is_first = not self.trials
         left = sorted(indices, reverse=True)
         most = max(1, min(_MOST_TOGETHER, _WIDTH // len(self.problem.classes.fitted)))
         while left:
@@ -208,7 +213,7 @@ class Sweep:
             some, left = left[:height], left[height:]
             some = [index for index in some if not self._is_hopeless(index)]
             if some:
-                self._try(some)
+                self._try(some, is_first)
         return [self.trials[index].value if index in self.trials else -math.inf for index in indices]
 
     def _is_hopeless(self, index: int) -> bool:
@@ -219,8 +224,8 @@ class Sweep:
         least = self.trials[best].value - _FAR / math.sqrt(len(self.labels))
         return any(index < one < best and each.value < least for one, each in self.trials.items())
 
-    def _try(self, indices: Sequence[int]) -> None:
-        start = torch.stack([self._nearest(index) for index in indices]) if self._parameters else None
+    def _try(self, indices: Sequence[int], from_zeros: bool) -> None:
+        start = None if from_zeros else torch.stack([self._nearest(index) for index in indices])
         found = fit(self.problem, [STRENGTHS[index] for index in indices], self.how, start)
         for which, index in enumerate(indices):
             value = score_blocks(self.metric, score_turned(found, which, self.judged_NR), self.labels)

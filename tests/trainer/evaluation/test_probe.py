@@ -13,8 +13,18 @@ from numpy.typing import NDArray
 from tests.trainer.evaluation.test_logistic import clusters, scikit
 from trainer.evaluation import probe as probing
 from trainer.evaluation.few_shot import draw_shots, few_shot, labels_to_match, mean_interval
+from trainer.evaluation.logistic import Settings, prepare
 from trainer.evaluation.metrics import Metric, accuracy, map_11_point, mean_per_class, mean_top1_top5, roc_auc
-from trainer.evaluation.probe import STRENGTHS, Labelled, Splits, hashed_order, probe, search_strengths, split_off
+from trainer.evaluation.probe import (
+    STRENGTHS,
+    Labelled,
+    Splits,
+    Sweep,
+    hashed_order,
+    probe,
+    search_strengths,
+    split_off,
+)
 from wit.errors import InputError
 
 
@@ -161,6 +171,29 @@ def test_no_class_to_split_is_an_error() -> None:
     items = Labelled(np.zeros((3, 2), np.float32), np.arange(3), ("a", "b", "c"))
     with pytest.raises(InputError, match=r"expected classes of 2 items or more .* give a validation split"):
         split_off(items, 0.2)
+
+
+def test_a_weak_strength_is_judged_by_a_fit_of_its_own() -> None:
+    """Of items that can be told apart, each strength of the first pass takes the way that it takes alone.
+
+    From a stronger one's optimum the gradient is within the tolerance at once, and that fit would be judged again.
+    """
+    train, held_out = split_off(labelled(90, 120, 6), 0.4)
+    how = Settings()
+    problem = prepare(train.features, train.labels, 6, how)
+    turned = problem.axes.turn(held_out.features)
+
+    def sweep() -> Sweep:
+        return Sweep(problem, turned, held_out.labels, accuracy, how)
+
+    together = sweep()
+    together(range(0, len(STRENGTHS), 16))
+    assert len(together.trials) >= 4
+    for index, trial in together.trials.items():
+        alone = sweep()
+        alone([index])
+        assert alone.trials[index].num_iterations == pytest.approx(trial.num_iterations, abs=2)
+        assert alone.trials[index].value == pytest.approx(trial.value, abs=1.5 / len(held_out.items))
 
 
 def test_shots_are_nested_and_differ_by_repeat() -> None:
