@@ -111,8 +111,10 @@ class Problem:
     @cached_property
     def squares(self) -> Tensor:
         """(R,): the sum of squares on each axis; float64."""
-        parts = torch.split(self.axes_NR, max(1, BLOCK_VALUES // self.axes_NR.shape[1]))
-        return torch.stack([part.square().sum(dim=0, dtype=torch.float64) for part in parts]).sum(dim=0)
+        total_R = torch.zeros(self.axes_NR.shape[1], dtype=torch.float64, device=self.axes_NR.device)
+        for part in torch.split(self.axes_NR, max(1, BLOCK_VALUES // self.axes_NR.shape[1])):
+            total_R += part.square().sum(dim=0)
+        return total_R
 
 
 @dataclass(frozen=True)
