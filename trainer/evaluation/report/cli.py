@@ -9,7 +9,7 @@ _PEOPLE = "Example: wit evaluate-people answers.csv --predictions runs/eval/pred
 
 @click.command("evaluate-report", epilog="Example: wit evaluate-report runs/eval-b32 runs/eval-b16 --out compared")
 @click.argument("folders", nargs=-1, required=True)
-@click.option("--out", help="Folder for the pages.  [default: of one checkpoint, the folder itself]")
+@click.option("--out", metavar="FOLDER", help="Folder for the pages.  [default: of one checkpoint, the folder itself]")
 def evaluate_report(folders: tuple[str, ...], out: str | None) -> None:
     """Write the page of what wit evaluate left in a folder, or of several folders one that compares them."""
     from trainer.evaluation.report.reporting import report
@@ -20,8 +20,12 @@ def evaluate_report(folders: tuple[str, ...], out: str | None) -> None:
 
 @click.command("evaluate-people", epilog=_PEOPLE)
 @click.argument("answers")
-@click.option("--predictions", required=True, help="The model's on the same images: OUT/predictions/TASK.parquet.")
-@click.option("--out", help="Folder for a page, Markdown and JSON.  [default: numbers are printed only]")
+@click.option(
+    "--predictions", required=True, metavar="FILE", help="The model's on the same images: OUT/predictions/TASK.parquet."
+)
+@click.option(
+    "--out", metavar="FOLDER", help="Folder for a page, Markdown and JSON.  [default: numbers are printed only]"
+)
 def evaluate_people(answers: str, predictions: str, out: str | None) -> None:
     """Compare people's answers with a model's: accuracy by shots, agreement by class.
 

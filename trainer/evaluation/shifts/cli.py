@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from trainer.evaluation.cli import PATIENCE
-from trainer.options import ACTIVATION, DEVICE, MERGES, choose_device
+from trainer.evaluation.options import SKIP_BROKEN, WITH_CLASSES, evaluated, kept, wording
+from trainer.options import ACTIVATION, DEVICE, MERGES
 
 
 @click.command(
@@ -46,10 +46,7 @@ from trainer.options import ACTIVATION, DEVICE, MERGES, choose_device
     help="Of videos: a CSV with item, video, frame, anchor and label, or ImageNet-Vid-Robust's folder of metadata.",
 )
 @click.option("--crop", multiple=True, metavar="NAME=PX", help="Cut off a border: ObjectNet=2.")
-@click.option("--classes", default="", metavar="SOURCE", help="ImageNet's class names: a file, or a package.")
-@click.option("--by-order", is_flag=True, help="Take --classes in the order of ImageNet's classes.")
-@click.option("--templates", default="", metavar="SOURCE", help="photo, sample, a file with a {label} prompt a line, "
-              "or a package.  [default: those that come with --classes, else photo]")  # fmt: skip
+@wording("ImageNet's class names", "ImageNet's order", WITH_CLASSES)
 @click.option("--train", default="", metavar="[FORMAT:]PATH", help="ImageNet's training images, to adapt to it.")
 @click.option(
     "--standard",
@@ -58,13 +55,12 @@ from trainer.options import ACTIVATION, DEVICE, MERGES, choose_device
     help="Accuracies of models: model, ImageNet, a column a shift, and type, of which standard, trained on ImageNet "
     "alone, are fitted; imagenet-testbed's robustness_top1s.csv is one. Effective robustness needs it.",
 )
-@click.option("--skip-broken", is_flag=True, help="Leave images out that cannot be read, and count them.")
-@click.option("--out", required=True, help="Folder for results/, and features/, by which the same command goes on.")
-@click.option("--cache", metavar="FOLDER", help="Where features are kept.  [default: features/ of --out]")
+@SKIP_BROKEN
+@kept("features", required=True)
 @MERGES
 @ACTIVATION
 @DEVICE
-def evaluate_robustness(checkpoint: str, device: str, merges: str, activation: str, **options: Any) -> None:
+def evaluate_robustness(checkpoint: str, **options: Any) -> None:
     """Measure a CHECKPOINT's robustness to natural distribution shift: ImageNet beside the sets of the paper.
 
     Zero-shot by one classifier for all sets, by the names of each set's own classes, and by a classifier that is
@@ -72,15 +68,7 @@ def evaluate_robustness(checkpoint: str, device: str, merges: str, activation: s
     """
     from trainer.evaluation.shifts.asking import Asked
     from trainer.evaluation.shifts.running import run
-    from trainer.interchange.opening import open_model, open_tokenizer
-    from trainer.parallel.ranks import find_ranks, joined, own_device
-    from wit.storage import make_folder
 
     asked = Asked.of(options)
-    make_folder(asked.out)
-    name, model, vocabulary = open_model(checkpoint, merges, activation)
-    tokenizer = open_tokenizer(name, model, vocabulary)
-    ranks = find_ranks()
-    chosen = own_device(choose_device(device), ranks)
-    with joined(ranks, chosen, PATIENCE):
-        run(name, model.to(chosen).eval(), tokenizer, asked, ranks)
+    with evaluated(checkpoint, options) as one:
+        run(one.name, one.model, one.tokenizer, asked, one.ranks)

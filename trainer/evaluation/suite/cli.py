@@ -44,6 +44,7 @@ def list_tasks(suite: str) -> None:
 @click.option(
     "--out",
     required=True,
+    metavar="FOLDER",
     help="A new folder, or one that the same command has begun: images by split and country, items.csv, names.txt.",
 )
 @click.option("--train", default=150, show_default=True, type=click.IntRange(min=0), help="Images of each country.")
@@ -90,7 +91,7 @@ def country211(photos: str, borders: str, images: str, out: str, train: int, val
 )
 @click.argument("sentences")
 @click.option("--font", default="", metavar="FILE", help="TrueType or OpenType.  [default: DejaVu Sans]")
-@click.option("--out", required=True, help="A new folder, or one that the same command has begun.")
+@click.option("--out", required=True, metavar="FOLDER", help="A new folder, or one that the same command has begun.")
 def rendered_sst2(sentences: str, font: str, out: str) -> None:
     """Draw the SENTENCES of SST-2, a folder with train.txt, dev.txt and test.txt of the treebank, or .tsv files."""
     from trainer.evaluation.suite.rendered_sst2 import PUBLISHED, build, find_files, is_as_published

@@ -13,7 +13,7 @@ from trainer.interchange.writing import write_openai
 from trainer.models.clip import build_clip
 from trainer.models.config import CONFIGS
 from trainer.tokenizer import ClipTokenizer, dump_merges
-from wit.errors import InputError, UserError
+from wit.errors import InputError, OutputError, UserError
 
 
 @pytest.fixture
@@ -82,3 +82,15 @@ def test_what_is_broken_is_left_out_on_request(tmp_path: Path, words: list[str])
     elsewhere = [*command, "--skip-broken", "--cache", str(tmp_path / "elsewhere")]
     assert CliRunner().invoke(evaluate_protocol, elsewhere, catch_exceptions=False).stdout == found.stdout
     assert list((tmp_path / "elsewhere").rglob("*.safetensors"))
+
+
+def test_where_results_cannot_go_is_said_before_anything_is_embedded(tmp_path: Path, words: list[str]) -> None:
+    """An --out that is a file is an error at once, not when hours of embedding are done."""
+    (tmp_path / "out").write_text("a file")
+    (tmp_path / "people.csv").write_text("image,name\n" + "".join(f"{n}.png,Name {n}\n" for n in range(4)))
+    command = ["identification", *words, "--table", str(tmp_path / "people.csv"), "--task", "mine"]
+    with pytest.raises(OutputError):
+        CliRunner().invoke(
+            evaluate_protocol, [*command, "--cache", str(tmp_path / "elsewhere")], catch_exceptions=False
+        )
+    assert not (tmp_path / "elsewhere").exists()
