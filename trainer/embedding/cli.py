@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -81,8 +80,8 @@ def encode(checkpoint: str, images: tuple[str, ...], texts: tuple[str, ...], out
     from trainer.embedding.encode import encode as run_encoding
     from trainer.embedding.sources import find_images, read_texts
     from trainer.loader.cache import RangeCache
+    from trainer.parallel.progress import shared_progress
     from trainer.parallel.ranks import find_ranks
-    from wit.progress import progress
     from wit.storage import is_remote, join
 
     if not images and not texts:
@@ -93,8 +92,7 @@ def encode(checkpoint: str, images: tuple[str, ...], texts: tuple[str, ...], out
     sources: list[ImageSource | Texts] = [find_images(path, open_cache) for path in images]
     sources += map(read_texts, texts)
     how = Encoding(**options, num_threads=ranks.num_cores)
-    bar = progress("encode", num_rows(sources, how, ranks), "rows") if ranks.is_first else nullcontext(lambda _: None)
-    with bar as advance:
+    with shared_progress(ranks, "encode", num_rows(sources, how, ranks), "rows") as advance:
         done = run_encoding(encoder, sources, out, how, ranks, advance)
     rejected = f"; {done.num_rejects:,} images could not be read, see {out}/rejects" if done.num_rejects else ""
     more = "" if done.is_whole else " so far; other ranks are at work"

@@ -26,6 +26,7 @@ from trainer.models.build import AnyModel
 from trainer.models.identity import fingerprint
 from trainer.models.inputs import normalise_images
 from trainer.parallel.agreement import gathered
+from trainer.parallel.progress import shared_progress
 from trainer.parallel.ranks import ALONE, Ranks, sum_over
 from trainer.saving.tensorfile import read_tensors, write_tensors
 from wit import manifest
@@ -102,6 +103,12 @@ def embed_set(
     if folder and not num_whole and ranks.is_first:
         manifest.write(join(folder, WHOLE), {"num_parts": len(parts)})
     return _join(opened, parts)
+
+
+def embed_shown(model: AnyModel, opened: OpenSet, how: Embedding, ranks: Ranks) -> Features:
+    """Return `embed_set`'s features, with its progress shown."""
+    with shared_progress(ranks, f"embed {opened.name}", opened.num_known, "images") as advance:
+        return embed_set(model, opened, how, ranks, advance)
 
 
 def _num_whole(folder: str, ranks: Ranks) -> int:

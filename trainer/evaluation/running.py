@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -12,7 +11,7 @@ import click
 
 from trainer.evaluation.asking import Asked, Judged, open_sets
 from trainer.evaluation.evaluating import compare_prompts, zero_shot
-from trainer.evaluation.features import Features, embed_set
+from trainer.evaluation.features import Features, embed_shown
 from trainer.evaluation.fitting import curve_result, few_shot_curve, linear_probe, split_features, split_fold
 from trainer.evaluation.keeping import kept_result, key_of, write_result
 from trainer.evaluation.outcomes import Outcome
@@ -24,11 +23,11 @@ from trainer.models.build import AnyModel
 from trainer.models.flops import dense_macs
 from trainer.models.identity import fingerprint
 from trainer.parallel.agreement import from_first
+from trainer.parallel.progress import shared_progress
 from trainer.parallel.ranks import Ranks
 from trainer.tokenizer import ClipTokenizer, dump_merges
 from wit import manifest
 from wit.errors import InputError
-from wit.progress import progress
 from wit.storage import join, write_parquet
 
 Results = dict[str, dict[str, Any]]
@@ -195,18 +194,14 @@ class _Evaluation:
         """Whether it is the only set and has no name: its files are predictions.parquet and result.json too."""
         return len(self.asked.data) == 1 and not self.sets.test.is_named and self.asked.suite is None
 
-    def _bar(self, label: str, total: int | None, unit: str) -> AbstractContextManager[Callable[[int], None]]:
-        return progress(label, total, unit) if self.ranks.is_first else nullcontext(_silent)
-
     def _embed(self, opened: OpenSet) -> Features:
-        with self._bar(f"evaluate {opened.name}", opened.num_known, "images") as advance:
-            return embed_set(self.model, opened, self.asked.embedding, self.ranks, advance)
+        return embed_shown(self.model, opened, self.asked.embedding, self.ranks)
 
     def _compared(self, outcome: Outcome, features: Features) -> dict[str, Any]:
         """Return what prompts are worth, where it is asked for."""
         if not self.asked.compare_prompts:
             return {}
-        with self._bar("compare prompts", None, "scorings") as advance:
+        with shared_progress(self.ranks, "compare prompts", None, "scorings") as advance:
             rows = compare_prompts(self.model, self.tokenizer, features, outcome.problem, self.ranks, advance)
         return {"prompts": rows}
 
@@ -222,10 +217,6 @@ class _Evaluation:
         if out:
             write_result(out, result, keys[result["protocol"]])
         return result
-
-
-def _silent(_: int) -> None:
-    """Say nothing of progress."""
 
 
 def _single(outcome: Outcome) -> Mapping[str, Any]:

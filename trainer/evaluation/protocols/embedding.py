@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeVar
@@ -29,12 +28,12 @@ from trainer.models.clip import Clip
 from trainer.models.identity import fingerprint
 from trainer.models.inputs import normalise_images
 from trainer.parallel.agreement import gathered
+from trainer.parallel.progress import shared_progress
 from trainer.parallel.ranks import ALONE, Ranks
 from trainer.saving.tensorfile import read_tensors, write_tensors
 from trainer.tokenizer import ClipTokenizer
 from wit.errors import InputError, one_line
 from wit.image import ImageRejected
-from wit.progress import progress
 from wit.storage import exists, join, make_folder, publish
 
 T = TypeVar("T")
@@ -64,7 +63,7 @@ class ClipEmbedder:
     def embed(self, units: Sequence[Unit], part_units: int = PICTURES) -> Iterator[Embedded]:
         """Yield the embeddings of each unit, of the middle squares of its pictures; the ranks share the parts."""
         starts = range(0, len(units), part_units)
-        with self._progress("embed", len(units), "items") as advance:
+        with shared_progress(self.ranks, "embed", len(units), "items") as advance:
             for part in self._by_ranks(starts, lambda start: self._part(units[start : start + part_units])):
                 advance(len(part))
                 yield from part
@@ -73,15 +72,12 @@ class ClipEmbedder:
         """Return unit embeddings (T, D); texts longer than the context are cut, as the tokenizer does."""
         starts = range(0, len(prompts), PART_TEXTS)
         parts: list[Tensor] = []
-        with self._progress("embed texts", len(prompts), "texts") as advance:
+        with shared_progress(self.ranks, "embed texts", len(prompts), "texts") as advance:
             for part_TD in self._by_ranks(starts, lambda start: self._text_part(prompts[start : start + PART_TEXTS])):
                 advance(len(part_TD))
                 parts.append(part_TD)
         embeddings: Floats = torch.cat(parts).numpy() if parts else NOTHING
         return embeddings
-
-    def _progress(self, label: str, total: int, unit: str) -> AbstractContextManager[Callable[[int], None]]:
-        return progress(label, total, unit) if self.ranks.is_first else nullcontext(lambda _: None)
 
     def _by_ranks(self, starts: Sequence[int], make: Callable[[int], T]) -> Iterator[T]:
         """Yield what `make` makes of each start, in order; each rank makes one of as many as there are ranks."""

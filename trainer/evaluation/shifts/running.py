@@ -6,14 +6,13 @@ Shapes: N items, M of them that count, C classes of ImageNet, G classes of a set
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
 import click
 
 from trainer.evaluation.evaluating import score_features, score_prompts
-from trainer.evaluation.features import Features, embed_set
+from trainer.evaluation.features import Features, embed_shown
 from trainer.evaluation.fitting import by_metric
 from trainer.evaluation.logistic import Settings
 from trainer.evaluation.metrics import Scores
@@ -22,7 +21,6 @@ from trainer.evaluation.problems import Problem, labels_of, pose
 from trainer.evaluation.robustness import IMAGENET, VIDEO_SHIFTS, pool_scores
 from trainer.evaluation.running import write_checkpoint
 from trainer.evaluation.scoring import prompt_scorer
-from trainer.evaluation.sets import OpenSet
 from trainer.evaluation.shifts.asking import Asked
 from trainer.evaluation.shifts.judging import Judged, Truth, find_truth, judge, on_classes, set_labels
 from trainer.evaluation.shifts.matching import ImageNetClasses, Matched, match
@@ -47,7 +45,6 @@ from trainer.tokenizer import ClipTokenizer
 from wit import manifest
 from wit.errors import UserError
 from wit.evaluation_sets.sets import FOLDER
-from wit.progress import progress
 from wit.storage import join
 
 _SIZES = {  # classes, and items that are judged, as imagenet-testbed has them; None: it does not say the set's number
@@ -98,7 +95,7 @@ class _Evaluation:
     @staticmethod
     def begin(model: AnyModel, tokenizer: ClipTokenizer, asked: Asked, ranks: Ranks) -> _Evaluation:
         """Embed ImageNet, and make the classifiers; what cannot be matched is said before a shift is embedded."""
-        features = _embed(model, asked.imagenet, asked, ranks)
+        features = embed_shown(model, asked.imagenet, asked.embedding, ranks)
         problem = pose(features, asked.words)
         _require_words(asked, problem)
         classes = ImageNetClasses.of(problem, asked.words.names)
@@ -111,7 +108,7 @@ class _Evaluation:
         classifiers: dict[str, Classifier] = {ZERO_SHOT: lambda each: score_features(model, scorer, each, ranks)}
         facts = None
         if asked.train is not None:
-            train = _embed(model, asked.train, asked, ranks)
+            train = embed_shown(model, asked.train, asked.embedding, ranks)
             fitted, facts = from_first(ranks, lambda: _adapt(model, problem, train))
             classifiers[ADAPTED] = lambda each: fitted.scores(each.features)
             del train
@@ -134,7 +131,7 @@ class _Evaluation:
 
     def judge_shift(self, shift: ShiftSet) -> ShiftResult:
         """Return what the classifiers are worth on a set, whose features are kept on disk and not in memory."""
-        features = _embed(self.model, shift, self.asked, self.ranks)
+        features = embed_shown(self.model, shift, self.asked.embedding, self.ranks)
         labels = set_labels(features, shift.frames)
         matched = match(shift.name, labels, self.classes, shift.mapped)
         truth = find_truth(shift.name, features, matched, shift.frames)
@@ -229,13 +226,3 @@ def _adapt(model: AnyModel, problem: Problem, train: Features) -> tuple[FittedPr
         "num_train": len(rest.items),
         "num_validation": len(validation.items),
     }
-
-
-def _embed(model: AnyModel, opened: OpenSet, asked: Asked, ranks: Ranks) -> Features:
-    bar = progress(f"embed {opened.name}", opened.num_known, "images") if ranks.is_first else nullcontext(_silent)
-    with bar as advance:
-        return embed_set(model, opened, asked.embedding, ranks, advance)
-
-
-def _silent(_: int) -> None:
-    """Say nothing of progress."""
