@@ -30,7 +30,8 @@ def json_object(where: str, text: str) -> Row:
 def parse_rows(url: str, text: str, form: str) -> Iterator[tuple[int, Row]]:
     """Yield the rows of a text that is of a form of FORMS, each with the number of its (last) line, from 1.
 
-    `url` is what errors name. Raises InputError for a row that has more or fewer cells than the first, or is no object.
+    `url` is what errors name. Raises InputError for a column that is there twice, and for a row that has more or fewer
+    cells than the first, or is no object.
     """
     return FORMS[form](url, text)
 
@@ -38,6 +39,9 @@ def parse_rows(url: str, text: str, form: str) -> Iterator[tuple[int, Row]]:
 def _of_cells(delimiter: str, url: str, text: str) -> Iterator[tuple[int, Row]]:
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
     try:
+        names = [name for name in reader.fieldnames or () if name]
+        if twice := next((name for name in names if names.count(name) > 1), ""):
+            raise InputError(f"{url}, line 1: expected each column once, found {twice[:_SHOWN]!r} twice; take one away")
         for row in reader:
             if None in row or None in row.values():
                 raise InputError(

@@ -31,6 +31,7 @@ def test_what_is_written_is_read(rows: list[tuple[str, str]]) -> None:
     ("form", "text", "message"),
     [
         ("csv", "a,b\n1,2\n3\n", "f, line 3: expected 2 cells as in the first line, found fewer; quote a cell"),
+        ("csv", "a,b,a\n1,2,3\n", "f, line 1: expected each column once, found 'a' twice"),
         ("tsv", "a\tb\n1\t2\t3\n", "f, line 2: expected 2 cells as in the first line, found more"),
         ("csv", 'a\n"' + "x" * 200_000 + '"\n', "f, after line 1: expected cells, found what is none: field larger"),
         ("jsonl", "{}\n\n7\n", "f, line 3: expected a JSON object, found '7'"),

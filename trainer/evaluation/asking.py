@@ -10,7 +10,7 @@ import click
 
 from trainer.evaluation.features import Embedding
 from trainer.evaluation.problems import Wording, Words, read_words, require_fit
-from trainer.evaluation.sets import OpenSet, open_set, open_split
+from trainer.evaluation.sets import OpenSet, open_set, open_split, require_others
 from trainer.evaluation.suite import find_folders, find_suite
 from wit.errors import InputError, UserError
 from wit.storage import is_folder, join, list_names
@@ -130,11 +130,8 @@ def _judged(test: OpenSet, partners: _Partners, asked: Asked) -> Judged:
     if asked.is_fitted and train is None:
         raise InputError(f"{test.name}: expected images to fit on, found none; name them with --train {test.name}=PATH")
     for option, part in (("--train", train), ("--validation", validation)):
-        if part is not None and part is not test and part.listing.pieces == test.listing.pieces:
-            raise InputError(
-                f"{option}: expected other images than those that are judged, found {part.listing.set.path} for both; "
-                "name the set's own part to fit on"
-            )
+        if part is not None and part is not test:
+            require_others(option, part, test)
     words = read_words(test.name, asked.wording, asked.metric)
     require_fit(words, test.listing.classes)
     return Judged(test, train, validation, words)

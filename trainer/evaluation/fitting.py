@@ -76,15 +76,14 @@ def linear_probe(
         **_fit_facts(found),
         "validation": "given" if splits.validation is not None else "a fifth of the training images, by hash",
         "trials": [[trial.strength, trial.value] for trial in found.trials],
-        **_untrained(splits),
+        **count_unfitted(splits.test.labels, splits.train.labels),
     }
     items = list(splits.test.items)
     return Outcome(problem, "linear_probe", items, found.scores, own | details, problem.has_several)
 
 
-def _untrained(splits: Splits) -> dict[str, int]:
+def count_unfitted(test: Labels, train: Labels) -> dict[str, int]:
     """Return how many classes have test images and none to fit on, so that none of theirs can be right; {}: none."""
-    test, train = (part.labels for part in (splits.test, splits.train))
     if test.ndim == 2:
         lost = int(((test == 1).any(axis=0) & ~(train == 1).any(axis=0)).sum())
     else:
@@ -118,7 +117,7 @@ def _fold_probes(
     outcome = Outcome(whole, "linear_probe", items, scores, {}, problem.has_several)
     values = whole.fold_values(scores, outcome.independent)
     rows = [
-        {"fold": fold.name, "value": value, **_fit_facts(each), **_untrained(part)}
+        {"fold": fold.name, "value": value, **_fit_facts(each), **count_unfitted(part.test.labels, part.train.labels)}
         for fold, value, each, part in zip(folds, values, found, parts, strict=True)
     ]
     return replace(outcome, details={"folds": rows} | details)

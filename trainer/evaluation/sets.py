@@ -71,6 +71,20 @@ class OpenSet:
         return digest.hexdigest()
 
 
+def require_others(option: str, part: OpenSet, judged: OpenSet) -> None:
+    """Raise InputError when a set to fit on is the very set that is judged."""
+    if _read_by(part) == _read_by(judged):
+        raise InputError(
+            f"{option}: expected other images than those that are judged, found {part.listing.set.path} for both; "
+            "name the set's own part to fit on"
+        )
+
+
+def _read_by(opened: OpenSet) -> list[dict[str, object]]:
+    """Return what is read, whatever the set is called."""
+    return [piece.row() | {"set": ""} for piece in opened.listing.pieces]
+
+
 def _length(piece: Piece) -> int | None:
     """Return the images of a piece, where it says how many."""
     if piece.kind == FOLDER:

@@ -9,7 +9,7 @@ from typing import Any
 from trainer.evaluation.features import Embedding
 from trainer.evaluation.problems import Wording, Words, read_words
 from trainer.evaluation.robustness import IMAGENET, SHIFTS
-from trainer.evaluation.sets import OpenSet, open_set
+from trainer.evaluation.sets import OpenSet, open_set, require_others
 from trainer.evaluation.shifts.frames import read_frames
 from trainer.evaluation.shifts.matching import Mapped, read_mapping
 from trainer.evaluation.shifts.sets import ShiftSet
@@ -45,10 +45,13 @@ class Asked:
         shifts = _open_shifts({**options, "map": maps})
         wording = Wording(options["classes"], options["templates"], options["by_order"])
         out = options["out"]
+        train = _open(options["train"], f"{IMAGENET}-train") if options["train"] else None
+        if train is not None:
+            require_others("--train", train, imagenet)
         return Asked(
             imagenet,
             shifts,
-            _open(options["train"], f"{IMAGENET}-train") if options["train"] else None,
+            train,
             read_words(IMAGENET if _is_whole(imagenet) else imagenet.name + " in part", wording),
             read_models(options["standard"], [one.name for one in shifts]) if options["standard"] else None,
             out,

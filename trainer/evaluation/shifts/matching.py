@@ -167,7 +167,7 @@ def read_mapping(url: str) -> Mapped:
 
 def _json_pairs(url: str) -> list[tuple[str, object]]:
     try:
-        value = json.loads(read_text(url))
+        value = json.loads(read_text(url), object_pairs_hook=_distinct)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{url}: expected JSON: {error}") from error
     if not isinstance(value, dict) or not value:
@@ -179,6 +179,15 @@ def _json_pairs(url: str) -> list[tuple[str, object]]:
                 raise InputError(f"{url}: class {label!r}: expected a number or a text, found {str(each)[:60]!r}")
             pairs.append((fold(label), each))
     return pairs
+
+
+def _distinct(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Return an object of JSON; raises ValueError for a class that is there twice, of which one would be lost."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(key for place, (key, _) in enumerate(pairs) if key in dict(pairs[:place]))
+        raise ValueError(f"class {twice[:60]!r} twice; give its classes of ImageNet as one list")
+    return found
 
 
 def _row_pairs(url: str) -> list[tuple[str, object]]:

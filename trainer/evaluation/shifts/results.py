@@ -8,7 +8,8 @@ Accuracies, intervals and differences of them are shares of 1. "classifier" is o
 
     {"task": "robustness", "protocol": "shifts", "confidence": 0.995,
      "templates": ["a photo of a {label}.", ...], "class_names": "where they were read",
-     "adapted": null | {"strength", "num_train", "num_validation", "strength_is_at_edge", "converged"},
+     "adapted": null | {"strength", "num_train", "num_validation", "strength_is_at_edge", "converged",
+                        "num_classes_not_fitted": of those with images, where there are such},
      "imagenet": {"name": "ImageNet", "data": "ImageNet=folder:PATH", "num_items", "num_classes", "rejected": {},
                   "not_as_the_paper": [],
                   "results": [{"classifier": "zero_shot" | "adapted", "accuracy", "interval": [low, high]}, ...]},
@@ -53,7 +54,7 @@ import numpy as np
 
 from trainer.evaluation.robustness import IMAGENET, SHIFTS, VideoAccuracy, published_shifts
 from trainer.evaluation.shifts.judging import CONFIDENCE, Judged, Share
-from trainer.evaluation.shifts.standard import ON_CLASSES, Fitted, Models
+from trainer.evaluation.shifts.standard import MIN_MODELS, ON_CLASSES, Fitted, Models
 
 ZERO_SHOT, OWN_NAMES, ADAPTED = CLASSIFIERS = ("zero_shot", "own_names", "adapted")
 RESULT = "robustness.json"
@@ -110,6 +111,11 @@ def to_json(
             f"all {len(models.rows)} models of {models.source} are taken for standard ones, trained on ImageNet alone; "
             'a column "type" says which are: standard'
         )
+    if lost := (facts["adapted"] or {}).get("num_classes_not_fitted"):
+        remarks.append(
+            f"adapted: {lost:,} classes of {IMAGENET} have images to judge and none to fit on: none of theirs can be "
+            "right"
+        )
     rows = [_shift(one, imagenet, models, remarks) for one in ordered]
     return {
         "task": "robustness",
@@ -138,7 +144,11 @@ def to_json(
 def _fit(models: Models | None, names: Sequence[str], what: str, remarks: list[str]) -> Fitted | None:
     fitted = models.fit(names) if models else None
     if models is not None and fitted is None:
-        remarks.append(f"{what}: too few standard models in {models.source} have the accuracy, at least 3 are needed")
+        kinds = f"; of type standard are {models.num_standard} of {len(models.rows)}" if models.has_types else ""
+        remarks.append(
+            f"{what}: too few standard models in {models.source} have the accuracy, at least {MIN_MODELS} are needed"
+            f"{kinds}"
+        )
     return fitted
 
 

@@ -13,7 +13,7 @@ import click
 
 from trainer.evaluation.evaluating import score_features, score_prompts
 from trainer.evaluation.features import Features, embed_shown
-from trainer.evaluation.fitting import by_metric
+from trainer.evaluation.fitting import by_metric, count_unfitted
 from trainer.evaluation.logistic import Settings
 from trainer.evaluation.metrics import Scores
 from trainer.evaluation.probe import STRENGTHS, VALIDATION_SHARE, FittedProbe, Labelled, fit_probe, split_off
@@ -225,4 +225,5 @@ def _adapt(model: AnyModel, problem: Problem, train: Features) -> tuple[FittedPr
         "converged": found.fitted.converged[0],
         "num_train": len(rest.items),
         "num_validation": len(validation.items),
+        **count_unfitted(problem.labels, labelled.labels),
     }

@@ -113,6 +113,11 @@ class Models:
     has_types: bool = False
     """Whether the file says which models are standard; else all are taken for it."""
 
+    @property
+    def num_standard(self) -> int:
+        """Standard ones, whatever numbers they have."""
+        return sum(one.is_standard for one in self.rows)
+
     def fit(self, shifts: Sequence[str]) -> Fitted | None:
         """Return the line of one shift, or of the mean over several; None: fewer than MIN_MODELS have the numbers.
 
@@ -125,8 +130,7 @@ class Models:
         if len(fitted) < MIN_MODELS or len({point.x for point in fitted}) < MIN_MODELS:
             return None
         standard = fit_standard([point.x for point in fitted], [point.y for point in fitted])
-        num_standard = sum(one.is_standard for one in self.rows)
-        return Fitted(against, standard, points, len(fitted), num_standard - len(fitted))
+        return Fitted(against, standard, points, len(fitted), self.num_standard - len(fitted))
 
 
 def _place(model: Model, shifts: Sequence[str], against: str) -> tuple[float, float] | None:
@@ -141,10 +145,11 @@ def _place(model: Model, shifts: Sequence[str], against: str) -> tuple[float, fl
 def read_models(url: str, shifts: Sequence[str] = SHIFTS) -> Models:
     """Return the models of a file for some shifts.
 
-    Raises InputError for a file that is none, has no column of ImageNet or of any of the shifts, or values that are
-    neither shares nor per cent.
+    Raises InputError for a file that is none, has no column of ImageNet or of any of the shifts, a column or a model
+    twice, or values that are neither shares nor per cent.
     """
     rows = read_rows(url, ("model",))
+    _require_distinct(rows)
     columns = {fold(str(name)): str(name) for name in rows[0].values}
     accuracies = {name: found for name in (IMAGENET, *shifts) if (found := _columns(columns, name))}
     on_classes = {name: found for name in shifts if (found := _class_column(columns, name))}
@@ -154,8 +159,11 @@ def read_models(url: str, shifts: Sequence[str] = SHIFTS) -> Models:
             f"{', '.join(columns.values())[:200]!r}"
         )
     used = {column for found in (*accuracies.values(), *on_classes.values()) for column in found}
+    if alike := [name for name in map(str, rows[0].values) if name not in used and columns[fold(name)] in used]:
+        raise InputError(f"{url}: expected one column of a name, found {alike[0]!r} and {columns[fold(alike[0])]!r}; "
+                         "take one away")  # fmt: skip
     numbers = {column: [_number(row, column) for row in rows] for column in used}
-    scale = 100 if any(each is not None and each > 1 for values in numbers.values() for each in values) else 1
+    scale = _scale(url, numbers)
     models = []
     for place, row in enumerate(rows):
         values = {column: each for column in used if (each := numbers[column][place]) is not None}
@@ -169,6 +177,28 @@ def read_models(url: str, shifts: Sequence[str] = SHIFTS) -> Models:
             )
         )
     return Models(url, tuple(models), "type" in rows[0].values)
+
+
+def _require_distinct(rows: Sequence[Row]) -> None:
+    """Raise InputError for a model that is there twice, and would count so."""
+    seen: dict[str, Row] = {}
+    for row in rows:
+        if (first := seen.setdefault(row.text("model"), row)) is not row:
+            raise InputError(f"{row.where}: expected each model once, found {row.text('model')[:60]!r} again, which "
+                             f"{first.where} has; take one away")  # fmt: skip
+
+
+def _scale(url: str, numbers: Mapping[str, Sequence[float | None]]) -> int:
+    """Return what the numbers of a file are parts of: 100 of per cent, 1 of shares; raises InputError for both."""
+    most = {column: max((each for each in values if each is not None), default=0) for column, values in numbers.items()}
+    large = sorted(name for name, each in most.items() if each > 1)
+    small = sorted(name for name, each in most.items() if 0 < each <= 1)  # nothing but 0 is either
+    if large and small:
+        raise InputError(
+            f"{url}: expected all columns in per cent or all as shares, found {large[0]!r} up to {most[large[0]]:g} "
+            f"and {small[0]!r} up to {most[small[0]]:g}; write all as shares from 0 to 1"
+        )
+    return 100 if large else 1
 
 
 def _columns(columns: Mapping[str, str], name: str) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from tests.trainer.evaluation.shifts.world import BORDER_PX, IDS, World, make_wo
 from trainer.evaluation.robustness import fit_standard
 from trainer.evaluation.sets import open_set
 from trainer.evaluation.shifts.sets import ShiftSet
+from wit.errors import InputError
 from wit.statistics import clopper_pearson
 
 STANDARD = [("a", 60, 30), ("b", 70, 44), ("c", 80, 55), ("d", 90, 76)]
@@ -174,7 +175,7 @@ def test_a_second_run_embeds_nothing(world: World, measured: object, monkeypatch
 
 
 def test_borders_are_cut_off(world: World) -> None:
-    """The pixels inside stay as they are; an image that cannot be read, or is too small, is left for who counts it."""
+    """The pixels inside stay as they are; an image that is all border is an error, and not judged with its border."""
     opened = open_set(f"ObjectNet={world.root / 'objects'}")
     cropped = ShiftSet(opened.listing, True, crop_px=BORDER_PX)
     for before, after in zip(opened.items(), cropped.items(), strict=True):
@@ -182,10 +183,22 @@ def test_borders_are_cut_off(world: World) -> None:
         assert np.array_equal(_pixels(after.body), inside)
     assert cropped.fingerprint() != opened.fingerprint()
     assert ShiftSet(opened.listing, True).fingerprint() == opened.fingerprint()
+    with pytest.raises(
+        InputError, match="expected an image larger than its border of 22 px on every side, found 48 x 44"
+    ):
+        next(ShiftSet(opened.listing, True, crop_px=22).items())
 
 
 def _pixels(body: bytes) -> np.ndarray[Any, Any]:
     return np.asarray(Image.open(io.BytesIO(body)).convert("RGB"))
+
+
+def test_classes_without_images_to_fit_on_are_counted(world: World, tmp_path: Path) -> None:
+    """A classifier that is adapted to some of ImageNet's classes can never be right on the others, and that is said."""
+    write_pictures(tmp_path / "some" / IDS["red"], ["red"] * 5, 2_000)
+    write_pictures(tmp_path / "some" / IDS["blue"], ["blue"] * 5, 2_100)
+    words = ("--shift", f"ImageNet-A={world.root / 'a'}", "--train", tmp_path / "some", "--out", tmp_path / "out")
+    assert "adapted: 2 classes of ImageNet have images to judge and none to fit on" in world.run(*words)
 
 
 def test_mistakes(world: World, tmp_path: Path) -> None:
@@ -215,6 +228,7 @@ def test_mistakes(world: World, tmp_path: Path) -> None:
         (["--shift", f"ImageNet-R={tmp_path / 'none'}", "--out", tmp_path], "none"),
         ([*first, "--standard", root / "names.txt"], "names.txt: expected a file named .csv"),
         ([*first, "--frames", f"ImageNet-A={root / 'frames.csv'}"], "expected frames among the images of"),
+        ([*first, "--train", root / "val"], "--train: expected other images than those that are judged, found"),
         ([*first, "--train", tmp_path / "numbers"], "--train: expected the 4 classes of the images that are judged"),
         ([*first, "--by-order", "--classes", tmp_path / "no.json"], "expected names of the set's 4 classes, found 1"),
     ):

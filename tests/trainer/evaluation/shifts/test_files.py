@@ -75,6 +75,7 @@ def test_what_else_imagenets_classes_are_called(tmp_path: Path) -> None:
         ('{"a": {}}', "class 'a': expected a number or a text"),
         ('{"a": []}', "class 'a': expected a number or a text"),
         ('{"a": "x;"}', "class 'a': expected a class of ImageNet, found 'x;'"),
+        ('{"bird": 1, "bird": 2}', "class 'bird' twice; give its classes of ImageNet as one list"),
         ('{"bird": "heron"}', "expected classes of ImageNet's 6, found 'heron' (and 0 more)"),
         ('{"bird": 6}', "expected classes of ImageNet's 6, found '6' (and 0 more)"),
         ('{"bird": 1, "fowl": "crane bird"}', "found one for both 'bird' and 'fowl'"),
@@ -177,6 +178,16 @@ def test_the_testbeds_columns_are_read(tmp_path: Path) -> None:
         ([{"model": "a", "ImageNet": 101, "ImageNet-A": 1}], "expected a number from 0 to 100 under 'ImageNet'"),
         ([{"model": "a", "ImageNet": "good", "ImageNet-A": 1}], "found 'good'"),
         ([{"model": "", "ImageNet": 1, "ImageNet-A": 1}], "expected a text under 'model'"),
+        ([{"model": "a", "ImageNet": 0.5, "ImageNet-A": 20}], "'ImageNet-A' up to 20 and 'ImageNet' up to 0.5; write"),
+        ([{"model": "a", "ImageNet": 50, "ImageNet-A": 0.2}], "'ImageNet' up to 50 and 'ImageNet-A' up to 0.2; write"),
+        (
+            [{"model": "a", "ImageNet": 1, "imagenet": 2, "ImageNet-A": 1}],
+            "expected one column of a name, found 'ImageN",
+        ),
+        (
+            [{"model": "a", "ImageNet": 50, "ImageNet-A": 2}] * 2,
+            "line 3: expected each model once, found 'a' again, wh",
+        ),
     ],
 )
 def test_models_that_cannot_be_read(tmp_path: Path, rows: list[dict[str, object]], message: str) -> None:

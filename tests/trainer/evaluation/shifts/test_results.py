@@ -88,6 +88,8 @@ def test_models_of_the_paper_are_where_the_figure_has_them() -> None:
         "Youtube-BB: too few standard models in f.csv have the accuracy, at least 3 are needed",
         "the mean over the sets: too few standard models in f.csv have the accuracy, at least 3 are needed",
     ]
+    kinds = Models("f.csv", tuple(Model(name, False, row, {}) for name, row in standard.items()), has_types=True)
+    assert f"of type standard are 0 of {len(standard)}" in clip_result(kinds)["remarks"][0]
     without = clip_result()
     assert without["standard"] is None
     assert "effective robustness is not known: it needs" in without["remarks"][0]
