@@ -7,14 +7,13 @@ the whole test split.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Collection
 
 from wit.errors import InputError
 from wit.evaluation_sets.labels import read_text
 from wit.evaluation_sets.pieces import Fold
 from wit.evaluation_sets.splits import Found
+from wit.rows import parse_rows
 
 FILE_NAME = "folds.csv"
 _COLUMNS = ("fold", "split", "item")
@@ -25,21 +24,20 @@ def read_folds(found: Found, judged: Collection[str], images: Collection[str]) -
     """Return the folds of image files, in the order of the file; none where there is no such file.
 
     `judged` are the images of the split that is read, `images` those of all splits. Raises InputError for other
-    columns, for an item that is not there, and for a fold without training items or with one in both parts.
+    columns or no rows, for an item that is not there, and for a fold without training items or with one in both parts.
     """
     url = next((file.url for file in found.files if file.name == FILE_NAME), "")
     if not url:
         return ()
     parts: dict[str, dict[str, set[str]]] = {}
-    lines = csv.DictReader(io.StringIO(read_text(url, _MAX_BYTES), newline=""))
-    if not set(_COLUMNS) <= set(lines.fieldnames or ()):
-        raise InputError(f"{url}: expected columns {', '.join(_COLUMNS)}, found {lines.fieldnames}")
-    for row in lines:
-        name, split, item = (row[column] or "" for column in _COLUMNS)
+    rows = list(parse_rows(url, read_text(url, _MAX_BYTES), "csv"))
+    if not rows or not set(_COLUMNS) <= rows[0][1].keys():
+        found_columns = list(rows[0][1]) if rows else "no rows"
+        raise InputError(f"{url}: expected columns {', '.join(_COLUMNS)}, found {found_columns}")
+    for number, row in rows:
+        name, split, item = (str(row[column]) for column in _COLUMNS)
         if not name or split not in ("train", "test") or not item:
-            raise InputError(
-                f"{url}, line {lines.line_num}: expected a fold, train or test, and an item, found otherwise"
-            )
+            raise InputError(f"{url}, line {number}: expected a fold, train or test, and an item, found otherwise")
         parts.setdefault(name, {"train": set(), "test": set()})[split].add(item)
     folds = tuple(Fold(name, frozenset(own["train"]), frozenset(own["test"])) for name, own in parts.items())
     known = judged if any(fold.test for fold in folds) else images

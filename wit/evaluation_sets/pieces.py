@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple
@@ -113,6 +114,12 @@ def is_image_name(name: str) -> bool:
     """Return whether a file or member is named as an image; names that begin with a dot are none."""
     base = name.rpartition("/")[2]
     return not base.startswith(".") and base.rpartition(".")[2].lower() in IMAGE_SUFFIXES and "." in base
+
+
+def by_number(name: str) -> list[tuple[int, int, str]]:
+    """Return a key that orders frames of a video by the numbers in their names: 2 is before 10, and 2 before 02."""
+    parts = re.split(r"([0-9]+)", name)
+    return [(0, int(part), part) if part.isdecimal() else (1, 0, part) for part in parts]
 
 
 def cut(total: int, size: int = PIECE_ITEMS) -> Iterator[tuple[int, int]]:

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from wit.errors import InputError
 from wit.evaluation_sets.folders import folder_pieces
 from wit.evaluation_sets.labels import read_text
-from wit.evaluation_sets.pieces import Fold, Listing, is_image_name
+from wit.evaluation_sets.pieces import Fold, Listing, by_number, is_image_name
 from wit.evaluation_sets.sets import UCF101, EvaluationSet
 from wit.evaluation_sets.splits import File, Found
 from wit.storage import base_name
@@ -107,9 +107,4 @@ def _frames(evaluation_set: EvaluationSet, found: Found, labels: Mapping[str, st
             f"{evaluation_set.path}: expected a frame of each of {len(labels):,} videos, found none of "
             f"{len(missing):,} ({missing[0]}); write frames as CLASS/VIDEO.jpg or CLASS/VIDEO/NUMBER.jpg"
         )
-    return {video: sorted(names, key=_by_number)[len(names) // 2] for video, names in frames.items()}
-
-
-def _by_number(name: str) -> list[str | int]:
-    """Return what orders names by the numbers in them: frame 2 before frame 10."""
-    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
+    return {video: sorted(names, key=by_number)[len(names) // 2] for video, names in frames.items()}

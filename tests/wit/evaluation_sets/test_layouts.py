@@ -296,6 +296,8 @@ def test_folds_of_training_images(tmp_path: Path) -> None:
     ("text", "part"),
     [
         ("fold,item\n1,a/0.png\n", "folds.csv: expected columns fold, split, item, found ['fold', 'item']"),
+        ("fold,split,item\n", "folds.csv: expected columns fold, split, item, found no rows"),
+        ("fold,split,item\n1,train\n", "folds.csv, line 2: expected 3 cells as in the first line, found fewer"),
         ("fold,split,item\n1,val,a/0.png\n", "folds.csv, line 2: expected a fold, train or test, and an item"),
         ("fold,split,item\n1,train,c/0.png\n", "1: expected images that are there, found 1 that are not (c/0.png)"),
         ("fold,split,item\n1,test,a/0.png\n", "expected images to train on and others to test, found none to train on"),

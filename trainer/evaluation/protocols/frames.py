@@ -11,7 +11,6 @@ import hashlib
 import importlib
 import io
 import os
-import re
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -21,6 +20,7 @@ from trainer.evaluation.protocols.units import Opened, Unit
 from wit import tar
 from wit.errors import InputError, UserError
 from wit.evaluation_sets.packed import open_unpacked
+from wit.evaluation_sets.pieces import by_number
 from wit.foreign import IMAGE_SUFFIXES, last_suffix
 from wit.image import TOO_MANY_PIXELS, ImageRejected
 from wit.manifest import fingerprint_file
@@ -72,17 +72,11 @@ def video(path: str, which: str, most: int = 0) -> Unit:
 
 
 def _open_folder(path: str, which: str, most: int) -> Opened:
-    names = sorted((name for name in os.listdir(path) if last_suffix(name) in IMAGE_SUFFIXES), key=_by_number)
+    names = sorted((name for name in os.listdir(path) if last_suffix(name) in IMAGE_SUFFIXES), key=by_number)
     _require_frames(path, len(names))
     urls = [str(Path(path, names[place])) for place in choose_frames(len(names), which, most)]
     identity = hashlib.sha256("\n".join(map(fingerprint_file, urls)).encode()).hexdigest()
     return Opened(identity, lambda: map(read_bytes, urls))
-
-
-def _by_number(name: str) -> list[tuple[int, int, str]]:
-    """Return a key by which 2 is before 10, and 2 before 02."""
-    parts = re.split(r"([0-9]+)", name)
-    return [(0, int(part), part) if part.isdecimal() else (1, 0, part) for part in parts]
 
 
 def _require_frames(path: str, num_frames: int) -> None:
@@ -97,7 +91,7 @@ def _open_tar(path: str, which: str, most: int) -> Opened:
 def _frames_of_tar(path: str, which: str, most: int) -> Iterable[bytes]:
     with open_unpacked(path) as (file, _):
         names = [member.name for member in tar.members(file, path) if last_suffix(member.name) in IMAGE_SUFFIXES]
-    order = sorted(range(len(names)), key=lambda place: _by_number(names[place]))
+    order = sorted(range(len(names)), key=lambda place: by_number(names[place]))
     _require_frames(path, len(order))
     chosen = [order[place] for place in choose_frames(len(order), which, most)]
     wanted = set(chosen)
