@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy import special
 from sklearn.metrics import (
     balanced_accuracy_score,
     precision_recall_curve,
@@ -62,6 +63,12 @@ def test_roc_auc_is_scikit_learns(seed: int, tied: bool) -> None:
     assert roc_auc(scores, labels) == pytest.approx(expected)
     if not tied:
         assert roc_auc(softmax(scores), labels) == pytest.approx(expected)
+
+
+def test_softmax_is_scipys() -> None:
+    """Probabilities are scipy's, of logits in the hundreds too."""
+    logits = (np.random.default_rng(0).standard_normal((5, 7)) * 300).astype(np.float32)
+    assert softmax(logits) == pytest.approx(special.softmax(logits.astype(np.float64), axis=1), rel=1e-12)
 
 
 def naive_11_point(scores: NDArray[np.float64], is_own: NDArray[np.bool_]) -> float:

@@ -68,7 +68,7 @@ def evaluate_protocol(protocol: str, checkpoint: str, **asked: Any) -> None:
     if out:
         write_checkpoint(out, one.name, one.model)
         write_results(findings, out)
-    for each in findings:
-        click.echo(describe(each))
     for warning in sorted({str(each.details["warning"]) for each in findings if "warning" in each.details}):
         click.echo(warning, err=True)
+    for each in findings:
+        click.echo(describe(each))

@@ -116,10 +116,3 @@ def require_rows(what: str, num_rows: int, num_expected: int) -> None:
     """Raise InputError unless there are as many rows as things that they belong to, and any at all."""
     if num_rows != num_expected or not num_rows:
         raise InputError(f"{what}: expected {num_expected or 'some'} embeddings, found {num_rows}; embed the same list")
-
-
-def softmax(logits_NC: Floats) -> Floats:
-    """Return probabilities over the last axis."""
-    exponentials = np.exp(logits_NC - logits_NC.max(axis=-1, keepdims=True))
-    shares: Floats = exponentials / exponentials.sum(axis=-1, keepdims=True)
-    return shares

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from trainer.evaluation.features import Features
+from trainer.evaluation.metrics import softmax
 from trainer.evaluation.outcomes import Outcome
 from trainer.evaluation.problems import Problem, Wording, departures, pose, read_words, require_fit
 from trainer.evaluation.protocols import (
@@ -26,7 +27,7 @@ from trainer.evaluation.protocols import (
     surveillance,
     video,
 )
-from trainer.evaluation.protocols.findings import Finding, Floats, Ints, similarities, softmax
+from trainer.evaluation.protocols.findings import Finding, Floats, Ints, similarities
 from trainer.evaluation.protocols.frames import ALL, MIDDLE
 from trainer.evaluation.protocols.frames import video as frames_of
 from trainer.evaluation.protocols.units import PICTURES, UNREADABLE, VIDEOS, Embedder, Unit, picture
@@ -192,7 +193,7 @@ def _run_words(embedder: Embedder, brought: Brought) -> Sequence[Found]:
 
 def _run_geolocation(embedder: Embedder, brought: Brought) -> Sequence[Found]:
     if not brought.extra:
-        raise UserError("geolocation: expected a second file with the places of references, found none; name it")
+        raise UserError("geolocation: expected a file with the places of references, found none; name it by --extra")
     reader = _Reader(embedder, brought)
     queries, references = geolocation.read_places(brought.table), geolocation.read_places(brought.extra)
     query_QD, kept = reader.pictures(queries.images)
@@ -229,11 +230,11 @@ def _run_gendered(embedder: Embedder, brought: Brought) -> Sequence[Found]:
     lines = read_bytes(brought.extra).decode("utf-8", "replace").splitlines() if brought.extra else []
     labels = tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
     if len(labels) < 2:
-        raise InputError(f"{brought.extra or 'gendered labels'}: expected two labels or more, one a line, found "
-                         f"{len(labels)}; the paper's lists are not published")  # fmt: skip
+        raise InputError(f"{brought.extra or 'gendered'}: expected two labels or more, one a line, found "
+                         f"{len(labels)}; the paper's lists are not published: name yours by --extra")  # fmt: skip
     text_CD = _texts(embedder, labels, brought.templates(TEMPLATES["photo"]))
     image_ND, kept = reader.pictures([image for image, _ in members])
-    probability_NC = softmax((embedder.scale * similarities(image_ND, text_CD)).astype(np.float32))
+    probability_NC = softmax(embedder.scale * similarities(image_ND, text_CD)).astype(np.float32)
     genders = [members[place][1] for place in kept]
     return reader.noted(gendered.measure_gendered(probability_NC, genders, labels, brought.task))
 

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from trainer.evaluation.protocols.findings import Floats, softmax
+from trainer.evaluation.metrics import softmax
+from trainer.evaluation.protocols.findings import Floats
 from trainer.evaluation.protocols.frames import VIDEO_SUFFIXES, is_video
 from wit.errors import InputError
 
@@ -70,6 +71,6 @@ def average_prediction(logits_FC: Floats) -> Floats:
 
     Logits are cosines over the model's temperature.
     """
-    mean_C = softmax(logits_FC).mean(axis=0, dtype=np.float64)
+    mean_C = softmax(logits_FC).mean(axis=0)
     logs: Floats = np.log(np.maximum(mean_C, SMALLEST)).astype(np.float32)
     return logs

@@ -42,7 +42,7 @@ def test_names_are_those_of_protocols() -> None:
 
 
 def test_a_command_prints_and_writes(tmp_path: Path, words: list[str]) -> None:
-    """A line a result with its interval and chance, the warning after it, and the file that pages read."""
+    """The warning, then a line a result with its interval and chance; and the file that pages read."""
     (tmp_path / "people.csv").write_text("image,name\n" + "".join(f"{n}.png,Name {n}\n" for n in range(4)))
     found = CliRunner().invoke(
         evaluate_protocol,
@@ -53,6 +53,7 @@ def test_a_command_prints_and_writes(tmp_path: Path, words: list[str]) -> None:
     assert found.stdout.startswith("mine identification_people_4: accuracy ")
     assert found.stdout.endswith("; chance 25.0%\n")
     assert "misused" in found.stderr
+    assert found.output.index("misused") < found.output.index("mine identification")
     result = json.loads((tmp_path / "out/results/mine.identification_people_4.json").read_bytes())
     assert (result["num_items"], result["num_classes"], result["chance"]) == (4, 4, 0.25)
 

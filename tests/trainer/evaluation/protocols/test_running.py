@@ -86,7 +86,7 @@ def test_planted_pairs_words_places_and_names(root: Path) -> None:
     references = write(root / "references.csv", "image,latitude,longitude", *places)
     found = run_protocol("geolocation", Colours(), Brought("colours", queries, extra=references))
     assert values(found) == {"geolocation": 0.75}
-    with pytest.raises(UserError, match="expected a second file with the places of references"):
+    with pytest.raises(UserError, match=r"expected a file with the places of references.*--extra"):
         run_protocol("geolocation", Colours(), Brought("colours", queries))
 
 
