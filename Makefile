@@ -18,7 +18,7 @@ QUERIES := data/queries
 RUN := runs/tiny
 MODEL := runs/model
 
-.PHONY: help install install-train install-dev sample queries shards train test lint format docs soak soak-fetch bench-fetch bench-shards bench-hamming bench-near-duplicates bench-loading bench-training bench-queries bench-candidates clean
+.PHONY: help install install-train install-dev sample queries shards train test lint format docs soak soak-fetch bench-fetch bench-shards bench-hamming bench-near-duplicates bench-loading bench-training bench-evaluation bench-queries bench-candidates clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -101,6 +101,10 @@ bench-loading: $(VENV)/.dev ## Measure the training loader beside webdataset and
 
 bench-training: $(VENV)/.dev ## Measure training steps beside open_clip's, on a GPU (PEERS=python-with-open_clip)
 	$(VENV)/bin/python -m benchmarks.train_throughput --peers $(PEERS) --real
+
+bench-evaluation: $(VENV)/.dev ## A trained and a random checkpoint on real images, beside scikit-learn (DATA=folder with cifar10 and caltech101)
+	$(VENV)/bin/python -m benchmarks.evaluation $(DATA) data/bench/evaluation
+	$(VENV)/bin/python -m benchmarks.evaluation_scale metrics
 
 bench-queries: $(VENV)/.dev ## Measure query building beside decompression (DUMP=enwiki-….xml.bz2 SCALE=10)
 	$(VENV)/bin/python -m benchmarks.synthetic_dump data/bench/$(SCALE)x.xml.bz2 --from $(DUMP) --scale $(SCALE)
