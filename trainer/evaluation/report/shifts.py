@@ -8,9 +8,6 @@ from dataclasses import dataclass
 from trainer.evaluation.report.reading import Reader
 from wit import manifest
 
-ROBUSTNESS = "robustness.json"
-"""Its name among the results."""
-
 
 @dataclass(frozen=True)
 class Shifted:
@@ -123,7 +120,7 @@ def read_robustness(url: str) -> Robustness:
 def _shift(row: Reader) -> Shift:
     left_out = row.part("left_out")
     num_left = left_out.maybe(left_out.count, "num_items") or 0
-    outside = (f"{num_left:,} images of classes that ImageNet has not are left out",) if num_left else ()
+    outside = (f"{num_left:,} images without a class of ImageNet's are left out",) if num_left else ()
     return Shift(
         row.text("name"),
         row.count("num_items"),

@@ -60,7 +60,7 @@ def _read_table(url: str) -> Frames:
         counts = Counter(items)
         twice = next(row for row, item in zip(rows, items, strict=True) if counts[item] > 1)
         raise InputError(f"{twice.where}: expected each item once, found {twice.text('item')!r} twice")
-    numbers = np.array([int(row.number("frame", 0, 1e9)) for row in rows], np.int64)
+    numbers = np.array([_frame_number(row) for row in rows], np.int64)
     anchors = [place for place, row in enumerate(rows) if _is_anchor(row)]
     if not anchors:
         raise InputError(f"{url}: expected an anchor, found none; write 1 under anchor for frames that are judged")
@@ -72,6 +72,13 @@ def _read_table(url: str) -> Frames:
     return Frames(url, {items[anchor]: [items[row] for row in own] for anchor, own in near.items()}, labels)
 
 
+def _frame_number(row: Row) -> int:
+    number = row.number("frame", 0, 1e9)
+    if number != int(number):
+        raise InputError(f"{row.where}: expected a whole number under 'frame', found {row.text('frame')[:60]!r}")
+    return int(number)
+
+
 def _is_anchor(row: Row) -> bool:
     text = row.optional("anchor").casefold()
     if text not in _YES + _NO:
@@ -80,15 +87,19 @@ def _is_anchor(row: Row) -> bool:
 
 
 def _read_published(folder: str) -> Frames:
-    near, labels = (_read_lists(join(folder, name)) for name in (NEAR, LABELS))
+    near, labels = _read_lists(join(folder, NEAR), str), _read_lists(join(folder, LABELS), str, int)
     return Frames(folder, near, {frame: tuple(map(str, own)) for frame, own in labels.items()})
 
 
-def _read_lists(url: str) -> dict[str, list[Any]]:
+def _read_lists(url: str, *kinds: type) -> dict[str, list[Any]]:
     try:
         value = json.loads(read_text(url, _MAX_JSON_BYTES))
     except (ValueError, RecursionError) as error:
         raise InputError(f"{url}: expected JSON: {error}") from error
     if not isinstance(value, dict) or not value or not all(isinstance(each, list) for each in value.values()):
         raise InputError(f"{url}: expected a JSON object of lists by frame, found something else")
+    for frame, found in value.items():
+        if wrong := [each for each in found if isinstance(each, bool) or not isinstance(each, kinds)]:
+            names = " or ".join("texts" if kind is str else "numbers" for kind in kinds)
+            raise InputError(f"{url}: {frame[:60]!r}: expected a list of {names}, found {str(wrong[0])[:60]!r} in it")
     return value

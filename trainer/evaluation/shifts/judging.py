@@ -31,6 +31,8 @@ class Truth:
 
     rows_M: NDArray[np.int64]
     """Of the set's features."""
+    items: tuple[str, ...]
+    """Names of the M."""
     is_own_MG: NDArray[np.bool_]
     """Whether an item is of a class; a frame may be of several."""
     near: dict[int, list[int]] | None
@@ -58,7 +60,8 @@ def find_truth(name: str, features: Features, matched: Matched, frames: Frames |
         return _truth_of_frames(name, features, place, frames)
     own = np.array([place.get(label, -1) for label in features.classes], np.int64)[features.labels]
     rows_M = np.flatnonzero((features.labels >= 0) & (own >= 0))
-    return Truth(rows_M, own[rows_M, None] == np.arange(len(place)), None)
+    items = tuple(features.items[row] for row in rows_M.tolist())
+    return Truth(rows_M, items, own[rows_M, None] == np.arange(len(place)), None)
 
 
 def _truth_of_frames(name: str, features: Features, place: Mapping[str, int], frames: Frames) -> Truth:
@@ -78,7 +81,7 @@ def _truth_of_frames(name: str, features: Features, place: Mapping[str, int], fr
     is_own_MG = np.zeros((len(items), len(place)), bool)
     for number, item in enumerate(items):
         is_own_MG[number, groups[item]] = True
-    return Truth(np.array([row_of[item] for item in items], np.int64), is_own_MG, near)
+    return Truth(np.array([row_of[item] for item in items], np.int64), tuple(items), is_own_MG, near)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-_TITLES = {"zero_shot": "zero-shot", "own_names": "own names", "adapted": "adapted"}
+from trainer.evaluation.terms import CLASSIFIERS
+
 _WIDTHS = "{:<18} {:<11} {:>8}  {:>15}  {:>8} {:>9} {:>8}"
 _HEAD = _WIDTHS.format("set", "classifier", "accuracy", "99.5 % interval", "ImageNet", "effective", "relative")
 
@@ -34,7 +35,8 @@ def _left_out(one: Mapping[str, Any]) -> list[str]:
     said = []
     if counts["num_items"]:
         said.append(
-            f"{counts['num_items']:,} images left out, of classes that ImageNet has not: {counts['num_classes']:,}"
+            f"{counts['num_items']:,} images left out, without a class of ImageNet's; classes that it has not: "
+            f"{counts['num_classes']:,}"
         )
     if rejected:
         said.append(f"images left out that cannot be read: {rejected:,}")
@@ -46,7 +48,7 @@ def _line(name: str, row: Mapping[str, Any]) -> str:
     interval = f"{low:.1%} to {high:.1%}" if low is not None else ""
     on_classes = f"{row['imagenet_on_classes']:.1%}" if "imagenet_on_classes" in row else ""
     points = _points(row.get("effective")), _points(row.get("relative"))
-    return _WIDTHS.format(name, _TITLES[row["classifier"]], f"{row['accuracy']:.1%}", interval, on_classes, *points)
+    return _WIDTHS.format(name, CLASSIFIERS[row["classifier"]], f"{row['accuracy']:.1%}", interval, on_classes, *points)
 
 
 def _points(share: float | None) -> str:

@@ -22,22 +22,16 @@ from trainer.evaluation.robustness import IMAGENET, VIDEO_SHIFTS, pool_scores
 from trainer.evaluation.running import write_checkpoint
 from trainer.evaluation.scoring import prompt_scorer
 from trainer.evaluation.shifts.asking import Asked
+from trainer.evaluation.shifts.frames import Frames
 from trainer.evaluation.shifts.judging import Judged, Truth, find_truth, judge, on_classes, set_labels
 from trainer.evaluation.shifts.matching import ImageNetClasses, Matched, match
 from trainer.evaluation.shifts.printing import print_robustness
-from trainer.evaluation.shifts.results import (
-    ADAPTED,
-    OWN_NAMES,
-    RESULT,
-    ZERO_SHOT,
-    ImageNetResult,
-    ShiftResult,
-    to_json,
-)
+from trainer.evaluation.shifts.results import ImageNetResult, ShiftResult, to_json
 from trainer.evaluation.shifts.sets import ShiftSet
 from trainer.evaluation.suite import Names, align, read_names
 from trainer.evaluation.suite.names import is_wordnet
 from trainer.evaluation.suite.tasks import fold
+from trainer.evaluation.terms import ADAPTED, OWN_NAMES, ROBUSTNESS, ZERO_SHOT
 from trainer.models.build import AnyModel
 from trainer.parallel.agreement import from_first
 from trainer.parallel.ranks import Ranks
@@ -71,7 +65,7 @@ def run(name: str, model: AnyModel, tokenizer: ClipTokenizer, asked: Asked, rank
     found = [evaluation.judge_shift(one) for one in asked.shifts]
     if ranks.is_first:
         result = to_json(evaluation.imagenet_result(), found, asked.models, evaluation.facts())
-        manifest.write(join(asked.out, "results", RESULT), result)
+        manifest.write(join(asked.out, "results", ROBUSTNESS), result)
         print_robustness(result)
 
 
@@ -139,7 +133,7 @@ class _Evaluation:
             features,
             features=features.features[truth.rows_M],
             labels=features.labels[truth.rows_M],
-            items=[features.items[row] for row in truth.rows_M.tolist()],
+            items=list(truth.items),
         )
         judged = [self._judge(which, pool_scores(classify(kept), matched.groups), truth, matched)
                   for which, classify in self.classifiers.items()]  # fmt: skip
@@ -198,9 +192,18 @@ def departures(shift: ShiftSet, truth: Truth, matched: Matched) -> tuple[str, ..
         (shift.name == "ObjectNet" and not shift.crop_px, "with its border, of which 2 px are cut off: --crop"),
     )  # fmt: skip
     own = tuple(line for applies, line in said if applies)
-    if shift.frames is not None and (missing := len(shift.frames.near) - truth.num_judged):
-        own += (f"{missing:,} anchors of {shift.frames.source} are not judged: no image, or no class",)
+    if shift.frames is not None:
+        own += _missing_frames(shift.frames, truth)
     return _size_departures(shift.name, truth.num_judged, len(matched.labels)) + own
+
+
+def _missing_frames(frames: Frames, truth: Truth) -> tuple[str, ...]:
+    """Return how many anchors, and how many frames near those that are judged, are not judged; none: none."""
+    found = frozenset(truth.items)
+    anchors = frames.near.keys() - found
+    near = frozenset[str]().union(*(frames.near[one] for one in frames.near.keys() & found)) - found
+    counts = (len(anchors), f"anchors of {frames.source}"), (len(near), f"frames near anchors of {frames.source}")
+    return tuple(f"{count:,} {what} are not judged: no image, or no class" for count, what in counts if count)
 
 
 def _size_departures(name: str, num_items: int, num_classes: int) -> tuple[str, ...]:

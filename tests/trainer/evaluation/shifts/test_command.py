@@ -101,7 +101,7 @@ def test_what_was_judged_is_said(measured: tuple[dict[str, Any], str]) -> None:
     sizes = {name: (one["num_items"], one["num_classes"], one["num_imagenet_classes"]) for name, one in facts.items()}
     assert sizes == {"ImageNet-A": (8, 2, 2), "ObjectNet": (6, 2, 3), "ImageNet-Vid": (3, 2, 3)}
     assert facts["ObjectNet"]["left_out"] == {"num_classes": 1, "num_items": 2}
-    assert "ObjectNet: 2 images left out, of classes that ImageNet has not: 1" in shown
+    assert "ObjectNet: 2 images left out, without a class of ImageNet's; classes that it has not: 1" in shown
     assert "6 judged, the paper's set has 18,514" in facts["ObjectNet"]["not_as_the_paper"]
     assert facts["ImageNet-Vid"]["metric"] == "mean_pm0_pm10"
     assert facts["ImageNet-A"]["published"]["Zero-shot CLIP"] == 0.772
@@ -191,6 +191,21 @@ def test_borders_are_cut_off(world: World) -> None:
 
 def _pixels(body: bytes) -> np.ndarray[Any, Any]:
     return np.asarray(Image.open(io.BytesIO(body)).convert("RGB"))
+
+
+def test_frames_that_are_not_judged_are_counted(world: World, tmp_path: Path) -> None:
+    """An anchor, or a frame near one, that has no image makes pm-10 easier and is said; what is far from all is not."""
+    rows = [("two/00.png", 0, 1), ("two/none.png", 3, 0), ("two/gone.png", 40, 1), ("two/far.png", 80, 0)]
+    table = write_table(tmp_path / "frames.csv", [
+        {"item": item, "video": "two", "frame": frame, "anchor": anchor, "label": "blue"}
+        for item, frame, anchor in rows
+    ])  # fmt: skip
+    words = ("--shift", f"Films={world.root / 'videos'}", "--frames", f"Films={table}", "--out", tmp_path / "out")
+    world.run(*words)
+    assert world.result(tmp_path / "out")["shifts"][0]["not_as_the_paper"] == [
+        f"1 anchors of {table} are not judged: no image, or no class",
+        f"1 frames near anchors of {table} are not judged: no image, or no class",
+    ]
 
 
 def test_classes_without_images_to_fit_on_are_counted(world: World, tmp_path: Path) -> None:

@@ -117,6 +117,10 @@ def _word(rows: list[dict[str, object]]) -> None:
     rows[0]["anchor"] = "maybe"
 
 
+def _half(rows: list[dict[str, object]]) -> None:
+    rows[0]["frame"] = 1.5
+
+
 def _unlabelled(rows: list[dict[str, object]]) -> None:
     rows[1]["label"] = ""
 
@@ -127,6 +131,7 @@ def _unlabelled(rows: list[dict[str, object]]) -> None:
         (_same, "expected each item once, found 'a' twice"),
         (_none, "expected an anchor, found none"),
         (_word, "line 2: expected 1 or 0 under 'anchor', found 'maybe'"),
+        (_half, "line 2: expected a whole number under 'frame', found '1.5'"),
         (_unlabelled, "line 3: expected a label as others have, found none"),
     ],
 )
@@ -140,6 +145,25 @@ def test_frames_that_cannot_be_judged(
     spoil(rows)
     with pytest.raises(InputError, match=message):
         read_frames(str(write_table(tmp_path / "frames.csv", rows)))
+
+
+@pytest.mark.parametrize(
+    ("near", "labels", "message"),
+    [
+        ('{"a": [1]}', '{"a": ["x"]}', "pmsets.json: 'a': expected a list of texts, found '1' in it"),
+        ('{"a": [{}]}', '{"a": ["x"]}', "pmsets.json: 'a': expected a list of texts, found '{}' in it"),
+        ('{"a": []}', '{"a": [["x"]]}', "labels.json: 'a': expected a list of texts or numbers, found"),
+        ('{"a": []}', '{"a": [null]}', "labels.json: 'a': expected a list of texts or numbers, found 'None' in it"),
+        ('{"a": "b"}', '{"a": ["x"]}', "pmsets.json: expected a JSON object of lists by frame"),
+    ],
+)
+def test_published_frames_of_another_form(tmp_path: Path, near: str, labels: str, message: str) -> None:
+    """Each is one line with its file and its frame."""
+    (tmp_path / "pmsets.json").write_text(near)
+    (tmp_path / "labels.json").write_text(labels)
+    with pytest.raises(InputError) as raised:
+        read_frames(str(tmp_path))
+    assert message in str(raised.value)
 
 
 def test_the_testbeds_columns_are_read(tmp_path: Path) -> None:
