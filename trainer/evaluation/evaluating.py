@@ -18,6 +18,7 @@ from trainer.evaluation.problems import Problem, Words, pose
 from trainer.evaluation.scoring import Prompts, Scorer, prompt_scorer
 from trainer.evaluation.sets import OpenSet
 from trainer.evaluation.templates import TEMPLATES
+from trainer.evaluation.terms import ZERO_SHOT
 from trainer.models.build import AnyModel
 from trainer.parallel.ranks import ALONE, Ranks, sum_over
 from trainer.tokenizer import ClipTokenizer
@@ -63,7 +64,7 @@ def zero_shot(model: AnyModel, tokenizer: ClipTokenizer, features: Features, pro
     """Return what prompts alone recognise (paper, section 3.1); all ranks must call it, and get the same."""
     scores = score_prompts(model, tokenizer, features, problem.prompts(), ranks)
     own = {"rejected": features.rejected, "templates": list(problem.templates)}
-    return Outcome(problem, "zero_shot", features.items, scores, own)
+    return Outcome(problem, ZERO_SHOT, features.items, scores, own)
 
 
 def evaluate_zero_shot(

@@ -18,6 +18,7 @@ from trainer.evaluation.metrics import METRICS, Labels, Metric, Scores, map_11_p
 from trainer.evaluation.outcomes import Outcome
 from trainer.evaluation.probe import Labelled, ProbeResult, Splits, probe
 from trainer.evaluation.problems import JudgedFold, Problem, labels_of, rows_of
+from trainer.evaluation.terms import FEW_SHOT, LINEAR_PROBE
 from wit.errors import InputError
 from wit.evaluation_sets import Fold
 
@@ -79,7 +80,7 @@ def linear_probe(
         **count_unfitted(splits.test.labels, splits.train.labels),
     }
     items = list(splits.test.items)
-    return Outcome(problem, "linear_probe", items, found.scores, own | details, problem.has_several)
+    return Outcome(problem, LINEAR_PROBE, items, found.scores, own | details, problem.has_several)
 
 
 def count_unfitted(test: Labels, train: Labels) -> dict[str, int]:
@@ -114,7 +115,7 @@ def _fold_probes(
     whole = replace(problem, labels=np.concatenate([part.test.labels for part in parts]), folds=judged)
     items = [item for part in parts for item in part.test.items]
     scores = np.concatenate([each.scores for each in found])
-    outcome = Outcome(whole, "linear_probe", items, scores, {}, problem.has_several)
+    outcome = Outcome(whole, LINEAR_PROBE, items, scores, {}, problem.has_several)
     values = whole.fold_values(scores, outcome.independent)
     rows = [
         {"fold": fold.name, "value": value, **_fit_facts(each), **count_unfitted(part.test.labels, part.train.labels)}
@@ -177,7 +178,7 @@ def curve_result(outcome: Outcome, curve: Curve, details: dict[str, Any]) -> dic
     own = {"curve": list(curve.rows), "num_repeats": NUM_REPEATS, "labels_to_match_zero_shot": curve.labels_to_match}
     return {
         "task": outcome.problem.name,
-        "protocol": "few_shot",
+        "protocol": FEW_SHOT,
         "metric": outcome.problem.metric,
         "value": curve.rows[-1]["value"],
         "interval": curve.rows[-1]["interval"],

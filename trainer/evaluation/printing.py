@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from trainer.evaluation.terms import FEW_SHOT, LINEAR_PROBE, ZERO_SHOT
 from wit.errors import InputError
 from wit.statistics import clopper_pearson
 
@@ -15,7 +16,7 @@ Result = Mapping[str, Any]
 
 def print_result(result: Result, zero: Result, with_classes: bool) -> None:
     """Print a result of any protocol; `zero` is zero-shot's of the same set."""
-    if result["protocol"] == "zero_shot" and with_classes:
+    if result["protocol"] == ZERO_SHOT and with_classes:
         _print_classes(result)
     _PRINTERS[result["protocol"]](result, zero)
 
@@ -92,9 +93,9 @@ def _print_curve(result: Result, zero: Result) -> None:
 
 
 _PRINTERS: dict[str, Callable[[Result, Result], None]] = {
-    "zero_shot": _print_zero_shot,
-    "linear_probe": _print_probe,
-    "few_shot": _print_curve,
+    ZERO_SHOT: _print_zero_shot,
+    LINEAR_PROBE: _print_probe,
+    FEW_SHOT: _print_curve,
 }
 
 
@@ -116,4 +117,4 @@ def print_summary(found: Mapping[str, Mapping[str, Result]], failures: Mapping[s
         click.echo(f"  {name:<{width}}  {error}")
 
 
-_NAMES = {"zero_shot": "zero-shot", "linear_probe": "linear probe", "few_shot": "most shots"}
+_NAMES = {ZERO_SHOT: "zero-shot", LINEAR_PROBE: "linear probe", FEW_SHOT: "most shots"}

@@ -19,6 +19,7 @@ from trainer.evaluation.printing import print_result, print_summary
 from trainer.evaluation.probe import Splits
 from trainer.evaluation.problems import departures, judged_part, pose, remarks
 from trainer.evaluation.sets import OpenSet
+from trainer.evaluation.terms import FEW_SHOT, LINEAR_PROBE, ZERO_SHOT
 from trainer.models.build import AnyModel
 from trainer.models.flops import dense_macs
 from trainer.models.identity import fingerprint
@@ -34,7 +35,6 @@ Results = dict[str, dict[str, Any]]
 """By protocol, as JSON has them."""
 Keys = dict[str, str]
 """By protocol: what its result follows from."""
-ZERO_SHOT, LINEAR_PROBE, FEW_SHOT = "zero_shot", "linear_probe", "few_shot"
 
 
 def run(name: str, model: AnyModel, tokenizer: ClipTokenizer, asked: Asked, ranks: Ranks) -> None:

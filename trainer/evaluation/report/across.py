@@ -15,7 +15,7 @@ from trainer.evaluation.report.figures import SERIES, WIDTH_PX
 from trainer.evaluation.report.grids import Chapter, Drawing, Grid, Part
 from trainer.evaluation.report.plots import Scaled, Series, Spot
 from trainer.evaluation.report.published import GIVEN
-from trainer.evaluation.report.results import COMPUTE, ZERO_SHOT, Checkpoint
+from trainer.evaluation.report.results import COMPUTE, Checkpoint
 from trainer.evaluation.report.robustness import Mark, mean_title, panel
 from trainer.evaluation.report.shifts import Robustness, Shifted
 from trainer.evaluation.report.summary import (
@@ -28,6 +28,7 @@ from trainer.evaluation.report.summary import (
     zero_shot_and_probe,
 )
 from trainer.evaluation.scaling import RESNET_GMACS, PowerLaw, fit_power_law
+from trainer.evaluation.terms import ZERO_SHOT
 from wit.page import ACCENT, QUIET
 
 MIN_FITTED = 3

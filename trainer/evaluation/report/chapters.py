@@ -10,7 +10,7 @@ from statistics import fmean, median
 from trainer.evaluation.report import figures
 from trainer.evaluation.report.grids import Chapter, Drawing, Grid
 from trainer.evaluation.report.published import TABLES, models
-from trainer.evaluation.report.results import LINEAR_PROBE, ZERO_SHOT, Checkpoint, Group, Result, Shots
+from trainer.evaluation.report.results import Checkpoint, Group, Result, Shots
 from trainer.evaluation.report.robustness import robustness_chapter
 from trainer.evaluation.report.summary import (
     beside,
@@ -23,6 +23,7 @@ from trainer.evaluation.report.summary import (
     task_title,
     zero_shot_and_probe,
 )
+from trainer.evaluation.terms import LINEAR_PROBE, ZERO_SHOT
 
 _NUMBER = re.compile(r"[-+.0-9e]+( to [-+.0-9e]+)?")
 _KINDS = {  # how trainer.evaluation.evaluating.compare_prompts names them, and a page

@@ -18,8 +18,9 @@ from trainer.evaluation.report.mistakes import (
     pictures,
     worst_first,
 )
-from trainer.evaluation.report.results import ZERO_SHOT, Checkpoint, ClassResult, Result
+from trainer.evaluation.report.results import Checkpoint, ClassResult, Result
 from trainer.evaluation.report.summary import percent, protocol_title, task_title
+from trainer.evaluation.terms import ZERO_SHOT
 from wit.page import Html, Section, element, figure, foreign, paragraph
 from wit.page import beside as side_by_side
 

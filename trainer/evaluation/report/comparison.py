@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from trainer.evaluation.comparing import TIE_CONFIDENCE
 from trainer.evaluation.report import across
-from trainer.evaluation.report.results import COMPUTE, LINEAR_PROBE, ZERO_SHOT, Checkpoint
+from trainer.evaluation.report.results import COMPUTE, Checkpoint
 from trainer.evaluation.report.summary import (
     Contest,
     averages,
@@ -18,6 +18,7 @@ from trainer.evaluation.report.summary import (
     protocol_title,
     task_title,
 )
+from trainer.evaluation.terms import LINEAR_PROBE, ZERO_SHOT
 from wit.page import (
     Cell,
     Divider,

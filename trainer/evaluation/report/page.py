@@ -8,7 +8,7 @@ from trainer.evaluation.report import figures
 from trainer.evaluation.report.chapters import chapters, published_grids
 from trainer.evaluation.report.classes import best_and_worst
 from trainer.evaluation.report.published import GIVEN, PAPER, STATUS, TABLES
-from trainer.evaluation.report.results import LINEAR_PROBE, ZERO_SHOT, Checkpoint, Result
+from trainer.evaluation.report.results import Checkpoint, Result
 from trainer.evaluation.report.summary import (
     averages,
     beside,
@@ -23,6 +23,7 @@ from trainer.evaluation.report.summary import (
     task_title,
     warnings,
 )
+from trainer.evaluation.terms import LINEAR_PROBE, ZERO_SHOT
 from wit.page import (
     Cell,
     Divider,

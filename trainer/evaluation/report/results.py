@@ -24,13 +24,13 @@ from typing import Any
 import pyarrow as pa
 
 from trainer.evaluation.report.reading import Reader, is_number, is_share
-from trainer.evaluation.report.shifts import ROBUSTNESS, Robustness, read_robustness
+from trainer.evaluation.report.shifts import Robustness, read_robustness
+from trainer.evaluation.terms import ROBUSTNESS
 from wit import manifest
 from wit.errors import InputError
 from wit.schema import PREDICTIONS
 from wit.storage import base_name, exists, is_folder, join, list_names, read_parquet
 
-ZERO_SHOT, LINEAR_PROBE = "zero_shot", "linear_probe"
 COMPUTE = {
     "training_flops": "training compute, FLOP",
     "gflops_per_image": "forward pass of an image, GFLOP",

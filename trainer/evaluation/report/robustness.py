@@ -10,15 +10,11 @@ from trainer.evaluation.report.figures import PANEL_PX, plain_name
 from trainer.evaluation.report.grids import Chapter, Drawing, Grid, Part
 from trainer.evaluation.report.shifts import Robustness, Shift, Shifted, Standards
 from trainer.evaluation.report.summary import percent, points, span
+from trainer.evaluation.terms import ADAPTED, CLASSIFIERS, OWN_NAMES, ZERO_SHOT
 from wit.page import ACCENT, ALARM, INK, PAPER, QUIET, RULE, TEXT_PX, Html, inline_svg, quieten
 
-TITLES = {
-    "zero_shot": "zero-shot",
-    "own_names": "own names",
-    "adapted": "adapted",
-}
-_PAPERS = {"zero_shot": "Zero-shot CLIP", "own_names": "Zero-shot CLIP", "adapted": "Linear-probe CLIP"}
-_LOOKS = {"zero_shot": ("*", ACCENT, ACCENT, 12), "own_names": ("s", ALARM, PAPER, 7), "adapted": ("D", INK, PAPER, 6)}
+_PAPERS = {ZERO_SHOT: "Zero-shot CLIP", OWN_NAMES: "Zero-shot CLIP", ADAPTED: "Linear-probe CLIP"}
+_LOOKS = {ZERO_SHOT: ("*", ACCENT, ACCENT, 12), OWN_NAMES: ("s", ALARM, PAPER, 7), ADAPTED: ("D", INK, PAPER, 6)}
 """Of a classifier: marker, its colour, what fills it, its size."""
 _OTHER = ("o", INK, PAPER, 6)
 _TICKS = (0.1, 0.5, 1, 2, 5, 10, 20, 30, 40, 50, 60, 70, 80, 90, 95, 98, 99, 99.5, 99.9)
@@ -59,7 +55,7 @@ def _grid(found: Robustness) -> Grid:
     columns |= {"on ImageNet": True} | dict.fromkeys(_AGAINST if found.standard_source else (), True)
     columns |= {"relative": True, "the paper's": True}
     rows: list[dict[str, str | None]] = [
-        {"set": "ImageNet", "classifier": TITLES.get(name, name), "%": percent(value), _INTERVAL: span(interval)}
+        {"set": "ImageNet", "classifier": CLASSIFIERS.get(name, name), "%": percent(value), _INTERVAL: span(interval)}
         for name, (value, interval) in found.imagenet.items()
     ]
     for shift in found.shifts:
@@ -77,7 +73,7 @@ _AGAINST = ("effective", "its interval", "gap closed, %")
 def _published(shift: Shift, each: Shifted) -> float | None:
     """Return the paper's number, once a set: beside the set's own names where there are such, else beside zero-shot."""
     names = {one.classifier for one in shift.results}
-    if each.classifier == "zero_shot" and "own_names" in names:
+    if each.classifier == ZERO_SHOT and OWN_NAMES in names:
         return None
     return shift.published.get(_PAPERS.get(each.classifier, ""))
 
@@ -144,7 +140,7 @@ def marks_of(results: Sequence[Shifted]) -> list[Mark]:
 
 def title_of(each: Shifted) -> str:
     """Return how a page calls the classifier."""
-    return TITLES.get(each.classifier, each.classifier)
+    return CLASSIFIERS.get(each.classifier, each.classifier)
 
 
 def panel(title: str, marks: Sequence[Mark], standards: Standards | None, size_px: tuple[int, int] = PANEL_PX) -> Html:

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 from trainer.evaluation.comparing import find_ties
 from trainer.evaluation.report.published import GIVEN, MARKS, Published, published
-from trainer.evaluation.report.results import LINEAR_PROBE, ZERO_SHOT, Checkpoint, Result
+from trainer.evaluation.report.results import Checkpoint, Result
 from trainer.evaluation.suite.tasks import TASKS, find_task
+from trainer.evaluation.terms import FEW_SHOT, LINEAR_PROBE, ZERO_SHOT
 
 PROTOCOL_TITLES = {
     ZERO_SHOT: "Zero-shot",
     LINEAR_PROBE: "Linear probe",
-    "few_shot": "Few-shot",
+    FEW_SHOT: "Few-shot",
     "text_retrieval": "Retrieval of texts",
     "image_retrieval": "Retrieval of images",
 }

@@ -55,9 +55,7 @@ import numpy as np
 from trainer.evaluation.robustness import IMAGENET, SHIFTS, VideoAccuracy, published_shifts
 from trainer.evaluation.shifts.judging import CONFIDENCE, Judged, Share
 from trainer.evaluation.shifts.standard import MIN_MODELS, ON_CLASSES, Fitted, Models
-
-ZERO_SHOT, OWN_NAMES, ADAPTED = CLASSIFIERS = ("zero_shot", "own_names", "adapted")
-RESULT = "robustness.json"
+from trainer.evaluation.terms import CLASSIFIERS, OWN_NAMES, ZERO_SHOT
 
 _NO_STANDARD = (
     "effective robustness is not known: it needs the accuracies of standard models, --standard FILE.csv with model, "

@@ -9,9 +9,10 @@ import pytest
 
 from trainer.evaluation.robustness import IMAGENET, SHIFTS, VIDEO_SHIFTS, VideoAccuracy, published_shifts
 from trainer.evaluation.shifts.judging import Judged, Share
-from trainer.evaluation.shifts.results import ADAPTED, CLASSIFIERS, OWN_NAMES, ZERO_SHOT, ImageNetResult, ShiftResult
+from trainer.evaluation.shifts.results import ImageNetResult, ShiftResult
 from trainer.evaluation.shifts.results import to_json as assemble
 from trainer.evaluation.shifts.standard import Model, Models
+from trainer.evaluation.terms import ADAPTED, CLASSIFIERS, OWN_NAMES, ZERO_SHOT
 
 CLASS_SHIFT = {"Youtube-BB": 0.269, "ImageNet-Vid": 0.083, "ObjectNet": 0.023}
 """What the set's own class names gain: the paper's section 3.3."""
