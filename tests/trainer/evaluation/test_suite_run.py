@@ -89,7 +89,7 @@ def test_a_bad_set_does_not_lose_the_others(checkpoint: list[str], sets: Path, t
     assert list(before) == ["MNIST.zero_shot", "SUN397.zero_shot"]
     shutil.copy(sets / "oxford-pets" / "test" / "a_cat" / "0.png", sets / "oxford-pets" / "test" / "a_dog" / "1.png")
     with pytest.MonkeyPatch.context() as patch:
-        embedded = count(patch, trainer.evaluation.running, "embed_set")
+        embedded = count(patch, trainer.evaluation.running, "embed_shown")
         shown = run(checkpoint, *arguments)
     assert [call[1].name for call in embedded] == ["OxfordPets"]
     assert "3 of 3 sets evaluated" in shown
