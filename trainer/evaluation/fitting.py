@@ -33,6 +33,8 @@ class Curve:
     """Shots that were asked for, of which a class has fewer items."""
     labels_to_match: str
     """Labels a class by which a probe is as good as zero-shot; blank: not known."""
+    num_items: int
+    """On which all are judged."""
 
 
 def split_features(
@@ -159,9 +161,11 @@ def few_shot_curve(
     points: list[tuple[float, float]] = [(float(one.shots), one.value) for one in results]
     target, full = matched
     if full is not None:
-        points.append((len(splits.train.items) / problem.num_classes, full))
+        assert whole.validation is not None
+        num_labels = len(whole.train.items) + len(whole.validation.items)  # the full probe is fitted on both
+        points.append((num_labels / whole.num_classes, full))
     left_out = tuple(number for number in shots if number > fewest)
-    return Curve(rows, left_out, str(labels_to_match(target, points)))
+    return Curve(rows, left_out, str(labels_to_match(target, points)), len(splits.test.items))
 
 
 def _without_gaps(splits: Splits) -> Splits:
@@ -182,7 +186,7 @@ def curve_result(outcome: Outcome, curve: Curve, details: dict[str, Any]) -> dic
         "metric": outcome.problem.metric,
         "value": curve.rows[-1]["value"],
         "interval": curve.rows[-1]["interval"],
-        "num_items": len(outcome.items),
+        "num_items": curve.num_items,
         "num_classes": outcome.problem.num_classes,
         "chance": outcome.problem.chance,
         "published": {},

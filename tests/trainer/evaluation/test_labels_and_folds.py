@@ -201,6 +201,24 @@ def problem_of(labels: np.ndarray[Any, Any], metric: str, num_classes: int = 3) 
     return Problem("s", metric, labels, names, ("{label}",))
 
 
+def test_the_full_probe_stands_where_its_labels_are() -> None:
+    """Labels to match zero-shot at the full probe's own value: all that this was fitted on, training and validation
+    images, over the classes that have images; a name without one is no class."""
+    problem = problem_of(np.tile([0, 2], 10), "accuracy")
+    rng = np.random.default_rng(0)
+
+    def some(num_each: int) -> Features:
+        items = [f"{number}.png" for number in range(2 * num_each)]
+        return Features(
+            rng.normal(size=(2 * num_each, 4)).astype(np.float32), np.tile([0, 1], num_each), items, ("a", "c")
+        )
+
+    splits = split_features(problem, some(10), some(12), some(8), "s")
+    curve = few_shot_curve(problem, splits, (1,), "cpu", (1.0, 1.0))
+    assert curve.labels_to_match == f"{12 + 8:.1f}"
+    assert curve.num_items == 20
+
+
 def test_images_without_a_class_are_in_no_predictions() -> None:
     """They count against every class in precision, and are neither right nor wrong; a difficult class is never the
     answer."""
