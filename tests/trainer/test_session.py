@@ -237,7 +237,7 @@ def test_sets_of_one_name_and_names_that_do_not_fit_are_said_before(shards: Path
     for evaluation, error, message in (
         (
             Evaluation((str(images), str(images))),
-            RecipeError,
+            UserError,
             "evaluation.data: expected a name for each set, found two",
         ),
         (Evaluation((str(images),), classes=str(tmp_path / "names.txt")), InputError, "found none for"),

@@ -10,7 +10,7 @@ import click
 
 from trainer.evaluation.features import Embedding
 from trainer.evaluation.problems import Wording, Words, read_words, require_fit
-from trainer.evaluation.sets import OpenSet, open_set, open_split, require_others
+from trainer.evaluation.sets import OpenSet, open_set, open_sets, open_split, require_others
 from trainer.evaluation.suite import find_folders, find_suite
 from wit.errors import InputError, UserError
 from wit.storage import is_folder, join, list_names
@@ -70,16 +70,14 @@ class Judged:
     words: Words
 
 
-def open_sets(asked: Asked) -> tuple[list[Judged], dict[str, InputError]]:
+def open_judged(asked: Asked) -> tuple[list[Judged], dict[str, InputError]]:
     """Return the sets of the command, in its order, and by name why others of a suite cannot be opened.
 
     Raises UserError for two of one name, InputError for one that is none's, and when none of a suite can be opened.
     """
     if asked.suite is None:
-        tests = [open_set(text) for text in asked.data]
-        names = [one.name for one in tests]
-        _require_distinct(names)
-        partners = _Partners.of(asked, names)
+        tests = open_sets("--data", asked.data)
+        partners = _Partners.of(asked, [one.name for one in tests])
         return [_judged(one, partners, asked) for one in tests], {}
     texts = _suite_sets(asked)
     partners = _Partners.of(asked, list(texts))
@@ -92,12 +90,6 @@ def open_sets(asked: Asked) -> tuple[list[Judged], dict[str, InputError]]:
     if not sets:
         raise next(iter(failures.values()))
     return sets, failures
-
-
-def _require_distinct(names: list[str]) -> None:
-    if len(set(names)) < len(names):
-        twice = next(each for each in names if names.count(each) > 1)
-        raise UserError(f"--data: expected a name for each set, found two of the name {twice!r}; write NAME=PATH")
 
 
 @dataclass(frozen=True)

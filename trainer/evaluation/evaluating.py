@@ -49,7 +49,8 @@ def score_features(model: AnyModel, score: Scorer, features: Features, ranks: Ra
     parts = []
     for start in range(own.start, own.stop, BATCH_ITEMS):
         rows = np.arange(start, min(start + BATCH_ITEMS, own.stop))
-        part_BW = torch.from_numpy(features.features[rows.clip(max=num_items - 1)])  # beyond the last: for company
+        # Rows beyond the last stand for the last again: no rank calls the model less often than another.
+        part_BW = torch.from_numpy(features.features[rows.clip(max=num_items - 1)])
         parts.append(score(model.read_features(part_BW.to(device))).float().cpu())
     scores_NC = torch.cat(parts)
     if ranks.size > 1:

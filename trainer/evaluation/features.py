@@ -194,7 +194,8 @@ def _compute(model: AnyModel, items: list[Item], ranks: Ranks, advance: Callable
     own: dict[int, Tensor] = {}
     rejected: dict[int, tuple[str, str]] = {}
     seen = told = 0
-    places = range(ranks.rank, -(-len(items) // ranks.size) * ranks.size, ranks.size)  # beyond the last: for company
+    places = range(ranks.rank, -(-len(items) // ranks.size) * ranks.size, ranks.size)
+    # Places beyond the last stand for the last again: no rank calls the model less often than another.
     how = Decoding(model.config.vision.image_px, BATCH_IMAGES, ranks.num_cores, pin=device.type == "cuda")
     for batch in decode_batches(lambda place: items[min(place, last)].body, places, how):
         rejected |= {one.place: (one.reason, one.detail) for one in batch.rejected if one.place <= last}

@@ -34,7 +34,7 @@ KS = (1, 5, 10)
 _BOOTSTRAPPED = 1000  # resamples: the ends of an interval are then right to about a fiftieth of its length
 
 
-class Labelled(NamedTuple):
+class OneLabel(NamedTuple):
     """Items that have a class, as items of one: the M of N for which it can be said whether the likeliest is right."""
 
     rows: NDArray[np.int64]
@@ -45,15 +45,15 @@ class Labelled(NamedTuple):
     """(M,): the class; of several the likeliest."""
 
     @staticmethod
-    def of(scores: NDArray[np.floating[Any]], labels: NDArray[np.int64]) -> Labelled:
+    def of(scores: NDArray[np.floating[Any]], labels: NDArray[np.int64]) -> OneLabel:
         """Return the items of logits (N, C) and labels, (N,) or (N, C)."""
         if labels.ndim == 1:
-            return Labelled(np.arange(len(labels)), scores, labels)
+            return OneLabel(np.arange(len(labels)), scores, labels)
         rows = np.flatnonzero((labels == 1).any(axis=1))
         scores, labels = scores[rows], labels[rows]
         own = np.where(labels == 1, scores, -np.inf).argmax(axis=1)
         lowest = np.where(labels == NOT_JUDGED, np.finfo(np.float32).min, scores)
-        return Labelled(rows, lowest, own)
+        return OneLabel(rows, lowest, own)
 
 
 @dataclass(frozen=True)
@@ -75,9 +75,9 @@ class Outcome:
         return self.problem.value(self.scores, self.independent)
 
     @cached_property
-    def labelled(self) -> Labelled:
+    def labelled(self) -> OneLabel:
         """The items that have a class."""
-        return Labelled.of(self.scores, self.problem.labels)
+        return OneLabel.of(self.scores, self.problem.labels)
 
     @property
     def predicted(self) -> NDArray[np.int64]:

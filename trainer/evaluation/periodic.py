@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from trainer.evaluation.evaluating import evaluate_zero_shot
 from trainer.evaluation.outcomes import Outcome
 from trainer.evaluation.problems import Wording, Words, read_words, require_fit
-from trainer.evaluation.sets import OpenSet, open_set
+from trainer.evaluation.sets import OpenSet, open_sets
 from trainer.parallel.ranks import Ranks
 from trainer.recipe import Evaluation
 from trainer.saving.trained import Trained
 from trainer.tokenizer import ClipTokenizer
-from wit.errors import RecipeError
 
 EVENT = "evaluation"
 """Of the lines in the log."""
@@ -62,16 +61,11 @@ def _numbers(outcome: Outcome) -> dict[str, object]:
 def open_evaluation(options: Evaluation) -> PeriodicEvaluation | None:
     """Return what a recipe asks for, if anything.
 
-    Raises InputError when its images, templates or names are not there, RecipeError for two sets of one name.
+    Raises InputError when its images, templates or names are not there, UserError for two sets of one name.
     """
     wording = Wording(options.classes, options.templates, options.by_order)
-    sets = [open_set(text) for text in options.data]
-    names = [one.name for one in sets]
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise RecipeError(f"evaluation.data: expected a name for each set, found two of the name {twice!r}; write "
-                          "NAME=PATH")  # fmt: skip
-    words = [read_words(name, wording) for name in names]
+    sets = open_sets("evaluation.data", options.data)
+    words = [read_words(one.name, wording) for one in sets]
     for one, own in zip(sets, words, strict=True):
         require_fit(own, one.listing.classes)
     return PeriodicEvaluation(tuple(zip(sets, words, strict=True)), options.every_steps) if sets else None

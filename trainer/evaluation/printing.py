@@ -85,7 +85,9 @@ def _print_curve(result: Result, zero: Result) -> None:
     """Print what probes of few examples are worth, and how many labels zero-shot is."""
     details = result["details"]
     for row in details["curve"]:
-        click.echo(f"{row['shots']:>3}-shot {result['metric']} {row['value']:.1%} +- {row['deviation']:.1%}")
+        low, high = row["interval"]
+        line = f"{row['shots']:>3}-shot {result['metric']} {row['value']:.1%} (95 % interval {low:.1%} to {high:.1%})"
+        click.echo(f"{line}, deviation over {details['num_repeats']} draws {row['deviation']:.1%}")
     click.echo(f"labels a class to match zero-shot's {zero['value']:.1%}: {details['labels_to_match_zero_shot']}")
     if details["shots_left_out"]:
         shots = ", ".join(map(str, details["shots_left_out"]))

@@ -101,7 +101,7 @@ class Problem:
     def fold_values(self, scores: Scores, independent: bool = False) -> list[float]:
         """Return the metric of each fold, of all items where there are none."""
         judged, metric = self.judged(scores, independent), METRICS[self.metric]
-        parts = [fold.rows for fold in self.folds] or [np.arange(len(self.labels))]
+        parts = [one.rows for one in self.folds] or [np.arange(len(self.labels))]
         return [metric(judged[part], self.labels[part]) for part in parts]
 
     def prompts(self, templates: Sequence[str] = ()) -> Prompts:
@@ -149,14 +149,14 @@ def pose(features: Features, words: Words, folds: Sequence[Fold] = ()) -> Proble
         raise InputError(
             f"{words.task}: expected one class an image for {words.metric}, found several; give --metric map_11_point"
         )
-    tests = [fold for fold in folds if fold.test]
-    judged = tuple(JudgedFold(fold.name, rows_of(features.items, fold.test, fold.name)) for fold in tests)
+    tests = [one for one in folds if one.test]
+    judged = tuple(JudgedFold(one.name, rows_of(features.items, one.test, one.name)) for one in tests)
     return Problem(words.task, words.metric, labels, names, words.templates, judged)
 
 
 def judged_part(features: Features, folds: Sequence[Fold]) -> Features:
     """Return the features of the images that are judged in any fold; all where folds name no test images."""
-    names = frozenset[str]().union(*(fold.test for fold in folds))
+    names = frozenset[str]().union(*(one.test for one in folds))
     if not names:
         return features
     rows = rows_of(features.items, names, "folds")
@@ -164,13 +164,13 @@ def judged_part(features: Features, folds: Sequence[Fold]) -> Features:
     return replace(features, features=features.features[rows], labels=features.labels[rows], items=items)
 
 
-def rows_of(items: Sequence[str], names: Collection[str], fold: str) -> NDArray[np.int64]:
+def rows_of(items: Sequence[str], names: Collection[str], where: str) -> NDArray[np.int64]:
     """Return the rows of the items that a fold names; raises InputError when there is none."""
     rows = np.array([row for row, item in enumerate(items) if item in names], np.int64)
     if not len(rows):
         raise InputError(
-            f"{fold}: expected some of its {len(names):,} images among those of the set, found none; leave --train out "
-            "where the set has folds of its own"
+            f"{where}: expected some of its {len(names):,} images among those of the set, found none; leave --train "
+            "out where the set has folds of its own"
         )
     return rows
 

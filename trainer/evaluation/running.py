@@ -9,12 +9,12 @@ from typing import Any
 
 import click
 
-from trainer.evaluation.asking import Asked, Judged, open_sets
+from trainer.evaluation.asking import Asked, Judged, open_judged
 from trainer.evaluation.evaluating import compare_prompts, zero_shot
 from trainer.evaluation.features import Features, embed_shown
 from trainer.evaluation.fitting import curve_result, few_shot_curve, linear_probe, split_features, split_fold
 from trainer.evaluation.keeping import kept_result, key_of, write_result
-from trainer.evaluation.outcomes import Outcome
+from trainer.evaluation.outcomes import CONFIDENCE, Outcome
 from trainer.evaluation.printing import print_result, print_summary
 from trainer.evaluation.probe import Splits
 from trainer.evaluation.problems import departures, judged_part, pose, remarks
@@ -42,7 +42,7 @@ def run(name: str, model: AnyModel, tokenizer: ClipTokenizer, asked: Asked, rank
 
     Raises UserError, or InputError, for what cannot be evaluated: of several sets when the others are done.
     """
-    sets, failures = open_sets(asked)
+    sets, failures = open_judged(asked)
     total = len(sets) + len(failures)
     if asked.out and ranks.is_first:
         write_checkpoint(asked.out, name, model)
@@ -226,7 +226,7 @@ def _single(outcome: Outcome) -> Mapping[str, Any]:
     return {
         "accuracy": outcome.accuracy,
         "top5_accuracy": outcome.top_k(5),
-        "interval": {"low": low, "high": high, "confidence": 0.95},
+        "interval": {"low": low, "high": high, "confidence": CONFIDENCE},
         "chance": 1 / outcome.problem.num_classes,
         "num_images": len(outcome.items),
         "num_classes": outcome.problem.num_classes,

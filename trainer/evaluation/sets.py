@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -98,6 +99,20 @@ def _files(piece: Piece) -> list[str]:
     return [piece.url, *([piece.label_url] if piece.label_url else [])]
 
 
+def is_named(text: str) -> bool:
+    """Return whether [NAME=][FORMAT:]PATH begins with a name: a path may have an equals sign, too."""
+    return "=" in text and not exists(text) and not _FORCED.match(text)
+
+
+def open_sets(where: str, texts: Sequence[str]) -> list[OpenSet]:
+    """Return the set of each text, as `open_set`; raises UserError, which begins with `where`, for two of one name."""
+    sets = [open_set(text) for text in texts]
+    counts = Counter(one.name for one in sets)
+    if twice := next((name for name, count in counts.items() if count > 1), ""):
+        raise UserError(f"{where}: expected a name for each set, found two of the name {twice!r}; write NAME=PATH")
+    return sets
+
+
 def open_set(text: str, split: str = "") -> OpenSet:
     """Return the set that [NAME=][FORMAT:]PATH names; without a name it is called as its file or folder.
 
@@ -106,14 +121,14 @@ def open_set(text: str, split: str = "") -> OpenSet:
     Raises UserError for a name that can be no file's, InputError when there is no set, or one with a class folder that
     holds no images: to leave a class out would change what is measured.
     """
-    is_named = "=" in text and not exists(text) and not _FORCED.match(text)
-    parsed = parse(text if is_named else f"{_stem(text)}={text}")
+    has_name = is_named(text)
+    parsed = parse(text if has_name else f"{_stem(text)}={text}")
     if not _FILE_NAME.fullmatch(parsed.name):
         raise UserError(
-            f"--data {text!r}: expected a name of letters, digits and -_.+, as files have, found {parsed.name!r}; "
+            f"{text!r}: expected a name of letters, digits and -_.+, as files have, found {parsed.name!r}; "
             "write NAME=PATH"
         )
-    return _opened(replace(parsed, split=split), is_named)
+    return _opened(replace(parsed, split=split), has_name)
 
 
 def open_split(one: OpenSet, split: str) -> OpenSet | None:
@@ -126,11 +141,11 @@ def open_split(one: OpenSet, split: str) -> OpenSet | None:
     return _opened(replace(one.listing.set, split=split), one.is_named) if split in one.listing.left_out else None
 
 
-def _opened(named: EvaluationSet, is_named: bool) -> OpenSet:
+def _opened(named: EvaluationSet, has_name: bool) -> OpenSet:
     listing = list_set(named)
     if listing.format == FOLDER:
         _require_classes(listing)
-    return OpenSet(listing, is_named)
+    return OpenSet(listing, has_name)
 
 
 def _stem(text: str) -> str:

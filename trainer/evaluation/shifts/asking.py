@@ -9,7 +9,7 @@ from typing import Any
 from trainer.evaluation.features import Embedding
 from trainer.evaluation.problems import Wording, Words, read_words
 from trainer.evaluation.robustness import IMAGENET, SHIFTS
-from trainer.evaluation.sets import OpenSet, open_set, require_others
+from trainer.evaluation.sets import OpenSet, is_named, open_set, require_others
 from trainer.evaluation.shifts.frames import read_frames
 from trainer.evaluation.shifts.matching import Mapped, read_mapping
 from trainer.evaluation.shifts.sets import ShiftSet
@@ -75,9 +75,8 @@ def _is_whole(imagenet: OpenSet) -> bool:
 
 
 def _open(text: str, name: str) -> OpenSet:
-    """Return a set under a name of ours, whatever its user calls it."""
-    opened = open_set(text)
-    return open_set(text if opened.is_named else f"{name}={text}")
+    """Return a set by the name that its user gives it, else by one of ours, whatever its folder is called."""
+    return open_set(text if is_named(text) else f"{name}={text}")
 
 
 def _open_shifts(options: Mapping[str, Any]) -> tuple[ShiftSet, ...]:

@@ -7,7 +7,6 @@ pmsets.json and labels.json, as ImageNet-Vid-Robust is published: {anchor: [fram
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from trainer.evaluation.protocols.rows import Row, read_rows
 from trainer.evaluation.robustness import near_frames
 from wit.errors import InputError
 from wit.evaluation_sets.labels import read_text
+from wit.rows import json_object
 from wit.storage import is_folder, join
 
 NEAR, LABELS = "pmsets.json", "labels.json"
@@ -92,14 +92,14 @@ def _read_published(folder: str) -> Frames:
 
 
 def _read_lists(url: str, *kinds: type) -> dict[str, list[Any]]:
-    try:
-        value = json.loads(read_text(url, _MAX_JSON_BYTES))
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{url}: expected JSON: {error}") from error
-    if not isinstance(value, dict) or not value or not all(isinstance(each, list) for each in value.values()):
-        raise InputError(f"{url}: expected a JSON object of lists by frame, found something else")
-    for frame, found in value.items():
+    lists: dict[str, list[Any]] = {}
+    for frame, found in json_object(url, read_text(url, _MAX_JSON_BYTES)).items():
+        if not isinstance(found, list):
+            raise InputError(f"{url}: {frame[:60]!r}: expected a list, found {str(found)[:60]!r}")
         if wrong := [each for each in found if isinstance(each, bool) or not isinstance(each, kinds)]:
             names = " or ".join("texts" if kind is str else "numbers" for kind in kinds)
             raise InputError(f"{url}: {frame[:60]!r}: expected a list of {names}, found {str(wrong[0])[:60]!r} in it")
-    return value
+        lists[frame] = found
+    if not lists:
+        raise InputError(f"{url}: expected lists by frame, found none")
+    return lists

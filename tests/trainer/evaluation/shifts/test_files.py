@@ -154,7 +154,8 @@ def test_frames_that_cannot_be_judged(
         ('{"a": [{}]}', '{"a": ["x"]}', "pmsets.json: 'a': expected a list of texts, found '{}' in it"),
         ('{"a": []}', '{"a": [["x"]]}', "labels.json: 'a': expected a list of texts or numbers, found"),
         ('{"a": []}', '{"a": [null]}', "labels.json: 'a': expected a list of texts or numbers, found 'None' in it"),
-        ('{"a": "b"}', '{"a": ["x"]}', "pmsets.json: expected a JSON object of lists by frame"),
+        ('{"a": "b"}', '{"a": ["x"]}', "pmsets.json: 'a': expected a list, found 'b'"),
+        ("{}", '{"a": ["x"]}', "pmsets.json: expected lists by frame, found none"),
     ],
 )
 def test_published_frames_of_another_form(tmp_path: Path, near: str, labels: str, message: str) -> None:
