@@ -93,7 +93,7 @@ def read_faces(url: str) -> tuple[Face, ...]:
     Raises InputError where a class is none of FAIRFACE.
     """
     faces = []
-    for row in read_rows(url, ("file", RACE, GENDER, AGE)):
+    for row in read_rows(url, ("file", RACE, GENDER, AGE), once="file"):
         face = Face(row.text("file"), row.text(RACE), row.text(GENDER), row.text(AGE))
         for attribute, classes in FAIRFACE.items():
             if face.of(attribute) not in classes:

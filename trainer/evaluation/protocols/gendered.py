@@ -52,7 +52,7 @@ class GenderedLabel:
 
 def read_members(url: str) -> tuple[tuple[str, str], ...]:
     """Return the rows of image and gender (man or woman) of a file; raises InputError when both are not there."""
-    rows = read_rows(url, ("image", "gender"))
+    rows = read_rows(url, ("image", "gender"), once="image")
     for row in rows:
         if row.text("gender") not in (MAN, WOMAN):
             raise InputError(f"{row.where}: expected the gender {MAN} or {WOMAN}, found {row.text('gender')[:60]!r}")

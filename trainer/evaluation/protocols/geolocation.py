@@ -39,7 +39,7 @@ class Places:
 
 def read_places(url: str) -> Places:
     """Return the rows of image, latitude and longitude of a file; raises InputError where one is out of range."""
-    rows = read_rows(url, ("image", "latitude", "longitude"))
+    rows = read_rows(url, ("image", "latitude", "longitude"), once="image")
     degrees = [(row.number("latitude", -90, 90), row.number("longitude", -180, 180)) for row in rows]
     return Places(tuple(row.text("image") for row in rows), np.array(degrees))
 
@@ -86,6 +86,8 @@ def measure_geolocation(
     nearest_Q = find_nearest(query_QD, reference_ND)
     distance_Q = haversine_km(queries.degrees_N2, references.degrees_N2[nearest_Q])
     curve = [share_of(distance_Q <= limit, f"{limit:g} km") for limit in LIMITS_KM]
+    num_shared = len(set(queries.images) & set(references.images))
+    note = {"note": f"{num_shared:,} photos have the name of a reference: one that is its own is placed at 0 km"}
     return Finding(
         task,
         "geolocation",
@@ -96,7 +98,8 @@ def measure_geolocation(
             "curve": [share.to_json() for share in curve],
             "median_km": float(np.median(distance_Q)),
             "num_references": len(references.images),
-            "num_shared_names": len(set(queries.images) & set(references.images)),
+            "num_shared_names": num_shared,
+            **(note if num_shared else {}),
         },
     )
 

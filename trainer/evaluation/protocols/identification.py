@@ -45,7 +45,7 @@ def read_people(url: str) -> People:
 
     Rows without an image add a name that nobody pictured has.
     """
-    rows = read_rows(url, ("image", "name"))
+    rows = read_rows(url, ("image", "name"), once="image")
     names = sorted({row.text("name") for row in rows})
     if len(names) < 2:
         raise InputError(f"{url}: expected at least two names, found {len(names)}")
@@ -88,17 +88,24 @@ def measure_identification(
 ) -> tuple[Finding, ...]:
     """Return the accuracy at each of SIZES that there are names for, else at as many as there are.
 
-    Raises InputError when embeddings differ in number from `people`.
+    Raises InputError when embeddings differ in number from `people`, and when no picture is of the people drawn.
     """
     require_rows("pictures", len(image_ND), len(people.images))
     require_rows("names", len(name_CD), len(people.names))
     sizes = [size for size in SIZES if size <= len(people.names)] or [len(people.names)]
+    shares = {size: share_of(name_right(image_ND, name_CD, people, size, reading)) for size in sizes}
+    for size, share in shares.items():
+        if not share.num_items:
+            raise InputError(
+                f"{task}: expected pictures of some of the {size} people whose names are drawn, found none; bring "
+                "pictures of more people, or take identification_every_image"
+            )
     return tuple(
         Finding(
             task,
             f"identification_{reading.replace(' ', '_')}_{size}",
             "accuracy",
-            share_of(name_right(image_ND, name_CD, people, size, reading)),
+            share,
             num_classes=size,
             chance=1 / size,
             details={
@@ -106,5 +113,5 @@ def measure_identification(
                 "warning": SURVEILLANCE,
             },
         )
-        for size in sizes
+        for size, share in shares.items()
     )

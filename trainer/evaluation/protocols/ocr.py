@@ -47,7 +47,7 @@ def read_words(url: str) -> Words:
 
     Without lexicons a picture's choices are the words of all. Raises InputError where a lexicon lacks its word.
     """
-    rows = read_rows(url, ("image", "word"))
+    rows = read_rows(url, ("image", "word"), once="image")
     own = [row.text("word").casefold() for row in rows]
     lists = [tuple(dict.fromkeys(text.casefold() for text in row.texts("lexicon"))) for row in rows]
     for row, word, choices in zip(rows, own, lists, strict=True):

@@ -66,7 +66,7 @@ def read_pairs(url: str, split: str = "test", max_captions: int = MAX_CAPTIONS) 
         if caption is not None and len(own) < max_captions:
             own.append(caption)
     if not captions:
-        raise InputError(f"{url}: expected images of the split {split!r}, found none; name another split, or none")
+        raise InputError(f"{url}: expected images of the split {split!r}, found none; name it so, or leave splits out")
     for image, own in captions.items():
         if not own:
             raise InputError(f"{url}: expected a caption of {image!r}, found none; leave the image out")
@@ -103,17 +103,27 @@ def _of_karpathy(whole: Mapping[str, object], split: str) -> _Found:
         if split and image.get("split", split) != split:
             continue
         folder = image.get("filepath", "")
-        name = f"{folder}/{image['filename']}" if folder else image["filename"]
+        name = f"{_text(folder)}/{_text(image['filename'])}" if folder else _text(image["filename"])
         found.append((name, None))
-        found += [(name, sentence["raw"].strip()) for sentence in image["sentences"]]
+        found += [(name, _text(sentence["raw"])) for sentence in image["sentences"]]
     return found
 
 
+def _text(value: object) -> str:
+    """Return a text without space around it; raises TypeError for anything else, and for a blank one."""
+    if not isinstance(value, str) or not value.strip():
+        raise TypeError(f"{str(value)[:60]!r} for a text")
+    return value.strip()
+
+
 def _of_coco(whole: Mapping[str, object]) -> _Found:
-    names = {image["id"]: image["file_name"] for image in whole["images"]}  # type: ignore[attr-defined]
+    names: dict[object, str] = {}
+    for image in whole["images"]:  # type: ignore[attr-defined]
+        if names.setdefault(image["id"], _text(image["file_name"])) != image["file_name"].strip():
+            raise TypeError(f"two images of the id {image['id']}")
     found: list[tuple[str, str | None]] = [(name, None) for name in names.values()]
     captions = whole["annotations"]
-    return found + [(names[one["image_id"]], one["caption"].strip()) for one in captions]  # type: ignore[attr-defined]
+    return found + [(names[one["image_id"]], _text(one["caption"])) for one in captions]  # type: ignore[attr-defined]
 
 
 def measure_retrieval(image_ND: Floats, text_MD: Floats, pairs: Pairs, task: str) -> tuple[Finding, Finding]:

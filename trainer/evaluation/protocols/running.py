@@ -35,7 +35,8 @@ from trainer.evaluation.scoring import fill_templates
 from trainer.evaluation.templates import TEMPLATES
 from wit import manifest
 from wit.errors import InputError, UserError
-from wit.storage import join, make_folder, read_bytes
+from wit.evaluation_sets.labels import read_text
+from wit.storage import join, make_folder
 
 
 @dataclass(frozen=True)
@@ -68,11 +69,18 @@ Run = Callable[[Embedder, Brought], Sequence[Found]]
 
 
 def run_protocol(name: str, embedder: Embedder, brought: Brought) -> Sequence[Found]:
-    """Return the results of a protocol of PROTOCOLS; raises UserError for another name, InputError for bad inputs."""
+    """Return the results of a protocol of PROTOCOLS.
+
+    Raises UserError for another name, and for what the protocol has no use for; InputError for bad inputs.
+    """
     if name not in PROTOCOLS:
         raise UserError(f"expected a protocol, one of {', '.join(PROTOCOLS)}; found {name!r}")
     if brought.wording.classes and not name.startswith("video"):
         raise UserError(f"--classes: expected it with a protocol of videos, found {name}, which has names in its table")
+    if brought.max_frames and not name.startswith("video_all"):
+        raise UserError(f"--max-frames: expected it with video_all or video_all_embeddings, found {name}; leave it out")
+    if brought.extra and name not in ("geolocation", "gendered"):
+        raise UserError(f"--extra: expected it with geolocation or gendered, found {name}; leave it out")
     return PROTOCOLS[name](embedder, brought)
 
 
@@ -85,7 +93,7 @@ def write_results(found: Sequence[Found], out: str) -> None:
 
 
 def describe(one: Found) -> str:
-    """Return a result as lines: its value, interval, and chance where there is one; then what was left out."""
+    """Return a result as lines: its value, interval, and chance where there is one; what was left out; its note."""
     if isinstance(one, Outcome):
         task, metric, chance, value, interval = (
             one.problem.name, one.problem.metric, one.problem.chance, one.value, one.interval
@@ -99,7 +107,8 @@ def describe(one: Found) -> str:
     rejected = one.details["rejected"]
     assert isinstance(rejected, dict)
     left_out = ", ".join(f"{reason} {count:,}" for reason, count in rejected.items())
-    return f"{line}\nleft out, as they could not be read: {left_out}" if left_out else line
+    line += f"\nleft out, as they could not be read: {left_out}" if left_out else ""
+    return f"{line}\n{note}" if (note := one.details.get("note")) else line
 
 
 @dataclass
@@ -227,7 +236,7 @@ def _run_harm(embedder: Embedder, brought: Brought) -> Sequence[Found]:
 
 def _run_gendered(embedder: Embedder, brought: Brought) -> Sequence[Found]:
     members, reader = gendered.read_members(brought.table), _Reader(embedder, brought)
-    lines = read_bytes(brought.extra).decode("utf-8", "replace").splitlines() if brought.extra else []
+    lines = read_text(brought.extra).splitlines() if brought.extra else []
     labels = tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
     if len(labels) < 2:
         raise InputError(f"{brought.extra or 'gendered'}: expected two labels or more, one a line, found "

@@ -7,7 +7,6 @@ pmsets.json and labels.json, as ImageNet-Vid-Robust is published: {anchor: [fram
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -54,12 +53,8 @@ def read_frames(url: str) -> Frames:
 
 
 def _read_table(url: str) -> Frames:
-    rows = read_rows(url, ("item", "video", "frame", "anchor"))
+    rows = read_rows(url, ("item", "video", "frame", "anchor"), once="item")
     items = [row.text("item") for row in rows]
-    if len(set(items)) < len(items):
-        counts = Counter(items)
-        twice = next(row for row, item in zip(rows, items, strict=True) if counts[item] > 1)
-        raise InputError(f"{twice.where}: expected each item once, found {twice.text('item')!r} twice")
     numbers = np.array([_frame_number(row) for row in rows], np.int64)
     anchors = [place for place, row in enumerate(rows) if _is_anchor(row)]
     if not anchors:

@@ -148,8 +148,7 @@ def read_models(url: str, shifts: Sequence[str] = SHIFTS) -> Models:
     Raises InputError for a file that is none, has no column of ImageNet or of any of the shifts, a column or a model
     twice, or values that are neither shares nor per cent.
     """
-    rows = read_rows(url, ("model",))
-    _require_distinct(rows)
+    rows = read_rows(url, ("model",), once="model")
     columns = {fold(str(name)): str(name) for name in rows[0].values}
     accuracies = {name: found for name in (IMAGENET, *shifts) if (found := _columns(columns, name))}
     on_classes = {name: found for name in shifts if (found := _class_column(columns, name))}
@@ -177,15 +176,6 @@ def read_models(url: str, shifts: Sequence[str] = SHIFTS) -> Models:
             )
         )
     return Models(url, tuple(models), "type" in rows[0].values)
-
-
-def _require_distinct(rows: Sequence[Row]) -> None:
-    """Raise InputError for a model that is there twice, and would count so."""
-    seen: dict[str, Row] = {}
-    for row in rows:
-        if (first := seen.setdefault(row.text("model"), row)) is not row:
-            raise InputError(f"{row.where}: expected each model once, found {row.text('model')[:60]!r} again, which "
-                             f"{first.where} has; take one away")  # fmt: skip
 
 
 def _scale(url: str, numbers: Mapping[str, Sequence[float | None]]) -> int:

@@ -62,6 +62,19 @@ def test_fewer_names_are_some_of_more_and_easier(monkeypatch: pytest.MonkeyPatch
     assert all("misused" in str(one.details["warning"]) for one in found)
 
 
+def test_drawn_names_without_a_picture() -> None:
+    """Of no picture there is no accuracy: where nobody pictured is drawn, that is an error and no 0 %."""
+    names = tuple(f"name {number:03d}" for number in range(150))
+    last = draw_names(names)[-1]
+    unit = np.ones((1, 2), np.float32)
+    people = People(("a.jpg",), names, (last,))
+    with pytest.raises(
+        InputError, match="expected pictures of some of the 100 people whose names are drawn, found none"
+    ):
+        measure_identification(unit, np.ones((150, 2), np.float32), people, "celeba", PEOPLE)
+    assert len(measure_identification(unit, np.ones((150, 2), np.float32), people, "celeba", EVERY_IMAGE)) == 1
+
+
 def test_people_of_a_file(tmp_path: Path) -> None:
     """Rows give pictures and names; a row without a picture is one more name; one name alone is an error."""
     path = tmp_path / "people.csv"

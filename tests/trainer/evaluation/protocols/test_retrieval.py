@@ -41,6 +41,11 @@ def test_files_of_pairs(tmp_path: Path) -> None:
         ({"images": [{"id": 1, "file_name": "a"}], "annotations": []}, "expected a caption of 'a', found none"),
         ({"images": [{"id": 1, "file_name": "a"}], "annotations": [{"image_id": 2, "caption": "x"}]}, "KeyError: 2"),
         ({"pictures": 1}, "expected images with sentences"),
+        ({"images": [{"filename": 5, "sentences": [{"raw": "x"}]}]}, "TypeError: '5' for a text"),
+        ({"images": [{"filename": ["a"], "sentences": [{"raw": "x"}]}]}, "for a text"),
+        ({"images": [{"filename": "a", "sentences": [{"raw": " "}]}]}, "TypeError: ' ' for a text"),
+        ({"images": [{"id": 1, "file_name": None}], "annotations": []}, "TypeError: 'None' for a text"),
+        ({"images": [{"id": 1, "file_name": one} for one in "ab"], "annotations": []}, "two images of the id 1"),
     ],
 )
 def test_bad_files_are_one_line(tmp_path: Path, whole: object, message: str) -> None:

@@ -32,6 +32,7 @@ def test_forms_hold_the_same(tmp_path: Path, name: str) -> None:
         ("a.jsonl", "[1]\n", r"line 1: expected a JSON object, found '\[1\]'"),
         ("a.jsonl", '{"image": \n', "line 1: expected a JSON object, found what is no JSON"),
         ("a.xls", "", "expected a file named .csv, .tsv, .jsonl, .ndjson, found .xls"),
+        ("csv", "", "csv: expected a file named .csv, .tsv, .jsonl, .ndjson, found no suffix"),
         ("a.csv", "image,n\n\udcff,1\n", "expected text in UTF-8, found other bytes at 8"),
     ],
 )
@@ -41,6 +42,27 @@ def test_faults_are_one_line(tmp_path: Path, name: str, text: str, message: str)
     with pytest.raises(InputError, match=message) as error:
         read_rows(str(tmp_path / name), ("image", "n"))
     assert "\n" not in str(error.value)
+
+
+def test_what_counts_once_is_there_once(tmp_path: Path) -> None:
+    """A row again is an error by its line; rows without the text, and others that are alike, are none."""
+    path = tmp_path / "a.csv"
+    path.write_text("image,n\nx,1\n,2\n,2\ny,2\n")
+    assert len(read_rows(str(path), ("image", "n"), once="image")) == 4
+    path.write_text("image,n\nx,1\ny,1\n x ,2\n")
+    with pytest.raises(InputError, match=r"line 4: expected each image once, found 'x' again after .*line 2;"):
+        read_rows(str(path), ("image", "n"), once="image")
+
+
+def test_lists_are_of_texts(tmp_path: Path) -> None:
+    """A list in JSON Lines may hold texts and numbers, and nothing else is made a text of."""
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"words": ["a", 5]}\n{"words": ["a", {"b": 1}]}\n{"words": ["a", null]}\n')
+    first, *others = read_rows(str(path), ("words",))
+    assert first.texts("words") == ("a", "5")
+    for row in others:
+        with pytest.raises(InputError, match="expected texts under 'words', found"):
+            row.texts("words")
 
 
 @pytest.mark.parametrize("number", ["", "x", "nan", "90.1", "-91"])

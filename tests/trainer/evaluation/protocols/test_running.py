@@ -61,6 +61,12 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def again(root: Path, colour: str, number: int = 2) -> str:
+    """Write the picture of a colour once more, and return its name."""
+    (root / f"{colour}-{number}.png").write_bytes((root / f"{colour}.png").read_bytes())
+    return f"{colour}-{number}.png"
+
+
 def write(path: Path, *lines: str) -> str:
     path.write_text("\n".join(lines) + "\n")
     return str(path)
@@ -78,7 +84,8 @@ def test_planted_pairs_words_places_and_names(root: Path) -> None:
     assert values(found) == {"text_retrieval": 0.75, "image_retrieval": 0.8}  # blue has its text, after red's of blue
     words = write(root / "words.csv", "image,word,lexicon", "red.png,Red,red|blue", "blue.png,green,blue|green")
     assert values(run_protocol("reading", Colours(), Brought("colours", words))) == {"reading": 0.5}
-    people = write(root / "people.csv", "image,name", *[f"{c}.png,Mx {c}" for c in colours], "red.png,Mx blue")
+    names = [*[f"{c}.png,Mx {c}" for c in colours], f"{again(root, 'red')},Mx blue"]
+    people = write(root / "people.csv", "image,name", *names)
     found = run_protocol("identification", Colours(), Brought("colours", people))
     assert values(found) == {"identification_people_4": 0.8}
     places = [f"{c}.png,{n},{n}" for n, c in enumerate(colours)]
@@ -109,7 +116,7 @@ def test_planted_faces(root: Path) -> None:
     """A model that takes red for a White man and grey for a thief gives the accuracies and shares of that."""
     faces = write(
         root / "faces.csv", "file,age,gender,race", "red.png,3-9,Male,White", "grey.png,0-2,Female,Black",
-        "grey.png,0-2,Male,White",
+        f"{again(root, 'grey')},0-2,Male,White",
     )  # fmt: skip
     model = Colours((("White", "red"), ("man", "red"), ("White man", "red"), ("woman", "grey"), ("thief", "grey")))
     found = values(run_protocol("faces", model, Brought("mine", faces)))
@@ -130,7 +137,9 @@ def test_planted_scenes_and_labels(root: Path) -> None:
     scenes = write(root / "scenes.jsonl", json.dumps(question | {"answer": "a red grey lot"}))
     found = values(run_protocol("surveillance", Colours(), Brought("mine", scenes)))
     assert found == {"surveillance_coarse": 1.0, "surveillance_with_a_close_distractor": 0.0}
-    members = write(root / "members.csv", "image,gender", *["red.png,man", "blue.png,woman"] * 12)
+    genders = {"red": "man", "blue": "woman"}
+    pictures = [f"{again(root, colour, n)},{who}" for n in range(12) for colour, who in genders.items()]
+    members = write(root / "members.csv", "image,gender", *pictures)
     labels = write(root / "labels.txt", "grey suit", "red tie", "blue hat", "")
     (one,) = run_protocol("gendered", Colours(), Brought("mine", members, extra=labels))
     (top,) = one.details["labels_of_man_at_0.005"]
@@ -152,6 +161,13 @@ def test_results_are_written_by_task_and_protocol(root: Path) -> None:
     assert path.read_bytes() == first
     with pytest.raises(UserError, match=f"one of {', '.join(PROTOCOLS)}; found 'other'"):
         run_protocol("other", Colours(), Brought("colours", words))
+    for brought, message in (
+        (Brought("colours", words, extra=words), "--extra: expected it with geolocation or gendered, found reading"),
+        (Brought("colours", words, max_frames=2), "--max-frames: expected it with video_all or .*, found reading"),
+        (Brought("colours", words, wording=Wording(classes=words)), "--classes: expected it with a protocol of videos"),
+    ):
+        with pytest.raises(UserError, match=message):
+            run_protocol("reading", Colours(), brought)
 
 
 @dataclass(frozen=True)
@@ -179,7 +195,7 @@ def test_what_cannot_be_read_is_left_out_and_counted(root: Path) -> None:
             "blue.png,green,blue|green",
             "grey.png,grey,grey|red",
         ],
-        "identification": ["image,name", *[f"{c}.png,Mx {c}" for c in colours], "blue.png,Mx grey"],
+        "identification": ["image,name", *[f"{c}.png,Mx {c}" for c in colours], f"{again(root, 'blue')},Mx grey"],
         "faces": ["file,age,gender,race", *[f"{c}.png,3-9,Male,White" for c in colours]],
         "harm": ["file,age,gender,race", *[f"{c}.png,3-9,Male,White" for c in colours]],
     }

@@ -128,7 +128,7 @@ def _unlabelled(rows: list[dict[str, object]]) -> None:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (_same, "expected each item once, found 'a' twice"),
+        (_same, "line 3: expected each item once, found 'a' again after"),
         (_none, "expected an anchor, found none"),
         (_word, "line 2: expected 1 or 0 under 'anchor', found 'maybe'"),
         (_half, "line 2: expected a whole number under 'frame', found '1.5'"),
@@ -211,7 +211,7 @@ def test_the_testbeds_columns_are_read(tmp_path: Path) -> None:
         ),
         (
             [{"model": "a", "ImageNet": 50, "ImageNet-A": 2}] * 2,
-            "line 3: expected each model once, found 'a' again, wh",
+            "line 3: expected each model once, found 'a' again",
         ),
     ],
 )
