@@ -60,7 +60,9 @@ def _print_probe(result: Result, _: Result) -> None:
     facts = result["details"]
     num_lost = max(each.get("num_classes_not_fitted", 0) for each in (facts, *facts.get("folds", ())))
     if num_lost:
-        click.echo(f"  {num_lost} classes have images to judge and none to fit on: none of theirs can be right")
+        click.echo(
+            f"  classes with images to judge and none to fit on, so that none of theirs can be right: {num_lost}"
+        )
     if "folds" in facts:
         strengths = sorted(row["strength"] for row in facts["folds"])
         images = sum(row["num_train"] + row["num_validation"] for row in facts["folds"]) / len(facts["folds"])

@@ -113,8 +113,8 @@ class ProbeResult:
 
     @property
     def at_edge(self) -> bool:
-        """Whether the strength is the least or the most that there is, and a better one may lie beyond."""
-        return self.strength in (STRENGTHS[0], STRENGTHS[-1])
+        """Whether a better strength may lie beyond."""
+        return is_edge(self.strength)
 
 
 @dataclass(frozen=True)
@@ -172,6 +172,11 @@ def search_strengths(judge: Callable[[Sequence[int]], Sequence[float]]) -> int:
         near = [index for index in (best - stride, best + stride) if 0 <= index < len(STRENGTHS)]
         values.update(zip(near, judge(near), strict=True))
     return max(values, key=lambda index: (values[index], index))
+
+
+def is_edge(strength: float) -> bool:
+    """Return whether a strength is the least or the most that is tried, so that a better one may lie beyond."""
+    return strength in (STRENGTHS[0], STRENGTHS[-1])
 
 
 class Sweep:

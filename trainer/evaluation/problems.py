@@ -238,10 +238,13 @@ def remarks(problem: Problem) -> tuple[str, ...]:
     said = (
         (
             without,
-            f"{without} of {problem.num_classes} classes without an image here, which count as wrong answers only",
+            f"{without} of {problem.num_classes} classes have no image here: they can only be wrong answers",
         ),
-        (num_unsure, f"{num_unsure:,} of the images left out where a class is judged that is neither theirs nor not"),
-        (num_bare, f"{num_bare:,} of the images of no class, which count against all and are not in predictions"),
+        (
+            num_unsure,
+            f"images that neither show a class nor lack it for certain, left out of that class: {num_unsure:,}",
+        ),
+        (num_bare, f"images of no class, which count against all and are not in predictions: {num_bare:,}"),
     )
     return tuple(line for applies, line in said if applies)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +129,7 @@ def test_voc_is_scored_as_its_challenge_does(voc: Path, checkpoint: list[str], t
     assert [by_class[name]["num_items"] for name in CLASSES] == (features.labels == 1).sum(axis=0).tolist()
     low, high = found["interval"]
     assert low <= found["value"] <= high
-    assert "1 of the images left out where a class is judged that is neither theirs nor not" in shown
+    assert "images that neither show a class nor lack it for certain, left out of that class: 1" in shown
     table = pq.read_table(out / "predictions" / "PascalVOC2007.parquet")
     assert table.schema.equals(PREDICTIONS)
     right = sum(row["label"] == row["prediction"] for row in table.to_pylist())
@@ -234,7 +235,7 @@ def test_images_without_a_class_are_in_no_predictions() -> None:
     assert outcome.result()["details"]["num_labelled"] == 3
     precisions = average_precisions(softmax(scores.astype(np.float64), axis=1), labels)
     assert outcome.value == pytest.approx(precisions.mean())
-    assert [line[:24] for line in remarks(outcome.problem)] == ["1 of the images left out", "1 of the images of no cl"]
+    assert [line[:24] for line in remarks(outcome.problem)] == ["images that neither show", "images of no class, whic"]
 
 
 def test_roc_auc_ranks_by_logits() -> None:
@@ -280,7 +281,8 @@ def test_stl10_is_the_mean_of_its_folds(checkpoint: list[str], tmp_path: Path) -
     assert found["num_items"] == zero["num_items"] == 12
     assert "folds" not in zero["details"]
     assert [row.get("num_classes_not_fitted") for row in found["details"]["folds"]] == [None, 1]
-    assert "1 classes have images to judge and none to fit on" in shown
+    assert "classes with images to judge and none to fit on, so that none of theirs can be right: 1" in shown
+    assert re.search(r"  2-shot accuracy [\d.]+% \(95 % interval [\d.]+% to [\d.]+%\), deviation over 3 draws", shown)
     assert "the mean of 2 folds, 66.7% to 100.0%" in shown
     assert "the mean of 2 splits, the paper has that of 10" in shown
     assert result(out, "STL10.few_shot")["details"]["fold"] == "fold 1"
@@ -364,7 +366,7 @@ def test_caltechs_folders_are_known(tmp_path: Path) -> None:
                                   "head of a  crocodile")  # fmt: skip
     assert problem.titles[6] == "background"
     assert problem.num_classes == 102
-    assert remarks(problem) == ("96 of 102 classes without an image here, which count as wrong answers only",)
+    assert remarks(problem) == ("96 of 102 classes have no image here: they can only be wrong answers",)
     assert problem.chance == pytest.approx(1 / 102)
     train = Features(rows[:2], np.array([0, 1]), ["a", "b"], ("BACKGROUND_Google", "Leopards"))
     assert labels_of(problem, train, "train").tolist() == [6, 2]

@@ -98,7 +98,7 @@ def test_a_bad_set_does_not_lose_the_others(checkpoint: list[str], sets: Path, t
 
 
 def test_a_set_that_cannot_be_opened_is_one_of_them(checkpoint: list[str], sets: Path, tmp_path: Path) -> None:
-    """An empty class folder, and a set without training images: told at once, and the rest is done."""
+    """A set with an empty class folder is told, and the rest is done."""
     (sets / "oxford-pets" / "test" / "a_hen").mkdir()
     with pytest.raises(InputError, match=r"OxfordPets: expected sets .* found 1 of 3 .*expected images of the class"):
         run(checkpoint, "--data", sets, "--suite", "paper", "--out", tmp_path / "out")

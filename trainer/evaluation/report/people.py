@@ -66,7 +66,7 @@ def _judged(people: People, predictions: pa.Table) -> Judged:
 def accuracy_lines(found: Mapping[int, Judged]) -> list[str]:
     """Return a line for each number of shots, as the command prints it."""
     return [
-        f"{_shots(one)}: {one.people.num_people} people {one.people.accuracy:.1%}, majority {one.people.majority:.1%}, "
+        f"{_shots(one)}: {_counted(one.people)} {one.people.accuracy:.1%}, majority {one.people.majority:.1%}, "
         f"the model {one.model:.1%} ({one.people.num_items:,} items); {_agreement(one)}"
         for one in found.values()
     ]
@@ -107,6 +107,10 @@ def chapters(found: Mapping[int, Judged]) -> list[Chapter]:
             )
         )
     return parts
+
+
+def _counted(people: People) -> str:
+    return "1 person" if people.num_people == 1 else f"{people.num_people} people"
 
 
 def _shots(one: Judged) -> str:

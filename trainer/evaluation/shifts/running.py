@@ -16,7 +16,7 @@ from trainer.evaluation.features import Features, embed_shown
 from trainer.evaluation.fitting import by_metric, count_unfitted
 from trainer.evaluation.logistic import Settings
 from trainer.evaluation.metrics import Scores
-from trainer.evaluation.probe import STRENGTHS, VALIDATION_SHARE, FittedProbe, Labelled, fit_probe, split_off
+from trainer.evaluation.probe import VALIDATION_SHARE, FittedProbe, Labelled, fit_probe, is_edge, split_off
 from trainer.evaluation.problems import Problem, labels_of, pose
 from trainer.evaluation.robustness import IMAGENET, VIDEO_SHIFTS, pool_scores
 from trainer.evaluation.running import write_checkpoint
@@ -203,7 +203,9 @@ def _missing_frames(frames: Frames, truth: Truth) -> tuple[str, ...]:
     anchors = frames.near.keys() - found
     near = frozenset[str]().union(*(frames.near[one] for one in frames.near.keys() & found)) - found
     counts = (len(anchors), f"anchors of {frames.source}"), (len(near), f"frames near anchors of {frames.source}")
-    return tuple(f"{count:,} {what} are not judged: no image, or no class" for count, what in counts if count)
+    return tuple(
+        f"{what} that are not judged, without an image or a class: {count:,}" for count, what in counts if count
+    )
 
 
 def _size_departures(name: str, num_items: int, num_classes: int) -> tuple[str, ...]:
@@ -224,7 +226,7 @@ def _adapt(model: AnyModel, problem: Problem, train: Features) -> tuple[FittedPr
     strength = found.fitted.strengths[0]
     return found, {
         "strength": strength,
-        "strength_is_at_edge": strength in (STRENGTHS[0], STRENGTHS[-1]),
+        "strength_is_at_edge": is_edge(strength),
         "converged": found.fitted.converged[0],
         "num_train": len(rest.items),
         "num_validation": len(validation.items),

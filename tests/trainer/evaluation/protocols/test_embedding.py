@@ -145,13 +145,19 @@ def test_a_unit_with_one_broken_picture_is_broken(urls: list[str]) -> None:
 
 
 def test_a_file_that_is_no_cache_is_named(tmp_path: Path, urls: list[str]) -> None:
-    """Kept embeddings of another number, or none at all, are one line with the file and what to do."""
+    """Kept embeddings that are cut off, or of another number, are one line with the file and what to do."""
     embedder = ClipEmbedder(MODEL, TOKENIZER, str(tmp_path / "cache"))
     list(embedder.embed([picture(urls[0])]))
     (part,) = (tmp_path / "cache").rglob("*.safetensors")
     body = part.read_bytes()
     part.write_bytes(body[: len(body) // 2])
     with pytest.raises(InputError, match=part.name):
+        list(embedder.embed([picture(urls[0])]))
+    part.unlink()
+    list(embedder.embed([picture(url) for url in urls[:2]]))
+    (other,) = (tmp_path / "cache").rglob("*.safetensors")
+    other.rename(part)
+    with pytest.raises(InputError, match=rf"{part.name}: expected kept embeddings of 1 items, found others; remove it"):
         list(embedder.embed([picture(urls[0])]))
 
 

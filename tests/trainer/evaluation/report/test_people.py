@@ -46,7 +46,7 @@ def test_the_command_prints_and_writes(tmp_path: Path) -> None:
     done = CliRunner().invoke(evaluate_people, [answers, "--predictions", predictions, "--out", str(out)])
     assert done.exit_code == 0
     assert done.output.startswith("0 shots: 2 people 87.5%, majority 100.0%, the model 58.3% (24 items); ")
-    assert "1 shot: 1 people 25.0%" in done.output
+    assert "1 shot: 1 person 25.0%" in done.output
     check_alone(out / "people.html")
     assert "| red | 50.0 | 0.0 | 0.0 | 6 | 12 |" in (out / "people.md").read_text()
     first = json.loads((out / "people.json").read_text())["by_shots"]

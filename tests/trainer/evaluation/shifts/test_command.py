@@ -154,8 +154,8 @@ def test_names_of_their_own(world: World) -> None:
     assert wrong["own_names"]["relative"] == -1.0
 
 
-def test_a_second_run_embeds_nothing(world: World, measured: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After a kill the same command goes on: what is kept is not computed again, and the result is the same file."""
+def test_what_is_kept_is_not_embedded_again(world: World, measured: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of what a kill left, only the set that is missing is embedded, and the result is the same file."""
     before = (world.root / "out" / "results" / "robustness.json").read_bytes()
     computed: list[int] = []
     compute = trainer.evaluation.features._compute
@@ -203,8 +203,8 @@ def test_frames_that_are_not_judged_are_counted(world: World, tmp_path: Path) ->
     words = ("--shift", f"Films={world.root / 'videos'}", "--frames", f"Films={table}", "--out", tmp_path / "out")
     world.run(*words)
     assert world.result(tmp_path / "out")["shifts"][0]["not_as_the_paper"] == [
-        f"1 anchors of {table} are not judged: no image, or no class",
-        f"1 frames near anchors of {table} are not judged: no image, or no class",
+        f"anchors of {table} that are not judged, without an image or a class: 1",
+        f"frames near anchors of {table} that are not judged, without an image or a class: 1",
     ]
 
 
