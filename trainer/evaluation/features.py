@@ -28,7 +28,7 @@ from trainer.models.inputs import normalise_images
 from trainer.parallel.agreement import gathered
 from trainer.parallel.progress import shared_progress
 from trainer.parallel.ranks import ALONE, Ranks, sum_over
-from trainer.saving.tensorfile import read_tensors, write_tensors
+from trainer.saving.tensorfile import read_sealed, write_sealed
 from wit import manifest
 from wit.errors import InputError
 from wit.evaluation_sets import Item
@@ -116,8 +116,12 @@ def _num_whole(folder: str, ranks: Ranks) -> int:
     if not folder:
         return 0
     url = join(folder, WHOLE)
-    found = int(manifest.read(url, "num_parts")["num_parts"]) if exists(url) else 0
-    return min(gathered(ranks, found))
+    try:
+        found = int(manifest.read(url, "num_parts")["num_parts"]) if exists(url) else 0
+    except InputError:
+        found = 0  # what it says is found out anew
+    is_whole = all(exists(_part_url(folder, number)) for number in range(found))
+    return min(gathered(ranks, found if is_whole else 0))
 
 
 def _kept(folder: str, num_parts: int, advance: Callable[[int], None]) -> Iterator[_Rows]:
@@ -223,19 +227,19 @@ def _write_part(url: str, rows: _Rows) -> None:
     }
     text = torch.frombuffer(bytearray(json.dumps(facts).encode()), dtype=torch.uint8)
     with publish(url) as file:
-        write_tensors(file, {"features": rows.features_NW, "facts": text})
+        write_sealed(file, {"features": rows.features_NW, "facts": text})
 
 
 def _read_part(url: str) -> _Rows:
-    tensors = read_tensors(url)
+    tensors = read_sealed(url)
     try:
         facts = json.loads(tensors["facts"].numpy().tobytes())
         rejected = {int(row): (str(reason), str(detail)) for row, reason, detail in facts["rejected"]}
         rows = _Rows(facts["items"], facts["labels"], tensors["features"], rejected)
     except (LookupError, TypeError, ValueError) as error:
-        raise InputError(f"{url}: expected kept features, found something else; remove its folder") from error
+        raise InputError(f"{url}: expected kept features, found something else; remove it") from error
     if not len(rows.items) == len(rows.labels) == len(rows.features_NW):
-        raise InputError(f"{url}: expected features of {len(rows.items)} images, found others; remove its folder")
+        raise InputError(f"{url}: expected features of {len(rows.items)} images, found others; remove it")
     return rows
 
 

@@ -7,6 +7,7 @@ JSON; the tensors' bytes).
 
 from __future__ import annotations
 
+import hashlib
 import json
 import struct
 from collections.abc import Mapping
@@ -32,6 +33,7 @@ _DTYPES = {
     torch.uint8: "U8",
     torch.bool: "BOOL",
 }
+_SEAL = "sha256"
 _ALIGNMENT = 8  # bytes: the header is filled up with spaces, the widest numbers come first
 
 
@@ -48,7 +50,11 @@ def write_tensors(file: IO[bytes], tensors: Mapping[str, Tensor]) -> None:
     file.write(struct.pack("<Q", len(text)) + text)
     for _, tensor in ordered:
         if tensor.numel():
-            file.write(tensor.detach().contiguous().flatten().view(torch.uint8).numpy().data)
+            file.write(_bytes(tensor))
+
+
+def _bytes(tensor: Tensor) -> memoryview:
+    return tensor.detach().contiguous().flatten().view(torch.uint8).numpy().data
 
 
 def read_tensors(url: str) -> dict[str, Tensor]:
@@ -61,6 +67,37 @@ def read_tensors(url: str) -> dict[str, Tensor]:
     except SafetensorError as error:
         raise InputError(f"{url}: expected safetensors, found something else: {error}") from error
     return tensors
+
+
+def write_sealed(file: IO[bytes], tensors: Mapping[str, Tensor]) -> None:
+    """Write tensors as `write_tensors`, with a hash over them all, by which `read_sealed` knows them again."""
+    write_tensors(file, {**tensors, _SEAL: _seal(tensors)})
+
+
+def read_sealed(url: str) -> dict[str, Tensor]:
+    """Return the tensors of a file of `write_sealed`; raises InputError when it is none, or its bytes have changed.
+
+    Safetensors has no checksum: of a damaged disk or copy come other numbers without a word.
+    """
+    try:
+        tensors = read_tensors(url)
+    except InputError as error:
+        raise InputError(f"{error}; remove it, and it is made again") from error
+    seal = tensors.pop(_SEAL, None)
+    if seal is None or not torch.equal(seal, _seal(tensors)):
+        found = "one without a hash" if seal is None else "other bytes than were written"
+        raise InputError(f"{url}: expected tensors and their hash, found {found}; remove it, and it is made again")
+    return tensors
+
+
+def _seal(tensors: Mapping[str, Tensor]) -> Tensor:
+    """Return SHA-256 (32,) over names, types, shapes and values."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
+        if tensor.numel():
+            digest.update(_bytes(tensor))
+    return torch.frombuffer(bytearray(digest.digest()), dtype=torch.uint8)
 
 
 def require_shapes(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], url: str) -> None:

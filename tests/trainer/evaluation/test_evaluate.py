@@ -226,10 +226,24 @@ def test_features_are_of_one_model_and_one_content(root: Path, tmp_path: Path) -
     embed_set(build_clip(CONFIGS["ViT-micro/16"], seed=1).eval(), open_set(f"set={tmp_path / 'set'}"),
               Embedding(str(cache)))  # fmt: skip
     assert len(list(cache.iterdir())) == 3
-    for part in cache.rglob("part-*"):
-        part.write_bytes(b"not features")
-    with pytest.raises(InputError, match=r"part-00000\.safetensors"):
-        embed(tmp_path / "set", cache)
+
+
+def test_kept_features_that_are_damaged_are_never_used(root: Path, tmp_path: Path) -> None:
+    """One line says which file to remove, of one changed bit too; without it, what is missing is computed again."""
+    expected = embed(root / "set", tmp_path)
+    (part,) = tmp_path.rglob("part-*")
+    whole = part.read_bytes()
+    bit = len(whole) // 2  # somewhere in the features
+    for damaged in (b"not features", b"", whole[:-9], whole[:bit] + bytes([whole[bit] ^ 1]) + whole[bit + 1 :]):
+        part.write_bytes(damaged)
+        with pytest.raises(InputError, match=r"part-00000\.safetensors: expected .*; remove it"):
+            embed(root / "set", tmp_path)
+    part.unlink()
+    np.testing.assert_array_equal(embed(root / "set", tmp_path).features, expected.features)
+    for said in ('{"num_parts": 7}', "no JSON"):
+        (part.parent / "features.json").write_text(said)
+        np.testing.assert_array_equal(embed(root / "set", tmp_path).features, expected.features)
+    assert json.loads((part.parent / "features.json").read_text())["num_parts"] == 1
 
 
 def test_broken_images_are_an_error_or_counted(root: Path, tmp_path: Path) -> None:

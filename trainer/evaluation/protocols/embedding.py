@@ -30,7 +30,7 @@ from trainer.models.inputs import normalise_images
 from trainer.parallel.agreement import gathered
 from trainer.parallel.progress import shared_progress
 from trainer.parallel.ranks import ALONE, Ranks
-from trainer.saving.tensorfile import read_tensors, write_tensors
+from trainer.saving.tensorfile import read_sealed, write_sealed
 from trainer.tokenizer import ClipTokenizer
 from wit.errors import InputError, one_line
 from wit.image import ImageRejected
@@ -109,7 +109,7 @@ class ClipEmbedder:
         rows_TD = prompt_means(self.model, self.tokenizer, prompts).float().cpu()
         if url:
             with publish(url) as file:
-                write_tensors(file, {"rows": rows_TD})
+                write_sealed(file, {"rows": rows_TD})
         return rows_TD
 
     @cached_property
@@ -199,11 +199,11 @@ def _write_part(url: str, part: Sequence[Embedded]) -> None:
         "reasons": torch.frombuffer(bytearray(facts.encode()), dtype=torch.uint8),
     }
     with publish(url) as file:
-        write_tensors(file, tensors)
+        write_sealed(file, tensors)
 
 
 def _read(url: str, *names: str) -> dict[str, Tensor]:
-    tensors = read_tensors(url)
+    tensors = read_sealed(url)
     if set(tensors) != set(names):
         raise InputError(f"{url}: expected kept embeddings, found something else; remove it")
     return tensors
