@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from trainer.evaluation.protocols.units import Opened, Unit
+from trainer.evaluation.protocols.units import Opened, Unit, require_file
 from wit import tar
 from wit.errors import InputError, UserError
 from wit.evaluation_sets.packed import open_unpacked
@@ -75,6 +75,8 @@ def _open_folder(path: str, which: str, most: int) -> Opened:
     names = sorted((name for name in os.listdir(path) if last_suffix(name) in IMAGE_SUFFIXES), key=by_number)
     _require_frames(path, len(names))
     urls = [str(Path(path, names[place])) for place in choose_frames(len(names), which, most)]
+    for url in urls:
+        require_file(url)
     identity = hashlib.sha256("\n".join(map(fingerprint_file, urls)).encode()).hexdigest()
     return Opened(identity, lambda: map(read_bytes, urls))
 
@@ -85,6 +87,7 @@ def _require_frames(path: str, num_frames: int) -> None:
 
 
 def _open_tar(path: str, which: str, most: int) -> Opened:
+    require_file(path)
     return Opened(f"{which} {most} {fingerprint_file(path)}", lambda: _frames_of_tar(path, which, most))
 
 
@@ -105,6 +108,7 @@ def _frames_of_tar(path: str, which: str, most: int) -> Iterable[bytes]:
 
 
 def _open_file(path: str, which: str, most: int) -> Opened:
+    require_file(path)
     av = _require_av(path)
     version = ".".join(map(str, av.library_versions["libavcodec"]))
     return Opened(f"{which} {most} {version} {fingerprint_file(path)}", lambda: _frames_of_file(av, path, which, most))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -10,7 +11,8 @@ from typing import Protocol
 import numpy as np
 
 from trainer.evaluation.protocols.findings import Floats
-from wit.storage import read_bytes
+from wit.errors import InputError
+from wit.storage import is_remote, read_bytes
 
 PICTURES, VIDEOS = 256, 16
 """Units that are embedded, and kept, together: a picture is one image, a video may be thousands."""
@@ -61,10 +63,17 @@ class Embedder(Protocol):
         """Return unit embeddings (T, D): the mean of the prompts of each text, of unit length again."""
 
 
+def require_file(url: str) -> None:
+    """Raise InputError for what is there and no file: a pipe or a device may have no end."""
+    if not is_remote(url) and os.path.exists(url) and not os.path.isfile(url):
+        raise InputError(f"{url}: expected a file, found a folder, a pipe or a device; take it away")
+
+
 def picture(url: str) -> Unit:
     """Return the unit of an image file."""
 
     def opened() -> Opened:
+        require_file(url)
         body = read_bytes(url)
         return Opened(hashlib.sha256(body).hexdigest(), lambda: (body,))
 

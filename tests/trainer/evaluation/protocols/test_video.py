@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import sys
 import tarfile
@@ -14,6 +15,7 @@ from scipy.special import softmax
 
 from trainer.evaluation.protocols import frames
 from trainer.evaluation.protocols.frames import ALL, CORRUPT_VIDEO, MIDDLE, choose_frames, video
+from trainer.evaluation.protocols.units import picture
 from trainer.evaluation.protocols.video import average_embedding, average_prediction, list_videos
 from wit.errors import InputError, UserError
 from wit.image import ImageRejected
@@ -89,6 +91,17 @@ def test_faults_are_one_line(root: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     with pytest.raises(UserError, match=r"four.mp4: expected PyAV to decode a video file, found it not installed") as e:
         read(root / "swim/four.mp4", MIDDLE)
     assert not isinstance(e.value, InputError), "it is no fault of the video, to be left out with others"
+
+
+@pytest.mark.parametrize("name", ["clip.mp4", "clip.tar", "frames/0.png"])
+def test_pipes_are_no_videos(tmp_path: Path, name: str) -> None:
+    """A pipe that nobody writes to would be waited for without an end: it is an error, as is one for a picture."""
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(InputError, match="expected a file, found a folder, a pipe or a device"):
+        read(tmp_path / name.removesuffix("/0.png"), MIDDLE)
+    with pytest.raises(InputError, match="expected a file, found a folder, a pipe or a device"):
+        picture(str(tmp_path / name)).open()
 
 
 def test_what_a_video_is_known_by(root: Path) -> None:
