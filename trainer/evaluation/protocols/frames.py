@@ -44,10 +44,10 @@ MIN_DECLARED = 0.9
 """Share of the frames, or of the seconds, that a file declares which must be there; less: it was cut off."""
 
 
-def is_video(entry: os.DirEntry[str]) -> bool:
-    """Return whether an entry of a class folder may be a video."""
-    return not entry.name.startswith(".") and (
-        entry.is_dir() or last_suffix(entry.name) in VIDEO_SUFFIXES or entry.name.lower().endswith(TAR_SUFFIXES)
+def is_video(folder: str, name: str) -> bool:
+    """Return whether what lies in a class folder may be a video."""
+    return not name.startswith(".") and (
+        os.path.isdir(Path(folder, name)) or last_suffix(name) in VIDEO_SUFFIXES or name.lower().endswith(TAR_SUFFIXES)
     )
 
 

@@ -19,6 +19,7 @@ from trainer.evaluation.metrics import softmax
 from trainer.evaluation.protocols.findings import Floats
 from trainer.evaluation.protocols.frames import VIDEO_SUFFIXES, is_video
 from wit.errors import InputError
+from wit.storage import list_names
 
 SMALLEST = np.finfo(np.float32).tiny
 
@@ -46,16 +47,17 @@ def list_videos(root: str) -> VideoSet:
         raise InputError(
             f"{root}: expected a folder of class folders, found {'a file' if os.path.exists(root) else 'nothing'}"
         )
-    names = sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith("."))
+    names = [name for name in list_names(root) if not name.startswith(".") and os.path.isdir(Path(root, name))]
     if len(names) < 2:
         raise InputError(f"{root}: expected at least two class folders, found {len(names)}")
     videos = []
     for label, name in enumerate(names):
-        found = sorted(entry.name for entry in os.scandir(Path(root, name)) if is_video(entry))
+        folder = str(Path(root, name))
+        found = [one for one in list_names(folder) if is_video(folder, one)]
         if not found:
-            raise InputError(f"{Path(root, name)}: expected videos (folders of frames, tars or "
+            raise InputError(f"{folder}: expected videos (folders of frames, tars or "
                              f"{', '.join(sorted(VIDEO_SUFFIXES))} files), found none")  # fmt: skip
-        videos += [Video(f"{name}/{one}", label, str(Path(root, name, one))) for one in found]
+        videos += [Video(f"{name}/{one}", label, str(Path(folder, one))) for one in found]
     return VideoSet(tuple(names), tuple(videos))
 
 

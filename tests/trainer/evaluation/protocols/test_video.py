@@ -104,6 +104,14 @@ def test_pipes_are_no_videos(tmp_path: Path, name: str) -> None:
         picture(str(tmp_path / name)).open()
 
 
+def test_a_link_to_itself_is_one_video_that_cannot_be_read(root: Path) -> None:
+    """It does not stop the listing of the others, and may be left out with what else is broken."""
+    (root / "swim/loop.mp4").symlink_to("loop.mp4")
+    assert "swim/loop.mp4" in [one.name for one in list_videos(str(root)).videos]
+    with pytest.raises(InputError, match=r"loop.mp4: cannot be read: Too many levels of symbolic links"):
+        read(root / "swim/loop.mp4", MIDDLE)
+
+
 def test_what_a_video_is_known_by(root: Path) -> None:
     """Other frames, other chosen frames and other bytes are known by another name; the same by the same."""
     folder, packed = root / "jump_rope/one", root / "jump_rope/two.tar"
