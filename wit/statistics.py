@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 
-def clopper_pearson(successes: int, trials: int, confidence: float = 0.995) -> tuple[float, float]:
+def clopper_pearson(successes: float, trials: float, confidence: float = 0.995) -> tuple[float, float]:
     """Return the exact two-sided confidence interval (low, high) of a binomial proportion.
 
     Clopper and Pearson, Biometrika 26 (1934): quantiles of the beta distribution at (1 - confidence) / 2 and its
-    complement. The default is the paper's 99.5 %. No trials say nothing: (0, 1).
+    complement. The default is the paper's 99.5 %. No trials say nothing: (0, 1). Both numbers may be no whole ones: of
+    a mean that is worth so many trials (Korn and Graubard, Survey Methodology 24, 1998).
     """
     from scipy.stats import beta
 

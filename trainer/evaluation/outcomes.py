@@ -22,10 +22,11 @@ from trainer.evaluation.metrics import (
     average_precisions,
     label_ranks,
     map_11_point,
+    mean_per_class,
     softmax,
 )
 from trainer.evaluation.problems import Problem
-from trainer.evaluation.resampling import bootstrap_interval
+from trainer.evaluation.resampling import bootstrap_interval, mean_per_class_interval
 from wit.schema import PREDICTIONS
 from wit.statistics import clopper_pearson
 
@@ -111,7 +112,7 @@ class Outcome:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """At CONFIDENCE: Clopper-Pearson of an accuracy, percentiles of resamples of any other metric.
+        """At CONFIDENCE: Clopper-Pearson of an accuracy, as is the mean per class's; resamples of any other metric.
 
         Of folds the mean of their intervals: as wide as if all were one, so that it is rather too wide than too narrow,
         for they share items, and it is not known how far their errors go together.
@@ -125,6 +126,8 @@ class Outcome:
         if metric is accuracy:
             num_correct = int((self.scores[rows].argmax(axis=1) == labels).sum())
             return clopper_pearson(num_correct, len(rows), CONFIDENCE)
+        if metric is mean_per_class:
+            return mean_per_class_interval(self.scores[rows], labels, CONFIDENCE)
         scores = self.problem.judged(self.scores, self.independent)[rows]
         return bootstrap_interval(metric, scores, labels, CONFIDENCE, _BOOTSTRAPPED)
 

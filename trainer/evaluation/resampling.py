@@ -1,4 +1,4 @@
-"""Bootstrap intervals of metrics: items are drawn anew, as how often each comes, and no score is looked at twice.
+"""Intervals of metrics, most by the bootstrap: items are drawn anew, as how often each comes, no score is read twice.
 
 Of a draw only the counts of the items matter. A mean is a sum of counts times what an item adds; a ranking is sorted
 once, and then read by the counts of many draws at a time. What comes out is the metric of the drawn items themselves.
@@ -37,6 +37,7 @@ from trainer.evaluation.metrics import (
     multi_hot,
     roc_auc,
 )
+from wit.statistics import clopper_pearson
 
 Counts = NDArray[np.int32]
 Redraw = Callable[[Counts], NDArray[np.float64]]
@@ -54,14 +55,35 @@ def bootstrap_interval(
     Percentiles of the draws; those of which the metric says nothing, as none of their items has a class, are left out.
     11-point precision is above the truth in a sample, and of its draws, which have items twice, above that again: there
     the percentiles are turned over about the value (the basic interval; Davison and Hinkley, Bootstrap Methods, 1997,
-    section 5.2), which takes out as much as the draws put in.
+    section 5.2), which takes out as much as the draws put in. Where all draws are alike, as when all items are right,
+    they say nothing: there it is Clopper-Pearson's, the value taken for a share of the items.
     """
     values = resample(redrawn(metric, scores, labels), labels, num_resamples)
     low, high = np.nanquantile(values, [(1 - confidence) / 2, (1 + confidence) / 2])
+    value = metric(scores, labels)
+    if low == high:
+        return clopper_pearson(value * len(labels), len(labels), confidence)
     if metric is map_11_point:
-        value = metric(scores, labels)
         low, high = max(0.0, 2 * value - high), min(1.0, 2 * value - low)
     return float(low), float(high)
+
+
+def mean_per_class_interval(scores: Scores, labels: Labels, confidence: float = 0.95) -> tuple[float, float]:
+    """Return the interval (low, high) of the mean per class: Clopper-Pearson's of as many items as it is worth.
+
+    Korn and Graubard, Survey Methodology 24 (1998): of v (1 - v) / variance items, at most of those that there are. So
+    it has a length where each class is all right or all wrong, of which a bootstrap knows nothing. The variance is that
+    within classes; a class of one item is taken to vary as much as all together would.
+    """
+    ranks = label_ranks(scores, labels)
+    sizes_C = np.bincount(labels)
+    share_C = np.bincount(labels, ranks == 1)[sizes_C > 0] / sizes_C[sizes_C > 0]
+    size_C = sizes_C[sizes_C > 0]
+    value = float(share_C.mean())
+    within_C = np.where(size_C > 1, share_C * (1 - share_C) / np.maximum(size_C - 1, 1), value * (1 - value))
+    variance = float(within_C.sum()) / len(size_C) ** 2
+    worth = min(len(labels), value * (1 - value) / variance) if variance else len(labels)
+    return clopper_pearson(value * worth, worth, confidence)
 
 
 def resample(redraw: Redraw, labels: Labels, num_resamples: int) -> NDArray[np.float64]:

@@ -19,7 +19,8 @@ from trainer.evaluation.metrics import (
     mean_top1_top5,
     roc_auc,
 )
-from trainer.evaluation.resampling import bootstrap_interval, draw_counts, redrawn, resample
+from trainer.evaluation.resampling import bootstrap_interval, draw_counts, mean_per_class_interval, redrawn, resample
+from wit.statistics import clopper_pearson
 
 SEEDS = st.integers(0, 1 << 30)
 
@@ -91,12 +92,41 @@ def test_draws_of_few_items_a_class_vary_as_samples_do(size: int) -> None:
     assert values.mean() == pytest.approx(is_right.mean(), abs=0.005)
 
 
-def test_one_item_a_class_has_an_interval() -> None:
-    """100 classes of one item, of which 60 are right: the interval is that of 60 of 100, not a point."""
-    labels = np.arange(100)
-    scores = np.eye(100)[np.where(labels < 60, labels, 0)]
-    low, high = bootstrap_interval(METRICS["mean_per_class"], scores, labels)
-    assert (low, high) == pytest.approx((0.50, 0.70), abs=0.02)
+def right(is_right: NDArray[np.bool_], labels: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Scores by which these items are right."""
+    return np.eye(labels.max() + 1)[np.where(is_right, labels, (labels + 1) % (labels.max() + 1))]
+
+
+def test_mean_per_class_is_a_share_where_classes_tell_no_more() -> None:
+    """One item a class, or classes all right or all wrong, which no draw of items changes: Clopper-Pearson's interval
+    of as many items."""
+    one, five = np.arange(100), np.repeat(np.arange(20), 5)
+    assert mean_per_class_interval(right(one < 60, one), one) == pytest.approx(clopper_pearson(60, 100, 0.95))
+    assert mean_per_class_interval(right(five < 5, five), five) == pytest.approx(clopper_pearson(25, 100, 0.95))
+    assert mean_per_class_interval(right(five >= 0, five), five) == pytest.approx(clopper_pearson(100, 100, 0.95))
+
+
+@pytest.mark.parametrize(("share", "size"), [(0.5, 3), (0.99, 2), (0.87, 50)])
+def test_intervals_of_mean_per_class_cover_it(share: float, size: int) -> None:
+    """Of 200 samples of 40 classes 95 % cover the truth: fewer than 180 with probability 0.002.
+
+    A bootstrap covers 0.99 of two items a class in three of four.
+    """
+    labels = np.repeat(np.arange(40), size)
+    covered = 0
+    for seed in range(200):
+        low, high = mean_per_class_interval(
+            right(np.random.default_rng(seed).random(len(labels)) < share, labels), labels
+        )
+        covered += low <= share <= high
+    assert covered >= 180
+
+
+def test_draws_that_are_all_alike_have_an_interval() -> None:
+    """Items that are ranked without a mistake: not 1 to 1, but as 20 of 20."""
+    labels = np.arange(20) % 2
+    scores = np.stack([np.zeros(20), labels + np.arange(20) / 100], axis=1)
+    assert bootstrap_interval(roc_auc, scores, labels) == pytest.approx(clopper_pearson(20, 20, 0.95))
 
 
 def test_intervals_of_precision_take_out_what_draws_put_in() -> None:
@@ -128,7 +158,7 @@ def test_a_draw_without_any_class_is_left_out() -> None:
     labels = np.array([[0], [0], [1]])
     values = resample(redrawn(map_11_point, scores, labels), labels, 200)
     assert 0.2 < np.isnan(values).mean() < 0.4  # (2/3)^3 = 0.30
-    assert bootstrap_interval(map_11_point, scores, labels) == (1, 1)
+    assert bootstrap_interval(map_11_point, scores, labels) == clopper_pearson(3, 3, 0.95)
 
 
 def test_large_sets_take_little_memory() -> None:
