@@ -1,6 +1,6 @@
 """People beside a model: the paper's section 4, on answers that its user has gathered.
 
-A file of answers is CSV in UTF-8 with a header: `person`, `item` (an image's path, as in the predictions), `answer`
+A file of answers (CSV, TSV or JSON Lines) has `person`, `item` (an image's path, as in the predictions), `answer`
 (the name of a class, "don't know", or nothing) and, where people saw examples of each class first, `shots` (0, 1, 2).
 The paper had five people name the breeds of 3,669 images of Oxford-IIIT Pets, by 37 names and "don't know": they
 were right in 53.7 % without an example, 75.7 % with one of each, 75.7 % with two; CLIP in 93.5 % without any.
@@ -8,26 +8,22 @@ were right in 53.7 % without an example, 75.7 % with one of each, 75.7 % with tw
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
 
+from trainer.evaluation.tables import Row, read_rows
 from wit.errors import InputError
-from wit.evaluation_sets.labels import decode_text
-from wit.storage import read_bytes
 
 DONT_KNOW: Final = "don't know"
 PUBLISHED_ACCURACY: Final = {0: 0.537, 1: 0.757, 2: 0.757}
 """Of people on Oxford-IIIT Pets, by shots (section 4)."""
 
 _COLUMNS = ("person", "item", "answer")
-_MAX_BYTES = 256 << 20
 _FORGIVEN = str.maketrans({"_": " ", "’": "'"})
 
 
@@ -44,41 +40,28 @@ class Answer:
 
 
 def read_answers(url: str) -> tuple[Answer, ...]:
-    """Return the answers of a CSV file, in its order.
+    """Return the answers of a file, in its order.
 
     Raises InputError when a column is missing, a row has no person or item, or a person answers twice.
     """
-    text = decode_text(read_bytes(url), url, _MAX_BYTES)
-    rows = csv.DictReader(io.StringIO(text, newline=""))
     found: dict[tuple[str, str, int], Answer] = {}
-    try:
-        missing = [name for name in _COLUMNS if name not in (rows.fieldnames or ())]
-        if missing:
-            raise InputError(f"{url}: expected the columns {', '.join(_COLUMNS)}, found no {', '.join(missing)}")
-        for row in rows:
-            answer = _answer(row, f"{url}, line {rows.line_num}")
-            key = (answer.person, answer.item, answer.shots)
-            if key in found:
-                raise InputError(
-                    f"{url}, line {rows.line_num}: expected one answer of {answer.person} to {answer.item} with "
-                    f"{answer.shots} shots, found another"
-                )
-            found[key] = answer
-    except csv.Error as error:
-        raise InputError(f"{url}, line {rows.line_num}: expected rows of CSV, found otherwise ({error})") from error
-    if not found:
-        raise InputError(f"{url}: expected answers, found none")
+    for row in read_rows(url, _COLUMNS):
+        answer = _answer(row)
+        key = (answer.person, answer.item, answer.shots)
+        if key in found:
+            raise InputError(
+                f"{row.where}: expected one answer of {answer.person} to {answer.item} with {answer.shots} shots, "
+                "found another; take one away"
+            )
+        found[key] = answer
     return tuple(found.values())
 
 
-def _answer(row: Mapping[str, Any], where: str) -> Answer:
-    person, item, name = ((row[column] or "").strip() for column in _COLUMNS)
-    if not person or not item:
-        raise InputError(f"{where}: expected a person and an item, found none")
-    shots = (row.get("shots") or "0").strip()
+def _answer(row: Row) -> Answer:
+    name, shots = row.optional("answer"), row.optional("shots") or "0"
     if not (shots.isascii() and shots.isdigit()):
-        raise InputError(f"{where}: expected a number of shots, found {shots!r}")
-    return Answer(person, item, None if _plain(name) in ("", DONT_KNOW) else name, int(shots))
+        raise InputError(f"{row.where}: expected a number of shots, found {shots[:60]!r}")
+    return Answer(row.text("person"), row.text("item"), None if _plain(name) in ("", DONT_KNOW) else name, int(shots))
 
 
 def _plain(name: str) -> str:

@@ -138,11 +138,11 @@ def test_kappa_without_chance() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("person,answer\np,Bengal\n", "expected the columns person, item, answer, found no item"),
-        ("", "found no person, item, answer"),
-        (HEADER, "expected answers, found none"),
-        (HEADER + ",a.jpg,Bengal,0\n", "line 2: expected a person and an item, found none"),
-        (HEADER + "p\n", "line 2: expected a person and an item, found none"),
+        ("person,answer\np,Bengal\n", "expected 'person', 'item', 'answer', found no 'item'"),
+        ("", "expected rows with person, item, answer, found none"),
+        (HEADER, "expected rows with person, item, answer, found none"),
+        (HEADER + ",a.jpg,Bengal,0\n", "line 2: expected a text under 'person', found nothing"),
+        (HEADER + "p\n", "line 2: expected 4 cells as in the first line, found fewer"),
         (HEADER + "p,a.jpg,Bengal,two\n", "line 2: expected a number of shots, found 'two'"),
         (HEADER + "p,a.jpg,Bengal,0\np,a.jpg,Birman,0\n", "line 3: expected one answer of p to a.jpg with 0 shots"),
     ],

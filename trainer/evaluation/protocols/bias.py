@@ -15,8 +15,8 @@ import numpy as np
 
 from trainer.evaluation.confusion import class_rows, confusion_pairs
 from trainer.evaluation.protocols.findings import Bools, Finding, Ints, Share, share_of, shares_by
-from trainer.evaluation.protocols.rows import read_rows
 from trainer.evaluation.protocols.warning import BIAS
+from trainer.evaluation.tables import read_rows
 from wit.errors import InputError
 
 RACE, GENDER, AGE = "race", "gender", "age"

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.evaluation.protocols.findings import Bools, Finding, Floats, Share
-from trainer.evaluation.protocols.rows import read_rows
 from trainer.evaluation.protocols.warning import BIAS
+from trainer.evaluation.tables import read_rows
 from wit.errors import InputError
 
 THRESHOLDS = (0.005, 0.04)

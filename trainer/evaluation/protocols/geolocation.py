@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.evaluation.protocols.findings import Finding, Floats, Ints, require_comparable, require_rows, share_of
-from trainer.evaluation.protocols.rows import read_rows
+from trainer.evaluation.tables import read_rows
 
 LIMITS_KM = (1.0, 25.0, 200.0, 750.0, 2500.0)
 EARTH_RADIUS_KM = 6371.0088

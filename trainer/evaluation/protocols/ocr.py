@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from trainer.evaluation.protocols.findings import Bools, Finding, Floats, require_rows, share_of, similarities
-from trainer.evaluation.protocols.rows import read_rows
+from trainer.evaluation.tables import read_rows
 from wit.errors import InputError
 
 TEMPLATES = ('a photo of the word "{label}".',)

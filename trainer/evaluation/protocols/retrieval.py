@@ -15,8 +15,8 @@ import numpy as np
 import torch
 
 from trainer.evaluation.protocols.findings import Finding, Floats, Share, require_rows, share_of, similarities
-from trainer.evaluation.protocols.rows import MAX_BYTES, read_rows
 from trainer.evaluation.retrieval import KS, retrieve
+from trainer.evaluation.tables import MAX_BYTES, read_rows
 from wit.errors import InputError
 from wit.evaluation_sets.labels import read_text
 from wit.rows import json_object

@@ -24,8 +24,8 @@ from trainer.evaluation.protocols.findings import (
     shares_by,
     similarities,
 )
-from trainer.evaluation.protocols.rows import Row, read_rows
 from trainer.evaluation.protocols.warning import SURVEILLANCE
+from trainer.evaluation.tables import Row, read_rows
 from wit.errors import InputError
 
 MIN_OPTIONS = 6

@@ -29,8 +29,8 @@ def evaluate_report(folders: tuple[str, ...], out: str | None) -> None:
 def evaluate_people(answers: str, predictions: str, out: str | None) -> None:
     """Compare people's answers with a model's: accuracy by shots, agreement by class.
 
-    ANSWERS is CSV with the columns person, item (an image's path as in the predictions), answer (a class's name, "don't
-    know" or nothing) and, if examples were shown first, shots.
+    ANSWERS is .csv, .tsv or .jsonl with person, item (an image's path as in the predictions), answer (a class's name,
+    "don't know" or nothing) and, if examples were shown first, shots.
     """
     from trainer.evaluation.report.people import accuracy_lines, judge, write_people
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from trainer.evaluation.protocols.rows import Row, read_rows
 from trainer.evaluation.robustness import near_frames
+from trainer.evaluation.tables import Row, read_rows
 from wit.errors import InputError
 from wit.evaluation_sets.labels import read_text
 from wit.rows import json_object

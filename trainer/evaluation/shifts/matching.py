@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from trainer.evaluation.problems import Problem
-from trainer.evaluation.protocols.rows import read_rows
 from trainer.evaluation.suite.names import Names, is_wordnet
 from trainer.evaluation.suite.tasks import fold
+from trainer.evaluation.tables import read_rows
 from wit.errors import InputError
 from wit.evaluation_sets.labels import read_text
 

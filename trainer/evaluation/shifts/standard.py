@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from trainer.evaluation.lines import CONFIDENCE, NUM_RESAMPLES
-from trainer.evaluation.protocols.rows import Row, read_rows
 from trainer.evaluation.robustness import IMAGENET, SHIFTS, Standard, fit_standard, logit
 from trainer.evaluation.suite.tasks import fold
+from trainer.evaluation.tables import Row, read_rows
 from wit.errors import InputError
 
 ON_CLASSES = "ImageNet on its classes"

@@ -1,4 +1,4 @@
-"""Rows of the files that protocols read: CSV or TSV with a header, or JSON Lines."""
+"""Tables that a user brings, as CSV or TSV with a header or as JSON Lines; each row knows where it stands."""
 
 from __future__ import annotations
 

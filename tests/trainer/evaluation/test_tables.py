@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from trainer.evaluation.protocols.rows import read_rows
+from trainer.evaluation.tables import read_rows
 from wit.errors import InputError
 
 FORMS = {
