@@ -176,9 +176,16 @@ def rows_of(items: Sequence[str], names: Collection[str], where: str) -> NDArray
 
 
 def _is_numbered(classes: Sequence[str], names: Names) -> bool:
-    """Return whether a set calls its classes by their places in a list, not by names that are numbers (3 objects)."""
+    """Return whether a set calls its classes by their places in a list, not by names that are numbers (3 objects).
+
+    They count from 0 where there is a 0. Where there is none they may count from 1, or the first class has no image:
+    `align` takes no more than a whole list of them.
+    """
+    if names.labels or not all(label.isdecimal() for label in classes):
+        return False
+    numbers = {int(label) for label in classes}
     own = {name for each in names.classes for name in each}
-    return not names.labels and all(label.isdecimal() for label in classes) and not own.issuperset(classes)
+    return 0 in numbers and len(numbers) == len(classes) and not own.issuperset(classes)
 
 
 def _named(features: Features, words: Words) -> tuple[NDArray[np.int64], Names]:
@@ -258,7 +265,8 @@ def _numbered(features: Features, found: Names) -> tuple[NDArray[np.int64], Name
             f"{found.source}: expected a name for each class of the set, found {len(found.classes)}, and an image of "
             f"the class {beyond[0]}; classes count from 0"
         )
-    names = replace(found, labels=tuple(map(str, range(len(found.classes)))))
+    said = dict(zip(numbers.tolist(), features.classes, strict=True))  # 00007 where the set writes so
+    names = replace(found, labels=tuple(said.get(place, str(place)) for place in range(len(found.classes))))
     return _renumbered(features.labels, numbers, len(found.classes)), names
 
 

@@ -320,6 +320,21 @@ def test_classes_are_named_by_number_or_by_name(tmp_path: Path) -> None:
         labels_of(named, features_of(("one", "five"), [0, 1]), "train")
 
 
+def test_numbers_that_may_count_from_1_are_never_guessed(tmp_path: Path) -> None:
+    """1 to 4 are four names; 1 to 3 of four are an error, not the last three; 00 to 03 are numbers in both splits."""
+    (tmp_path / "names.txt").write_text("first\nsecond\nthird\nfourth\n")
+    words = read_words("my set", Wording(str(tmp_path / "names.txt")))
+    whole = pose(features_of(("1", "2", "3", "4"), [3, 0]), words)
+    assert [whole.titles[label] for label in whole.labels] == ["fourth", "first"]
+    assert labels_of(whole, features_of(("2", "4"), [0, 1]), "train").tolist() == [1, 3]
+    for judge in (lambda one: pose(features_of(one, [2]), words), lambda one: require_fit(words, one)):
+        with pytest.raises(InputError, match=r"none for '1' .*write a line for each class: 1 = its name"):
+            judge(("1", "2", "3"))
+    padded = pose(features_of(("00", "01", "03"), [2]), words)
+    assert padded.titles[padded.labels[0]] == "fourth"
+    assert labels_of(padded, features_of(("00", "03"), [0, 1]), "train").tolist() == [0, 3]
+
+
 def test_two_classes_of_one_name_are_told_apart(tmp_path: Path) -> None:
     """ImageNet has two missiles: a prediction of the one is no hit for the other."""
     (tmp_path / "names.txt").write_text("missile\nsunglasses\nmissile\n")

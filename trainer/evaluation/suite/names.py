@@ -205,9 +205,12 @@ def align(names: Names, classes: Collection[str], by_order: bool = False, allows
     if by_order or (missing and not is_part and not names.labels and (_is_numbered(own) or _is_imagenet(own))):
         return replace(names, labels=tuple(own))
     if missing:
+        titles = [fold(title) for title in names.titles]
+        found_of = "several" if titles.count(fold(missing[0])) > 1 else "none"
+        more = f" (and {len(missing) - 1:,} more)" if len(missing) > 1 else ""
         raise InputError(
-            f"{names.source}: expected a name for each class of the set, found none for {missing[0]!r} "
-            f"(and {len(missing) - 1} more); write a line for each class: {missing[0]} = its name"
+            f"{names.source}: expected a name for each class of the set, found {found_of} for {missing[0]!r}{more}; "
+            f"write a line for each class: {missing[0]} = its name"
         )
     order = [place for place in found if place is not None]
     if len(set(order)) < len(order):

@@ -195,7 +195,7 @@ def test_digits_are_names_before_they_are_numbers() -> None:
     [
         (["a", "b"], "expected names of the set's 2 classes, found 3"),
         (["0", "2", "3"], "found none for '0'"),
-        (["a", "b", "AnnualCrop"], "found none for 'AnnualCrop' .* AnnualCrop = its name"),
+        (["a", "b", "AnnualCrop"], "found none for 'AnnualCrop'; .* AnnualCrop = its name"),
         (["a", "A", "b"], "found one that two classes of the set have"),
     ],
 )
@@ -208,6 +208,6 @@ def test_an_order_that_cannot_be_checked_is_not_guessed(classes: list[str], mess
 def test_a_name_of_two_classes_fits_neither() -> None:
     """ImageNet has "missile" twice: by name alone, nobody knows which is meant; by number it is clear."""
     names = Names((("missile",), ("missile",), ("tank",)), source="f")
-    with pytest.raises(InputError, match="found none for 'missile'"):
+    with pytest.raises(InputError, match="found several for 'missile'"):
         align(names, ["missile", "projectile", "tank"])
     assert align(names, ["0", "1", "2"]).titles == names.titles
