@@ -26,6 +26,7 @@ from trainer.evaluation.metrics import Labels, Metric
 from trainer.evaluation.probe import Labelled, Splits, Sweep, hashed_order
 from trainer.evaluation.resampling import Redraw, redrawn, resample
 from wit.errors import InputError
+from wit.statistics import clopper_pearson
 
 SHOTS = (1, 2, 4, 8, 16)
 """Figure 6's."""
@@ -111,7 +112,10 @@ def _one(splits: Splits, shots: int, repeat: int, metric: Metric, how: Settings)
 
 
 def mean_interval(values: Sequence[float], redraws: Sequence[Redraw], labels: Labels) -> tuple[float, float]:
-    """Return the interval of the mean of values, in [0, 1], of draws that are judged on the same items."""
+    """Return the interval of the mean of values, in [0, 1], of draws that are judged on the same items.
+
+    Where neither draws nor items make a difference, as when all is right, Clopper-Pearson's of a share of the items.
+    """
     from scipy.stats import t
 
     mean = fmean(values)
@@ -119,6 +123,8 @@ def mean_interval(values: Sequence[float], redraws: Sequence[Redraw], labels: La
     of_items = float(np.nanvar(resampled, ddof=1))
     of_draws = variance(values) / len(values) if len(values) > 1 else 0.0
     both = of_items + of_draws
+    if both < 1e-24:  # sums are rounded
+        return clopper_pearson(mean * len(labels), len(labels), CONFIDENCE)
     freedom = both**2 / (of_draws**2 / (len(values) - 1)) if of_draws else math.inf
     half = float(t.ppf((1 + CONFIDENCE) / 2, freedom)) * math.sqrt(both)
     return max(0.0, mean - half), min(1.0, mean + half)

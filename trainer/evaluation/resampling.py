@@ -61,7 +61,7 @@ def bootstrap_interval(
     values = resample(redrawn(metric, scores, labels), labels, num_resamples)
     low, high = np.nanquantile(values, [(1 - confidence) / 2, (1 + confidence) / 2])
     value = metric(scores, labels)
-    if low == high:
+    if high - low < 1e-12:  # sums are rounded
         return clopper_pearson(value * len(labels), len(labels), confidence)
     if metric is map_11_point:
         low, high = max(0.0, 2 * value - high), min(1.0, 2 * value - low)

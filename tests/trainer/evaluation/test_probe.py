@@ -26,6 +26,7 @@ from trainer.evaluation.probe import (
     split_off,
 )
 from wit.errors import InputError
+from wit.statistics import clopper_pearson
 
 
 def labelled(num_items: int, num_features: int, num_classes: int, seed: int = 0) -> Labelled:
@@ -232,6 +233,12 @@ def test_an_interval_covers_draws_and_items() -> None:
     hits = np.arange(150) % 2.0
     low, high = mean_interval([0.5], [partial(_mean_of, hits)], labels)
     assert high - low == pytest.approx(2 * 1.96 * np.sqrt(0.25 / 150), rel=0.2)
+
+
+def test_shots_that_are_all_right_have_an_interval() -> None:
+    """150 of 150 in each of three draws: not 1 to 1, but Clopper-Pearson's."""
+    found = mean_interval([1.0] * 3, [partial(_mean_of, np.ones(150))] * 3, np.arange(150) % 10)
+    assert found == pytest.approx(clopper_pearson(150, 150, 0.95))
 
 
 def _mean_of(hits: NDArray[np.float64], counts: NDArray[np.int32]) -> NDArray[np.float64]:

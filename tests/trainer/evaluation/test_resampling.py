@@ -125,8 +125,10 @@ def test_intervals_of_mean_per_class_cover_it(share: float, size: int) -> None:
 def test_draws_that_are_all_alike_have_an_interval() -> None:
     """Items that are ranked without a mistake: not 1 to 1, but as 20 of 20."""
     labels = np.arange(20) % 2
-    scores = np.stack([np.zeros(20), labels + np.arange(20) / 100], axis=1)
-    assert bootstrap_interval(roc_auc, scores, labels) == pytest.approx(clopper_pearson(20, 20, 0.95))
+    scores = np.stack([np.full(20, 0.5), labels + np.arange(20) / 100], axis=1)
+    scores[:, 0] = 1 - scores[:, 1]
+    for metric in (roc_auc, mean_top1_top5, map_11_point):
+        assert bootstrap_interval(metric, scores, labels) == pytest.approx(clopper_pearson(20, 20, 0.95))
 
 
 def test_intervals_of_precision_take_out_what_draws_put_in() -> None:
