@@ -6,47 +6,12 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-import numpy as np
-
 from trainer.evaluation.lines import Line, as_floats, fit_line, resample_lines
 from wit.errors import InputError
 from wit.statistics import clopper_pearson
 
 TIE_CONFIDENCE: Final = 0.995
 """Of the Clopper-Pearson interval within which the paper calls models equal."""
-
-FIGURE_5: Final = {
-    "StanfordCars": 28.9,
-    "Country211": 23.2,
-    "Food101": 22.5,
-    "Kinetics700": 14.5,
-    "SST2": 12.4,
-    "SUN397": 7.8,
-    "UCF101": 7.7,
-    "HatefulMemes": 6.7,
-    "CIFAR10": 3.9,
-    "CIFAR100": 3.0,
-    "STL10": 3.0,
-    "FacialEmotionRecognition2013": 2.8,
-    "Caltech101": 2.0,
-    "ImageNet": 1.9,
-    "OxfordPets": 1.1,
-    "PascalVOC2007": 0.5,
-    "Birdsnap": -3.2,
-    "MNIST": -10.0,
-    "FGVCAircraft": -11.3,
-    "RESISC45": -11.9,
-    "Flowers102": -12.5,
-    "DescribableTextures": -16.6,
-    "CLEVRCounts": -18.2,
-    "GTSRB": -18.4,
-    "PatchCamelyon": -19.5,
-    "KITTI": -34.0,
-    "EuroSAT": -37.1,
-}
-"""Points that zero-shot CLIP is ahead of a linear probe of ResNet-50, as the paper's Figure 5 prints them.
-
-UCF101's does not fit the paper's own tables."""
 
 
 @dataclass(frozen=True)
@@ -97,14 +62,6 @@ def relate(zero_shot: Mapping[str, float], probe: Mapping[str, float]) -> Relati
     return Relation(found, fit_line(x, y), resample_lines(x, y).slope_interval())
 
 
-def average(scores: Mapping[str, float], tasks: Collection[str]) -> float:
-    """Return the mean over data sets, the 12 or the 27 for instance; raises InputError when one has no score."""
-    missing = [task for task in tasks if task not in scores]
-    if missing or not tasks:
-        raise InputError(f"scores: expected those of {len(tasks)} data sets, found none of {_few(missing)}")
-    return float(np.mean([scores[task] for task in tasks]))
-
-
 @dataclass(frozen=True)
 class Ties:
     """Which models are as good as the best on a data set."""
@@ -128,13 +85,6 @@ def find_ties(scores: Mapping[str, float], num_items: int, confidence: float = T
     order = sorted(scores, key=lambda model: (-scores[model], model))
     low, _ = clopper_pearson(round(scores[order[0]] * num_items), num_items, confidence)
     return Ties(order[0], low, tuple(model for model in order if scores[model] >= low))
-
-
-def count_best(scores: Mapping[str, Mapping[str, float]], num_items: Mapping[str, int]) -> dict[str, int]:
-    """Return on how many data sets each model is best or tied: `scores` by data set, then by model (21 of 27)."""
-    found = [find_ties(by_model, num_items[task]).models for task, by_model in scores.items()]
-    models = dict.fromkeys(model for by_model in scores.values() for model in by_model)
-    return {model: sum(model in tied for tied in found) for model in models}
 
 
 def _few(names: Collection[str]) -> str:

@@ -52,11 +52,6 @@ def label_ranks(scores: Scores, labels: Labels) -> Ranks:
     return ranks
 
 
-def class_accuracies(scores: Scores, labels: Labels) -> NDArray[np.float64]:
-    """Return the accuracy among the items of each class (C,); NaN for a class that no item is of."""
-    return _class_shares(label_ranks(scores, labels), labels, scores.shape[1])
-
-
 def mean_per_class(scores: Scores, labels: Labels) -> float:
     """Return the mean of the classes' accuracies, those without items left out (scikit-learn: balanced accuracy)."""
     return _mean_share(label_ranks(scores, labels), labels)

@@ -14,6 +14,11 @@ from wit.statistics import clopper_pearson
 Result = Mapping[str, Any]
 
 
+def unreadable(rejected: Mapping[str, int]) -> str:
+    """Return in words how many items were left out, by reason."""
+    return f"left out, as they could not be read: {', '.join(f'{why} {count:,}' for why, count in rejected.items())}"
+
+
 def print_result(result: Result, zero: Result, with_classes: bool) -> None:
     """Print a result of any protocol; `zero` is zero-shot's of the same set."""
     if result["protocol"] == ZERO_SHOT and with_classes:
@@ -50,8 +55,7 @@ def _print_zero_shot(result: Result, _: Result) -> None:
     if "remarks" in details:
         click.echo(details["remarks"])
     if details["rejected"]:
-        counts = ", ".join(f"{reason} {count:,}" for reason, count in details["rejected"].items())
-        click.echo(f"left out, as they could not be read: {counts}")
+        click.echo(unreadable(details["rejected"]))
 
 
 def _print_probe(result: Result, _: Result) -> None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom, linregress
 
-from trainer.evaluation.comparing import FIGURE_5, average, count_best, find_ties, gaps, relate
+from trainer.evaluation.comparing import find_ties, gaps, relate
 from trainer.evaluation.report.published import published
 from wit.errors import InputError
 
@@ -15,6 +15,39 @@ KORNBLITH_12 = (
     "Food101", "CIFAR10", "CIFAR100", "Birdsnap", "SUN397", "StanfordCars", "FGVCAircraft", "PascalVOC2007",
     "DescribableTextures", "OxfordPets", "Caltech101", "Flowers102",
 )  # fmt: skip
+
+FIGURE_5 = {
+    "StanfordCars": 28.9,
+    "Country211": 23.2,
+    "Food101": 22.5,
+    "Kinetics700": 14.5,
+    "SST2": 12.4,
+    "SUN397": 7.8,
+    "UCF101": 7.7,
+    "HatefulMemes": 6.7,
+    "CIFAR10": 3.9,
+    "CIFAR100": 3.0,
+    "STL10": 3.0,
+    "FacialEmotionRecognition2013": 2.8,
+    "Caltech101": 2.0,
+    "ImageNet": 1.9,
+    "OxfordPets": 1.1,
+    "PascalVOC2007": 0.5,
+    "Birdsnap": -3.2,
+    "MNIST": -10.0,
+    "FGVCAircraft": -11.3,
+    "RESISC45": -11.9,
+    "Flowers102": -12.5,
+    "DescribableTextures": -16.6,
+    "CLEVRCounts": -18.2,
+    "GTSRB": -18.4,
+    "PatchCamelyon": -19.5,
+    "KITTI": -34.0,
+    "EuroSAT": -37.1,
+}
+"""Points that zero-shot CLIP is ahead of a linear probe of ResNet-50, as the paper's Figure 5 prints them.
+
+UCF101's does not fit the paper's own tables."""
 
 
 def scores(protocol: str) -> dict[str, float]:
@@ -26,10 +59,8 @@ def scores(protocol: str) -> dict[str, float]:
 def test_published_averages() -> None:
     """The mean of CLIP's probes over 12 data sets is 89.1 and over all 27 is 85.1: what the printed scores give."""
     probe = scores("linear_probe")
-    assert average(probe, KORNBLITH_12) == pytest.approx(89.1, abs=0.05)
-    assert average(probe, tuple(FIGURE_5)) == pytest.approx(85.1, abs=0.05)
-    with pytest.raises(InputError, match="scores: expected those of 2 data sets, found none of Imagenet"):
-        average(probe, ["Food101", "Imagenet"])
+    assert np.mean([probe[task] for task in KORNBLITH_12]) == pytest.approx(89.1, abs=0.05)
+    assert np.mean([probe[task] for task in FIGURE_5]) == pytest.approx(85.1, abs=0.05)
 
 
 def test_figure_5() -> None:
@@ -91,13 +122,12 @@ def test_ties_are_what_the_binomial_cannot_tell(num_items: int, share: float) ->
         assert find_ties({"b": below, "a": above, "best": best}, num_items).models == ("best", "a")
 
 
-def test_best_models_are_counted() -> None:
-    """Of two data sets, with a small one on which all tie: by hand. Equal models are in name order."""
+def test_more_items_tell_more_models_apart() -> None:
+    """On a small data set all tie, on a large one two: by hand. Equal models are in name order."""
     small = {"a": 0.9, "b": 0.8, "c": 0.7}
     large = {"b": 0.8, "a": 0.8, "c": 0.75}
     assert find_ties(small, 10).models == ("a", "b", "c")
     assert find_ties(large, 10_000).models == ("a", "b")
-    assert count_best({"small": small, "large": large}, {"small": 10, "large": 10_000}) == {"a": 2, "b": 2, "c": 1}
     with pytest.raises(InputError, match=r"expected shares from 0 to 1 of items, found a 76\.2 of 10 items"):
         find_ties({"a": 76.2}, 10)
     with pytest.raises(InputError, match="found none of 10 items"):

@@ -14,8 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from trainer.evaluation.features import Features
+from trainer.evaluation.keeping import result_url
 from trainer.evaluation.metrics import softmax
 from trainer.evaluation.outcomes import Outcome
+from trainer.evaluation.printing import unreadable
 from trainer.evaluation.problems import Problem, Wording, departures, pose, read_words, require_fit
 from trainer.evaluation.protocols import (
     bias,
@@ -36,7 +38,7 @@ from trainer.evaluation.templates import TEMPLATES
 from wit import manifest
 from wit.errors import InputError, UserError
 from wit.evaluation_sets.labels import read_text
-from wit.storage import join, make_folder
+from wit.storage import join
 
 
 @dataclass(frozen=True)
@@ -86,10 +88,9 @@ def run_protocol(name: str, embedder: Embedder, brought: Brought) -> Sequence[Fo
 
 def write_results(found: Sequence[Found], out: str) -> None:
     """Write each result to `out`/results/TASK.PROTOCOL.json; raises OutputError."""
-    make_folder(join(out, "results"))
     for one in found:
         result = one.result()
-        manifest.write(join(out, "results", f"{result['task']}.{one.protocol}.json"), result)
+        manifest.write(result_url(out, str(result["task"]), one.protocol), result)
 
 
 def describe(one: Found) -> str:
@@ -106,8 +107,7 @@ def describe(one: Found) -> str:
     line += "" if chance is None else f"; chance {chance:.1%}"
     rejected = one.details["rejected"]
     assert isinstance(rejected, dict)
-    left_out = ", ".join(f"{reason} {count:,}" for reason, count in rejected.items())
-    line += f"\nleft out, as they could not be read: {left_out}" if left_out else ""
+    line += f"\n{unreadable(rejected)}" if rejected else ""
     return f"{line}\n{note}" if (note := one.details.get("note")) else line
 
 

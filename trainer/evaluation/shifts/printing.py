@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from trainer.evaluation.printing import unreadable
 from trainer.evaluation.terms import CLASSIFIERS
 
 _WIDTHS = "{:<18} {:<11} {:>8}  {:>15}  {:>8} {:>9} {:>8}"
@@ -31,15 +32,15 @@ def print_robustness(result: Mapping[str, Any]) -> None:
 
 
 def _left_out(one: Mapping[str, Any]) -> list[str]:
-    counts, rejected = one.get("left_out", {"num_items": 0}), sum(one["rejected"].values())
+    counts = one.get("left_out", {"num_items": 0})
     said = []
     if counts["num_items"]:
         said.append(
             f"{counts['num_items']:,} images left out, without a class of ImageNet's; classes that it has not: "
             f"{counts['num_classes']:,}"
         )
-    if rejected:
-        said.append(f"images left out that cannot be read: {rejected:,}")
+    if one["rejected"]:
+        said.append(unreadable(one["rejected"]))
     return said
 
 

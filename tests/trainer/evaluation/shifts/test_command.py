@@ -249,4 +249,4 @@ def test_mistakes(world: World, tmp_path: Path) -> None:
     ):
         assert message in world.fail(*arguments)
     shown = world.run("--shift", f"ImageNet-R={tmp_path / 'broken'}", "--out", tmp_path, "--skip-broken")
-    assert "ImageNet-R: images left out that cannot be read: 1" in shown
+    assert "ImageNet-R: left out, as they could not be read: not_image 1" in shown
