@@ -23,6 +23,7 @@ DONT_KNOW: Final = "don't know"
 PUBLISHED_ACCURACY: Final = {0: 0.537, 1: 0.757, 2: 0.757}
 """Of people on Oxford-IIIT Pets, by shots (section 4)."""
 
+MAX_SHOTS: Final = 1_000
 _COLUMNS = ("person", "item", "answer")
 _FORGIVEN = str.maketrans({"_": " ", "’": "'"})
 
@@ -58,10 +59,8 @@ def read_answers(url: str) -> tuple[Answer, ...]:
 
 
 def _answer(row: Row) -> Answer:
-    name, shots = row.optional("answer"), row.optional("shots") or "0"
-    if not (shots.isascii() and shots.isdigit()):
-        raise InputError(f"{row.where}: expected a number of shots, found {shots[:60]!r}")
-    return Answer(row.text("person"), row.text("item"), None if _plain(name) in ("", DONT_KNOW) else name, int(shots))
+    name, shots = row.optional("answer"), row.count("shots", MAX_SHOTS) if row.optional("shots") else 0
+    return Answer(row.text("person"), row.text("item"), None if _plain(name) in ("", DONT_KNOW) else name, shots)
 
 
 def _plain(name: str) -> str:
@@ -93,9 +92,14 @@ def score_people(answers: Sequence[Answer], labels: Mapping[str, str], classes: 
 
     `labels`: the class of each item, by item. The paper does not say how a vote without a majority counts; here it is
     what drawing one of the most frequent names would give on average, and who does not know has no vote. Raises
-    InputError for an answer that is no class, or an item without a label.
+    InputError for an answer that is no class, an item without a label, or classes that differ in case alone.
     """
     names = {_plain(name): name for name in classes}
+    if len(names) < len(set(classes)):
+        lost = next(name for name in classes if names[_plain(name)] != name)
+        raise InputError(
+            f"classes: expected names that people can tell apart, found {lost!r} and {names[_plain(lost)]!r}"
+        )
     by_shots: dict[int, dict[str, dict[str, str | None]]] = defaultdict(lambda: defaultdict(dict))
     for answer in answers:
         where = f"answer of {answer.person} to {answer.item}"

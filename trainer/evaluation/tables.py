@@ -63,6 +63,15 @@ class Row:
             )
         return number
 
+    def count(self, column: str, most: int) -> int:
+        """Return a whole number from 0 to `most`; raises InputError for anything else."""
+        number = self.number(column, 0, most)
+        if number != int(number):
+            raise InputError(
+                f"{self.where}: expected a whole number under {column!r}, found {self.text(column)[:60]!r}"
+            )
+        return int(number)
+
 
 def read_rows(url: str, columns: Sequence[str], once: str = "") -> tuple[Row, ...]:
     """Return the rows of a .csv, .tsv or .jsonl file that has the columns, others too, in its order.

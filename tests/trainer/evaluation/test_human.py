@@ -143,7 +143,9 @@ def test_kappa_without_chance() -> None:
         (HEADER, "expected rows with person, item, answer, found none"),
         (HEADER + ",a.jpg,Bengal,0\n", "line 2: expected a text under 'person', found nothing"),
         (HEADER + "p\n", "line 2: expected 4 cells as in the first line, found fewer"),
-        (HEADER + "p,a.jpg,Bengal,two\n", "line 2: expected a number of shots, found 'two'"),
+        (HEADER + "p,a.jpg,Bengal,two\n", "line 2: expected a number from 0 to 1000 under 'shots', found"),
+        (HEADER + "p,a.jpg,Bengal,1.5\n", "line 2: expected a whole number under 'shots', found '1.5'"),
+        (HEADER + "p,a.jpg,Bengal," + "9" * 5_000 + "\n", "line 2: expected a number from 0 to 1000 under 'shots'"),
         (HEADER + "p,a.jpg,Bengal,0\np,a.jpg,Birman,0\n", "line 3: expected one answer of p to a.jpg with 0 shots"),
     ],
 )
@@ -163,6 +165,8 @@ def test_answers_to_something_else(tmp_path: Path) -> None:
         score_people([Answer("p", "a.jpg", "Pug")], LABELS, CLASSES)
     with pytest.raises(InputError, match=r"answer of p to e\.jpg: expected an item of the evaluation"):
         score_people([Answer("p", "e.jpg", "Bengal")], LABELS, CLASSES)
+    with pytest.raises(InputError, match="expected names that people can tell apart, found 'Bengal' and 'bengal'"):
+        score_people([Answer("p", "a.jpg", "Bengal")], LABELS, [*CLASSES, "bengal"])
     with pytest.raises(InputError):
         read_answers(str(tmp_path / "none.csv"))
     (tmp_path / "bytes.csv").write_bytes(b"person,item,answer\np,\xff,Bengal\n")

@@ -22,6 +22,7 @@ from trainer.evaluation.report.grids import Chapter, Drawing, Grid, escape
 from trainer.evaluation.report.results import require_predictions
 from trainer.evaluation.report.summary import percent
 from wit import manifest
+from wit.errors import InputError
 from wit.page import document, headline, paragraph
 from wit.storage import join, make_folder, publish_text, read_parquet
 
@@ -52,6 +53,9 @@ def judge(answers_url: str, predictions_url: str) -> dict[int, Judged]:
     predictions = require_predictions(predictions_url, read_parquet(predictions_url))
     rows = predictions.select(["path", "label", "prediction"]).to_pylist()
     labels = {row["path"]: row["label"] for row in rows}
+    if len(labels) < len(rows):
+        raise InputError(f"{predictions_url}: expected one row an image, found {len(rows):,} of {len(labels):,}; "
+                         "people are compared on sets of one class an image")  # fmt: skip
     classes = sorted({row[column] for row in rows for column in ("label", "prediction")})
     people = score_people(read_answers(answers_url), labels, classes)
     return {shots: _judged(one, predictions) for shots, one in people.items()}

@@ -7,9 +7,26 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import orjson
+
+from wit import manifest
 from wit.errors import InputError
+from wit.storage import read_bytes
 
 Value = TypeVar("Value")
+
+
+def read_facts(url: str, *keys: str) -> dict[str, Any]:
+    """Return an object of JSON with some keys at least.
+
+    Raises InputError for another, and for what Python takes for JSON and others do not: NaN, numbers without an end,
+    halves of characters, none of which a page could show.
+    """
+    try:
+        orjson.loads(read_bytes(url))
+    except orjson.JSONDecodeError as error:
+        raise InputError(f"{url}: expected results in JSON: {error}; evaluate again") from error
+    return manifest.read(url, *keys)
 
 
 def is_number(value: object) -> bool:

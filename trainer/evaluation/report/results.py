@@ -23,10 +23,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from trainer.evaluation.report.reading import Reader, is_number, is_share
+from trainer.evaluation.report.reading import Reader, is_number, is_share, read_facts
 from trainer.evaluation.report.shifts import Robustness, read_robustness
 from trainer.evaluation.terms import ROBUSTNESS
-from wit import manifest
 from wit.errors import InputError
 from wit.schema import PREDICTIONS
 from wit.storage import base_name, exists, is_folder, join, list_names, read_parquet
@@ -171,7 +170,7 @@ def read_checkpoint(folder: str) -> Checkpoint:
     results = [_read_result(join(results_folder, name)) for name in names if name != ROBUSTNESS]
     robustness = read_robustness(join(results_folder, ROBUSTNESS)) if ROBUSTNESS in names else None
     _require_distinct(folder, results)
-    facts = manifest.read(join(folder, "checkpoint.json")) if exists(join(folder, "checkpoint.json")) else {}
+    facts = read_facts(join(folder, "checkpoint.json")) if exists(join(folder, "checkpoint.json")) else {}
     said = str(facts.get("name") or "")
     name = said if said and "/" not in said else base_name(folder.rstrip("/")) or folder
     compute = {key: facts[key] for key in COMPUTE if facts.get(key) is not None}
@@ -193,7 +192,7 @@ def _require_distinct(folder: str, results: list[Result]) -> None:
 
 def _read_result(url: str) -> Result:
     """Return the result in a file; raises InputError that names the file and the key."""
-    reader = Reader(url, manifest.read(url, "task", "protocol", "metric", "value", "num_items"))
+    reader = Reader(url, read_facts(url, "task", "protocol", "metric", "value", "num_items"))
     told = reader.part("details")
     details, confidence = told.facts, told.facts.get("confidence")
     rows = {name: value for name, value in sorted(details.items()) if _is_rows(value)}
@@ -271,12 +270,15 @@ def _group(row: Reader, papers: Mapping[str, float]) -> Group:
 
 
 def _class_result(row: Reader) -> ClassResult:
+    num_items, times = row.count("num_items"), row.maybe(row.count, "times") or 0
+    if times > num_items:
+        raise row.wrong("times", f"at most the class's {num_items:,} items")
     return ClassResult(
         str(row.facts.get("class")),
-        row.count("num_items"),
+        num_items,
         row.share("accuracy"),
         str(row.facts.get("mistaken_for") or ""),
-        row.maybe(row.count, "times") or 0,
+        times,
         row.maybe(row.share, "average_precision"),
     )
 

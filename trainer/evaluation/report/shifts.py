@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from trainer.evaluation.report.reading import Reader
-from wit import manifest
+from trainer.evaluation.report.reading import Reader, read_facts
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,7 @@ class Robustness:
 
 def read_robustness(url: str) -> Robustness:
     """Return a file of `wit evaluate-robustness`; raises InputError that names the key of what is otherwise."""
-    reader = Reader(url, manifest.read(url, "imagenet", "shifts", "mean"))
+    reader = Reader(url, read_facts(url, "imagenet", "shifts", "mean"))
     imagenet, standard = reader.part("imagenet"), reader.part("standard")
     mean = reader.part("mean")
     return Robustness(

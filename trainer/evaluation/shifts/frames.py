@@ -24,6 +24,7 @@ from wit.storage import is_folder, join
 NEAR, LABELS = "pmsets.json", "labels.json"
 _YES, _NO = ("1", "true", "yes"), ("0", "false", "no", "")
 _MAX_JSON_BYTES = 256 << 20
+MAX_FRAME = 10**9
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def read_frames(url: str) -> Frames:
 def _read_table(url: str) -> Frames:
     rows = read_rows(url, ("item", "video", "frame", "anchor"), once="item")
     items = [row.text("item") for row in rows]
-    numbers = np.array([_frame_number(row) for row in rows], np.int64)
+    numbers = np.array([row.count("frame", MAX_FRAME) for row in rows], np.int64)
     anchors = [place for place, row in enumerate(rows) if _is_anchor(row)]
     if not anchors:
         raise InputError(f"{url}: expected an anchor, found none; write 1 under anchor for frames that are judged")
@@ -65,13 +66,6 @@ def _read_table(url: str) -> Frames:
         missing = next(row for row in rows if not row.optional("label"))
         raise InputError(f"{missing.where}: expected a label as others have, found none; fill it in")
     return Frames(url, {items[anchor]: [items[row] for row in own] for anchor, own in near.items()}, labels)
-
-
-def _frame_number(row: Row) -> int:
-    number = row.number("frame", 0, 1e9)
-    if number != int(number):
-        raise InputError(f"{row.where}: expected a whole number under 'frame', found {row.text('frame')[:60]!r}")
-    return int(number)
 
 
 def _is_anchor(row: Row) -> bool:

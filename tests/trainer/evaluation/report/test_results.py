@@ -65,6 +65,13 @@ def test_a_checkpoint_has_a_short_name(tmp_path: Path) -> None:
             "by_class, row 1: accuracy: expected a share from 0 to 1, found",
         ),
         ({"details": "none"}, "details: expected names with values"),
+        (
+            {"by_class": [{"class": "cat", "num_items": 1, "accuracy": 0, "times": 2}]},
+            "by_class, row 1: times: expected at most the class's 1 items",
+        ),
+        ({"details": {"loss": float("nan")}}, "expected results in JSON: unexpected character"),
+        ({"details": {"loss": 10**400}}, "expected results in JSON: number is infinity"),
+        ({"details": {"name": "\ud800"}}, "expected results in JSON: no low surrogate"),
     ],
 )
 def test_a_wrong_value_is_named(tmp_path: Path, changed: dict[str, Any], expected: str) -> None:
@@ -84,7 +91,7 @@ def test_what_is_no_result_is_said(tmp_path: Path) -> None:
         read_checkpoint(str(tmp_path / "nothing"))
     broken = write(tmp_path / "broken", [result()])
     (broken / "results" / "0.json").write_text("{")
-    with pytest.raises(InputError, match=r"0\.json: expected a manifest in JSON"):
+    with pytest.raises(InputError, match=r"0\.json: expected results in JSON"):
         read_checkpoint(str(broken))
     (broken / "results" / "0.json").write_text(json.dumps({"task": "x"}))
     with pytest.raises(InputError, match=r"0\.json: expected a manifest with task, protocol"):
