@@ -348,8 +348,8 @@ def feature_splits(work: Work, one: str) -> Iterator[tuple[str, Splits]]:
         known[name] = Splits(train, test, len(found[0].classes)).with_validation()
         yield f"{name} checkpoint", known[name]
     like = known["trained"]
-    for told, picture in (("8 x 8 px", thumbnail), ("colours", colours)):
-        yield told, repicture(like, work.out / "sets" / one, picture)
+    for title, picture in (("8 x 8 px", thumbnail), ("colours", colours)):
+        yield title, repicture(like, work.out / "sets" / one, picture)
     yield "trained, its labels shuffled", shuffle(like)
 
 

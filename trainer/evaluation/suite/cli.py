@@ -50,9 +50,10 @@ def list_tasks(suite: str) -> None:
 @click.option("--train", default=150, show_default=True, type=click.IntRange(min=0), help="Images of each country.")
 @click.option("--validation", default=50, show_default=True, type=click.IntRange(min=0))
 @click.option("--test", default=100, show_default=True, type=click.IntRange(min=1))
-def country211(photos: str, borders: str, images: str, out: str, train: int, validation: int, test: int) -> None:
+def country211(photos: str, borders: str, images: str, out: str, **num_images: int) -> None:
     """Build a set like Country211 of PHOTOS: YFCC100M's list, or a Parquet file with key, longitude and latitude."""
     import hashlib
+    from dataclasses import astuple
 
     from trainer.evaluation.suite.borders import read_borders
     from trainer.evaluation.suite.building import begin, draw_once
@@ -63,14 +64,14 @@ def country211(photos: str, borders: str, images: str, out: str, train: int, val
     from wit.progress import progress
     from wit.storage import base_name
 
-    quotas = Quotas(train, validation, test)
+    quotas = Quotas(**num_images)
     outlines = read_borders(borders) if borders else None
     files = {splitext(base_name(url))[0]: url for url in walk_files(images)} if images else {}
     made_from = {
         "photos": sorted(fingerprint_inputs([photos]).values()),
         "borders": list(fingerprint_inputs([borders]).values()) if borders else [],
         "images": hashlib.sha256("\n".join(sorted(files)).encode()).hexdigest(),
-        "quotas": [train, validation, test],
+        "quotas": list(astuple(quotas)),
         "salt": SALT,
     }
     begin(out, "country211", made_from)
