@@ -34,6 +34,7 @@ SIDE_PX = 448
 _MARGIN_PX = 16
 _SIZES_PX = range(32, 8, -2)  # of letters, the first at which a sentence fits
 _SPACING_PX = 6
+_MAX_LETTERS = 5_000  # of the narrowest, at 10 px, 4,000 fit; to lay out a book takes minutes
 _MAX_FILE_BYTES = 1 << 28
 _SUFFIXES = (".txt", ".tsv")
 _NEUTRAL = 2  # of 0, very negative, to 4, very positive
@@ -118,7 +119,7 @@ def draw_sentence(text: str, font_path: str = "") -> Image.Image:
     image = Image.new("L", (SIDE_PX, SIDE_PX), 255)
     canvas = ImageDraw.Draw(image)
     limit = SIDE_PX - 2 * _MARGIN_PX
-    for size_px in _SIZES_PX:
+    for size_px in _SIZES_PX if len(text) <= _MAX_LETTERS else ():
         font = open_font(font_path, size_px)
         wrapped = "\n".join(_wrap(text, font, limit))
         _, _, right, bottom = canvas.multiline_textbbox((0, 0), wrapped, font=font, spacing=_SPACING_PX)

@@ -84,6 +84,8 @@ def test_pictures_are_black_on_white_and_legible() -> None:
     assert (draw_sentence("Good .").getextrema()[0]) == (0, 255)
     assert (ink("Good .") != ink("Bad .")).any()
     assert (ink("Good .") == short).all()
+    with pytest.raises(InputError, match="expected a sentence that fits into 416 px, found 10000000 letters"):
+        draw_sentence("x" * 10_000_000)  # which would be laid out for days
     with pytest.raises(InputError, match="expected a sentence that fits into 416 px, found 4000 letters"):
         draw_sentence("x" * 4000)
 
