@@ -10,7 +10,7 @@ import click
 
 from trainer.evaluation.features import Embedding
 from trainer.evaluation.problems import Wording, Words, read_words, require_fit
-from trainer.evaluation.sets import OpenSet, open_set, open_sets, open_split, require_others
+from trainer.evaluation.sets import OpenSet, open_set, open_sets, open_split, require_labels, require_others
 from trainer.evaluation.suite import find_folders, find_suite
 from wit.errors import InputError, UserError
 from wit.storage import is_folder, join, list_names
@@ -125,7 +125,9 @@ def _judged(test: OpenSet, partners: _Partners, asked: Asked) -> Judged:
         if part is not None and part is not test:
             require_others(option, part, test)
     words = read_words(test.name, asked.wording, asked.metric)
-    require_fit(words, test.listing.classes)
+    for part in filter(None, (test, train, validation)):
+        require_labels(part)
+    require_fit(words, test.listing.classes, test.has_several)
     return Judged(test, train, validation, words)
 
 
@@ -133,7 +135,8 @@ def _suite_sets(asked: Asked) -> dict[str, str]:
     """Return NAME=PATH, by name, of the sets of a suite that lie in a folder; raises UserError when none does."""
     tasks = find_suite(asked.suite or "")
     if len(asked.data) != 1 or not is_folder(asked.data[0]):
-        raise UserError(f"--suite {asked.suite}: expected --data with the folder of its sets, found {asked.data[0]!r}")
+        found = ", ".join(map(repr, asked.data))
+        raise UserError(f"--suite {asked.suite}: expected one --data, the folder of its sets, found {found}")
     folders = find_folders(tasks, list_names(asked.data[0]))
     if not folders:
         shown = ", ".join(task.name for task in tasks[:3])

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from trainer.evaluation.evaluating import evaluate_zero_shot
 from trainer.evaluation.outcomes import Outcome
 from trainer.evaluation.problems import Wording, Words, read_words, require_fit
-from trainer.evaluation.sets import OpenSet, open_sets
+from trainer.evaluation.sets import OpenSet, open_sets, require_labels
 from trainer.parallel.ranks import Ranks
 from trainer.recipe import Evaluation
 from trainer.saving.trained import Trained
@@ -67,5 +67,6 @@ def open_evaluation(options: Evaluation) -> PeriodicEvaluation | None:
     sets = open_sets("evaluation.data", options.data)
     words = [read_words(one.name, wording) for one in sets]
     for one, own in zip(sets, words, strict=True):
-        require_fit(own, one.listing.classes)
+        require_labels(one)
+        require_fit(own, one.listing.classes, one.has_several)
     return PeriodicEvaluation(tuple(zip(sets, words, strict=True)), options.every_steps) if sets else None

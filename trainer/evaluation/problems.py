@@ -136,8 +136,12 @@ def read_words(name: str, wording: Wording, metric: str = "") -> Words:
     return Words(called, metric or (task.metric if task else "accuracy"), names, templates, wording.by_order)
 
 
-def require_fit(words: Words, classes: tuple[str, ...]) -> None:
-    """Raise InputError when names do not fit the classes of a set, as far as it lists them before it is read."""
+def require_fit(words: Words, classes: tuple[str, ...], has_several: bool = False) -> None:
+    """Raise InputError when words do not fit a set, as far as it says before it is read what its classes are."""
+    if has_several and METRICS[words.metric] is not map_11_point:
+        raise InputError(
+            f"{words.task}: expected one class an image for {words.metric}, found several; give --metric map_11_point"
+        )
     if classes and words.names.classes and not _is_numbered(classes, words.names):
         align(words.names, classes, words.by_order, allows_more=True)
 
@@ -145,10 +149,7 @@ def require_fit(words: Words, classes: tuple[str, ...]) -> None:
 def pose(features: Features, words: Words, folds: Sequence[Fold] = ()) -> Problem:
     """Return what is to be recognised in a set; raises InputError when the words or the metric do not fit it."""
     labels, names = _named(features, words)
-    if labels.ndim == 2 and METRICS[words.metric] is not map_11_point:
-        raise InputError(
-            f"{words.task}: expected one class an image for {words.metric}, found several; give --metric map_11_point"
-        )
+    require_fit(words, (), labels.ndim == 2)
     tests = [one for one in folds if one.test]
     judged = tuple(JudgedFold(one.name, rows_of(features.items, one.test, one.name)) for one in tests)
     return Problem(words.task, words.metric, labels, names, words.templates, judged)

@@ -18,7 +18,7 @@ from trainer.evaluation.metrics import NOT_JUDGED
 from wit.errors import InputError, UserError
 from wit.evaluation_sets import FORMATS, EvaluationSet, Item, Listing, Piece, list_set, order_classes, parse, read_items
 from wit.evaluation_sets.labels import all_classes, has_several, split_labels
-from wit.evaluation_sets.sets import FOLDER
+from wit.evaluation_sets.sets import FOLDER, MNIST, PARQUET
 from wit.manifest import fingerprint_file
 from wit.storage import base_name, exists, is_folder, is_remote, join, local_path
 
@@ -49,6 +49,16 @@ class OpenSet:
         """Images, where that is known before all are read."""
         counts = [_length(piece) for piece in self.listing.pieces]
         return None if None in counts else sum(count for count in counts if count is not None)
+
+    @property
+    def known_labels(self) -> tuple[str | None, ...]:
+        """Labels of the images, where they are known before any is read: of image files, and that others have none."""
+        return tuple(label for piece in self.listing.pieces for label in _known_labels(piece))
+
+    @property
+    def has_several(self) -> bool:
+        """Whether it is known before any image is read that one may have several classes."""
+        return any(has_several(label) for label in self.known_labels if label is not None)
 
     def items(self) -> Iterator[Item]:
         """Yield all images in order, broken ones too; raises InputError for a file that is missing or broken."""
@@ -91,6 +101,13 @@ def _length(piece: Piece) -> int | None:
     if piece.kind == FOLDER:
         return len(piece.members)
     return None if piece.start is None or piece.stop is None else piece.stop - piece.start
+
+
+def _known_labels(piece: Piece) -> Sequence[str | None]:
+    if piece.kind == FOLDER:
+        return piece.labels
+    has_none = (piece.kind == PARQUET and not piece.label_column) or (piece.kind == MNIST and not piece.label_url)
+    return [None] * (_length(piece) or 0) if has_none else ()
 
 
 def _files(piece: Piece) -> list[str]:
@@ -168,6 +185,12 @@ def _require_classes(listing: Listing) -> None:
         require_class_folders(join(local_path(root), paths[0][0]))
 
 
+def require_labels(opened: OpenSet) -> None:
+    """Raise InputError, as `class_labels`, as far as labels are known before images are read."""
+    if opened.known_labels:
+        class_labels(opened, opened.known_labels)
+
+
 def class_labels(opened: OpenSet, labels: tuple[str | None, ...]) -> tuple[str, ...]:
     """Return the classes of a set in its order: those that it lists, else those of its images.
 
@@ -175,9 +198,14 @@ def class_labels(opened: OpenSet, labels: tuple[str | None, ...]) -> tuple[str, 
     """
     unknown = sum(label is None for label in labels)
     if unknown:
+        advice = (
+            "put them into folders by class, or a metadata.csv with file_name and label beside them"
+            if opened.listing.format == FOLDER
+            else "fetch its labels too, or name a split that has them"
+        )
         raise InputError(
             f"{opened.listing.set.path}: expected the class of every image, found none for {unknown:,} of "
-            f"{len(labels):,}; put them into folders by class, or a metadata.csv with file_name and label beside them"
+            f"{len(labels):,}; {advice}"
         )
     found = all_classes(labels)
     classes = opened.listing.classes or order_classes(found)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -66,6 +67,12 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with tarfile.open(folder / "colours.tar", "w") as archive:
         for path in sorted((folder / "set" / "test").rglob("*.png")):
             archive.add(path, f"test/{path.parent.name}/{path.name}")
+    for name, said in (("unlabelled", ""), ("several", "red|blue")):
+        (folder / name).mkdir()
+        (folder / name / "1.png").write_bytes(picture((0, 0, 0), 1))
+        (folder / name / "metadata.csv").write_text(f"file_name,labels\n1.png,{said}\n")
+    (folder / "bare").mkdir()
+    pq.write_table(pa.table({"image": [picture((0, 0, 0), 1)]}), folder / "bare" / "test.parquet")
     return folder
 
 
@@ -326,6 +333,10 @@ def test_a_suite_takes_the_sets_that_are_there(root: Path, checkpoint: list[str]
         (["--data", "a={root}/set", "--data", "a={root}/colours.tar"], "found two of the name 'a'"),
         (["--data", "a={root}/colours.tar", "--probe"], "expected images to fit on, found none; name them"),
         (["--data", "a={root}/set", "--probe", "--train", "b={root}/set"], "--train 'b=.*': expected NAME=PATH"),
+        (["--data", "a={root}/unlabelled"], "unlabelled: expected the class of every image, .* 1 of 1; put"),
+        (["--data", "a={root}/set", "--probe", "--train", "a={root}/unlabelled"], "unlabelled: expected the class of"),
+        (["--data", "a={root}/bare"], "bare: expected the class of every image, .* 1 of 1; fetch its labels"),
+        (["--data", "a={root}/several"], "a: expected one class an image for accuracy, found several; give --metric"),
         (["--data", "a={root}/set", "--shots", "0"], "--shots '0': expected numbers above 0"),
         (["--data", "a={root}/set", "--suite", "papers"], "--suite 'papers': expected one of paper"),
         (["--data", "{root}", "--suite", "paper"], "expected sets of paper"),
