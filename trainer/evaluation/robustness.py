@@ -67,12 +67,12 @@ class Standard:
 
     def expected(self, on_imagenet: float) -> float:
         """Return the accuracy under the shift that the line has."""
-        return float(_share(self.line.at(as_floats([logit(on_imagenet)])))[0])
+        return float(from_logits(self.line.at(as_floats([logit(on_imagenet)])))[0])
 
     def band(self, on_imagenet: Sequence[float], confidence: float = CONFIDENCE) -> tuple[Floats, Floats]:
         """Return the band (low, high) of the expected accuracy at each accuracy on ImageNet."""
         low, high = self.resampled.band(as_floats([logit(each) for each in on_imagenet]), confidence)
-        return _share(low), _share(high)
+        return from_logits(low), from_logits(high)
 
     def effective_robustness(self, on_imagenet: float, shifted: float) -> float:
         """Return by how much the accuracy under the shift is above what is expected."""
@@ -111,8 +111,9 @@ def logit(share: float) -> float:
     return float(np.log(share / (1 - share)))
 
 
-def _share(logits: Floats) -> Floats:
-    shares: Floats = 1 / (1 + np.exp(-logits))
+def from_logits(logits: Floats) -> Floats:
+    """Return shares, 1 / (1 + exp(-logit)); of steep lines, whose logits are large, too."""
+    shares: Floats = np.exp(-np.logaddexp(0, -logits))
     return shares
 
 

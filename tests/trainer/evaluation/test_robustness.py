@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -12,6 +14,7 @@ from trainer.evaluation.metrics import accuracy
 from trainer.evaluation.robustness import (
     VideoAccuracy,
     fit_standard,
+    from_logits,
     group_hits,
     logit,
     near_frames,
@@ -73,6 +76,16 @@ def test_accuracies_without_a_logit() -> None:
     for share in (0.0, 1.0, 76.2, float("nan")):
         with pytest.raises(InputError, match=f"expected a share above 0 and below 1, found {share:g}"):
             fit_standard([0.5, share], [0.5, 0.6])
+
+
+def test_steep_lines_have_ends() -> None:
+    """A line through models that are all but alike on ImageNet goes to 0 and 1, without a warning of numbers."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert from_logits(np.array([-2_000.0, 0.0, 2_000.0])).tolist() == [0, 0.5, 1]
+        standard = fit_standard([0.5, 0.500001, 0.500002], [0.5, 0.49, 0.51])
+        low, high = standard.band([0.1, 0.9])
+    assert ((low >= 0) & (low <= high) & (high <= 1)).all()
 
 
 @given(SEEDS)

@@ -166,6 +166,7 @@ def _shift(one: ShiftResult, imagenet: ImageNetResult, models: Models | None, re
         }
         for judged in one.judged
     ]
+    remarks += _unplaced(one.name, rows, fitted)
     published = {model: row[one.name] for model, row in published_shifts().items() if one.name in row}
     return {
         "name": one.name,
@@ -212,6 +213,16 @@ def _effective(fitted: Fitted | None, x: float, accuracy: float) -> dict[str, An
     }
 
 
+def _unplaced(what: str, rows: Sequence[Mapping[str, Any]], fitted: Fitted | None) -> list[str]:
+    """Return why classifiers have no effective robustness though there is a line; none: all have."""
+    return [
+        f"{what}, {row['classifier'].replace('_', ' ')}: no effective robustness, as it is right on "
+        f"{row['x']:.0%} of {IMAGENET}, which has no logit"
+        for row in rows
+        if fitted is not None and row["effective"] is None
+    ]
+
+
 def _relative(judged: Judged, base: Judged | None) -> float | None:
     return None if base is None or judged is base else judged.accuracy - base.accuracy
 
@@ -233,6 +244,7 @@ def _mean(
         means = {"accuracy": accuracy, "imagenet_on_classes": on_classes, "gap": on_classes - accuracy}
         relative = accuracy - rows[0]["accuracy"] if rows else None
         rows.append({"classifier": classifier, **means, **_effective(fitted, x, accuracy), "relative": relative})
+    remarks += _unplaced("the mean over the sets", rows, fitted)
     return {
         "over": names,
         "is_the_papers": set(names) == set(SHIFTS),

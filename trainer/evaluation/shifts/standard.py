@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from trainer.evaluation.lines import CONFIDENCE, NUM_RESAMPLES
-from trainer.evaluation.robustness import IMAGENET, SHIFTS, Standard, fit_standard, logit
+from trainer.evaluation.robustness import IMAGENET, SHIFTS, Standard, fit_standard, from_logits, logit
 from trainer.evaluation.suite.tasks import fold
 from trainer.evaluation.tables import Row, read_rows
 from wit.errors import InputError
@@ -85,7 +85,7 @@ class Fitted:
         """Return the line as results.py has it, drawn over all points and the places `also`."""
         inside = [each for each in (*also, *(point.x for point in self.points)) if 0 < each < 1]
         logits = np.linspace(logit(min(inside)), logit(max(inside)), CURVE_POINTS)
-        x = (1 / (1 + np.exp(-logits))).tolist()
+        x = from_logits(logits).tolist()
         low, high = self.standard.band(x)
         rows = zip(x, low.tolist(), high.tolist(), strict=True)
         line = self.standard.line

@@ -51,7 +51,7 @@ def test_a_checkpoint_has_a_short_name(tmp_path: Path) -> None:
     ("changed", "expected"),
     [
         ({"value": 50.0}, "value: expected a share from 0 to 1, found"),
-        ({"value": float("nan")}, "value: expected a share from 0 to 1, found"),
+        ({"value": 1.5}, "value: expected a share from 0 to 1, found"),
         ({"value": True}, "value: expected a share from 0 to 1, found"),
         ({"task": 3}, "task: expected a word, found"),
         ({"num_items": -1}, "num_items: expected a count"),

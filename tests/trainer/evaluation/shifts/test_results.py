@@ -91,6 +91,15 @@ def test_models_of_the_paper_are_where_the_figure_has_them() -> None:
     ]
     kinds = Models("f.csv", tuple(Model(name, False, row, {}) for name, row in standard.items()), has_types=True)
     assert f"of type standard are 0 of {len(standard)}" in clip_result(kinds)["remarks"][0]
+    perfect = ShiftResult("ImageNet-R", "", 10, 2, 2, {}, 0, 0, (), (judged(ZERO_SHOT, 0.9, 1.0, "ImageNet-R"),))
+    known = ImageNetResult("", 50_000, 1_000, {}, (), {ZERO_SHOT: Share(1.0, (0.9, 1.0))})
+    result = assemble(known, [perfect], models, {"adapted": None})
+    assert result["shifts"][0]["results"][0]["effective"] is None
+    why = "zero shot: no effective robustness, as it is right on 100% of ImageNet, which has no logit"
+    assert [line for line in result["remarks"] if "no logit" in line] == [
+        f"ImageNet-R, {why}",
+        f"the mean over the sets, {why}",
+    ]
     without = clip_result()
     assert without["standard"] is None
     assert "effective robustness is not known: it needs" in without["remarks"][0]
