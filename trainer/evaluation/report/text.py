@@ -44,7 +44,7 @@ def checkpoint_markdown(checkpoint: Checkpoint) -> str:
     columns = ("task", "protocol", "metric", "%", "interval", "chance", "images", "the paper's models", "remarks")
     parts += ["\n\n".join(means) + "\n"] if means else []
     if rows:
-        parts.append(markdown_table(columns, rows, _numbers(3, columns)))
+        parts.append(markdown_table(columns, rows, [*_numbers(3, columns[:-1]), False]))
         parts.append(
             f"The paper's models ({PAPER}): the lowest and highest number printed for the same task, protocol and "
             f"metric, and how many could be verified. ≈ marks one that is {STATUS['consistent']}.\n"

@@ -80,6 +80,9 @@ def test_the_page_has_what_was_measured_and_what_is_published(tmp_path: Path) ->
         [*row, ""] if len(row) == 8 else row for row in cells
     ]
     assert any(row[:4] == ["ImageNet", "accuracy", "15.0", "10.0 to 20.0"] and "≈ 85.4 (1)" in row for row in cells)
+    heading, aligned = re.findall(r"\| task \| protocol .*\n.*", (folder / "report.md").read_text())[0].split("\n")
+    words = [name for name, sign in zip(heading.split(" | "), aligned.split(" | "), strict=True) if ":" not in sign]
+    assert words == ["| task", "protocol", "metric", "remarks |"], "numbers stand to the right, words to the left"
     facts = json.loads((folder / "report.json").read_text())
     (imagenet,) = [each for each in facts["results"] if (each["task"], each["protocol"]) == ("ImageNet", "zero_shot")]
     assert imagenet["value"] == 0.05
