@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainer.evaluation.periodic import EVENT, PeriodicEvaluation, open_evaluation
+from trainer.evaluation.periodic import EVENT, PeriodicEvaluation, line_of, open_evaluation
 from trainer.interchange.starting import start_from
 from trainer.loader.device import DeviceBatch, memory_for, to_device
 from trainer.loader.index import Index, read_captions
@@ -138,12 +138,8 @@ class ClipSession:
             log.write(step, event, **found)
             if self.ranks.is_first:
                 name = event.removeprefix(EVENT).removeprefix("/")
-                print(
-                    f"step {step}/{self.num_steps}  {name}{name and '  '}zero-shot accuracy {found['accuracy']:.1%}  "
-                    f"top-5 {found['top5_accuracy']:.1%}  chance {found['chance']:.1%}",
-                    file=sys.stderr,
-                    flush=True,
-                )
+                told = f"{name}  {line_of(found, words.metric)}" if name else line_of(found, words.metric)
+                print(f"step {step}/{self.num_steps}  {told}", file=sys.stderr, flush=True)
 
 
 def open_session(recipe: TrainRecipe, index: Index, place: Place, resume: str) -> ClipSession:

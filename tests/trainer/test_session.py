@@ -192,7 +192,7 @@ def test_an_evaluation_that_a_kill_prevented_is_made_up_for(
 ) -> None:
     """A run that dies in it at a saved step measures when it goes on, and never twice; averaged weights are said."""
 
-    def killed(*_: object) -> None:
+    def killed(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     out, recipe = tmp_path / "out", evaluated(images, ema_decay=0.9)
@@ -229,6 +229,22 @@ def test_several_sets_are_evaluated_as_the_command_does(
     (out / "log.jsonl").write_text((out / "log.jsonl").read_text().replace(line, ""))
     assert train(recipe, str(shards), str(out), "cpu").is_done
     assert [len(lines_of(out, f"evaluation/{name}")) for name in ("things", "other")] == [1, 1]
+
+
+def test_a_set_with_a_broken_image_does_not_end_a_run(
+    shards: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is left out, and counted in the log and on the terminal; the set's own metric is in both."""
+    folder = shutil.copytree(images, tmp_path / "pets")
+    broken = next(path for path in sorted(folder.rglob("*")) if path.is_file())
+    broken.with_name("broken.png").write_bytes(b"no picture")
+    recipe = replace(micro_recipe(), evaluation=Evaluation((f"OxfordPets={folder}",)))
+    assert train(recipe, str(shards), str(tmp_path / "out"), "cpu").is_done
+    (line,) = lines_of(tmp_path / "out", "evaluation/OxfordPets")
+    assert (line["num_images"], line["rejected"]) == (4, {"not_image": 1})
+    shown = capsys.readouterr().err
+    assert f"mean_per_class {line['mean_per_class']:.1%}  chance" in shown
+    assert "left out, as they could not be read: not_image 1" in shown
 
 
 def test_sets_of_one_name_and_names_that_do_not_fit_are_said_before(shards: Path, images: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from trainer.evaluation.features import Embedding, Features, embed_set
 from trainer.evaluation.outcomes import Outcome
-from trainer.evaluation.problems import Problem, Words, pose
+from trainer.evaluation.problems import Problem, Words, judged_part, pose
 from trainer.evaluation.scoring import Prompts, Scorer, prompt_scorer
 from trainer.evaluation.sets import OpenSet
 from trainer.evaluation.templates import TEMPLATES
@@ -69,7 +69,12 @@ def zero_shot(model: AnyModel, tokenizer: ClipTokenizer, features: Features, pro
 
 
 def evaluate_zero_shot(
-    model: AnyModel, tokenizer: ClipTokenizer, opened: OpenSet, words: Words, ranks: Ranks = ALONE
+    model: AnyModel,
+    tokenizer: ClipTokenizer,
+    opened: OpenSet,
+    words: Words,
+    ranks: Ranks = ALONE,
+    skips_broken: bool = False,
 ) -> Outcome:
     """Return what prompts alone recognise in a set of images, which are embedded for it; as `embed_set`.
 
@@ -78,8 +83,9 @@ def evaluate_zero_shot(
     was_training = model.training
     model.eval()
     try:
-        features = embed_set(model, opened, Embedding(), ranks)
-        return zero_shot(model, tokenizer, features, pose(features, words), ranks)
+        folds = opened.listing.folds
+        features = judged_part(embed_set(model, opened, Embedding(skips_broken=skips_broken), ranks), folds)
+        return zero_shot(model, tokenizer, features, pose(features, words, folds), ranks)
     finally:
         model.train(was_training)
 

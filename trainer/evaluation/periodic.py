@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 from trainer.evaluation.evaluating import evaluate_zero_shot
 from trainer.evaluation.outcomes import Outcome
+from trainer.evaluation.printing import unreadable
 from trainer.evaluation.problems import Wording, Words, read_words, require_fit
 from trainer.evaluation.sets import OpenSet, open_sets, require_labels
 from trainer.parallel.ranks import Ranks
@@ -38,17 +41,19 @@ class PeriodicEvaluation:
         self, trained: Trained, tokenizer: ClipTokenizer, opened: OpenSet, words: Words, ranks: Ranks
     ) -> dict[str, object]:
         """Return the numbers of a set for the log; every rank must call it, and gets the same."""
-        ema = trained.ema
-        with ema.swapped() if ema is not None else nullcontext():
-            outcome = evaluate_zero_shot(trained.model, tokenizer, opened, words, ranks)  # type: ignore[arg-type]
+        ema, model = trained.ema, trained.model
+        with ema.swapped() if ema is not None else nullcontext():  # a run of days does not end for one broken image
+            outcome = evaluate_zero_shot(model, tokenizer, opened, words, ranks, skips_broken=True)  # type: ignore[arg-type]
         return _numbers(outcome) | {"weights": "trained" if ema is None else "averaged"}
 
 
 def _numbers(outcome: Outcome) -> dict[str, object]:
-    low, high = outcome.accuracy_interval
-    own = {} if outcome.problem.metric == "accuracy" else {outcome.problem.metric: outcome.value}
+    metric, is_accuracy = outcome.problem.metric, outcome.problem.metric == "accuracy"
+    low, high = outcome.interval if is_accuracy else outcome.accuracy_interval  # the first of folds the mean, too
+    own: dict[str, object] = {} if is_accuracy else {metric: outcome.value}
+    own |= {"rejected": outcome.details["rejected"]} if outcome.details["rejected"] else {}
     return {
-        "accuracy": outcome.accuracy,
+        "accuracy": outcome.value if is_accuracy else outcome.accuracy,
         "accuracy_low": low,
         "accuracy_high": high,
         "top5_accuracy": outcome.top_k(5),
@@ -56,6 +61,16 @@ def _numbers(outcome: Outcome) -> dict[str, object]:
         "num_images": len(outcome.items),
         **own,
     }
+
+
+def line_of(numbers: Mapping[str, Any], metric: str) -> str:
+    """Return numbers of `measure`, by the metric of their set, in a line."""
+    own = f"  {metric} {numbers[metric]:.1%}" if metric != "accuracy" else ""
+    left_out = f"; {unreadable(numbers['rejected'])}" if "rejected" in numbers else ""
+    return (
+        f"zero-shot accuracy {numbers['accuracy']:.1%}  top-5 {numbers['top5_accuracy']:.1%}{own}  "
+        f"chance {numbers['chance']:.1%}{left_out}"
+    )
 
 
 def open_evaluation(options: Evaluation) -> PeriodicEvaluation | None:

@@ -21,7 +21,7 @@ from pipelines.report.overlap.predictions import read_predictions
 from tests.trainer.evaluation.test_evaluate import MERGES
 from tests.trainer.evaluation.test_scoring import make_model
 from trainer.evaluation.cli import evaluate
-from trainer.evaluation.evaluating import score_prompts
+from trainer.evaluation.evaluating import evaluate_zero_shot, score_prompts
 from trainer.evaluation.features import Embedding, Features, embed_set
 from trainer.evaluation.fitting import few_shot_curve, linear_probe, split_features
 from trainer.evaluation.metrics import NOT_JUDGED, average_precisions
@@ -324,6 +324,8 @@ def test_ucf101_is_the_mean_of_its_splits(checkpoint: list[str], tmp_path: Path)
               for own in ({"00", "01"}, {"02"})]  # fmt: skip
     assert [row["value"] for row in zero["details"]["folds"]] == pytest.approx(values)
     assert zero["value"] == pytest.approx(np.mean(values))
+    training = evaluate_zero_shot(MODEL, ClipTokenizer(MERGES), open_set(f"s={root}"), read_words("s", Wording()))
+    assert (training.value, training.items) == (zero["value"], features.items)
     assert pq.read_table(out / "predictions" / "UCF101.parquet")["path"].to_pylist() == features.items
     assert probe["value"] == 1.0
     assert [row["num_train"] + row["num_validation"] for row in probe["details"]["folds"]] == [12, 15]
