@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import fmean, median
 
 import numpy as np
@@ -115,7 +116,9 @@ def scaling_chapter(checkpoints: Sequence[Checkpoint]) -> Chapter | None:
     found = scalings(checkpoints)
     if not found:
         return None
-    drawn = tuple(Drawing(plots.scaling(_series(each), COMPUTE[each.key]), _scaling_words(each)) for each in found)
+    drawn = tuple(
+        Drawing(partial(plots.scaling, _series(each), COMPUTE[each.key]), _scaling_words(each)) for each in found
+    )
     columns = {
         "compute": False, "tasks": True, "of": False, "exponent": True, "95 % interval": True, "R²": True,
         "checkpoints": True,
@@ -194,7 +197,7 @@ def relation_chapter(checkpoints: Sequence[Checkpoint]) -> Chapter | None:
     }  # fmt: skip
     rows = [_relation_row(name, each) for name, each in relations(checkpoints).items()]
     grids = [Grid("Zero-shot over linear probe; the gap in points", columns, rows)] if rows else []
-    drawing = Drawing(plots.zero_shot_over_probe(series), words)
+    drawing = Drawing(partial(plots.zero_shot_over_probe, series), words)
     return Chapter("Zero-shot over linear probe", "probe", (drawing, *grids))
 
 
@@ -246,7 +249,7 @@ def _drawn(mine: Sequence[tuple[str, Robustness]]) -> Drawing:
         "Mean accuracy under shift over ImageNet on the same classes, both axes logits; the thin line is equal accuracy"
     )
     grey = ". Grey: standard models, their line and its band." if standards else "."
-    return Drawing(panel(mean_title(mine[0][1]), marks, standards, (WIDTH_PX, 380)), words + grey)
+    return Drawing(partial(panel, mean_title(mine[0][1]), marks, standards, (WIDTH_PX, 380)), words + grey)
 
 
 def _zero_shot(found: Robustness) -> Shifted:

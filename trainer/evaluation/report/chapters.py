@@ -90,7 +90,7 @@ def prompts_chapter(results: Sequence[Result]) -> Chapter | None:
         "(section 3.1.4); both together, with prompts for each task, about 5 points over 36 data sets (Figure 4)."
     )
     lucky = "The best single template is found on these very images: what a lucky choice would give, and no fair score."
-    figure = Drawing(figures.prompt_gains(drawn, "What prompts gain over the class name alone."), note)
+    figure = Drawing(partial(figures.prompt_gains, drawn, "What prompts gain over the class name alone."), note)
     grid = Grid("What prompts are worth, %; gains in points over the class name alone", columns, rows)
     return Chapter("Prompts", "prompts", (figure, grid, *([lucky] if _BEST in kinds else ())))
 
@@ -117,7 +117,9 @@ def shots_chapter(checkpoint: Checkpoint, results: Sequence[Result]) -> Chapter 
     zero_shot = checkpoint.of(ZERO_SHOT)
     levels = {each.task: zero_shot[each.task].value for each in mine if each.task in zero_shot}
     panels = [
-        Drawing(figures.shots_panel(task_title(each.task), each.curve, levels.get(each.task), _exact(each)), "")
+        Drawing(
+            partial(figures.shots_panel, task_title(each.task), each.curve, levels.get(each.task), _exact(each)), ""
+        )
         for each in mine
     ]
     mean = _mean_curve(mine, levels)
@@ -145,7 +147,7 @@ def _mean_curve(results: Sequence[Result], levels: Mapping[str, float]) -> list[
         return []
     curve = [Shots(shots, fmean(own[shots] for own in by_shots)) for shots in common]
     level = fmean(levels[each.task] for each in mine)
-    return [Drawing(figures.shots_panel(f"Mean of {len(mine)} tasks", curve, level, None), "")]
+    return [Drawing(partial(figures.shots_panel, f"Mean of {len(mine)} tasks", curve, level, None), "")]
 
 
 def _exact(result: Result) -> float | None:
@@ -191,7 +193,7 @@ def _matches(results: Sequence[Result]) -> list[Drawing]:
         f"more. {here if len(rows) > 2 else ''}In the paper's Figure 7 the median of 20 tasks is 5.4, the mean 20.8, "
         "ImageNet's 16."
     )
-    return [Drawing(figures.labels_to_match(rows, "Labels a class to match zero-shot."), note)]
+    return [Drawing(partial(figures.labels_to_match, rows, "Labels a class to match zero-shot."), note)]
 
 
 def differences_chapter(checkpoint: Checkpoint) -> Chapter | None:
@@ -202,7 +204,7 @@ def differences_chapter(checkpoint: Checkpoint) -> Chapter | None:
     pairs.sort(key=lambda pair: pair[2] - pair[1])
     rows = [(task_title(task), 100 * (zero - probe)) for task, zero, probe in pairs]
     label = "Zero-shot minus the linear probe on the same features, by task."
-    drawn = figures.differences(rows, label, "points: zero-shot minus linear probe")
+    draw = partial(figures.differences, rows, label, "points: zero-shot minus linear probe")
     note = (
         "Zero-shot minus a linear probe of this checkpoint's own features. (The paper's Figure 5 has a probe of a "
         "ResNet-50 trained on ImageNet in its place.)"
@@ -210,7 +212,7 @@ def differences_chapter(checkpoint: Checkpoint) -> Chapter | None:
     cells = [(task_title(task), percent(zero), percent(probe), points(zero - probe)) for task, zero, probe in pairs]
     columns = {"task": False, "zero-shot": True, "probe": True, "points": True}
     grid = Grid("Zero-shot and linear probe, %", columns, cells)
-    return Chapter("Zero-shot beside the probe", "probe", ((Drawing(drawn, note), grid),))
+    return Chapter("Zero-shot beside the probe", "probe", ((Drawing(draw, note), grid),))
 
 
 def details_chapter(results: Sequence[Result]) -> Chapter | None:

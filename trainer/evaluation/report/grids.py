@@ -5,7 +5,7 @@ Both are made from the same, so that neither tells less than the other; of a dra
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from wit.page import Html, Section, figure, foreign, joined, paragraph, table
@@ -67,12 +67,13 @@ class Grid:
 class Drawing:
     """A figure and what it shows, in words."""
 
-    picture: Html
+    draw: Callable[[], Html]
+    """Called for pages alone: figures are most of the work, and Markdown has none."""
     caption: str
 
     def to_html(self) -> Html:
         """Return it for a page."""
-        return figure(self.picture, self.caption)
+        return figure(self.draw(), self.caption)
 
     def to_markdown(self) -> str:
         """Return its caption."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 
 import pyarrow as pa
 
@@ -164,7 +165,9 @@ def _drawn(one: Judged) -> Drawing:
     more = f" {left_out} more are in the table." if left_out else ""
     note = f"Accuracy by class, the hardest for people first, as the paper's Figure 16 asks.{more}"
     rows = [(each.name, each.people, each.model) for each in classes]
-    return Drawing(figures.people_and_model(rows, f"Accuracy of people, {_shots(one)}, and of the model."), note)
+    return Drawing(
+        partial(figures.people_and_model, rows, f"Accuracy of people, {_shots(one)}, and of the model."), note
+    )
 
 
 def _classes(one: Judged) -> Grid:

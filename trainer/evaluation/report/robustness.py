@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from trainer.evaluation.report.figures import PANEL_PX, plain_name
@@ -25,7 +26,11 @@ def robustness_chapter(found: Robustness) -> Chapter:
     mean = found.mean
     drawn = [(mean_title(found), mean.results, mean.standards)] if mean.results else []
     drawn += [(each.name, each.results, each.standards) for each in found.shifts]
-    panels = [Drawing(panel(title, marks, line), "") for title, own, line in drawn if (marks := marks_of(own)) or line]
+    panels = [
+        Drawing(partial(panel, title, marks, line), "")
+        for title, own, line in drawn
+        if (marks := marks_of(own)) or line
+    ]
     parts: list[Part] = [_words(found), _grid(found), tuple(panels), _sets(found), *found.remarks]
     return Chapter("Robustness", "robustness", parts)
 

@@ -46,7 +46,7 @@ def grids(chapter: Chapter | None) -> list[Grid]:
 def pictures(chapter: Chapter | None) -> str:
     assert chapter is not None
     flat = [each for part in chapter.parts for each in (part if isinstance(part, tuple) else (part,))]
-    return "".join(each.picture for each in flat if isinstance(each, Drawing))
+    return "".join(each.draw() for each in flat if isinstance(each, Drawing))
 
 
 def test_markdown_has_every_cell_of_the_page(tmp_path: Path) -> None:
