@@ -30,6 +30,10 @@ CHECKPOINTS = {  # file or folder: what its own library made of it
     "epoch_1.pt": "open_clip.npz",
     "transformers": "transformers.npz",
 }
+HEADING = (
+    "| checkpoint | images | largest difference | captions | largest difference | zero-shot images | largest "
+    "difference of probabilities | other predictions |"
+)
 
 
 def _run(arguments: list[str]) -> None:
@@ -73,9 +77,7 @@ def _main() -> None:
         script = Path(__file__).with_name("foreign_checkpoints_peers.py")
         shown = subprocess.run([options.peers, script, folder], stdout=subprocess.PIPE, text=True, check=True)
         print(shown.stdout.strip().splitlines()[-1])
-        print("| checkpoint | images | largest difference | captions | largest difference | zero-shot images | largest "
-              "difference of probabilities | other predictions |")  # fmt: skip
-        print("|---|---|---|---|---|---|---|---|")
+        lines = [HEADING, "|---" * HEADING.count(" | ") + "|---|"]
         for number, (name, expected) in enumerate(CHECKPOINTS.items()):
             out = folder / f"embeddings-{number}"
             inputs = ["--images", str(options.images), "--texts", str(options.captions), "--numbers", "fp32"]
@@ -90,7 +92,8 @@ def _main() -> None:
                     vectors = np.concatenate([part for _, part in found.vectors(table)])
                     cells.append(f"{len(vectors)} | {np.abs(vectors - arrays[table]).max():.1e}")
                 cells.append(_compare(folder / f"evaluation-{number}", arrays["probabilities"], settings))
-            print(f"| {name} | {' | '.join(cells)} |", flush=True)
+            lines.append(f"| {name} | {' | '.join(cells)} |")
+        print(*lines, sep="\n")  # what the commands print stands before it
 
 
 if __name__ == "__main__":
