@@ -35,7 +35,7 @@ from wit.page import (
 def comparison_page(checkpoints: Sequence[Checkpoint], links: Sequence[str]) -> str:
     """Return the page that compares checkpoints; `links` leads to the page of each."""
     found = contests(checkpoints)
-    facts = {"checkpoints": f"{len(checkpoints):,}", "evaluations": f"{sum(len(one.results) for one in checkpoints):,}"}
+    facts = {"checkpoints": f"{len(checkpoints):,}", "evaluations": f"{sum(one.num_evaluations for one in checkpoints):,}"}
     opening = [paragraph("Checkpoints evaluated on the same tasks, side by side."), headline(facts)]
     sections = [
         _overview(checkpoints, links, found),
@@ -60,7 +60,7 @@ def overview_rows(checkpoints: Sequence[Checkpoint], found: Sequence[Contest]) -
     """Return what there is to say of each checkpoint as a whole: a title, and a cell each."""
     wins = (sum(place in each.best() for each in found) for place in range(len(checkpoints)))
     rows: list[list[str | None]] = [
-        ["evaluations", *(f"{len(one.results):,}" for one in checkpoints)],
+        ["evaluations", *(f"{one.num_evaluations:,}" for one in checkpoints)],
         ["best or tied on", *map(str, wins)],
         *_means(checkpoints),
     ]

@@ -64,7 +64,7 @@ def checkpoint_page(checkpoint: Checkpoint) -> str:
 
 def _facts(checkpoint: Checkpoint) -> dict[str, str]:
     """Return the numbers that the page opens with."""
-    facts = {"evaluations": f"{len(checkpoint.results) + (checkpoint.robustness is not None):,}"}
+    facts = {"evaluations": f"{checkpoint.num_evaluations:,}"}
     for each in averages(checkpoint):
         how = "mean of" if each.is_whole else f"mean of {each.num_tasks} of"
         facts[f"{protocol_title(each.protocol)}, {how} {each.suite}, %"] = f"{100 * each.value:.1f}"

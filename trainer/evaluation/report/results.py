@@ -134,6 +134,11 @@ class Checkpoint:
     """What it costs, by the names in COMPUTE; those that are said."""
     robustness: Robustness | None = None
 
+    @property
+    def num_evaluations(self) -> int:
+        """Results, robustness as one."""
+        return len(self.results) + (self.robustness is not None)
+
     def of(self, protocol: str) -> dict[str, Result]:
         """Return the results of a protocol by task."""
         return {result.task: result for result in self.results if result.protocol == protocol}
