@@ -35,7 +35,8 @@ from wit.page import (
 def comparison_page(checkpoints: Sequence[Checkpoint], links: Sequence[str]) -> str:
     """Return the page that compares checkpoints; `links` leads to the page of each."""
     found = contests(checkpoints)
-    facts = {"checkpoints": f"{len(checkpoints):,}", "evaluations": f"{sum(one.num_evaluations for one in checkpoints):,}"}
+    num_evaluations = sum(one.num_evaluations for one in checkpoints)
+    facts = {"checkpoints": f"{len(checkpoints):,}", "evaluations": f"{num_evaluations:,}"}
     opening = [paragraph("Checkpoints evaluated on the same tasks, side by side."), headline(facts)]
     sections = [
         _overview(checkpoints, links, found),
