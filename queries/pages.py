@@ -37,24 +37,25 @@ _INERT = re.compile(
     rb"\s++|\xef\xbb\xbf|<\?.*?\?>|<!--.*?-->|<mediawiki\b[^>]*+>|</mediawiki>|<siteinfo>.*?</siteinfo>", re.DOTALL
 )
 
+# A group that is repeated is atomic, (?>(?:...)*), never (?:...)*+: Python 3.11.2 ends that too late.
 _NAME = rb"([^<\x00-\x1f]++)"
 _PAGE_HEAD = re.compile(
     rb"<page>\s*+<title>" + _NAME + rb"</title>\s*+<ns>(\d{1,9})</ns>\s*+(?:<id>\d++</id>\s*+)?"
     rb'(?:<redirect title="([^"<\x00-\x1f]*+)"\s*+/>\s*+)?(?:<restrictions>[^<]*+</restrictions>\s*+)?'
     rb"<revision>\s*+(?:<id>\d++</id>\s*+)?(?:<parentid>\d++</parentid>\s*+)?"
     rb"(?:<timestamp>[^<]*+</timestamp>\s*+)?"
-    rb'(?:<contributor deleted="deleted"\s*+/>\s*+|<contributor>\s*+(?:(?:<username>[^<]*+</username>|<username\s*+/>'
-    rb"|<id>\d*+</id>|<ip>[^<]*+</ip>|<ip\s*+/>)\s*+)*+</contributor>\s*+)?"
+    rb'(?:<contributor deleted="deleted"\s*+/>\s*+|<contributor>\s*+(?>(?:(?:<username>[^<]*+</username>'
+    rb"|<username\s*+/>|<id>\d*+</id>|<ip>[^<]*+</ip>|<ip\s*+/>)\s*+)*)</contributor>\s*+)?"
     rb'(?:<minor\s*+/>\s*+)?(?:<comment(?:>[^<]*+</comment>| deleted="deleted"\s*+/>)\s*+)?'
     rb"(?:<origin>\d++</origin>\s*+)?(?:<model>" + _NAME + rb"</model>\s*+)?(?:<format>[^<]*+</format>\s*+)?"
-    rb'<text(?: [\w:]++="[^"<]*+")*+\s*+(/?)>'
+    rb'<text(?>(?: [\w:]++="[^"<]*+")*)\s*+(/?)>'
 )
 """A page up to its text: title, namespace, redirect's target, model, "/" when the text is empty."""
 
 # 0.11 writes slots other than the main one in <content>, after the main one (Commons: the structured data of a file).
 _PAGE_REST = re.compile(
-    rb"\s*+(?:<content>\s*+<role>[^<]*+</role>\s*+(?:<origin>\d++</origin>\s*+)?<model>[^<]*+</model>\s*+"
-    rb'<format>[^<]*+</format>\s*+<text(?: [\w:]++="[^"<]*+")*+\s*+(?:/>|>[^<]*+</text>)\s*+</content>\s*+)*+'
+    rb"\s*+(?>(?:<content>\s*+<role>[^<]*+</role>\s*+(?:<origin>\d++</origin>\s*+)?<model>[^<]*+</model>\s*+"
+    rb'<format>[^<]*+</format>\s*+<text(?>(?: [\w:]++="[^"<]*+")*)\s*+(?:/>|>[^<]*+</text>)\s*+</content>\s*+)*)'
     rb"(?:<sha1>[^<]*+</sha1>\s*+|<sha1\s*+/>\s*+)?</revision>\s*+</page>"
 )
 _REFERENCE = re.compile(rb"&(?:(lt|gt|amp|quot|apos);)?")

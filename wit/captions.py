@@ -40,7 +40,8 @@ _FLAGS = re.IGNORECASE | re.ASCII  # digits and letters of patterns are ASCII: "
 _EXTENSION = r"\.(?:jpe?g|jpe|jfif|png|gif|webp|bmp|tiff?|svg|avif|heic|ico|psd|pdf)"
 _LONGEST_NAME = 1000  # characters; longer than file systems allow
 
-_COUNTER = r"\d{3,}+(?:[-_ .:]?(?:\d++|at|AM|PM|WA\d++|[a-z](?![a-z])|copy|edit(?:ed)?|\(\d++\)))*+"
+# A group that is repeated is atomic, (?>(?:...)*), never (?:...)*+: Python 3.11.2 ends that too late.
+_COUNTER = r"\d{3,}+(?>(?:[-_ .:]?(?:\d++|at|AM|PM|WA\d++|[a-z](?![a-z])|copy|edit(?:ed)?|\(\d++\)))*)"
 CAMERAS = _words("IMG DSC DSCN DSCF MG _MG _DSC PICT CIMG IMGP IMAG GOPR DJI PXL MVI KIMG HPIM SNV SDC")
 SHORT_CAMERAS = _words("SAM VID WP P")
 TOOLS = (

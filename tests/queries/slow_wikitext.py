@@ -53,7 +53,7 @@ def prose(wikitext: str, rules: LinkRules | None = None) -> list[str]:
 # Tags whose content is not wikitext.
 
 _NAMES = (*OPAQUE_TAGS, *LITERAL_TAGS)
-_OPENER = re.compile(rf"(?:\n[ \t]*+)?+<!--|<(?:((?ai:{'|'.join(_NAMES)}))(?=[\s/>])[^<>]*+>)")
+_OPENER = re.compile(rf"(?>(?:\n[ \t]*+)?)<!--|<(?:((?ai:{'|'.join(_NAMES)}))(?=[\s/>])[^<>]*+>)")
 _CLOSERS = {name: re.compile(rf"</(?ai:{name})\s*+>") for name in _NAMES}
 _SPACES = re.compile(r"[ \t]*+")
 _LITERAL = re.compile(rf"{_STRIPPED}(\d+){_STRIPPED}")
@@ -338,7 +338,7 @@ def _match_end(pattern: re.Pattern[str], text: str, start: int) -> int:
 _TAG = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9]*+)(?=[\s/>])[^<>]*+>")
 _QUOTES = re.compile(r"''++")
 _ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
-_MAGIC_WORD = re.compile(r"__(?!_)(?:[A-Z\x80-\U0010ffff]|_(?!_)){2,30}+__")  # in any edition's language
+_MAGIC_WORD = re.compile(r"__(?!_)(?>(?:[A-Z\x80-\U0010ffff]|_(?!_)){2,30})__")  # in any edition's language
 _GAPS = re.compile(f"{_GAP}++")
 _DEFINITION = re.compile(" :|: ")
 _WORD = re.compile(r"[0-9A-Za-z\x80-\U0010ffff]")
