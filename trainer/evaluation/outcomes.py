@@ -157,10 +157,11 @@ class Outcome:
         return [row | {"average_precision": float(precision_C[place[row["class"]]])} for row in rows]
 
     def _precisions(self) -> NDArray[np.float64]:
-        """Return the 11-point average precision of each class, of folds the mean; NaN for one without items."""
+        """Return each class's 11-point average precision, of folds the mean of those that have items of it; else NaN."""
         scores, labels = self.problem.judged(self.scores, self.independent), self.problem.labels
         parts = [fold.rows for fold in self.problem.folds] or [np.arange(len(labels))]
-        found: NDArray[np.float64] = np.mean([average_precisions(scores[part], labels[part]) for part in parts], axis=0)
+        each_FC = np.ma.masked_invalid([average_precisions(scores[part], labels[part]) for part in parts])
+        found: NDArray[np.float64] = each_FC.mean(axis=0).filled(np.nan)
         return found
 
     def predictions(self) -> pa.Table:

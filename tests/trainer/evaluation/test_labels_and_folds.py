@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,17 @@ from trainer.evaluation.features import Embedding, Features, embed_set
 from trainer.evaluation.fitting import few_shot_curve, linear_probe, split_features
 from trainer.evaluation.metrics import NOT_JUDGED, average_precisions
 from trainer.evaluation.outcomes import Outcome
-from trainer.evaluation.problems import Problem, Wording, departures, judged_part, labels_of, pose, read_words, remarks
+from trainer.evaluation.problems import (
+    JudgedFold,
+    Problem,
+    Wording,
+    departures,
+    judged_part,
+    labels_of,
+    pose,
+    read_words,
+    remarks,
+)
 from trainer.evaluation.sets import number_labels, open_set, open_split
 from trainer.evaluation.suite import Names
 from trainer.interchange.writing import write_openai
@@ -236,6 +247,15 @@ def test_images_without_a_class_are_in_no_predictions() -> None:
     precisions = average_precisions(softmax(scores.astype(np.float64), axis=1), labels)
     assert outcome.value == pytest.approx(precisions.mean())
     assert [line[:24] for line in remarks(outcome.problem)] == ["images that neither show", "images of no class, whic"]
+
+
+def test_a_class_that_a_fold_has_not_is_the_mean_of_the_others() -> None:
+    """Class 2 has items in the second fold only, where it ranks first: its precision is 1, and a number of JSON."""
+    labels = np.array([[1, 0, 0], [0, 1, 0], [1, 0, 0], [0, 0, 1], [0, 1, 0]])
+    scores = np.eye(3, dtype=np.float32)[[0, 1, 0, 2, 1]]
+    folds = (JudgedFold("a", np.array([0, 1])), JudgedFold("b", np.array([2, 3, 4])))
+    outcome = Outcome(replace(problem_of(labels, "map_11_point"), folds=folds), "zero_shot", list("pqrst"), scores)
+    assert [row["average_precision"] for row in outcome.by_class()] == [1, 1, 1]
 
 
 def test_roc_auc_ranks_by_logits() -> None:
