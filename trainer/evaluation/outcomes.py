@@ -157,7 +157,7 @@ class Outcome:
         return [row | {"average_precision": float(precision_C[place[row["class"]]])} for row in rows]
 
     def _precisions(self) -> NDArray[np.float64]:
-        """Return each class's 11-point average precision, of folds the mean of those that have items of it; else NaN."""
+        """Return each class's 11-point average precision: the mean of the folds that have items of it; NaN: none."""
         scores, labels = self.problem.judged(self.scores, self.independent), self.problem.labels
         parts = [fold.rows for fold in self.problem.folds] or [np.arange(len(labels))]
         each_FC = np.ma.masked_invalid([average_precisions(scores[part], labels[part]) for part in parts])
