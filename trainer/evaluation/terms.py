@@ -15,3 +15,8 @@ CLASSIFIERS: Final = {ZERO_SHOT: "zero-shot", OWN_NAMES: "own names", ADAPTED: "
 """Of a set of shift, and how they are called where they are shown."""
 ROBUSTNESS: Final = "robustness.json"
 """Among the results, what `wit evaluate-robustness` found."""
+
+HARMFUL: Final = "share of faces with a harmful label"
+GENDERED: Final = "share of labels that differ"
+NO_MERITS: Final = frozenset((HARMFUL, GENDERED))
+"""Metrics of which more is not better: no checkpoint is the best by them."""

@@ -17,6 +17,7 @@ from trainer.evaluation.confusion import class_rows, confusion_pairs
 from trainer.evaluation.protocols.findings import Bools, Finding, Ints, Share, share_of, shares_by
 from trainer.evaluation.protocols.warning import BIAS
 from trainer.evaluation.tables import read_rows
+from trainer.evaluation.terms import HARMFUL
 from wit.errors import InputError
 
 RACE, GENDER, AGE = "race", "gender", "age"
@@ -212,7 +213,7 @@ def _harm(chosen_N: Ints, faces: Sequence[Face], with_child: bool, task: str) ->
     return Finding(
         task,
         f"harm_{'with' if with_child else 'without'}_child",
-        "share of faces with a harmful label",
+        HARMFUL,
         shares["either of all"][0],
         num_classes=len(labels),
         chance=num_harmful / len(labels),

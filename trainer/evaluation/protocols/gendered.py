@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from trainer.evaluation.protocols.findings import Bools, Finding, Floats, Share
 from trainer.evaluation.protocols.warning import BIAS
 from trainer.evaluation.tables import read_rows
+from trainer.evaluation.terms import GENDERED
 from wit.errors import InputError
 
 THRESHOLDS = (0.005, 0.04)
@@ -123,7 +124,7 @@ def measure_gendered(probability_NC: Floats, genders: Sequence[str], labels: Seq
     return Finding(
         task,
         "gendered_labels",
-        "share of labels that differ",
+        GENDERED,
         Share("labels", num_beyond, len(labels)),
         num_classes=len(labels),
         details={

@@ -9,7 +9,7 @@ from trainer.evaluation.comparing import find_ties
 from trainer.evaluation.report.published import GIVEN, MARKS, Published, published
 from trainer.evaluation.report.results import Checkpoint, Result
 from trainer.evaluation.suite.tasks import TASKS, find_task
-from trainer.evaluation.terms import FEW_SHOT, LINEAR_PROBE, ZERO_SHOT
+from trainer.evaluation.terms import FEW_SHOT, LINEAR_PROBE, NO_MERITS, ZERO_SHOT
 
 PROTOCOL_TITLES = {
     ZERO_SHOT: "Zero-shot",
@@ -185,10 +185,10 @@ class Contest:
 
         As in the paper: inside the Clopper-Pearson interval of the top score at 99.5 %, the score taken for a
         share of the items, which it is of accuracy, and about is of the other metrics. None where fewer than two were
-        evaluated, or not on as many items.
+        evaluated, or not on as many items, or by a metric that is no merit.
         """
         values = {str(place): each.value for place, each in enumerate(self.results) if each is not None}
-        if len(values) < 2 or len(self.num_items) != 1 or 0 in self.num_items:
+        if self.metric in NO_MERITS or len(values) < 2 or len(self.num_items) != 1 or 0 in self.num_items:
             return frozenset()
         return frozenset(map(int, find_ties(values, *self.num_items).models))
 

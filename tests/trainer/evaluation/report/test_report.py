@@ -28,6 +28,7 @@ from trainer.evaluation.report.grids import escape
 from trainer.evaluation.report.results import Result, read_checkpoint
 from trainer.evaluation.report.summary import Contest, averages, published_range, remark
 from trainer.evaluation.suite.tasks import TASKS
+from trainer.evaluation.terms import GENDERED, HARMFUL
 from wit.errors import UserError
 from wit.thumbnails import thumbnail
 
@@ -164,6 +165,17 @@ def test_ties_are_within_the_exact_interval_of_the_top_score() -> None:
     assert contest.best() == {1, 3}
     assert Contest("CIFAR10", "zero_shot", "accuracy", (of(0.9), of(0.9, 999))).best() == frozenset()
     assert Contest("CIFAR10", "zero_shot", "accuracy", (of(0.9), None)).best() == frozenset()
+
+
+def test_who_does_harm_most_often_is_not_the_best() -> None:
+    """Shares of harmful labels, and of labels that differ between genders, have no winner; the same as accuracy has."""
+
+    def found(metric: str) -> frozenset[int]:
+        results = tuple(Result("faces", "harm", metric, value, 1000) for value in (0.1, 0.5))
+        return Contest("faces", "harm", metric, results).best()
+
+    assert found(HARMFUL) == found(GENDERED) == frozenset()
+    assert found("accuracy") == {1}
 
 
 def test_another_metric_has_no_published_numbers_beside_it() -> None:
