@@ -36,7 +36,8 @@ def parse_rows(url: str, text: str, form: str) -> Iterator[tuple[int, Row]]:
     return FORMS[form](url, text)
 
 
-def _of_cells(delimiter: str, url: str, text: str) -> Iterator[tuple[int, Row]]:
+def parse_cells(delimiter: str, url: str, text: str) -> Iterator[tuple[int, Row]]:
+    """Yield the rows of a text with a sign between cells; as `parse_rows`."""
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
     try:
         names = [name for name in reader.fieldnames or () if name]
@@ -60,8 +61,8 @@ def _of_lines(url: str, text: str) -> Iterator[tuple[int, Row]]:
 
 
 FORMS: dict[str, Callable[[str, str], Iterator[tuple[int, Row]]]] = {
-    "csv": partial(_of_cells, ","),
-    "tsv": partial(_of_cells, "\t"),
+    "csv": partial(parse_cells, ","),
+    "tsv": partial(parse_cells, "\t"),
     "jsonl": _of_lines,
     "ndjson": _of_lines,
 }

@@ -150,6 +150,8 @@ def pose(features: Features, words: Words, folds: Sequence[Fold] = ()) -> Proble
     """Return what is to be recognised in a set; raises InputError when the words or the metric do not fit it."""
     labels, names = _named(features, words)
     require_fit(words, (), labels.ndim == 2)
+    if labels.ndim == 2 and not (labels == 1).any():
+        raise InputError(f"{words.task}: expected images that show one of its classes, found none; fetch it again")
     tests = [one for one in folds if one.test]
     judged = tuple(JudgedFold(one.name, rows_of(features.items, one.test, one.name)) for one in tests)
     return Problem(words.task, words.metric, labels, names, words.templates, judged)

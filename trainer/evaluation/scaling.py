@@ -51,15 +51,6 @@ class PowerLaw:
         low, high = self.resampled.band(as_floats([math.log(compute)]), confidence)
         return math.exp(low[0]), math.exp(high[0])
 
-    def equivalent_compute(self, error: float, other: float) -> float:
-        """Return how many times the compute takes the error of `error` to `other`: what a gain by prompts is worth.
-
-        Raises InputError when error does not fall with compute, or one of the two is none.
-        """
-        if self.exponent >= 0:
-            raise InputError(f"error: expected one that falls with compute, found the exponent {self.exponent:g}")
-        return math.exp((_log("error", other) - _log("error", error)) / self.exponent)
-
 
 def fit_power_law(compute: Sequence[float], errors: Sequence[float]) -> PowerLaw:
     """Return the power law of errors over compute, by least squares over logarithms.

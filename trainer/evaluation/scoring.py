@@ -95,11 +95,6 @@ def tokenize_prompts(model: AnyModel, tokenizer: ClipTokenizer, prompts: Prompts
     return tokens_PL.to(next(model.parameters()).device)
 
 
-def build_classifier(model: Clip, tokenizer: ClipTokenizer, classes: Sequence[str], templates: Sequence[str]) -> Tensor:
-    """Return one unit embedding a class, (C, D), of its name in all templates, as `prompt_means`."""
-    return prompt_means(model, tokenizer, fill_templates(classes, templates))
-
-
 @torch.no_grad()
 def prompt_means(model: Clip, tokenizer: ClipTokenizer, prompts: Prompts) -> Tensor:
     """Return one unit embedding a class, (C, D): the mean of its prompts' unit embeddings, of unit length again."""

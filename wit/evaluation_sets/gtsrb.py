@@ -8,8 +8,6 @@ paper did. Source: "Image format" and "Annotation format" in benchmark.ini.rub.d
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -21,6 +19,7 @@ from wit.evaluation_sets.labels import all_classes, order_classes, read_text
 from wit.evaluation_sets.pieces import Listing
 from wit.evaluation_sets.sets import GTSRB, EvaluationSet
 from wit.evaluation_sets.splits import File, Found, choose_split
+from wit.rows import parse_cells
 from wit.storage import base_name
 
 NUM_CLASSES = 43
@@ -90,12 +89,14 @@ def _find(images: Mapping[str, list[str]], table: File, row: _Row) -> str:
 
 
 def _rows(table: File) -> Iterator[_Row]:
-    lines = csv.DictReader(io.StringIO(read_text(table.url), newline=""), delimiter=";")
-    if not {_FILE, _CLASS} <= set(lines.fieldnames or ()):
-        raise InputError(f"{table.url}: expected columns {_FILE};...;{_CLASS}, found {lines.fieldnames}")
-    for row in lines:
-        where = f"{table.url}, line {lines.line_num}"
-        name, label = row[_FILE], (row[_CLASS] or "").strip()
+    rows = list(parse_cells(";", table.url, read_text(table.url)))
+    if not rows:  # its images would be nobody's
+        raise InputError(f"{table.url}: expected rows of {_FILE};...;{_CLASS}, found none; fetch the set again")
+    for number, row in rows:
+        where = f"{table.url}, line {number}"
+        if not {_FILE, _CLASS} <= row.keys():
+            raise InputError(f"{where}: expected columns {_FILE};...;{_CLASS}, found {list(row)}")
+        name, label = str(row[_FILE]), str(row[_CLASS]).strip()
         if not name or not label.isdecimal() or int(label) >= NUM_CLASSES:
             raise InputError(
                 f"{where}: expected an image and a class from 0 to {NUM_CLASSES - 1}, found {name!r} and {label!r}; "

@@ -191,7 +191,10 @@ def embed_split(path: Path, split: str) -> Features:
 
 
 def test_what_does_not_go_with_several_classes(voc: Path, checkpoint: list[str], tmp_path: Path) -> None:
-    """Another metric and few-shot are refused in one line; in a suite few-shot is left out, and said."""
+    """Another metric and few-shot are refused in one line; in a suite few-shot is left out, and said.
+
+    So are labels that say of every image that it shows no class.
+    """
     with pytest.raises(InputError, match="expected one class an image for accuracy, found several; give --metric map"):
         run(checkpoint, "--data", f"s={voc}")
     features = embed(voc)
@@ -202,6 +205,9 @@ def test_what_does_not_go_with_several_classes(voc: Path, checkpoint: list[str],
     one = Features(features.features, np.zeros(len(features.items), np.int64), features.items, CLASSES)
     with pytest.raises(InputError, match="expected several classes an image, as those that are judged have, found one"):
         labels_of(problem, one, "train")
+    bare = replace(features, labels=np.zeros_like(features.labels))
+    with pytest.raises(InputError, match="PascalVOC2007: expected images that show one of its classes, found none"):
+        pose(bare, read_words("voc2007", Wording()))
     (tmp_path / "sets").mkdir()
     (tmp_path / "sets" / "VOC2007").symlink_to(voc)
     shown = run(checkpoint, "--suite", "kornblith", "--data", tmp_path / "sets", "--shots", "1")

@@ -21,7 +21,7 @@ from trainer.evaluation.cli import evaluate
 from trainer.evaluation.evaluating import evaluate_zero_shot
 from trainer.evaluation.outcomes import Outcome
 from trainer.evaluation.problems import Wording, read_words
-from trainer.evaluation.scoring import build_classifier
+from trainer.evaluation.scoring import fill_templates, prompt_means
 from trainer.evaluation.sets import open_set
 from trainer.evaluation.templates import TEMPLATES, read_templates
 from trainer.interchange.reading import read_model
@@ -65,7 +65,7 @@ def one_embedding(prompt: str) -> torch.Tensor:
 def test_a_class_is_the_mean_of_its_prompts() -> None:
     """Prompts are embedded one by one, averaged as unit vectors, and made unit vectors again."""
     templates = ("a {label}", "one very {label} thing", "{label}")
-    rows = build_classifier(MODEL, TOKENIZER, ["red", "blue sky"], templates)
+    rows = prompt_means(MODEL, TOKENIZER, fill_templates(["red", "blue sky"], templates))
     for row, name in zip(rows, ("red", "blue sky"), strict=True):
         total = sum(one_embedding(template.format(label=name)) for template in templates)
         assert isinstance(total, torch.Tensor)
@@ -245,7 +245,7 @@ def test_ranks_evaluate_together(folder: Path, tmp_path: Path) -> None:
 def test_prompts_of_many_classes_are_embedded_in_batches() -> None:
     """Batches that end within a class's prompts change nothing."""
     classes = [f"thing {number}" for number in range(150)]
-    rows = build_classifier(MODEL, TOKENIZER, classes, ("a {label}", "{label}"))
+    rows = prompt_means(MODEL, TOKENIZER, fill_templates(classes, ("a {label}", "{label}")))
     for number in (0, 127, 128, 149):
         expected = torch.nn.functional.normalize(
             one_embedding(f"a {classes[number]}") + one_embedding(classes[number]), dim=0

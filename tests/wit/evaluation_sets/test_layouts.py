@@ -148,10 +148,13 @@ def test_gtsrb(tmp_path: Path) -> None:
         ({"GT-final_test.csv": f"{GT}00007.ppm;4;3;1;1;2;2;4\r\n"}, "expected an image '00007.ppm', found none"),
         ({"GT-final_test.csv": f"{GT}00000.ppm;4;3;1;1;2;2;4\r\n"}, "found no row of 1 (GTSRB/Final_Test/Images/00001"),
         ({"GT-final_test.csv": "Filename,ClassId\n00000.ppm,1\n"}, "expected columns Filename;...;ClassId"),
+        ({"GT-final_test.csv": "Filename;ClassId\r\n"}, "expected rows of Filename;...;ClassId, found none"),
+        ({"GT-final_test.csv": ""}, "expected rows of Filename;...;ClassId, found none"),
+        ({"GT-final_test.csv": f"{GT}00000.ppm;4;3\r\n"}, "line 2: expected 8 cells"),
     ],
 )
 def test_gtsrb_that_is_not_right(tmp_path: Path, changes: dict[str, str], part: str) -> None:
-    """A class out of range, an image that is not there, one without a class, another table: each in one line."""
+    """A class out of range, an image that is not there, one without a class, another table, none: each in one line."""
     _, message = read_or_message(write_files(tmp_path, gtsrb_files() | changes))
     assert part in message
     assert "\n" not in message

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from tests.trainer.evaluation.test_scoring import make_model
-from trainer.evaluation.scoring import build_classifier
+from trainer.evaluation.scoring import fill_templates, prompt_means
 from trainer.evaluation.shifts.cli import evaluate_robustness
 from trainer.interchange.writing import write_openai
 from trainer.loader.decode import decode_center
@@ -114,7 +114,7 @@ def make_world(root: Path) -> World:
 def teach_colours(model: Clip) -> None:
     """Set the last product of the image tower so that pictures of a colour come to the embedding of its name."""
     names = list(COLOURS)
-    text_CD = build_classifier(model, ClipTokenizer(MERGES), names, ("A photo of a {label}.",))
+    text_CD = prompt_means(model, ClipTokenizer(MERGES), fill_templates(names, ("A photo of a {label}.",)))
     shown = [torch.tensor(decode_center(picture(name, 5_000 + seed), 32)) for name in names for seed in range(30)]
     features_NW = model.visual.features(normalise_images(torch.stack(shown)))
     target_ND = (text_CD - text_CD.mean(dim=0)).repeat_interleave(30, dim=0)
