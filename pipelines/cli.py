@@ -216,14 +216,16 @@ def sql(run: str, query: str, csv: bool) -> None:
 
 def _answer(connection: Any, ask: Callable[[], T]) -> T:
     """Return `ask()` from a thread of its own: DuckDB answers no Ctrl-C while it works in the main thread."""
-    from concurrent.futures import ThreadPoolExecutor
+    from concurrent.futures import ThreadPoolExecutor, wait
 
     with ThreadPoolExecutor(1) as thread:
         answer = thread.submit(ask)
         try:
             return answer.result()
         except KeyboardInterrupt:
-            connection.interrupt()
+            while not answer.done():  # DuckDB forgets one that comes before the question has begun
+                connection.interrupt()
+                wait([answer], timeout=0.05)
             raise
 
 

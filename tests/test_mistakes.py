@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipelines.cli import _answer
 from tests.queries.dumps import page, write_all
 from wit import manifest
 from wit.cli import main
@@ -294,6 +295,26 @@ def test_ctrl_c_ends_a_long_question(asking: subprocess.Popen[str]) -> None:
     assert asking.returncode == 130
     assert err.strip().count("\n") == 0
     assert "interrupted" in err
+
+
+def test_ctrl_c_is_repeated_until_the_question_ends() -> None:
+    """DuckDB forgets an interrupt that comes before its work: a question that heeds only the second ends, too."""
+    heard: list[float] = []
+
+    class Deaf:
+        def interrupt(self) -> None:
+            heard.append(time.monotonic())
+
+    def ask() -> None:
+        time.sleep(0.3)  # the main thread waits by then
+        os.kill(os.getpid(), signal.SIGINT)
+        end = time.monotonic() + 5
+        while len(heard) < 2 and time.monotonic() < end:
+            time.sleep(0.01)
+
+    with pytest.raises(KeyboardInterrupt):
+        _answer(Deaf(), ask)
+    assert len(heard) >= 2
 
 
 def test_a_taken_port_is_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
